@@ -1,0 +1,1 @@
+"""The plugins that ship with prlm-bench, one folder each, written against the same public API as any other."""

@@ -1,0 +1,311 @@
+"""Tasks: what a LaMP-like task is, read from one YAML file and checked field by field.
+
+Everything that differs between tasks is data. The formats come from LaMP (Salemi et al., arXiv 2304.11406)
+and its code; `docs/protocols.md` holds them in words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from string import Formatter
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ._assets import asset
+from .errors import TaskError, UnknownNameError
+
+Protocol = Literal["lamp", "prlm"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Query(_Strict):
+    """Where in the input the query stands: after a marker, or in double-quoted strings."""
+
+    #: The query is what follows the first occurrence of this marker, stripped.
+    after: str | None = None
+    #: The query's parts are these double-quoted strings of the input, counted from 1.
+    quoted: tuple[int, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Query:
+        if (self.after is None) == (self.quoted is None):
+            raise ValueError("give either `after` or `quoted`")
+        return self
+
+    def parts(self, text: str) -> list[str]:
+        """The query's parts in `text`.
+
+        Raises:
+            ValueError: the marker or a quoted string is not there; the message says which.
+        """
+        if self.after is not None:
+            _, found, rest = text.partition(self.after)
+            if not found:
+                raise ValueError(f"the input has no {self.after!r}")
+            return [rest.strip()]
+        quoted = re.findall(r'"([^"]*)"', text)
+        assert self.quoted is not None
+        if len(quoted) < max(self.quoted):
+            raise ValueError(f"the input has {len(quoted)} quoted strings, {max(self.quoted)} are needed")
+        return [quoted[number - 1] for number in self.quoted]
+
+
+class View(_Strict):
+    """What retrieval reads under one protocol."""
+
+    #: Template over the query's parts `{0}`, `{1}`, ...
+    query: str
+    #: Template over a profile item's fields.
+    document: str
+
+
+class LampPrompt(_Strict):
+    """In-prompt augmentation as the `lamp` protocol writes it (LaMP's `prompts.py`)."""
+
+    #: Template of one profile item.
+    item: str
+    #: The field of the item that is cut to fit.
+    long: str
+    #: Template whose tokens an item needs besides its long field; or that number itself.
+    needed: str | int
+    join: str = ", and "
+    #: Template over `{items}` and `{input}`; without it the items are inserted into the input.
+    prompt: str | None = None
+    #: Insert `, and {items}` right after the first occurrence of this word of the input.
+    insert_after: str | None = None
+    #: Text whose tokens are kept free.
+    reserve: str = ""
+    #: Tokens kept free for the prompt's own punctuation.
+    overhead: int = 1
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> LampPrompt:
+        if (self.prompt is None) == (self.insert_after is None):
+            raise ValueError("give either `prompt` or `insert_after`")
+        return self
+
+
+class ChatPrompt(_Strict):
+    """The project's own wording for chat models that answer `{'key': '...'}` (the `prlm` answer format)."""
+
+    #: What stands before the items.
+    heading: str
+    #: Template of one profile item.
+    item: str
+    #: The field of the item that is cut to fit.
+    long: str
+    #: The key of the answer object.
+    key: str
+    #: What is asked for, in the words that follow the input.
+    ask: str
+
+
+class Prompts(_Strict):
+    lamp: LampPrompt
+    chat: ChatPrompt
+
+
+class Download(_Strict):
+    """Where the official files are, below the server's root; `{split}` is filled in."""
+
+    questions: str
+    outputs: str
+
+
+class Task(_Strict):
+    """A task: its data layout, what retrieval reads, how prompts look, and how answers are scored."""
+
+    #: The name used on the command line.
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: str
+    #: The name that golds and submissions carry, such as `LaMP_4`.
+    benchmark: str
+    #: The folder of the task below a data root.
+    folder: str
+    #: `user`: each question is its own user; `time`: questions name their user and items their date.
+    split_by: Literal["user", "time"]
+    #: What an answer is: free text, one of `labels`, or a number.
+    output: Literal["text", "label", "number"]
+    labels: tuple[str, ...] = ()
+    item_fields: tuple[str, ...] = Field(min_length=1)
+    #: The item field that holds what the user would have answered for that item; None where there is none.
+    answer_field: str | None = None
+    query: Query
+    views: dict[Protocol, View]
+    prompts: Prompts
+    #: Metric names; the first of each protocol ranks that protocol's table.
+    metrics: tuple[str, ...] = Field(min_length=1)
+    download: Download | None = None
+    #: Published number of questions by split, for information.
+    sizes: dict[str, int] = {}
+    #: Made here rather than downloaded: the mini-LaMP task (1 to 7) that this one reads.
+    synthetic: int | None = Field(default=None, ge=1, le=7)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Task:
+        if self.output != "text" and not self.labels:
+            raise ValueError("labels: needed where the output is not text")
+        if self.answer_field is not None and self.answer_field not in self.item_fields:
+            raise ValueError(f"answer_field: {self.answer_field!r} is not among item_fields")
+        for name, view in self.views.items():
+            self._check_template(f"views.{name}.document", view.document)
+        lamp, chat = self.prompts.lamp, self.prompts.chat
+        self._check_template("prompts.lamp.item", lamp.item)
+        if isinstance(lamp.needed, str):
+            self._check_template("prompts.lamp.needed", lamp.needed)
+        self._check_template("prompts.chat.item", chat.item)
+        for where, field in (("prompts.lamp.long", lamp.long), ("prompts.chat.long", chat.long)):
+            if field not in self.item_fields:
+                raise ValueError(f"{where}: {field!r} is not among item_fields")
+        return self
+
+    def _check_template(self, where: str, template: str) -> None:
+        for _, name, _, _ in Formatter().parse(template):
+            if name is not None and name not in self.item_fields:
+                raise ValueError(f"{where}: {{{name}}} is not among item_fields {list(self.item_fields)}")
+
+    def view(self, protocol: str) -> View:
+        """What retrieval reads under `protocol`.
+
+        Raises:
+            TaskError: the task has no such protocol (LaMP_6 has no `prlm` texts).
+        """
+        for name, view in self.views.items():
+            if name == protocol:
+                return view
+        raise TaskError(f"task {self.name} has no {protocol!r} texts", "known: " + ", ".join(self.views))
+
+    def metrics_of(self, protocol: str) -> tuple[str, ...]:
+        """The task's metrics of one protocol, its ranking metric first."""
+        return tuple(name for name in self.metrics if name.endswith("@" + protocol))
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The metric protocols of the task, in order of first appearance."""
+        return tuple(dict.fromkeys(name.rpartition("@")[2] for name in self.metrics))
+
+
+def load_task(path: Path) -> Task:
+    """Read one task file.
+
+    A file may say `extends: NAME_OR_FILE`: it then starts from that file's content and changes what it
+    names, mappings field by field; null takes a field away. NAME is a file in the same folder or a shipped task.
+
+    Raises:
+        TaskError: unreadable, not YAML, or against the schema; the message names file, line and field.
+    """
+    content, lines = _read(path)
+    try:
+        return Task.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = tuple(key for key in first["loc"] if not (isinstance(key, str) and "[" in key))
+        message = first["msg"].removeprefix("Value error, ")
+        while keys and keys not in lines:
+            keys = keys[:-1]
+        field = ".".join(str(key) for key in first["loc"])
+        raise TaskError(f"{path}:{lines.get(keys, 1)}: {field + ': ' if field else ''}{message}") from None
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+    if path.resolve() in seen:
+        raise TaskError(f"{path}: extends itself")
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise TaskError(f"{where}: cannot be read: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(content, dict):
+        raise TaskError(f"{path}:1: a task file is a mapping")
+    lines = dict(_lines(node))
+    base = content.pop("extends", None)
+    if base is not None:
+        parent, _ = _read(_base_file(path, str(base)), (*seen, path.resolve()))
+        content = _merge(parent, content)
+    return content, lines
+
+
+def _base_file(path: Path, base: str) -> Path:
+    for candidate in (path.parent / base, path.parent / f"{base}.yaml", task_folder() / f"{base}.yaml"):
+        if candidate.is_file():
+            return candidate
+    raise TaskError(f"{path}: extends: no task file {base!r}")
+
+
+def _merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(parent)
+    for key, value in child.items():
+        inherited = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(inherited, Mapping):
+            merged[key] = _merge(inherited, value)
+        else:
+            merged[key] = value
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def _lines(node: yaml.Node | None, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*path, key.value), key.start_mark.line + 1
+            yield from _lines(value, (*path, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*path, index), value.start_mark.line + 1
+            yield from _lines(value, (*path, index))
+
+
+def task_folder() -> Path:
+    """The folder of the shipped task files."""
+    return asset("tasks")
+
+
+class TaskBook:
+    """The known tasks by name; a task's file is read when the task is first asked for."""
+
+    def __init__(self) -> None:
+        self._files = {path.stem: path for path in sorted(task_folder().glob("*.yaml"))}
+        self._read: dict[str, Task] = {}
+
+    def add(self, path: Path) -> Task:
+        """Add a task file; its `name` becomes known.
+
+        Raises:
+            TaskError: the file is not a valid task, or its name is taken by another file.
+        """
+        task = load_task(path)
+        taken = self._files.get(task.name)
+        if taken is not None and taken.resolve() != path.resolve():
+            raise TaskError(f"task {task.name!r} is in {taken} and in {path}", "rename one")
+        self._files[task.name] = path
+        self._read[task.name] = task
+        return task
+
+    @property
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._files)
+
+    def get(self, name: str) -> Task:
+        """A task by name, or by the path of its file.
+
+        Raises:
+            UnknownNameError: there is no such task.
+            TaskError: its file is not valid.
+        """
+        if name.endswith((".yaml", ".yml")):
+            return self.add(Path(name))
+        if name not in self._read:
+            if name not in self._files:
+                raise UnknownNameError("task", name, self._files)
+            self._read[name] = load_task(self._files[name])
+        return self._read[name]
