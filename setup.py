@@ -1,7 +1,7 @@
 """Map the checkout's top-level folders into the distribution.
 
 `plugins/<name>` is importable as `prlm_bench_plugins.<name>`, and `tasks/` travels inside the wheel as
-`prlm_bench/_shipped/tasks`. Everything else is in pyproject.toml.
+`prlm_bench/_shipped/tasks`, as do the published numbers in `results/`. Everything else is in pyproject.toml.
 """
 
 from pathlib import Path
@@ -10,6 +10,7 @@ from setuptools import find_packages, setup
 
 PLUGINS = "prlm_bench_plugins"
 TASKS = "prlm_bench._shipped.tasks"
+REPORTED = "prlm_bench._shipped.results"
 
 
 def folders_below(top: str) -> list[str]:
@@ -20,7 +21,7 @@ def folders_below(top: str) -> list[str]:
 
 
 setup(
-    packages=[*find_packages(include=["prlm_bench", "prlm_bench.*"]), *folders_below("plugins"), TASKS],
-    package_dir={"prlm_bench": "prlm_bench", PLUGINS: "plugins", TASKS: "tasks"},
-    package_data={"prlm_bench": ["py.typed", "**/*.yaml", "**/*.json"], TASKS: ["*.yaml"]},
+    packages=[*find_packages(include=["prlm_bench", "prlm_bench.*"]), *folders_below("plugins"), TASKS, REPORTED],
+    package_dir={"prlm_bench": "prlm_bench", PLUGINS: "plugins", TASKS: "tasks", REPORTED: "results"},
+    package_data={"prlm_bench": ["py.typed", "**/*.yaml", "**/*.json"], TASKS: ["*.yaml"], REPORTED: ["*.yaml"]},
 )

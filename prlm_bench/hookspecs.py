@@ -48,7 +48,10 @@ def prlm_bench_register_tasks(register: Register) -> None:
 
 @hookspec
 def prlm_bench_register_methods(register: Register) -> None:
-    """Add named presets: `register(name, retriever=..., k=..., reasoner=..., generator=...)`, parts as specs."""
+    """Add named presets: `register(name, generator=..., retriever="none", reasoner="direct", k=None)`, as specs.
+
+    `{option}` in a spec is filled from the options given with the name: `--method NAME:option=value`.
+    """
 
 
 @hookspec

@@ -81,7 +81,9 @@ class MeanMetric:
 
     is_mean = True
 
-    def __init__(self, name: str, score: Callable[[Pairs], Sequence[float]], higher_is_better: bool = True) -> None:
+    def __init__(
+        self, name: str, score: Callable[[Pairs], Sequence[float] | Floats], higher_is_better: bool = True
+    ) -> None:
         self.name = name
         self.higher_is_better = higher_is_better
         self._score = score

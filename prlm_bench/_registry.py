@@ -1,0 +1,197 @@
+"""What plugins have registered: components by kind and name, each with where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ._specs import Spec, bind, canonical, options_of, parse_spec, takes_context
+from .errors import PluginError, PrlmBenchError, SpecError, UnknownNameError
+from .interfaces import Context
+
+#: The kinds of component, each with the hook that registers it.
+KINDS = {
+    "retriever": "prlm_bench_register_retrievers",
+    "reasoner": "prlm_bench_register_reasoners",
+    "generator": "prlm_bench_register_generators",
+    "reward": "prlm_bench_register_rewards",
+    "metric": "prlm_bench_register_metrics",
+    "trainer": "prlm_bench_register_trainers",
+}
+#: What a component may need before it can run, in words for the user.
+NEEDS = {
+    "date": "dates on every profile item",
+    "relevance": "recorded relevant items",
+    "items": "retrieved items",
+    "answer-field": "a profile item field that holds an answer",
+    "labels": "a task whose answers are labels or numbers",
+    "train": "the training split with its golds",
+    "users": "at least two users",
+    "generator": "the generator while it shapes prompts",
+}
+#: What a component may ignore, so that a grid does not repeat it.
+IGNORES = frozenset({"items"})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a plugin came from."""
+
+    #: Name of the plugin: its entry point, or the file or module given to `--plugin`.
+    plugin: str
+    #: Distribution and version; for a local file its stem and an empty version.
+    dist: str
+    version: str
+    #: The plugin module's file, where it has one.
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.plugin} ({self.dist}{' ' + self.version if self.version else ''})"
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered factory."""
+
+    kind: str
+    name: str
+    factory: Callable[..., Any]
+    origin: Origin
+    aliases: tuple[str, ...] = ()
+    needs: frozenset[str] = frozenset()
+    ignores: frozenset[str] = frozenset()
+    control: bool = False
+
+    @property
+    def qualified(self) -> str:
+        """`dist/name`, which is always unique."""
+        return f"{self.origin.dist}/{self.name}"
+
+    @property
+    def summary(self) -> str:
+        """The first line of the factory's docstring."""
+        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+
+    @cached_property
+    def source(self) -> str:
+        """A hash of the file that defines the factory, so that changed code is another identity."""
+        module = sys.modules.get(self.factory.__module__)
+        file = getattr(module, "__file__", None)
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A component with its options, checked but not yet made."""
+
+    component: Component
+    options: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return canonical(self.component.name, self.component.factory, self.options)
+
+    def make(self, context: Context) -> Any:
+        """Call the factory.
+
+        Raises:
+            PrlmBenchError: whatever the component itself finds wrong.
+        """
+        extra = {"context": context} if takes_context(self.component.factory) else {}
+        try:
+            made = self.component.factory(**self.options, **extra)
+        except ValueError as error:
+            raise SpecError(f"{self.component.kind} {self}: {error}") from error
+        return made
+
+    def identity(self, made: Any) -> dict[str, str]:
+        """Everything that tells this component's results from another's."""
+        fingerprint = made.fingerprint() if hasattr(made, "fingerprint") else ""
+        origin = self.component.origin
+        return {
+            "spec": str(self),
+            "plugin": self.component.qualified,
+            "version": origin.version,
+            "source": self.component.source,
+            "fingerprint": str(fingerprint),
+        }
+
+
+class Registry:
+    """Components by kind and name. Two origins may bring the same name; then only `dist/name` is clear."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[tuple[str, str], list[Component]] = {}
+        #: Told when a name is unknown, to say which plugin may be missing.
+        self.why_missing: Callable[[], str] = lambda: ""
+
+    def add(self, component: Component) -> None:
+        """Add a component under its name, its aliases and `dist/name`."""
+        for name in (component.name, *component.aliases, component.qualified):
+            self._by_name.setdefault((component.kind, name), []).append(component)
+
+    def all(self, kind: str) -> list[Component]:
+        """The components of a kind, sorted by name."""
+        found = {id(c): c for (k, _), cs in self._by_name.items() if k == kind for c in cs}
+        return sorted(found.values(), key=lambda c: (c.name, c.origin.dist))
+
+    def get(self, kind: str, name: str) -> Component:
+        """A component by name, alias or `dist/name`.
+
+        Raises:
+            UnknownNameError: nothing of that name; the hint names close matches or plugins that failed.
+            PluginError: two plugins bring it.
+        """
+        found = self._by_name.get((kind, name), [])
+        if len(found) > 1:
+            origins = " and ".join(str(c.origin) for c in found)
+            choices = " or ".join(c.qualified for c in found)
+            raise PluginError(f"{kind} {name!r} is registered by {origins}", f"write {choices}")
+        if not found:
+            names = [n for k, n in self._by_name if k == kind and "/" not in n]
+            raise UnknownNameError(kind, name, names, hint=self.why_missing())
+        return found[0]
+
+    def choose(self, kind: str, spec: str | Mapping[str, Any] | Spec) -> Chosen:
+        """A component with typed options.
+
+        Raises:
+            PrlmBenchError: unknown name, unknown or ill-typed option.
+        """
+        parsed = spec if isinstance(spec, Spec) else parse_spec(spec)
+        component = self.get(kind, parsed.name)
+        return Chosen(component, bind(kind, component.factory, parsed))
+
+
+def make_component(
+    kind: str,
+    origin: Origin,
+    name: str,
+    factory: Callable[..., Any],
+    *,
+    aliases: Iterable[str] = (),
+    needs: Collection[str] = (),
+    ignores: Collection[str] = (),
+    control: bool = False,
+) -> Component:
+    """Check what a plugin registers.
+
+    Raises:
+        PrlmBenchError: an unusable name, a factory that cannot be called, an unknown need.
+    """
+    for label in (name, *aliases):
+        if not isinstance(label, str) or not label or set(label) & set(":,=/ \"'+"):
+            raise PrlmBenchError(f"{kind} name {label!r}", "no blanks and none of : , = / + or quotes")
+    if not callable(factory):
+        raise PrlmBenchError(f"{kind} {name!r}: the factory is not callable")
+    for what, given, known in (("needs", needs, NEEDS.keys()), ("ignores", ignores, IGNORES)):
+        for word in given:
+            if word not in known:
+                raise PrlmBenchError(f"{kind} {name!r}: {what}={word!r}", "known: " + ", ".join(sorted(known)))
+    options_of(factory)
+    return Component(kind, name, factory, origin, tuple(aliases), frozenset(needs), frozenset(ignores), control)

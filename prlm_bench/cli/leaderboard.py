@@ -1,0 +1,46 @@
+"""`prlm-bench leaderboard`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._host import JsonOption, PluginOption, host_for
+from ._output import print_or_write
+from .run import DEFAULT_RESULTS, ResultsOption
+
+
+def leaderboard(
+    results: ResultsOption = DEFAULT_RESULTS,
+    form: Annotated[str, typer.Option("--format", help="terminal, markdown, csv, json or latex.")] = "terminal",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    task: Annotated[list[str] | None, typer.Option("--task", help="Only these tasks. Repeatable.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Only this metric protocol: lamp or prlm.")] = None,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print the tables of a results folder: one for each task, split, set of questions and metric protocol."""
+    from ..errors import UnknownNameError
+    from ..report.formats import FORMATS, render
+    from ..report.leaderboard import build_tables
+    from ..results.store import load_results
+
+    form = "json" if json else form
+    if form not in FORMATS:
+        raise UnknownNameError("format", form, FORMATS)
+    finished, unfinished = load_results(results)
+    wanted = [
+        result
+        for result in finished
+        if (not task or result.manifest.task in task) and split in (None, result.manifest.split)
+    ]
+    tables = build_tables(wanted, host_for(plugin).tasks)
+    if protocol is not None:
+        tables = [table for table in tables if table.protocol == protocol]
+    print_or_write(render(tables, form), output)
+    for left in unfinished:
+        print(f"unfinished, not in the tables: {left.folder}; go on with: {left.manifest.command}", file=sys.stderr)

@@ -1,0 +1,133 @@
+"""`prlm-bench run`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._host import JsonOption, PluginOption, host_for
+from ._output import print_json, print_table
+
+if TYPE_CHECKING:
+    from ..running.bench import Bench
+    from ..running.execute import Outcome
+    from ..running.study import Study
+
+#: The study that runs when nothing is asked for: mini-LaMP with the model-free methods.
+DEFAULT_STUDY = Path(__file__).resolve().parent.parent / "running" / "default_study.yaml"
+
+ResultsOption = Annotated[
+    Path, typer.Option("--results", envvar="PRLM_BENCH_RESULTS", help="Folder of the results.", show_default=True)
+]
+DEFAULT_RESULTS = Path("prlm-results")
+
+
+def _many(*names: str, help: str) -> Any:
+    return typer.Option(*names, help=help + " Repeatable.")
+
+
+def run(
+    study: Annotated[Path | None, typer.Argument(help="A study file (YAML); flags override it.")] = None,
+    task: Annotated[list[str] | None, _many("--task", help="Task name or task file.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with <split>/<split>_questions.json, or its parent.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to answer.  [default: dev]")] = None,
+    retriever: Annotated[list[str] | None, _many("--retriever", help="Retriever, as NAME:option=value.")] = None,
+    k: Annotated[list[int] | None, _many("-k", help="Items to show.")] = None,
+    reasoner: Annotated[list[str] | None, _many("--reasoner", help="Reasoner.  [default: direct]")] = None,
+    generator: Annotated[list[str] | None, _many("--generator", help="Generator.")] = None,
+    method: Annotated[list[str] | None, _many("--method", help="Named method.")] = None,
+    reward: Annotated[list[str] | None, _many("--reward", help="Reward to report.")] = None,
+    seed: Annotated[list[int] | None, _many("--seed", help="Seed.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first questions.")] = None,
+    view: Annotated[str | None, typer.Option(help="Texts that retrieval reads: lamp or prlm.  [default: lamp]")] = None,
+    dates: Annotated[bool | None, typer.Option("--dates", help="Append dates to what retrieval reads.")] = None,
+    controls: Annotated[bool | None, typer.Option(help="Add the control rows.  [default: controls]")] = None,
+    skip_invalid: Annotated[bool | None, typer.Option("--skip-invalid", help="Leave malformed questions out.")] = None,
+    synth_users: Annotated[int | None, typer.Option(min=2, help="Users a split of generated tasks.")] = None,
+    results: ResultsOption = DEFAULT_RESULTS,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and what is done; run nothing.")] = False,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Run a grid of methods and end in a leaderboard. Without arguments: mini-LaMP, made here, offline.
+
+    A run that was stopped, in any way, goes on when the same command is given again.
+    """
+    from ..running.study import read_study
+
+    names = ("split", "limit", "view", "dates", "controls", "skip_invalid", "synth_users", "data")
+    values = (split, limit, view, dates, controls, skip_invalid, synth_users, data)
+    asked = dict(zip(names, values, strict=True)) | {
+        "tasks": task,
+        "retrievers": retriever,
+        "k": k,
+        "reasoners": reasoner,
+        "generators": generator,
+        "methods": method,
+        "rewards": reward,
+        "seeds": seed,
+    }
+    composed = any(asked[name] for name in ("retrievers", "generators", "methods"))
+    path = study or (None if composed else DEFAULT_STUDY)
+    plan = read_study(path, asked)
+    host = host_for(plugin)
+    if dry_run:
+        _show_plan(plan, host, results, json)
+    else:
+        _execute(plan, host, results, jobs, json)
+
+
+def _show_plan(study: Study, host: Any, results: Path, json: bool) -> None:
+    from ..running.execute import open_benches, preview
+
+    benches = open_benches(study, host)
+    rows = [row for bench in benches for row in preview(bench, results)]
+    skipped = [s for bench in benches for s in bench.plan.skipped]
+    if json:
+        print_json(
+            {"cells": rows, "skipped": [{"task": s.task, "what": s.what, "why": s.why} for s in skipped]}
+        )
+        return
+    columns = ["task", "split", "retriever", "k", "reasoner", "generator", "seed", "samples", "done"]
+    print_table("would run", columns, [[str(row[name]) for name in columns] for row in rows])
+    for s in skipped:
+        print(f"skipped on {s.task}: {s.what} {s.why}")
+    samples, done = sum(row["samples"] for row in rows), sum(row["done"] for row in rows)
+    print(f"{len(rows)} methods, {samples} samples, {done} done, {samples - done} to run; results in {results}")
+
+
+def _execute(study: Study, host: Any, results: Path, jobs: int, json: bool) -> None:
+    from ..report.formats import render
+    from ..report.leaderboard import build_tables
+    from ..results.store import load_folders
+    from ..running.execute import execute, open_benches
+    from ._progress import make_progress
+
+    try:
+        with make_progress() as progress:
+            benches: list[Bench] = open_benches(study, host, progress)
+            outcome = execute(study, host, results, jobs=jobs, benches=benches, progress=progress)
+    except KeyboardInterrupt:
+        again = shlex.join(["prlm-bench", *sys.argv[1:]])
+        print(f"prlm-bench: stopped; nothing is lost. Go on with: {again}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    tables = build_tables(load_folders([*outcome.finished, *outcome.already]), host.tasks)
+    sys.stdout.write(render(tables, "json" if json else "terminal"))
+    _say_outcome(outcome, results)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def _say_outcome(outcome: Outcome, results: Path) -> None:
+    lines = [f"skipped on {s.task}: {s.what} {s.why}" for s in outcome.skipped]
+    lines += [f"FAILED {folder}: {reason}" for folder, reason in outcome.failed]
+    lines.append(
+        f"{len(outcome.finished)} rows run, {len(outcome.already)} were there already, "
+        f"{len(outcome.failed)} failed; results in {results}"
+    )
+    print("\n".join(lines), file=sys.stderr)

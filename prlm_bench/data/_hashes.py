@@ -1,0 +1,128 @@
+"""SHA-256 of files, remembered, so that an unchanged file of several GB is not read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import DataError
+
+Progress = Callable[[int, int], None]
+
+#: A file changed less than this many seconds ago could change again within the clock's resolution.
+SETTLED = 2.0
+
+
+def file_state(status: os.stat_result) -> list[int]:
+    """What changes when a file does: size, modification and change time in ns, inode and device."""
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
+
+
+def recall(cache: Path, path: Path) -> str | None:
+    """The remembered hash of a file; None where it is unknown or the file has changed."""
+    try:
+        noted = json.loads(_note(cache, path).read_text(encoding="utf-8"))
+        if noted["state"] == file_state(path.stat()):
+            return str(noted["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def remember(cache: Path, path: Path, status: os.stat_result, sha256: str) -> None:
+    """Note the hash of a file that was in this state while it was read."""
+    if time.time() - max(status.st_mtime, status.st_ctime) < SETTLED:
+        return
+    note = _note(cache, path)
+    scratch = note.with_name(f"{note.name}.{os.getpid()}")
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(json.dumps({"path": str(path), "state": file_state(status), "sha256": sha256}))
+        scratch.replace(note)
+    except OSError:
+        # Only time is lost: the file is hashed again.
+        scratch.unlink(missing_ok=True)
+
+
+def _note(cache: Path, path: Path) -> Path:
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+    return cache / "hashes" / f"{name}.json"
+
+
+class HashingReader:
+    """Reads a file once, front to back, and hashes what passes.
+
+    Args:
+        path: the file.
+        progress: called with bytes read and bytes in all.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+
+    def __init__(self, path: Path, progress: Progress | None = None) -> None:
+        self.path = path
+        self._progress = progress
+        self._digest = hashlib.sha256()
+        #: Bytes read so far.
+        self.done = 0
+        try:
+            self._file: BinaryIO = path.open("rb", buffering=0)
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        self.status = os.fstat(self._file.fileno())
+
+    def __enter__(self) -> HashingReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` of the next bytes; none at the end."""
+        try:
+            data = self._file.read(size)
+        except OSError as error:
+            raise _unreadable(self.path, error) from None
+        self._digest.update(data)
+        self.done += len(data)
+        if self._progress is not None:
+            self._progress(self.done, self.status.st_size)
+        return data
+
+    def finish(self, cache: Path) -> str:
+        """The hash of the whole file, which is remembered.
+
+        Raises:
+            DataError: the file changed while it was read.
+        """
+        while self.read(1 << 20):
+            pass
+        now = os.fstat(self._file.fileno())
+        if file_state(now) != file_state(self.status) or self.done != now.st_size:
+            raise DataError(f"{self.path}: the file changed while it was read", "try again when it is complete")
+        sha256 = self._digest.hexdigest()
+        remember(cache, self.path, self.status, sha256)
+        return sha256
+
+
+def hash_file(cache: Path, path: Path, progress: Progress | None = None) -> str:
+    """The hash of a file, from memory where possible.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    known = recall(cache, path)
+    if known is not None:
+        return known
+    with HashingReader(path, progress) as reader:
+        return reader.finish(cache)
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be read: {error.strerror or error}")

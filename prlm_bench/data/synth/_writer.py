@@ -1,0 +1,115 @@
+"""Writes mini-LaMP's files, one user at a time, each file whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import TextIO
+
+from ...errors import PrlmBenchError
+from ._config import SPLITS, SynthConfig
+from ._families import family
+from ._family import Family
+from ._truth import METADATA, metadata
+from ._users import records, user_ids
+
+#: Called after each user with the folder's name, the users done and all users of the task.
+Progress = Callable[[str, int, int], None]
+
+_json = partial(json.dumps, ensure_ascii=False)
+
+
+def write_mini_lamp(
+    out: Path,
+    tasks: Sequence[int] = (1, 2, 3, 4, 5, 6, 7),
+    config: SynthConfig | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write the data of some tasks below `out`, in LaMP's layout; memory does not grow with the number of users.
+
+    A folder's `mini_lamp.json` goes first and comes last: where it is, the folder is whole.
+
+    Args:
+        out: the data root; made if it is not there. Files of the same name are replaced.
+        tasks: numbers from 1 to 7.
+        config: sizes and the rest; the defaults of `SynthConfig` where it is None.
+        progress: called after each user; see `Progress`.
+
+    Returns:
+        The folders written, one for each task, in the order of `tasks`.
+
+    Raises:
+        PrlmBenchError: no such task, or a file cannot be written.
+    """
+    config = config or SynthConfig()
+    families = [family(number) for number in dict.fromkeys(tasks)]
+    return [_write_task(Path(out) / f"mini_LaMP_{each.number}", each, config, progress) for each in families]
+
+
+def _write_task(folder: Path, task: Family, config: SynthConfig, progress: Progress | None) -> Path:
+    steps = count(1)
+
+    def step() -> None:
+        if progress is not None:
+            progress(folder.name, next(steps), sum(config.users.values()))
+
+    try:
+        (folder / METADATA).unlink(missing_ok=True)
+        for split in SPLITS:
+            (folder / split).mkdir(parents=True, exist_ok=True)
+            _write_split(folder / split, split, task, config, step)
+        with _replacing(folder / METADATA) as file:
+            file.writelines(metadata(task, config))
+    except OSError as error:
+        raise PrlmBenchError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
+    return folder
+
+
+def _write_split(folder: Path, split: str, task: Family, config: SynthConfig, step: Callable[[], None]) -> None:
+    with ExitStack() as stack:
+        question = stack.enter_context(_listing(folder / f"{split}_questions.json", "[", "]"))
+        head = f'{{"task": "LaMP_{task.number}", "golds": ['
+        output = stack.enter_context(_listing(folder / f"{split}_outputs.json", head, "]}"))
+        relevance = stack.enter_context(_listing(folder / f"{split}_relevance.json", "{", "}"))
+        for user in user_ids(task.number, split, config):
+            for record in records(task, user, split, config):
+                shown = {"id": record.id, "user_id": user, "input": record.input, "profile": record.profile}
+                question(_json(shown))
+                output(_json({"id": record.id, "output": record.gold}))
+                relevance(f"{_json(record.id)}: {_json(record.relevant)}")
+            step()
+
+
+@contextmanager
+def _listing(path: Path, head: str, tail: str) -> Iterator[Callable[[str], None]]:
+    """Gives a function that adds an element, on a line of its own, between `head` and `tail`."""
+    with _replacing(path) as file:
+        gap = "\n"
+
+        def add(element: str) -> None:
+            nonlocal gap
+            file.write(gap + element)
+            gap = ",\n"
+
+        file.write(head)
+        yield add
+        file.write(f"\n{tail}\n")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """A file that takes its place only when all of it is on the disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

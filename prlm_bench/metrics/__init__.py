@@ -1,0 +1,42 @@
+"""Metrics, one measure a file, each a value with a name such as `rouge1@lamp`: measure @ protocol.
+
+Numbers of the two protocols do not compare: `lamp` is the benchmark's own code, `prlm` that of PrLM and its kin.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+
+from prlm_bench.hookspecs import Register, hookimpl
+
+from ._metric import MeanMetric, Metric, Pairs
+
+__all__ = ["MeanMetric", "Metric", "Pairs", "prlm_bench_register_metrics"]
+
+_METRICS = {
+    "rouge1@lamp": ("rouge_n_lamp", "ROUGE_1"),
+    "rouge2@lamp": ("rouge_n_lamp", "ROUGE_2"),
+    "rougeL@lamp": ("rouge_l_lamp", "ROUGE_L"),
+    "bleu@lamp": ("bleu_lamp", "BLEU"),
+    "accuracy@lamp": ("accuracy", "ACCURACY"),
+    "f1@lamp": ("f1", "F1"),
+    "mae@lamp": ("mae", "MAE"),
+    "rmse@lamp": ("rmse", "RMSE"),
+    "rouge-1@prlm": ("rouge_n_prlm", "ROUGE_1"),
+    "rouge-2@prlm": ("rouge_n_prlm", "ROUGE_2"),
+    "rouge-l@prlm": ("rouge_l_prlm", "ROUGE_L"),
+    "bleu-4@prlm": ("bleu4_prlm", "BLEU_4"),
+}
+
+
+@hookimpl
+def prlm_bench_register_metrics(register: Register) -> None:
+    """Add the metrics of both protocols; a metric's module is imported when its factory is called."""
+    for name, (module, value) in _METRICS.items():
+        register(name, partial(_load, module, value))
+
+
+def _load(module: str, value: str) -> Metric:
+    metric: Metric = getattr(import_module(f"{__name__}.{module}"), value)
+    return metric

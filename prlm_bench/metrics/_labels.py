@@ -1,0 +1,32 @@
+"""Answers and golds as places in a task's label list."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from prlm_bench.errors import DataError
+
+from ._metric import Pairs
+from ._ngrams import Ints
+
+
+def classes(pairs: Pairs) -> tuple[Ints, Ints]:
+    """The class of each answer and of each gold: its place in `pairs.labels`, stripped and compared exactly.
+
+    Returns:
+        Two arrays of shape (n,); an answer that is no label has class -1.
+
+    Raises:
+        DataError: the task has no labels, or a gold is not among them.
+    """
+    if not pairs.labels:
+        raise DataError("accuracy and F1 need a label list and this task has none", "give the task file `labels:`")
+    place = {label: index for index, label in enumerate(pairs.labels)}
+    golds = []
+    for gold in pairs.golds:
+        if gold.strip() not in place:
+            known = ", ".join(map(repr, pairs.labels))
+            raise DataError(f"the gold {gold!r} is not in the task's label list", f"labels: {known}")
+        golds.append(place[gold.strip()])
+    answers = [place.get(answer.strip(), -1) for answer in pairs.answers]
+    return np.array(answers, dtype=np.int64), np.array(golds, dtype=np.int64)

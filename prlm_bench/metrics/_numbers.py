@@ -1,0 +1,48 @@
+"""Answers and golds as numbers, by the rule of the LaMP-3 task."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from prlm_bench.errors import DataError
+
+from ._metric import Floats, Pairs
+
+
+def errors(pairs: Pairs) -> Floats:
+    """|answer - gold| for each pair, in the unit of the labels, shape (n,).
+
+    An answer that is no finite number counts as the lowest or the highest label, whichever is further from the
+    gold, and as the highest where both are as far: `1.0 if abs(1 - y) > abs(5 - y) else 5.0` in LaMP's own code.
+
+    Raises:
+        DataError: a gold or a label is no finite number, or the task has no labels.
+    """
+    labels = [_required(label, "label") for label in pairs.labels]
+    if not labels:
+        raise DataError("MAE and RMSE need a label list and this task has none", "give the task file `labels:`")
+    lowest, highest = min(labels), max(labels)
+    found = []
+    for answer, gold in zip(pairs.answers, pairs.golds, strict=True):
+        target, number = _required(gold, "gold"), _finite(answer)
+        if number is None:
+            number = lowest if abs(lowest - target) > abs(highest - target) else highest
+        found.append(abs(number - target))
+    return np.array(found, dtype=np.float64)
+
+
+def _finite(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _required(text: str, what: str) -> float:
+    number = _finite(text)
+    if number is None:
+        raise DataError(f"the {what} {text!r} is not a number", "MAE and RMSE are for tasks with `output: number`")
+    return number

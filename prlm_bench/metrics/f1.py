@@ -1,0 +1,41 @@
+"""F1 of the `lamp` protocol: macro-averaged over the whole label list, from counts over the whole set, 0..1.
+
+An answer is stripped and compared with the label list; one that is not in it is a miss of the gold's label and
+no false alarm of any. Equal to scikit-learn's `f1_score(average="macro", labels=all, zero_division=0)`.
+A. Salemi et al., "LaMP: When Large Language Models Meet Personalization", 2024 (LaMP-1 and LaMP-2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._labels import classes
+from ._metric import Floats, Pairs
+
+
+class MacroF1:
+    """Macro-F1; statistics are, label after label, (true positives, false positives, false negatives)."""
+
+    name = "f1@lamp"
+    higher_is_better = True
+    is_mean = False
+
+    def statistics(self, pairs: Pairs) -> Floats:
+        """Counts for each pair, shape (n, 3 * number of labels)."""
+        answers, golds = classes(pairs)
+        counts = np.zeros((len(pairs), len(pairs.labels), 3))
+        right, wrong = np.flatnonzero(answers == golds), np.flatnonzero(answers != golds)
+        alarms = wrong[answers[wrong] >= 0]
+        counts[right, golds[right], 0] = 1
+        counts[alarms, answers[alarms], 1] = 1
+        counts[wrong, golds[wrong], 2] = 1
+        return counts.reshape(len(pairs), 3 * len(pairs.labels))
+
+    def value(self, totals: Floats) -> Floats:
+        """Macro-F1 of summed counts: shape (..., 3 * labels) to (...); a label that never occurs counts as 0."""
+        hits, alarms, misses = (totals[..., column::3] for column in range(3))
+        seen = 2 * hits + alarms + misses
+        return np.asarray((2 * hits / np.where(seen == 0, 1, seen)).mean(axis=-1))
+
+
+F1 = MacroF1()

@@ -1,0 +1,12 @@
+"""MAE of the `lamp` protocol: the mean absolute error, in the unit of the labels; lower is better.
+
+What is no number counts as the worse of the lowest and the highest label.
+A. Salemi et al., "LaMP: When Large Language Models Meet Personalization", 2024 (LaMP-3).
+"""
+
+from __future__ import annotations
+
+from ._metric import MeanMetric
+from ._numbers import errors
+
+MAE = MeanMetric("mae@lamp", errors, higher_is_better=False)

@@ -1,0 +1,70 @@
+"""The `lamp` prompt protocol, byte for byte: profile items written into the prompt within a token budget.
+
+Source: LaMP (Salemi et al., arXiv 2304.11406), section 4.1, and the `prompts.py` of its code; the formulas
+are in `docs/protocols.md`.
+"""
+
+from __future__ import annotations
+
+from ..interfaces import Tokenizer
+from ..records import Example, Prompt, Ranking
+from ..tasks import LampPrompt
+
+
+def lamp_prompt(
+    template: LampPrompt, example: Example, ranking: Ranking, tokenizer: Tokenizer, max_length: int
+) -> Prompt:
+    """Build one prompt.
+
+    The input may take up to 60 % of `max_length` tokens; the items share the rest, and what one leaves
+    unused the next may use. Where the tokenizer refuses a length, the input's share falls by a tenth at a
+    time; when nothing is left of it, the prompt is the input alone and every item counts as dropped.
+
+    Args:
+        template: the task's prompt.
+        example: the question.
+        ranking: the items to show, cut to k.
+        tokenizer: sets lengths; special tokens are counted, as LaMP's code counts them.
+        max_length: the budget M in tokens.
+    """
+    share = 0.6
+    # LaMP's code lowers the share by repeated subtraction; the rounding of these floats is part of it.
+    while ranking.items and share >= 0:
+        budget = max_length - min(tokenizer.count(example.input), int(share * max_length))
+        try:
+            text, cut = _with_items(template, example.input, ranking, tokenizer, budget)
+        except ValueError:
+            share -= 0.1
+            continue
+        return Prompt(
+            example, ranking, text, tokens=tokenizer.count(text), shown=len(ranking.items), cut=cut, dropped=0
+        )
+    tokens = tokenizer.count(example.input)
+    return Prompt(example, ranking, example.input, tokens=tokens, dropped=len(ranking.items))
+
+
+def _with_items(
+    template: LampPrompt, text: str, ranking: Ranking, tokenizer: Tokenizer, budget: int
+) -> tuple[str, int]:
+    count = len(ranking.items)
+    reserve = tokenizer.count(template.reserve) if template.reserve else 0
+    per_item = (budget - template.overhead - 2 * (count - 1) - reserve) // count
+    saved = 0
+    cut = 0
+    items = []
+    for document in ranking.items:
+        fields = document.fields
+        needed = template.needed
+        if isinstance(needed, str):
+            needed = tokenizer.count(needed.format_map(fields))
+        long = fields[template.long]
+        shown, kept = tokenizer.truncate(long, per_item + saved - needed)
+        cut += kept < tokenizer.count(long)
+        saved += per_item - kept - needed
+        items.append(template.item.format_map({**fields, template.long: shown}))
+    joined = template.join.join(items)
+    if template.prompt is not None:
+        return template.prompt.format(items=joined, input=text), cut
+    assert template.insert_after is not None
+    before, found, after = text.partition(template.insert_after)
+    return (f"{before}{found}, and {joined}{after}" if found else text), cut

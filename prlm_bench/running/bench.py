@@ -1,0 +1,114 @@
+"""One task of a study, made ready: dataset, plan, components and manifests."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .._cache import cache_root
+from .._files import digest
+from .._plugins import PluginHost
+from ..results.schema import Manifest
+from ..tasks import Task
+from .pipeline import Pipeline
+from .plan import Plan, plan_cells
+from .progress import ByteProgress, Progress, Silent
+from .rows import folder_name, make_manifest
+from .study import Study
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+
+def open_split(
+    task: Task,
+    split: str,
+    data: Path | None = None,
+    *,
+    view: str = "lamp",
+    dates: bool = False,
+    skip_invalid: bool = False,
+    synth_users: int | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """A split of a task: from `data`, from the default data root, or, for a synthetic task, made here.
+
+    Args:
+        task: the task.
+        split: `train`, `dev` or `test`.
+        data: a folder in LaMP's layout, or its parent.
+        view, dates: what retrieval reads.
+        skip_invalid: go on without malformed questions.
+        synth_users: users a split of a synthetic task that is made here.
+        progress: told about long work.
+
+    Raises:
+        DataError: the data are not there or cannot be used.
+    """
+    from ..data import data_root, open_dataset
+
+    if task.synthetic is not None and data is None:
+        data = _synthetic_folder(task, synth_users)
+    root = data_root(task, data)
+    told = ByteProgress(progress or Silent(), f"importing {task.name} {split}, bytes")
+    return open_dataset(task, root, split, view=view, dates=dates, skip_invalid=skip_invalid, progress=told)
+
+
+def _synthetic_folder(task: Task, users: int | None) -> Path:
+    from ..data.synth import VERSION, SynthConfig, write_mini_lamp
+
+    config = SynthConfig() if users is None else SynthConfig(train_users=users, dev_users=users, test_users=users)
+    root = cache_root() / "mini-lamp" / digest([VERSION, asdict(config)])[:16]
+    folder = root / task.folder
+    if not (folder / "mini_lamp.json").is_file():
+        assert task.synthetic is not None
+        write_mini_lamp(root, [task.synthetic], config)
+    return folder
+
+
+@dataclass
+class Bench:
+    """A task's cells, ready to run."""
+
+    dataset: Dataset
+    plan: Plan
+    pipeline: Pipeline
+    manifests: list[Manifest]
+
+    @property
+    def ids(self) -> list[str]:
+        """The questions to ask, in order."""
+        return self.dataset.ids[: self.manifests[0].data.n] if self.manifests else []
+
+    def folder(self, results: Path, cell: int) -> Path:
+        """The result folder of a cell."""
+        return results / folder_name(self.manifests[cell])
+
+
+def open_bench(study: Study, host: PluginHost, task_name: str, progress: Progress | None = None) -> Bench:
+    """Open a task's data, plan its cells and make their components.
+
+    Raises:
+        PrlmBenchError: anything that the user asked for and that cannot be done.
+    """
+    task = host.tasks.get(task_name)
+    progress = progress or Silent()
+    dataset = open_split(
+        task,
+        study.split,
+        study.data,
+        view=study.view,
+        dates=study.dates,
+        skip_invalid=study.skip_invalid,
+        synth_users=study.synth_users,
+        progress=progress,
+    )
+    plan = plan_cells(study, host, dataset)
+    rewards = [host.registry.choose("reward", spec) for spec in study.rewards]
+    pipeline = Pipeline(plan.cells, rewards, host, dataset, cache_root())
+    manifests = [
+        make_manifest(cell, parts, pipeline.reward_identities, list(task.metrics), study, dataset)
+        for cell, parts in zip(plan.cells, pipeline.parts, strict=True)
+    ]
+    return Bench(dataset, plan, pipeline, manifests)

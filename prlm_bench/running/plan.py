@@ -1,0 +1,200 @@
+"""From a study to cells: one cell is one method on one split with one seed, one row of a table."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .._plugins import PluginHost
+from .._registry import NEEDS, Chosen
+from .._specs import parse_spec
+from ..errors import RunError, SpecError
+from .study import Study
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method on a split."""
+
+    task: str
+    retriever: Chosen
+    k: int
+    reasoner: Chosen
+    generator: Chosen
+    seed: int
+
+    @property
+    def is_control(self) -> bool:
+        """True where the retriever or the generator is a control."""
+        return self.retriever.component.control or self.generator.component.control
+
+    @property
+    def parts(self) -> dict[str, str | int]:
+        """What tells this cell from the others of its study, as text."""
+        return {
+            "retriever": str(self.retriever),
+            "k": self.k,
+            "reasoner": str(self.reasoner),
+            "generator": str(self.generator),
+            "seed": self.seed,
+        }
+
+    def __str__(self) -> str:
+        return " × ".join(f"k={value}" if key == "k" else str(value) for key, value in self.parts.items() if key != "seed")
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A combination that was asked for and cannot run here."""
+
+    task: str
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells of one dataset, each once, and what was left out."""
+
+    cells: list[Cell]
+    skipped: list[Skipped]
+
+
+def plan_cells(study: Study, host: PluginHost, dataset: Dataset) -> Plan:
+    """The cells of one task's dataset.
+
+    A generator that ignores items is planned once, without retrieval; a retriever that gives none is planned
+    with k = 0. Controls are added: control retrievers with every generator, control generators with every
+    retriever at k = 1.
+
+    Raises:
+        PrlmBenchError: a component or method that does not exist, or an option that it does not have.
+    """
+    cells: dict[str, Cell] = {}
+    skipped: dict[tuple[str, str], Skipped] = {}
+    for cell in _combinations(study, host, dataset.task.name):
+        cell = _without_items(cell, host)
+        why = _obstacle(cell, dataset)
+        if why is None:
+            cells.setdefault(repr(cell.parts), cell)
+        else:
+            skipped.setdefault(why, Skipped(cell.task, *why))
+    return Plan(list(cells.values()), list(skipped.values()))
+
+
+def _combinations(study: Study, host: PluginHost, task: str) -> Iterator[Cell]:
+    registry = host.registry
+    retrievers = [registry.choose("retriever", spec) for spec in study.retrievers]
+    reasoners = [registry.choose("reasoner", spec) for spec in study.reasoners]
+    generators = [registry.choose("generator", spec) for spec in study.generators]
+    for seed in study.seeds:
+        for method in study.methods:
+            for cell in _method_cells(method, host, task, study.k, seed):
+                retrievers.append(cell.retriever)
+                generators.append(cell.generator)
+                yield cell
+        grid = [(r, k, g) for r in retrievers for k in study.k for g in generators]
+        if study.methods and not study.retrievers and not study.generators:
+            grid = []
+        controls = list(_controls(host, retrievers, generators, max(study.k))) if study.controls else []
+        for retriever, k, generator in [*grid, *controls]:
+            for reasoner in reasoners:
+                yield Cell(task, retriever, k, reasoner, generator, seed)
+
+
+def _controls(
+    host: PluginHost, retrievers: Sequence[Chosen], generators: Sequence[Chosen], k: int
+) -> Iterator[tuple[Chosen, int, Chosen]]:
+    registry = host.registry
+    plain_retrievers = [registry.choose("retriever", c.qualified) for c in registry.all("retriever") if c.control]
+    plain_generators = [registry.choose("generator", c.qualified) for c in registry.all("generator") if c.control]
+    for retriever in plain_retrievers:
+        yield from ((retriever, k, generator) for generator in generators if not generator.component.control)
+    for retriever in [*retrievers, *plain_retrievers]:
+        yield from ((retriever, 1, generator) for generator in plain_generators)
+
+
+def _method_cells(spec: str | dict[str, Any], host: PluginHost, task: str, ks: Sequence[int], seed: int) -> Iterator[Cell]:
+    parsed = parse_spec(spec)
+    method = host.method(parsed.name)
+    options = {key: str(value) for key, value in parsed.options.items()}
+    parts = {part: options.pop(part, getattr(method, part)) for part in ("retriever", "reasoner", "generator")}
+    k = options.pop("k", method.k)
+    placeholders = {name for text in parts.values() for _, name, _, _ in string.Formatter().parse(text) if name}
+    for name in options.keys() - placeholders:
+        known = ", ".join(sorted({"retriever", "k", "reasoner", "generator"} | placeholders))
+        raise SpecError(f"method {parsed.name!r} has no option {name!r}", f"known: {known}")
+    for name in placeholders - options.keys():
+        raise SpecError(f"method {parsed.name!r} needs the option {name!r}", f"{parsed.name}:{name}=...")
+    chosen = {kind: host.registry.choose(kind, text.format_map(options)) for kind, text in parts.items()}
+    for count in ks if k is None else [_count(parsed.name, k)]:
+        yield Cell(task, chosen["retriever"], count, chosen["reasoner"], chosen["generator"], seed)
+
+
+def _count(method: str, k: str | int) -> int:
+    if not re.fullmatch(r"\d+", str(k)):
+        raise SpecError(f"method {method!r}: k={k!r} is not a number of items")
+    return int(k)
+
+
+def _without_items(cell: Cell, host: PluginHost) -> Cell:
+    """The same cell without retrieval, where the generator takes no notice of items or k is 0."""
+    gives_none = "items" in cell.retriever.component.ignores
+    if not gives_none and (cell.k == 0 or "items" in cell.generator.component.ignores):
+        empty = [c for c in host.registry.all("retriever") if "items" in c.ignores]
+        retriever = host.registry.choose("retriever", empty[0].qualified) if empty else cell.retriever
+        return Cell(cell.task, retriever, 0, cell.reasoner, cell.generator, cell.seed)
+    return Cell(cell.task, cell.retriever, 0 if gives_none else cell.k, cell.reasoner, cell.generator, cell.seed)
+
+
+def _obstacle(cell: Cell, dataset: Dataset) -> tuple[str, str] | None:
+    """What stops a cell: the component, and what it lacks."""
+    for chosen in (cell.retriever, cell.reasoner, cell.generator):
+        for need in sorted(chosen.component.needs):
+            if need == "items" and cell.k == 0:
+                return f"{chosen.component.kind} {chosen} with {cell.retriever}", f"needs {NEEDS[need]}"
+            if lacks(need, dataset):
+                return f"{chosen.component.kind} {chosen}", f"needs {NEEDS[need]}"
+    return None
+
+
+def lacks(need: str, dataset: Dataset) -> bool:
+    """True where a dataset does not have what a component needs (see `NEEDS`)."""
+    match need:
+        case "answer-field":
+            return dataset.task.answer_field is None
+        case "labels":
+            return dataset.task.output == "text"
+        case "users":
+            return dataset.n_users < 2
+        case "train":
+            train = dataset.sibling("train")
+            return train is None or "golds" not in train.has
+        case "date" | "relevance":
+            return need not in dataset.has
+        case _:
+            return False
+
+
+def check_asked_for(study: Study, plans: Sequence[Plan], host: PluginHost) -> None:
+    """Every component that was asked for by name must run somewhere.
+
+    Raises:
+        RunError: one that can run nowhere; it says what is missing.
+    """
+    for kind, specs in (("retriever", study.retrievers), ("generator", study.generators)):
+        for spec in specs:
+            chosen = host.registry.choose(kind, spec)
+            used = any(str(getattr(cell, kind)) == str(chosen) for plan in plans for cell in plan.cells)
+            reasons = [s for plan in plans for s in plan.skipped if s.what.startswith(f"{kind} {chosen}")]
+            if not used and reasons:
+                tasks = ", ".join(dict.fromkeys(s.task for s in reasons))
+                raise RunError(f"{kind} {chosen} cannot run on {tasks}: it {reasons[0].why}")
+    if not any(plan.cells for plan in plans):
+        raise RunError("nothing to run", "give --retriever and --generator, --method, or a study file")
