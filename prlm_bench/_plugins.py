@@ -128,7 +128,8 @@ class PluginHost:
         self._methods: dict[str, list[Method]] = {}
         self._manager = pluggy.PluginManager("prlm_bench")
         self._manager.add_hookspecs(hookspecs)
-        self._load(Origin("metrics", "prlm-bench", __version__, ""), lambda: importlib.import_module("prlm_bench.metrics"))
+        own = Origin("metrics", "prlm-bench", __version__, "prlm_bench.metrics")
+        self._load(own, lambda: importlib.import_module(own.file))
         for dist, point in _entry_points():
             origin = Origin(point.name, dist.metadata["Name"], dist.version, point.value)
             self._load(origin, point.load)

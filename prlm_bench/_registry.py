@@ -31,6 +31,7 @@ NEEDS = {
     "items": "retrieved items",
     "answer-field": "a profile item field that holds an answer",
     "labels": "a task whose answers are labels or numbers",
+    "candidates": "a task whose question names a candidate for each label",
     "train": "the training split with its golds",
     "users": "at least two users",
     "generator": "the generator while it shapes prompts",

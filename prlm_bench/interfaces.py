@@ -109,7 +109,9 @@ class Trainer(Fingerprinted, Protocol):
 class Build(Protocol):
     """Makes a component from a spec, so that components can be composed of others."""
 
-    def __call__(self, kind: str, spec: str | Mapping[str, Any]) -> Any: ...
+    def __call__(self, kind: str, spec: str | Mapping[str, Any]) -> Any:
+        """The component of this kind that the spec names, made for the same run."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,8 @@ class ChatPrompt(_Strict):
 
 
 class Prompts(_Strict):
+    """The task's prompts by protocol."""
+
     lamp: LampPrompt
     chat: ChatPrompt
 

@@ -1,9 +1,9 @@
 """A test kit for plugin authors: pytest classes that hold any component to its contract.
 
-    from prlm_bench.testing import RetrieverContract
+from prlm_bench.testing import RetrieverContract
 
-    class TestMine(RetrieverContract):
-        spec = "my-retriever:option=3"
+class TestMine(RetrieverContract):
+    spec = "my-retriever:option=3"
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from .constant import Constant
 from .copying import Copy
 from .direct import Direct
 from .echo import Echo
+from .nearest import Nearest
 from .no_items import NoItems
 from .oracle import Oracle
 from .other_user import OtherUser
@@ -40,10 +41,11 @@ def prlm_bench_register_reasoners(register: Any) -> None:
 
 @hookimpl
 def prlm_bench_register_generators(register: Any) -> None:
-    """echo, constant, copy and vote."""
+    """echo, constant, copy, nearest and vote."""
     register("echo", Echo, ignores={"items"}, control=True)
     register("constant", Constant, ignores={"items"}, needs={"train", "labels"}, control=True)
     register("copy", Copy, needs={"items", "answer-field"}, control=True)
+    register("nearest", Nearest, needs={"items", "candidates"})
     register("vote", Vote, needs={"items", "answer-field", "labels"})
 
 

@@ -40,9 +40,7 @@ class Direct:
         """That of a tokenizer of its own."""
         return self._tokenizer.fingerprint() if self._tokenizer else ""
 
-    def prompts(
-        self, examples: Sequence[Example], rankings: Sequence[Ranking], generator: Generator
-    ) -> list[Prompt]:
+    def prompts(self, examples: Sequence[Example], rankings: Sequence[Ranking], generator: Generator) -> list[Prompt]:
         """One prompt for each example, within the budget."""
         tokenizer = self._tokenizer or generator.tokenizer or self._default
         pairs = zip(examples, rankings, strict=True)

@@ -11,7 +11,7 @@ from prlm_bench.interfaces import Context
 
 
 class Overlap:
-    """The mean of chosen metrics of each answer against its gold, such as ROUGE.
+    """The mean of chosen metrics of each answer against its gold, such as ROUGE; errors count negatively.
 
     Args:
         metrics: names of metrics that are means over samples; by default the task's first.
@@ -37,7 +37,8 @@ class Overlap:
         if any(gold is None for gold in golds):
             raise ValueError("overlap needs golds")
         pairs = Pairs([sample.answer.text for sample in samples], [gold or "" for gold in golds], self._labels)
-        values = [metric.value(metric.statistics(pairs)) for metric in self._metrics]
+        signs = [1.0 if metric.higher_is_better else -1.0 for metric in self._metrics]
+        values = [s * metric.value(metric.statistics(pairs)) for s, metric in zip(signs, self._metrics, strict=True)]
         return [float(value) for value in np.mean(values, axis=0)]
 
 

@@ -31,6 +31,8 @@ class PlainProgress:
 
     def advance(self, count: int = 1) -> None:
         """Say how far it is, now and then."""
+        if not count:
+            return
         self._done += count
         now = time.monotonic()
         if self._done >= self._total or now - self._said >= _EVERY:

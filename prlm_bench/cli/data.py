@@ -91,7 +91,8 @@ def validate(
             f"{len(report.errors)} errors, {len(report.warnings)} warnings"
         )
     if not report.ok:
-        raise DataError(f"{found.name} {split}: {len(report.errors)} errors in the data", "--skip-invalid goes on without")
+        errors = len(report.errors)
+        raise DataError(f"{found.name} {split}: {errors} errors in the data", "--skip-invalid goes on without them")
 
 
 @app.command("download")

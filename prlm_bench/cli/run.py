@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ._data_options import DataOption
 from ._host import JsonOption, PluginOption, host_for
 from ._output import print_json, print_table
 
 if TYPE_CHECKING:
     from ..running.bench import Bench
     from ..running.execute import Outcome
+    from ..running.plan import Skipped
     from ..running.study import Study
 
 #: The study that runs when nothing is asked for: mini-LaMP with the model-free methods.
@@ -33,7 +36,7 @@ def _many(*names: str, help: str) -> Any:
 def run(
     study: Annotated[Path | None, typer.Argument(help="A study file (YAML); flags override it.")] = None,
     task: Annotated[list[str] | None, _many("--task", help="Task name or task file.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with <split>/<split>_questions.json, or its parent.")] = None,
+    data: DataOption = None,
     split: Annotated[str | None, typer.Option(help="Split to answer.  [default: dev]")] = None,
     retriever: Annotated[list[str] | None, _many("--retriever", help="Retriever, as NAME:option=value.")] = None,
     k: Annotated[list[int] | None, _many("-k", help="Items to show.")] = None,
@@ -50,7 +53,7 @@ def run(
     synth_users: Annotated[int | None, typer.Option(min=2, help="Users a split of generated tasks.")] = None,
     results: ResultsOption = DEFAULT_RESULTS,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and what is done; run nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and what is done.")] = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -89,14 +92,12 @@ def _show_plan(study: Study, host: Any, results: Path, json: bool) -> None:
     rows = [row for bench in benches for row in preview(bench, results)]
     skipped = [s for bench in benches for s in bench.plan.skipped]
     if json:
-        print_json(
-            {"cells": rows, "skipped": [{"task": s.task, "what": s.what, "why": s.why} for s in skipped]}
-        )
+        print_json({"cells": rows, "skipped": [{"task": s.task, "what": s.what, "why": s.why} for s in skipped]})
         return
     columns = ["task", "split", "retriever", "k", "reasoner", "generator", "seed", "samples", "done"]
     print_table("would run", columns, [[str(row[name]) for name in columns] for row in rows])
-    for s in skipped:
-        print(f"skipped on {s.task}: {s.what} {s.why}")
+    for line in _skipped_lines(skipped):
+        print(line)
     samples, done = sum(row["samples"] for row in rows), sum(row["done"] for row in rows)
     print(f"{len(rows)} methods, {samples} samples, {done} done, {samples - done} to run; results in {results}")
 
@@ -123,8 +124,15 @@ def _execute(study: Study, host: Any, results: Path, jobs: int, json: bool) -> N
         raise typer.Exit(1)
 
 
+def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
+    reasons: dict[str, list[str]] = {}
+    for s in skipped:
+        reasons.setdefault(f"{s.what} {s.why}", []).append(s.task)
+    return [f"left out: {reason} (on {', '.join(tasks)})" for reason, tasks in reasons.items()]
+
+
 def _say_outcome(outcome: Outcome, results: Path) -> None:
-    lines = [f"skipped on {s.task}: {s.what} {s.why}" for s in outcome.skipped]
+    lines = _skipped_lines(outcome.skipped)
     lines += [f"FAILED {folder}: {reason}" for folder, reason in outcome.failed]
     lines.append(
         f"{len(outcome.finished)} rows run, {len(outcome.already)} were there already, "

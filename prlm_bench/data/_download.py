@@ -33,7 +33,7 @@ class Fetched:
 
     path: Path
     url: str
-    bytes: int
+    size: int
     sha256: str
     #: `downloaded`; `verified`: it was there and is what was recorded; `kept`: it was there, nothing is recorded.
     action: Literal["downloaded", "verified", "kept"]

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import shutil
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import httpx
 
 from ..errors import DataError
 from ._folders import lock_file
+from ._transfer_errors import given_up, is_hopeless, json_problem, proxy_hint, unwritable
 
 #: Called with bytes so far and bytes in all; None where the server does not say.
 ByteProgress = Callable[[int, int | None], None]
 
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _LONGEST_WAIT = 60.0
 
 
@@ -86,6 +84,7 @@ class Transfer:
         self._backoff = backoff
         self._digest = hashlib.sha256()
         self._done = 0
+        self._answered = False
         self._version = Version(url, None, None, None)
 
     def run(self) -> tuple[str, Version]:
@@ -104,18 +103,27 @@ class Transfer:
             if handle is None:
                 raise DataError(f"{self._part}: another process is downloading this file")
             with os.fdopen(handle, "r+b") as file:
-                self._take_up(file)
-                self._fetch(file)
-                _check_json(self._url, file)
+                self._complete(file)
                 os.fsync(file.fileno())
                 self._part.rename(self._target)
             self._note.unlink(missing_ok=True)
         except OSError as error:
-            raise _unwritable(self._part, error) from None
-        except DataError:
-            self._forget_unless_resumable()
-            raise
+            raise unwritable(self._part, error) from None
         return self._digest.hexdigest(), Version(**{**asdict(self._version), "bytes": self._done})
+
+    def _complete(self, file: BinaryIO) -> None:
+        try:
+            self._take_up(file)
+            self._fetch(file)
+            problem = json_problem(file)
+            if problem is not None:
+                self._start_over(file)
+                raise DataError(f"{self._url}: {problem}", "try again, or open the address by hand")
+        except DataError:
+            if not self._done or self._version.validator is None:
+                self._part.unlink(missing_ok=True)
+                self._note.unlink(missing_ok=True)
+            raise
 
     def _take_up(self, file: BinaryIO) -> None:
         """Go on from what an earlier call left, where it is known which version that was."""
@@ -137,11 +145,6 @@ class Transfer:
         self._digest = hashlib.sha256()
         self._done = 0
 
-    def _forget_unless_resumable(self) -> None:
-        if not self._done or self._version.validator is None:
-            self._part.unlink(missing_ok=True)
-            self._note.unlink(missing_ok=True)
-
     def _fetch(self, file: BinaryIO) -> None:
         failures, furthest = 0, self._done
         while True:
@@ -152,8 +155,10 @@ class Transfer:
                 if self._done > furthest:
                     failures, furthest = 0, self._done
                 failures += 1
-                if failures > self._retries or _is_hopeless(error):
-                    raise self._given_up(error) from None
+                # Being offline is likelier than a server that is away for a moment: say so soon.
+                allowed = self._retries if self._answered else min(self._retries, 2)
+                if failures > allowed or is_hopeless(error):
+                    raise given_up(error, self._url, self._done, self._version.bytes) from None
                 wait = getattr(error, "wait", 0.0) or self._backoff * 2 ** (failures - 1)
                 time.sleep(min(wait, _LONGEST_WAIT))
             except (httpx.RequestError, httpx.InvalidURL) as error:
@@ -167,6 +172,7 @@ class Transfer:
             else:
                 headers |= {"Range": f"bytes={self._done}-", "If-Range": self._version.validator}
         with self._client.stream("GET", self._url, headers=headers) as response:
+            self._answered = True
             if self._begin(file, response):
                 self._receive(file, response)
 
@@ -175,7 +181,7 @@ class Transfer:
         if response.status_code == 206 and self._continues(response):
             return True
         if response.status_code in (206, 416):
-            if response.status_code == 416 and self._done == _total(response):
+            if response.status_code == 416 and self._done == _total(response) and self._is_same(response):
                 return False
             self._start_over(file)
             raise _InterruptedError("the server answers another range than was asked for")
@@ -194,16 +200,18 @@ class Transfer:
     def _continues(self, response: httpx.Response) -> bool:
         """Whether this is the rest of the version of which a part is here."""
         first = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
-        etag = response.headers.get("ETag", self._version.etag)
-        total = _total(response)
-        known = self._version.bytes
-        return first == str(self._done) and etag == self._version.etag and (known in (None, total) or total is None)
+        total, known = _total(response), self._version.bytes
+        fits = total is None or known is None or total == known
+        return first == str(self._done) and fits and self._is_same(response)
+
+    def _is_same(self, response: httpx.Response) -> bool:
+        return bool(response.headers.get("ETag", self._version.etag) == self._version.etag)
 
     def _check_status(self, response: httpx.Response) -> None:
         status = response.status_code
         what = f"{status} {response.reason_phrase}".strip()
         if status in (404, 410):
-            raise MissingError(f"{self._url}: there is no such file on the server ({what})")
+            raise MissingError(f"{self._url}: there is no such file on the server ({what})", "check split and address")
         if status in (408, 425, 429) or status >= 500:
             after = response.headers.get("Retry-After", "")
             raise _InterruptedError(f"the server answers {what}", float(after) if after.isdecimal() else 0.0)
@@ -236,71 +244,13 @@ class Transfer:
                 "make room, or choose another folder",
             )
 
-    def _given_up(self, error: Exception) -> DataError:
-        host = httpx.URL(self._url).host
-        if isinstance(error, httpx.UnsupportedProtocol):
-            return DataError(f"{self._url}: not an http or https address")
-        reason = str(error) or type(error).__name__
-        if isinstance(error, httpx.ProxyError):
-            return DataError(f"the proxy does not let {host} be reached: {reason}", _proxy_hint())
-        if _is_certificate(error):
-            return DataError(f"{host} cannot be trusted: {reason}", "SSL_CERT_FILE names the certificates to trust")
-        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-            return DataError(f"{host} cannot be reached: {reason}", "are you offline? " + _proxy_hint())
-        got = f"{self._done} of {self._version.bytes if self._version.bytes is not None else 'unknown'} bytes"
-        return DataError(f"{self._url}: stopped at {got}: {reason}", "the same command goes on from there")
-
 
 def _total(response: httpx.Response) -> int | None:
     total = response.headers.get("Content-Range", "").rpartition("/")[2]
     return int(total) if total.isdecimal() else None
 
 
-def _is_certificate(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _is_hopeless(error: Exception) -> bool:
-    return isinstance(error, (httpx.UnsupportedProtocol, httpx.ProxyError)) or _is_certificate(error)
-
-
-def _proxy_hint() -> str:
-    """Names the proxy variables and says which are set, but not to what: they may hold passwords."""
-    given = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
-    state = f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} set" if given else "none is set"
-    return f"a proxy is given by HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; {state}"
-
-
-def _check_json(url: str, file: BinaryIO) -> None:
-    """Refuse what is clearly no whole JSON file: a login page, or a file that the server cut."""
-    file.seek(0)
-    head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    end = file.seek(0, os.SEEK_END)
-    file.seek(max(0, end - 64))
-    tail = file.read().rstrip()[-1:]
-    if head + tail not in (b"[]", b"{}"):
-        file.truncate(0)
-        what = "a web page" if head == b"<" else f"something from {_shown(head)} to {_shown(tail)}"
-        raise DataError(
-            f"{url}: the server sent no whole JSON file but {what}", "try again, or open the address by hand"
-        )
-
-
-def _shown(byte: bytes) -> str:
-    return repr(byte.decode("latin-1")) if byte else "nothing"
-
-
-def _unwritable(part: Path, error: OSError) -> DataError:
-    if error.errno == errno.ENOSPC:
-        return DataError(f"{part}: the disk is full", "make room; the same command then goes on from there")
-    return DataError(f"{part}: cannot be written: {error.strerror or error}")
-
-
-def new_client(timeout: float) -> Any:
+def new_client(timeout: float) -> httpx.Client:
     """A client that takes proxies and certificates from the environment; `timeout` in seconds.
 
     Raises:
@@ -309,4 +259,4 @@ def new_client(timeout: float) -> Any:
     try:
         return httpx.Client(follow_redirects=True, timeout=httpx.Timeout(timeout), trust_env=True)
     except (ValueError, ImportError) as error:
-        raise DataError(f"the proxy cannot be used: {error}", _proxy_hint()) from None
+        raise DataError(f"the proxy cannot be used: {error}", proxy_hint()) from None

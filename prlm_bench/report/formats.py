@@ -69,8 +69,8 @@ def columns(table: Table) -> list[str]:
     seeds = ["seed"] if len({row.seed for row in table.rows}) > 1 else []
     retrieval, rewards = _names(table, "retrieval"), _names(table, "rewards")
     shares = ["parse failures", "cut prompts"]
-    macro = [f"{table.metrics[0]} by user"]
-    return ["#", "retriever", "k", "reasoner", "generator", *seeds, *table.metrics, *macro, *retrieval, *rewards, *shares]
+    parts = ["#", "retriever", "k", "reasoner", "generator", *seeds]
+    return [*parts, *table.metrics, "by user", *retrieval, *rewards, *shares]
 
 
 def cells(table: Table, row: Row, *, break_line: bool = False) -> list[str]:
@@ -101,7 +101,7 @@ def reported_cells(table: Table) -> tuple[list[str], list[list[str]]]:
 
 
 LEGEND = (
-    "† control row. [ ] 95 % interval, users resampled. `by user`: mean of the users' own means. "
+    "† control row. [ ] 95 % interval, users resampled. by user: the ranking metric as the mean of users' own means. "
     "Cut prompts: an item was shortened or left out to fit the token budget."
 )
 REPORTED = "Reported by others, not measured here and not ranked: other split, model or prompt."
@@ -173,14 +173,17 @@ def _escape(text: str) -> str:
     return "".join(special.get(char, char) for char in text)
 
 
+_CSV_COLUMNS = (
+    *("task", "split", "protocol", "data", "kind", "rank", "source", "retriever", "k", "reasoner", "generator"),
+    *("seed", "control", "n", "n_total", "n_users", "metric", "value", "low", "high"),
+    *("user_macro", "user_macro_low", "user_macro_high", "parse_failures", "truncated_prompts", "fingerprint"),
+)
+
+
 def _csv(tables: Sequence[Table]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        ["task", "split", "protocol", "data", "kind", "rank", "source", "retriever", "k", "reasoner", "generator"]
-        + ["seed", "control", "n", "n_total", "n_users", "metric", "value", "low", "high"]
-        + ["user_macro", "user_macro_low", "user_macro_high", "parse_failures", "truncated_prompts", "fingerprint"]
-    )
+    writer.writerow(_CSV_COLUMNS)
     for table in tables:
         where = [table.task, table.split, table.protocol, table.data]
         for row in table.rows:
@@ -191,7 +194,7 @@ def _csv(tables: Sequence[Table]) -> str:
                 macro = [m.user_macro.value, m.user_macro.low, m.user_macro.high] if m.user_macro else [None] * 3
                 writer.writerow([*where, *method, *size, name, m.value, m.low, m.high, *macro, *shares])
         for r in table.reported:
-            where_reported = [table.task, r.split, table.protocol, "", "reported", "", r.source, r.method, "", "", r.model]
+            method = ["reported", "", r.source, r.method, "", "", r.model]
             for name, number in r.metrics.items():
-                writer.writerow([*where_reported, *[""] * 5, name, number, *[""] * 8])
+                writer.writerow([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 8])
     return out.getvalue()

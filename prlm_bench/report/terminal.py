@@ -15,18 +15,18 @@ from rich.text import Text
 from .formats import LEGEND, REPORTED, cells, columns, heading, reported_cells
 from .leaderboard import Table
 
-#: Below this width intervals go on a line of their own.
-_WIDE = 180
-
 
 def render_terminal(tables: Sequence[Table]) -> str:
     """All tables as text, as wide as the terminal, or as they need where there is none."""
     terminal = sys.stdout.isatty()
-    width = max(shutil.get_terminal_size().columns, 100) if terminal else 240
+    width = max(shutil.get_terminal_size().columns, 100) if terminal else 200
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=terminal, highlight=False)
     for table in tables:
-        console.print(_measured(table, narrow=width < _WIDE))
+        wide = _measured(table, narrow=False)
+        unbounded = console.options.update(width=10_000)
+        fits = console.measure(wide, options=unbounded).maximum <= width
+        console.print(wide if fits else _measured(table, narrow=True))
         if table.reported:
             console.print(_reported(table))
     console.print(Text(LEGEND), soft_wrap=True)
@@ -34,6 +34,7 @@ def render_terminal(tables: Sequence[Table]) -> str:
 
 
 def _measured(table: Table, narrow: bool) -> RichTable:
+    """Intervals go on a line of their own where the table is too wide otherwise."""
     drawn = RichTable(title=heading(table), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     numbers = {"#", "k", "seed"}
     for title in columns(table):

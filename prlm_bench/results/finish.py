@@ -12,7 +12,7 @@ from .._files import pretty, replacing, write_whole
 from ..metrics import Metric
 from ..running.journal import Journal
 from .schema import Manifest, Summary
-from .store import MANIFEST, SAMPLES, SUMMARY
+from .store import JOURNAL, MANIFEST, SAMPLES, SUMMARY
 from .summarize import describe_samples, score_answers
 
 
@@ -71,5 +71,12 @@ def finish(
         samples_sha256=checksum.hexdigest(),
     )
     write_whole(folder / SUMMARY, pretty(summary.model_dump()))
-    journal.close(remove=True)
+    journal.close()
+    tidy(folder)
     return summary
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a finished folder no longer needs: the journal, and leavings of a process that was killed."""
+    for path in [folder / JOURNAL, *folder.glob(".*.tmp")]:
+        path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from .._plugins import PluginHost
 from ..errors import PrlmBenchError, RunError
 from ..metrics import Metric
-from ..results.finish import begin, finish
+from ..results.finish import begin, finish, tidy
 from ..results.store import JOURNAL, is_finished
 from .bench import Bench, open_bench
 from .journal import Journal, finished_ids
@@ -125,6 +125,7 @@ class _TaskRun:
         pending = []
         for cell, (folder, manifest) in enumerate(zip(self._folders, bench.manifests, strict=True)):
             if is_finished(folder, manifest.fingerprint):
+                tidy(folder)
                 self._outcome.already.append(folder)
             else:
                 pending.append(cell)
@@ -203,8 +204,8 @@ def batch_lines(bench: Bench, start: int, done: Callable[[int, str], bool]) -> I
     """The lines of one batch, the first of them as soon as a sample is finished."""
     stop = min(start + BATCH, len(bench.ids))
     for examples in bench.dataset.batches(BATCH, start, stop):
-        results = bench.pipeline.run(examples, done)
-        yield from (Line(r.cell, r.sample.prompt.example.id, sample_line(r)) for r in _rewarded(bench.pipeline, results))
+        for result in _rewarded(bench.pipeline, bench.pipeline.run(examples, done)):
+            yield Line(result.cell, result.sample.prompt.example.id, sample_line(result))
 
 
 def _rewarded(pipeline: Pipeline, results: Iterator[Result]) -> Iterator[Result]:

@@ -62,10 +62,8 @@ class Journal:
         record: dict[str, Any] = orjson.loads(os.pread(self._descriptor, length, start))
         return record
 
-    def close(self, *, remove: bool = False) -> None:
-        """Let go of the journal; `remove` deletes it, once its samples are safe elsewhere."""
-        if remove:
-            self.path.unlink(missing_ok=True)
+    def close(self) -> None:
+        """Let go of the journal."""
         os.close(self._descriptor)
 
     def _recover(self) -> int:

@@ -86,7 +86,8 @@ class Pipeline:
                 continue
             try:
                 rankings = self._rank(members, wanted)
-                retrieval = self._judge_retrieval(wanted, rankings)
+                retrieves = any(self._cells[i].k for i in members)
+                retrieval = _judge_retrieval(wanted, rankings) if retrieves else [{}] * len(wanted)
             except Exception as error:
                 self._fail(members, "retriever", error)
                 continue
@@ -133,25 +134,12 @@ class Pipeline:
 
     def _rank(self, members: Sequence[int], examples: Sequence[Example]) -> list[Ranking]:
         depth = max(self._cells[i].k for i in members)
-        if any(example.relevant is not None for example in examples):
+        if depth and any(example.relevant is not None for example in examples):
             depth = max(depth, RETRIEVAL_DEPTH)
         rankings = list(self.parts[members[0]].retriever.rank(examples, depth))
         if len(rankings) != len(examples):
             raise PrlmBenchError(f"gave {len(rankings)} rankings for {len(examples)} examples")
         return rankings
-
-    def _judge_retrieval(self, examples: Sequence[Example], rankings: Sequence[Ranking]) -> list[dict[str, float]]:
-        known = [j for j, example in enumerate(examples) if example.relevant is not None]
-        scores: list[dict[str, float]] = [{} for _ in examples]
-        if known:
-            from ..metrics.retrieval import retrieval_scores
-
-            ranked = [[item.id for item in rankings[j].items] for j in known]
-            relevant = [examples[j].relevant or frozenset() for j in known]
-            for name, values in retrieval_scores(ranked, relevant, RETRIEVAL_MEASURES).items():
-                for j, value in zip(known, values, strict=True):
-                    scores[j][name] = value
-        return scores
 
     def _prompts(
         self, index: int, built: dict[int, Sequence[Prompt]], examples: Sequence[Example], rankings: Sequence[Ranking]
@@ -220,3 +208,17 @@ class Pipeline:
             return self._make(kind, self._host.registry.choose(kind, spec), seed)[0]
 
         return Context(self._dataset.task, self._dataset, seed, self._cache_dir, build)
+
+
+def _judge_retrieval(examples: Sequence[Example], rankings: Sequence[Ranking]) -> list[dict[str, float]]:
+    known = [j for j, example in enumerate(examples) if example.relevant is not None]
+    scores: list[dict[str, float]] = [{} for _ in examples]
+    if known:
+        from ..metrics.retrieval import retrieval_scores
+
+        ranked = [[item.id for item in rankings[j].items] for j in known]
+        relevant = [examples[j].relevant or frozenset() for j in known]
+        for name, values in retrieval_scores(ranked, relevant, RETRIEVAL_MEASURES).items():
+            for j, value in zip(known, values, strict=True):
+                scores[j][name] = value
+    return scores

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from .._plugins import PluginHost
@@ -45,9 +46,6 @@ class Cell:
             "seed": self.seed,
         }
 
-    def __str__(self) -> str:
-        return " × ".join(f"k={value}" if key == "k" else str(value) for key, value in self.parts.items() if key != "seed")
-
 
 @dataclass(frozen=True)
 class Skipped:
@@ -78,49 +76,46 @@ def plan_cells(study: Study, host: PluginHost, dataset: Dataset) -> Plan:
     """
     cells: dict[str, Cell] = {}
     skipped: dict[tuple[str, str], Skipped] = {}
-    for cell in _combinations(study, host, dataset.task.name):
+    asked = list(_asked_for(study, host, dataset.task.name))
+    controls = _controls(asked, host) if study.controls else []
+    for is_asked, cell in [*((True, cell) for cell in asked), *((False, cell) for cell in controls)]:
         cell = _without_items(cell, host)
         why = _obstacle(cell, dataset)
         if why is None:
             cells.setdefault(repr(cell.parts), cell)
-        else:
+        elif is_asked:
             skipped.setdefault(why, Skipped(cell.task, *why))
     return Plan(list(cells.values()), list(skipped.values()))
 
 
-def _combinations(study: Study, host: PluginHost, task: str) -> Iterator[Cell]:
-    registry = host.registry
-    retrievers = [registry.choose("retriever", spec) for spec in study.retrievers]
-    reasoners = [registry.choose("reasoner", spec) for spec in study.reasoners]
-    generators = [registry.choose("generator", spec) for spec in study.generators]
+def _asked_for(study: Study, host: PluginHost, task: str) -> Iterator[Cell]:
+    choose = host.registry.choose
+    retrievers = [choose("retriever", spec) for spec in study.retrievers]
+    reasoners = [choose("reasoner", spec) for spec in study.reasoners]
+    generators = [choose("generator", spec) for spec in study.generators]
     for seed in study.seeds:
         for method in study.methods:
-            for cell in _method_cells(method, host, task, study.k, seed):
-                retrievers.append(cell.retriever)
-                generators.append(cell.generator)
-                yield cell
-        grid = [(r, k, g) for r in retrievers for k in study.k for g in generators]
-        if study.methods and not study.retrievers and not study.generators:
-            grid = []
-        controls = list(_controls(host, retrievers, generators, max(study.k))) if study.controls else []
-        for retriever, k, generator in [*grid, *controls]:
-            for reasoner in reasoners:
-                yield Cell(task, retriever, k, reasoner, generator, seed)
+            yield from _method_cells(method, host, task, study.k, seed)
+        for retriever, k, reasoner, generator in product(retrievers, study.k, reasoners, generators):
+            yield Cell(task, retriever, k, reasoner, generator, seed)
 
 
-def _controls(
-    host: PluginHost, retrievers: Sequence[Chosen], generators: Sequence[Chosen], k: int
-) -> Iterator[tuple[Chosen, int, Chosen]]:
+def _controls(asked: Sequence[Cell], host: PluginHost) -> Iterator[Cell]:
+    """Control retrievers with every generator asked for, control generators with every retriever at k = 1."""
     registry = host.registry
-    plain_retrievers = [registry.choose("retriever", c.qualified) for c in registry.all("retriever") if c.control]
-    plain_generators = [registry.choose("generator", c.qualified) for c in registry.all("generator") if c.control]
-    for retriever in plain_retrievers:
-        yield from ((retriever, k, generator) for generator in generators if not generator.component.control)
-    for retriever in [*retrievers, *plain_retrievers]:
-        yield from ((retriever, 1, generator) for generator in plain_generators)
+    retrievers = [registry.choose("retriever", c.qualified) for c in registry.all("retriever") if c.control]
+    generators = [registry.choose("generator", c.qualified) for c in registry.all("generator") if c.control]
+    most = max((cell.k for cell in asked), default=0)
+    for cell in asked:
+        if not cell.generator.component.control:
+            yield from (replace(cell, retriever=retriever, k=most) for retriever in retrievers)
+        for retriever, generator in product([cell.retriever, *retrievers], generators):
+            yield replace(cell, retriever=retriever, k=1, generator=generator)
 
 
-def _method_cells(spec: str | dict[str, Any], host: PluginHost, task: str, ks: Sequence[int], seed: int) -> Iterator[Cell]:
+def _method_cells(
+    spec: str | dict[str, Any], host: PluginHost, task: str, ks: Sequence[int], seed: int
+) -> Iterator[Cell]:
     parsed = parse_spec(spec)
     method = host.method(parsed.name)
     options = {key: str(value) for key, value in parsed.options.items()}
@@ -149,8 +144,8 @@ def _without_items(cell: Cell, host: PluginHost) -> Cell:
     if not gives_none and (cell.k == 0 or "items" in cell.generator.component.ignores):
         empty = [c for c in host.registry.all("retriever") if "items" in c.ignores]
         retriever = host.registry.choose("retriever", empty[0].qualified) if empty else cell.retriever
-        return Cell(cell.task, retriever, 0, cell.reasoner, cell.generator, cell.seed)
-    return Cell(cell.task, cell.retriever, 0 if gives_none else cell.k, cell.reasoner, cell.generator, cell.seed)
+        return replace(cell, retriever=retriever, k=0)
+    return replace(cell, k=0) if gives_none else cell
 
 
 def _obstacle(cell: Cell, dataset: Dataset) -> tuple[str, str] | None:
@@ -171,6 +166,9 @@ def lacks(need: str, dataset: Dataset) -> bool:
             return dataset.task.answer_field is None
         case "labels":
             return dataset.task.output == "text"
+        case "candidates":
+            named = len(dataset.task.query.quoted or ())
+            return named == 0 or named != len(dataset.task.labels)
         case "users":
             return dataset.n_users < 2
         case "train":

@@ -35,12 +35,14 @@ class Silent:
 
 
 class ByteProgress:
-    """Turns `(bytes done, bytes in all)` into the course of a run.
+    """Turns `(bytes done, bytes in all)` into the course of a run; small files are not worth a word.
 
     Args:
         progress: who is told.
         label: what the bytes are.
     """
+
+    LEAST = 20_000_000
 
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress, self._label = progress, label
@@ -48,6 +50,8 @@ class ByteProgress:
 
     def __call__(self, done: int, total: int) -> None:
         """So many bytes are done, of so many."""
+        if total < self.LEAST:
+            return
         if self._done is None:
             self._progress.start(self._label, total, 0)
             self._done = 0

@@ -53,7 +53,9 @@ class Study(BaseModel):
             raise ValueError("k counts items, so it is 0 or more")
         return value
 
-    @field_validator("tasks", "retrievers", "reasoners", "generators", "methods", "rewards", "k", "seeds", mode="before")
+    @field_validator(
+        "tasks", "retrievers", "reasoners", "generators", "methods", "rewards", "k", "seeds", mode="before"
+    )
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, (str, int, Mapping)) else value

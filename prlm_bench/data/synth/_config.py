@@ -58,6 +58,9 @@ class SynthConfig:
             raise PrlmBenchError(f"mini-LaMP noise is {self.noise}", "from 0 to 1")
         if not 0.5 < _number("strength", self.strength) <= 1:
             raise PrlmBenchError(f"mini-LaMP strength is {self.strength}", "above 0.5, at most 1")
+        # 1 and 1.0 are equal and must be written alike.
+        for name in ("noise", "strength"):
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def users(self) -> dict[str, int]:

@@ -61,7 +61,7 @@ class Headlines:
         }
 
     def tell(self, facts: Facts, dice: Dice) -> str:
-        """Two or three sentences; the verb is in its plain form."""
+        """Three or four sentences; the verb is in its plain form."""
         words = self._words
         filled = {
             **facts,
@@ -69,7 +69,7 @@ class Headlines:
             "group": dice.pick(words["groups"]),
             "number": dice.pick(words["numbers"]),
         }
-        follow_ups = dice.shuffled(words["follow_ups"])[: 1 + dice.below(2)]
+        follow_ups = dice.shuffled(words["follow_ups"])[:2]
         return prose(" ".join([dice.pick(words["leads"]), *follow_ups]), filled)
 
     def read(self, text: str) -> Facts:

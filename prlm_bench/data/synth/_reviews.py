@@ -26,7 +26,7 @@ class Reviews:
 
     A user's reviews speak of three pairs of aspects, one pair at a time, often with a stray third aspect.
     The score is 3 + leniency + the sum of the aspects' weights, counted up where praised and down where
-    blamed, kept within 1 to 5. An item's score is one off with probability `noise`.
+    blamed, kept within 1 to 5. With probability `noise` an item's score moves by one within them.
     """
 
     number = 3
