@@ -1,16 +1,15 @@
 """Map the checkout's top-level folders into the distribution.
 
-`plugins/<name>` is importable as `prlm_bench_plugins.<name>`, and `tasks/` travels inside the wheel as
-`prlm_bench/_shipped/tasks`, as do the published numbers in `results/`. Everything else is in pyproject.toml.
+`plugins/<name>` is importable as `prlm_bench_plugins.<name>`; `tasks/` and the published numbers in
+`results/` travel inside the wheel, below `prlm_bench/_shipped`. Everything else is in pyproject.toml.
 """
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 PLUGINS = "prlm_bench_plugins"
-TASKS = "prlm_bench._shipped.tasks"
-REPORTED = "prlm_bench._shipped.results"
+SHIPPED = {f"prlm_bench._shipped.{name}": name for name in ("tasks", "results")}
 
 
 def folders_below(top: str) -> list[str]:
@@ -20,8 +19,9 @@ def folders_below(top: str) -> list[str]:
     return sorted(".".join((PLUGINS, *part)) for part in parts)
 
 
+core = [name for name in find_namespace_packages(include=["prlm_bench", "prlm_bench.*"]) if "__pycache__" not in name]
 setup(
-    packages=[*find_packages(include=["prlm_bench", "prlm_bench.*"]), *folders_below("plugins"), TASKS, REPORTED],
-    package_dir={"prlm_bench": "prlm_bench", PLUGINS: "plugins", TASKS: "tasks", REPORTED: "results"},
-    package_data={"prlm_bench": ["py.typed", "**/*.yaml", "**/*.json"], TASKS: ["*.yaml"], REPORTED: ["*.yaml"]},
+    packages=[*core, *folders_below("plugins"), *SHIPPED],
+    package_dir={"prlm_bench": "prlm_bench", PLUGINS: "plugins", **SHIPPED},
+    package_data={"": ["py.typed", "*.yaml", "*.txt"]},
 )

@@ -18,6 +18,7 @@ from ._plugins import PluginHost
 from .interfaces import Context
 from .records import Answer, Completion, Document, Example, Prompt, Ranking, Sample
 from .running.bench import open_split
+from .running.components import Components
 
 #: A profile text that breaks what it can: empty, very long, not ASCII, control characters.
 ODD_TEXTS = ("", "   ", "a", "word " * 5000, "\u0000\u2028\r\n\t", "日本語 🙂 naïve", "{'title': 'x'}", '"quoted"')
@@ -52,12 +53,7 @@ class Contract:
         host = PluginHost(self.plugins)
         task = host.tasks.get(self.task)
         dataset = open_split(task, "dev", synth_users=4)
-
-        def build(kind: str, spec: Any) -> Any:
-            return host.registry.choose(kind, spec).make(context)
-
-        context = Context(task, dataset, 0, tmp_path / "cache", build)
-        return context
+        return Components(host, dataset, tmp_path / "cache").context(0)
 
     @pytest.fixture
     def component(self, context: Context) -> Any:
@@ -69,9 +65,10 @@ class Contract:
         """All examples of the dataset."""
         return [example for batch in context.dataset.batches(64) for example in batch]
 
-    def test_fingerprint_is_a_stable_string(self, component: Any, context: Context) -> None:
+    def test_fingerprint_is_a_stable_string(self, component: Any, context: Context, tmp_path: Path) -> None:
         """Two components of one spec have one identity."""
-        again = context.build(self.kind, self.spec)
+        again = Components(PluginHost(self.plugins), context.dataset, tmp_path / "cache").ready(self.kind, self.spec, 0)
+        assert again is not component
         assert isinstance(component.fingerprint(), str)
         assert component.fingerprint() == again.fingerprint()
 

@@ -113,7 +113,7 @@ def test_objects_are_found_where_they_are(content: list[Any], blanks: int) -> No
         (b'[{"id": "a"}{"id": "b"}]', 12, "a comma or ']' is missing"),
         (b'[{"id": "a"},]', 13, "not valid JSON at byte 13, after questions[0] (id 'a')"),
         (b'[{"id": "a"}] x', 14, "text follows the end of the list"),
-        (b'[{"id": "\xc3\xa9"}, {"id": "say "no""}]', 33, "not valid JSON at byte 29"),
+        (b'[{"id": "\xc3\xa9"}, {"id": "say "no""}]', 28, "not valid JSON at byte 28"),
         ('[{"id": "é"}]'.encode("latin-1"), 9, "not UTF-8: byte 0xe9 at byte 9"),
         ('[{"id": "é"}]'.encode("utf-16"), 0, "UTF-16"),
         ('[{"id": "é"}]'.encode("utf-16-le"), 0, "UTF-16"),
@@ -126,8 +126,7 @@ def test_errors_say_where(data: bytes, offset: int, message: str, chunk: int) ->
         read(data, chunk)
     assert message in str(caught.value)
     assert str(caught.value).startswith("f.json: ")
-    if "say" not in data.decode("latin-1"):
-        assert caught.value.offset == offset
+    assert caught.value.offset == offset
 
 
 def test_a_byte_order_mark_is_no_content() -> None:

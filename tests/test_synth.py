@@ -21,7 +21,7 @@ TASKS = (1, 2, 3, 4, 5, 6, 7)
 SPLITS = ("train", "dev", "test")
 SIZES: dict[str, Any] = {"train_users": 2, "dev_users": 1, "test_users": 1, "questions_per_user": 2, "profile_size": 6}
 TINY = SynthConfig(**SIZES)
-PINNED = "9572daf0b471cd45252d600256ab165fa4ed461dba8bd5b13156d617107a3db8"
+PINNED = "68bf66d5fc497c223ae027317dd406210b8d82ef0d53d529d8123060b2fd4ce7"
 VOCABULARY = Path(__file__).parents[1] / "prlm_bench" / "data" / "synth" / "vocabulary"
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..running.progress import ByteProgress
 from ._data_options import DataOption, SkipOption, SplitOption, TaskOption
 from ._host import JsonOption, PluginOption, host_for
 from ._output import print_json, print_table
 from ._progress import make_progress
 
 if TYPE_CHECKING:
+    from ..running.progress import Progress
     from ..tasks import Task
 
 app = typer.Typer(help="Import, look at, check, download and make data.", no_args_is_help=True, rich_markup_mode=None)
@@ -107,7 +109,6 @@ def download(
     """Fetch official LaMP files, going on where an earlier download stopped. LaMP is CC BY-NC-SA 4.0."""
     from ..data import DEFAULT_URL
     from ..data import download as fetch
-    from ..running.progress import ByteProgress
 
     host = host_for(None)
     fetched = []
@@ -115,14 +116,26 @@ def download(
         for name in task:
             found = host.tasks.get(name)
             splits = split or ["train", "dev", "test"]
-            told = ByteProgress(progress, f"{name}, bytes")
-            fetched += fetch(
-                found, output / found.folder, splits, base_url=base_url or DEFAULT_URL, force=force, progress=told
-            )
+            told = _FileProgress(progress)
+            url = base_url or DEFAULT_URL
+            fetched += fetch(found, output / found.folder, splits, base_url=url, force=force, progress=told)
     if json:
-        print_json([{"path": str(file.path), "sha256": file.sha256, "bytes": file.size} for file in fetched])
+        print_json([{"path": str(f.path), "action": f.action, "bytes": f.size, "sha256": f.sha256} for f in fetched])
         return
-    print_table("", ["file", "bytes", "sha256"], [[str(f.path), str(f.size), f.sha256] for f in fetched])
+    rows = [[str(f.path), f.action, str(f.size), f.sha256] for f in fetched]
+    print_table("", ["file", "", "bytes", "sha256"], rows)
+
+
+class _FileProgress:
+    """One course of progress for each file."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._files: dict[str, ByteProgress] = {}
+
+    def __call__(self, name: str, done: int, total: int | None) -> None:
+        if total is not None:
+            self._files.setdefault(name, ByteProgress(self._progress, f"{name}, bytes"))(done, total)
 
 
 @app.command("synth")

@@ -17,7 +17,6 @@ from ._data_options import (
     SplitOption,
     TaskOption,
     ViewOption,
-    ready_retriever,
 )
 from ._host import PluginOption, host_for
 from ._output import print_or_write_pieces
@@ -42,8 +41,10 @@ def prompts(
     plugin: PluginOption = None,
 ) -> None:
     """Write the prompts of a split, one JSON line each: {"id": ..., "prompt": ..., and token counts}."""
+    from .._cache import cache_root
     from ..errors import UnknownNameError
     from ..running.bench import open_split
+    from ..running.components import Components
     from ..running.exports import prompt_lines
     from ..tokenizers import load_tokenizer
 
@@ -55,7 +56,7 @@ def prompts(
         dataset = open_split(
             host.tasks.get(task), split, data, view=view, dates=dates, skip_invalid=skip_invalid, progress=progress
         )
-        ranker = ready_retriever(host, dataset, retriever, seed)
+        ranker = Components(host, dataset, cache_root()).ready("retriever", retriever, seed)
         kind = cast(Literal["lamp", "chat"], protocol)
         lines = prompt_lines(dataset, ranker, k, kind, counter, max_length, limit, progress)
         print_or_write_pieces(lines, output)

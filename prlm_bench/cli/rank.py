@@ -13,7 +13,6 @@ from ._data_options import (
     SplitOption,
     TaskOption,
     ViewOption,
-    ready_retriever,
 )
 from ._host import PluginOption, host_for
 from ._output import print_or_write_pieces
@@ -34,7 +33,9 @@ def rank(
     plugin: PluginOption = None,
 ) -> None:
     """Write LaMP's ranking file: {question id: [item ids, best first, the whole profile]}."""
+    from .._cache import cache_root
     from ..running.bench import open_split
+    from ..running.components import Components
     from ..running.exports import ranking_file
 
     host = host_for(plugin)
@@ -42,5 +43,5 @@ def rank(
         dataset = open_split(
             host.tasks.get(task), split, data, view=view, dates=dates, skip_invalid=skip_invalid, progress=progress
         )
-        ranker = ready_retriever(host, dataset, retriever, seed)
+        ranker = Components(host, dataset, cache_root()).ready("retriever", retriever, seed)
         print_or_write_pieces(ranking_file(dataset, ranker, limit, progress), output)

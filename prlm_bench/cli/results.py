@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from ._host import JsonOption
 from ._output import print_json, print_table
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 from .run import DEFAULT_RESULTS, ResultsOption
 
 app = typer.Typer(help="Look at stored results.", no_args_is_help=True, rich_markup_mode=None)
@@ -35,5 +40,9 @@ def schema() -> None:
     """Print the JSON schema of the files of a result folder."""
     from ..results.schema import Manifest, SampleRecord, Summary
 
-    models = {"manifest.json": Manifest, "samples.jsonl (each line)": SampleRecord, "summary.json": Summary}
-    print_json({name: model.model_json_schema() for name, model in models.items()})
+    files: dict[str, type[BaseModel]] = {
+        "manifest.json": Manifest,
+        "samples.jsonl (each line)": SampleRecord,
+        "summary.json": Summary,
+    }
+    print_json({name: model.model_json_schema() for name, model in files.items()})

@@ -98,7 +98,7 @@ def _show_plan(study: Study, host: Any, results: Path, json: bool) -> None:
     print_table("would run", columns, [[str(row[name]) for name in columns] for row in rows])
     for line in _skipped_lines(skipped):
         print(line)
-    samples, done = sum(row["samples"] for row in rows), sum(row["done"] for row in rows)
+    samples, done = sum(int(row["samples"]) for row in rows), sum(int(row["done"]) for row in rows)
     print(f"{len(rows)} methods, {samples} samples, {done} done, {samples - done} to run; results in {results}")
 
 

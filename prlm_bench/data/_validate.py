@@ -123,14 +123,17 @@ class _Validation:
                     problems = checker.problems(index, question)
                     report.problems += problems
                     report.n_questions += 1
-                    report.n_invalid += any(problem.severity == "error" for problem in problems)
-                    users += isinstance(question, dict) and question.get("user_id") is not None
+                    if any(problem.severity == "error" for problem in problems):
+                        report.n_invalid += 1
+                    else:
+                        users += question.get("user_id") is not None
             except StructureError as error:
                 report.problems.append(self._fatal(path, error))
                 return False
             source.finish(self._cache)
-        if 0 < users < report.n_questions:
-            message = f"given for {users} of {report.n_questions} questions; the others count as users of their own"
+        sound = report.n_questions - report.n_invalid
+        if 0 < users < sound:
+            message = f"given for {users} of {sound} sound questions; the others count as users of their own"
             report.problems.append(Problem("warning", str(path), message, field="user_id"))
         if not report.n_questions:
             report.problems.append(Problem("warning", str(path), "the list of questions is empty"))

@@ -23,9 +23,10 @@ def mean_value(totals: Floats) -> Floats:
 
 
 def as_mean(values: Sequence[float]) -> Floats:
-    """Statistics (value, 1) of plain numbers, shape (n, 2)."""
+    """Statistics (value, 1) of plain numbers, shape (n, 2); nan, a figure that does not exist, counts for nothing."""
     column = np.asarray(values, dtype=np.float64)
-    return np.stack([column, np.ones_like(column)], axis=1)
+    known = ~np.isnan(column)
+    return np.stack([np.where(known, column, 0.0), known.astype(np.float64)], axis=1)
 
 
 @dataclass

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from .._plugins import PluginHost
 from .._registry import Chosen
 from ..errors import PrlmBenchError
-from ..interfaces import Context, Generator, Reasoner, Retriever, Reward
+from ..interfaces import Generator, Reasoner, Retriever, Reward
 from ..records import Answer, Completion, Example, Prompt, Ranking, Sample
+from .components import Components
 from .plan import Cell
 
 if TYPE_CHECKING:
@@ -61,13 +62,12 @@ class Pipeline:
         self, cells: Sequence[Cell], rewards: Sequence[Chosen], host: PluginHost, dataset: Dataset, cache_dir: Path
     ) -> None:
         self._cells = cells
-        self._host, self._dataset, self._cache_dir = host, dataset, cache_dir
-        self._made: dict[tuple[str, str, int], tuple[Any, dict[str, str]]] = {}
+        self._components = Components(host, dataset, cache_dir)
         self.parts = [self._parts(cell) for cell in cells]
         self.rewards: dict[str, Reward] = {}
         self.reward_identities = []
         for chosen in rewards:
-            made, identity = self._make("reward", chosen, 0)
+            made, identity = self._components.make(chosen, 0)
             self.rewards[str(chosen)] = made
             self.reward_identities.append(identity)
         #: One line for each cell that can go no further, by its index.
@@ -192,22 +192,8 @@ class Pipeline:
         identities = {}
         made = {}
         for kind in ("retriever", "reasoner", "generator"):
-            made[kind], identities[kind] = self._make(kind, getattr(cell, kind), cell.seed)
+            made[kind], identities[kind] = self._components.make(getattr(cell, kind), cell.seed)
         return Parts(**made, identities=identities)
-
-    def _make(self, kind: str, chosen: Chosen, seed: int) -> tuple[Any, dict[str, str]]:
-        key = (kind, f"{chosen.component.qualified}|{chosen}", seed)
-        if key not in self._made:
-            context = self._context(seed)
-            made = chosen.make(context)
-            self._made[key] = (made, chosen.identity(made))
-        return self._made[key]
-
-    def _context(self, seed: int) -> Context:
-        def build(kind: str, spec: Any) -> Any:
-            return self._make(kind, self._host.registry.choose(kind, spec), seed)[0]
-
-        return Context(self._dataset.task, self._dataset, seed, self._cache_dir, build)
 
 
 def _judge_retrieval(examples: Sequence[Example], rankings: Sequence[Ranking]) -> list[dict[str, float]]:

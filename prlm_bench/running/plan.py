@@ -13,6 +13,7 @@ from .._plugins import PluginHost
 from .._registry import NEEDS, Chosen
 from .._specs import parse_spec
 from ..errors import RunError, SpecError
+from .components import lacks
 from .study import Study
 
 if TYPE_CHECKING:
@@ -157,27 +158,6 @@ def _obstacle(cell: Cell, dataset: Dataset) -> tuple[str, str] | None:
             if lacks(need, dataset):
                 return f"{chosen.component.kind} {chosen}", f"needs {NEEDS[need]}"
     return None
-
-
-def lacks(need: str, dataset: Dataset) -> bool:
-    """True where a dataset does not have what a component needs (see `NEEDS`)."""
-    match need:
-        case "answer-field":
-            return dataset.task.answer_field is None
-        case "labels":
-            return dataset.task.output == "text"
-        case "candidates":
-            named = len(dataset.task.query.quoted or ())
-            return named == 0 or named != len(dataset.task.labels)
-        case "users":
-            return dataset.n_users < 2
-        case "train":
-            train = dataset.sibling("train")
-            return train is None or "golds" not in train.has
-        case "date" | "relevance":
-            return need not in dataset.has
-        case _:
-            return False
 
 
 def check_asked_for(study: Study, plans: Sequence[Plan], host: PluginHost) -> None:

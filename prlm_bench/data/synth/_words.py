@@ -13,7 +13,7 @@ import yaml
 from ...errors import DataError
 
 _FOLDER = Path(__file__).with_name("vocabulary")
-_SMALL = frozenset(("a", "an", "and", "as", "by", "for", "from", "in", "of", "on", "the", "to", "with"))
+_SMALL = frozenset(("a", "an", "and", "as", "at", "by", "for", "from", "in", "of", "on", "the", "to", "with"))
 
 
 @cache

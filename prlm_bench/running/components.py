@@ -1,0 +1,84 @@
+"""Makes the components of a run: each once, with everything that a factory may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._plugins import PluginHost
+from .._registry import NEEDS, Chosen
+from ..errors import RunError
+from ..interfaces import Context
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+
+class Components:
+    """The components of one dataset.
+
+    Args:
+        host: the loaded plugins.
+        dataset: what the components will work on.
+        cache_dir: where they may keep what is expensive to compute.
+    """
+
+    def __init__(self, host: PluginHost, dataset: Dataset, cache_dir: Path) -> None:
+        self._host, self._dataset, self._cache_dir = host, dataset, cache_dir
+        self._made: dict[tuple[str, str, str, int], tuple[Any, dict[str, str]]] = {}
+
+    def make(self, chosen: Chosen, seed: int) -> tuple[Any, dict[str, str]]:
+        """A component and its identity; the same choice and seed give the same object.
+
+        Raises:
+            PrlmBenchError: the component finds its options or its surroundings wrong.
+        """
+        component = chosen.component
+        key = (component.kind, component.qualified, str(chosen), seed)
+        if key not in self._made:
+            made = chosen.make(self.context(seed))
+            self._made[key] = (made, chosen.identity(made))
+        return self._made[key]
+
+    def context(self, seed: int) -> Context:
+        """What factories are told that take a `context`."""
+
+        def build(kind: str, spec: str | Mapping[str, Any]) -> Any:
+            return self.make(self._host.registry.choose(kind, spec), seed)[0]
+
+        return Context(self._dataset.task, self._dataset, seed, self._cache_dir, build)
+
+    def ready(self, kind: str, spec: str | Mapping[str, Any], seed: int) -> Any:
+        """A component by spec, for a command that runs it alone.
+
+        Raises:
+            PrlmBenchError: there is none of that name, or the dataset lacks what it needs.
+        """
+        chosen = self._host.registry.choose(kind, spec)
+        for need in sorted(chosen.component.needs):
+            if lacks(need, self._dataset):
+                where = f"{self._dataset.task.name} {self._dataset.split}"
+                raise RunError(f"{kind} {chosen} cannot run on {where}: it needs {NEEDS[need]}")
+        return self.make(chosen, seed)[0]
+
+
+def lacks(need: str, dataset: Dataset) -> bool:
+    """True where a dataset does not have what a component needs (see `NEEDS`)."""
+    match need:
+        case "answer-field":
+            return dataset.task.answer_field is None
+        case "labels":
+            return dataset.task.output == "text"
+        case "candidates":
+            named = len(dataset.task.query.quoted or ())
+            return named == 0 or named != len(dataset.task.labels)
+        case "users":
+            return dataset.n_users < 2
+        case "train":
+            train = dataset.sibling("train")
+            return train is None or "golds" not in train.has
+        case "date" | "relevance":
+            return need not in dataset.has
+        case _:
+            return False

@@ -1,0 +1,414 @@
+"""Downloads against a local server that behaves as badly as real ones do."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prlm_bench.data import download
+from prlm_bench.errors import DataError
+from prlm_bench.tasks import TaskBook
+
+BOOK = TaskBook()
+TASK = BOOK.get("lamp_7")
+QUESTIONS = json.dumps([{"id": str(place), "input": "x" * 50, "profile": []} for place in range(4000)]).encode()
+OUTPUTS = json.dumps({"task": "LaMP_7", "golds": [{"id": "0", "output": "x"}]}).encode()
+
+
+@dataclass
+class Server:
+    """What the server holds, how it misbehaves, and what it was asked."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    etag: str | None = '"v1"'
+    last_modified: str | None = None
+    #: For each request in turn: a status to answer, or after how many bytes to drop the connection.
+    statuses: list[int] = field(default_factory=list)
+    drops: list[int | None] = field(default_factory=list)
+    ranges: bool = True
+    #: Added to the Content-Length that is sent.
+    lie: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    asked: list[dict[str, str]] = field(default_factory=list)
+    before: Callable[[], None] = lambda: None
+
+    def ranges_asked(self) -> list[str | None]:
+        return [request.get("Range") for request in self.asked]
+
+
+def handler(server: Server) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            server.asked.append({"path": self.path, **dict(self.headers)})
+            server.before()
+            if server.statuses and (status := server.statuses.pop(0)) != 200:
+                self.send_response(status)
+                self.send_header("Retry-After", "0")
+                self.end_headers()
+                return
+            content = server.files.get(self.path)
+            if content is None:
+                self.send_error(404)
+                return
+            self._send(content)
+
+        def _send(self, content: bytes) -> None:
+            start, asked = 0, self.headers.get("Range")
+            condition = self.headers.get("If-Range")
+            if asked and server.ranges and condition in (server.etag, server.last_modified):
+                start = int(asked.removeprefix("bytes=").rstrip("-"))
+            if start >= len(content):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.end_headers()
+                return
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            self.send_header("Content-Length", str(len(content) - start + server.lie))
+            validators = {"ETag": server.etag, "Last-Modified": server.last_modified, **server.headers}
+            for name, value in validators.items():
+                if value is not None:
+                    self.send_header(name, value)
+            self.end_headers()
+            drop = server.drops.pop(0) if server.drops else None
+            self.wfile.write(content[start:] if drop is None else content[start : start + drop])
+            self.close_connection = True
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Handler
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    state = Server(files={"/LaMP_7/dev/dev_questions.json": QUESTIONS, "/LaMP_7/dev/dev_outputs.json": OUTPUTS})
+    real = ThreadingHTTPServer(("127.0.0.1", 0), handler(state))
+    state.url = f"http://127.0.0.1:{real.server_address[1]}/"
+    thread = threading.Thread(target=real.serve_forever, args=(0.01,))
+    thread.start()
+    yield state
+    real.shutdown()
+    real.server_close()
+    thread.join()
+
+
+def fetch(server: Server, root: Path, splits: tuple[str, ...] = ("dev",), **options: Any) -> list[Any]:
+    return download(TASK, root, splits, server.url, **{"backoff": 0.0, "retries": 3, **options})
+
+
+def whole(root: Path) -> None:
+    """The folder holds both files, exactly, their record, and nothing else."""
+    assert (root / "dev" / "dev_questions.json").read_bytes() == QUESTIONS
+    assert (root / "dev" / "dev_outputs.json").read_bytes() == OUTPUTS
+    assert sorted(path.name for path in (root / "dev").iterdir()) == ["dev_outputs.json", "dev_questions.json"]
+    record = json.loads((root / "checksums.json").read_text())["dev/dev_questions.json"]
+    assert record["sha256"] == hashlib.sha256(QUESTIONS).hexdigest()
+    assert record["bytes"] == len(QUESTIONS)
+
+
+def test_files_come_whole_and_are_recorded(server: Server, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    fetched = fetch(server, tmp_path, progress=lambda name, done, total: told.append((name, done, total)))
+    whole(tmp_path)
+    assert [(file.path.name, file.action, file.size) for file in fetched] == [
+        ("dev_questions.json", "downloaded", len(QUESTIONS)),
+        ("dev_outputs.json", "downloaded", len(OUTPUTS)),
+    ]
+    assert told[-1] == ("dev_outputs.json", len(OUTPUTS), len(OUTPUTS))
+    assert ("dev_questions.json", len(QUESTIONS), len(QUESTIONS)) in told
+
+
+def test_what_is_there_is_verified_not_fetched(server: Server, tmp_path: Path) -> None:
+    fetch(server, tmp_path)
+    server.asked.clear()
+    assert [file.action for file in fetch(server, tmp_path)] == ["verified", "verified"]
+    assert server.asked == []
+    (tmp_path / "dev" / "dev_questions.json").write_bytes(b"[]")
+    with pytest.raises(DataError, match="SHA-256 differs") as caught:
+        fetch(server, tmp_path)
+    assert "--force" in caught.value.hint
+    assert [file.action for file in fetch(server, tmp_path, force=True)] == ["downloaded", "downloaded"]
+    whole(tmp_path)
+
+
+def test_a_file_of_the_users_own_is_kept(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "dev_questions.json").write_bytes(b"[]")
+    assert [file.action for file in fetch(server, tmp_path)] == ["kept", "downloaded"]
+    assert (tmp_path / "dev" / "dev_questions.json").read_bytes() == b"[]"
+
+
+def test_a_failed_forced_download_leaves_the_old_file(server: Server, tmp_path: Path) -> None:
+    fetch(server, tmp_path)
+    server.drops = [1000] * 20
+    server.ranges = False
+    with pytest.raises(DataError, match="stopped at"):
+        fetch(server, tmp_path, force=True)
+    assert (tmp_path / "dev" / "dev_questions.json").read_bytes() == QUESTIONS
+
+
+def test_dropped_connections_are_taken_up(server: Server, tmp_path: Path) -> None:
+    server.drops = [50_000] * 4
+    fetch(server, tmp_path, retries=1)
+    whole(tmp_path)
+    assert server.ranges_asked()[:3] == [None, "bytes=50000-", "bytes=100000-"]
+    assert all(request["If-Range"] == '"v1"' for request in server.asked if "Range" in request)
+
+
+def test_the_next_call_goes_on(server: Server, tmp_path: Path) -> None:
+    server.drops = [50_000, 0]
+    with pytest.raises(DataError, match=f"stopped at 50000 of {len(QUESTIONS)} bytes"):
+        fetch(server, tmp_path, retries=0)
+    assert not (tmp_path / "dev" / "dev_questions.json").exists()
+    server.asked.clear()
+    server.drops = []
+    fetch(server, tmp_path)
+    whole(tmp_path)
+    assert server.ranges_asked()[0] == "bytes=50000-"
+
+
+def test_last_modified_serves_where_the_etag_is_weak(server: Server, tmp_path: Path) -> None:
+    server.etag, server.last_modified = 'W/"v1"', "Mon, 01 Jan 2024 00:00:00 GMT"
+    server.drops = [50_000]
+    fetch(server, tmp_path)
+    whole(tmp_path)
+    assert server.asked[1]["If-Range"] == server.last_modified
+
+
+def test_without_a_validator_it_starts_over(server: Server, tmp_path: Path) -> None:
+    server.etag = None
+    server.drops = [50_000]
+    fetch(server, tmp_path)
+    whole(tmp_path)
+    assert server.ranges_asked()[:2] == [None, None]
+
+
+def test_a_server_that_ignores_ranges(server: Server, tmp_path: Path) -> None:
+    server.ranges = False
+    server.drops = [50_000, 100_000]
+    fetch(server, tmp_path)
+    whole(tmp_path)
+
+
+def test_a_server_that_never_gets_further_is_given_up(server: Server, tmp_path: Path) -> None:
+    server.ranges = False
+    server.drops = [50_000] * 50
+    with pytest.raises(DataError, match="stopped at"):
+        fetch(server, tmp_path, retries=3)
+    assert len(server.asked) == 5
+
+
+def test_a_file_that_changes_between_tries_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+    old = QUESTIONS.replace(b"x", b"y")
+    server.files["/LaMP_7/dev/dev_questions.json"] = old
+    server.drops = [50_000]
+
+    def change() -> None:
+        if len(server.asked) == 2:
+            server.etag = '"v2"'
+            server.files["/LaMP_7/dev/dev_questions.json"] = QUESTIONS
+
+    server.before = change
+    fetch(server, tmp_path)
+    whole(tmp_path)
+    assert server.ranges_asked()[:2] == [None, "bytes=50000-"]
+
+
+def test_the_rest_of_another_version_is_refused(server: Server, tmp_path: Path) -> None:
+    server.files["/LaMP_7/dev/dev_questions.json"] = QUESTIONS.replace(b"x", b"y")
+    server.drops = [50_000]
+
+    def change() -> None:
+        if len(server.asked) == 2:
+            # This server minds ranges but not If-Range.
+            server.headers = {"ETag": '"v2"'}
+            server.files["/LaMP_7/dev/dev_questions.json"] = QUESTIONS
+        if len(server.asked) == 3:
+            server.headers, server.etag = {}, '"v2"'
+
+    server.before = change
+    fetch(server, tmp_path)
+    whole(tmp_path)
+    assert server.ranges_asked()[:3] == [None, "bytes=50000-", None]
+
+
+@pytest.mark.parametrize("status", [503, 500, 429, 408])
+def test_passing_errors_of_the_server_are_waited_out(server: Server, tmp_path: Path, status: int) -> None:
+    server.statuses = [status, status, 200]
+    fetch(server, tmp_path)
+    whole(tmp_path)
+
+
+def test_an_error_while_going_on_keeps_the_part(server: Server, tmp_path: Path) -> None:
+    server.drops = [50_000]
+    server.statuses = [200, 503, 503]
+    fetch(server, tmp_path)
+    whole(tmp_path)
+    assert server.ranges_asked()[:4] == [None, "bytes=50000-", "bytes=50000-", "bytes=50000-"]
+
+
+def test_a_server_that_stays_away(server: Server, tmp_path: Path) -> None:
+    server.statuses = [503] * 20
+    with pytest.raises(DataError, match="the server answers 503"):
+        fetch(server, tmp_path)
+    assert list((tmp_path / "dev").iterdir()) == []
+
+
+def test_waits_double_and_follow_the_server(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prlm_bench.data import _transfer
+
+    waits: list[float] = []
+    monkeypatch.setattr(_transfer.time, "sleep", waits.append)
+    server.statuses = [503] * 20
+    with pytest.raises(DataError):
+        fetch(server, tmp_path, backoff=1.0)
+    assert waits == [1.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize("lie", [-1, -1000])
+def test_a_length_that_is_too_short_is_noticed(server: Server, tmp_path: Path, lie: int) -> None:
+    server.lie = lie
+    with pytest.raises(DataError, match="no whole JSON file but something from '\\['"):
+        fetch(server, tmp_path)
+    assert list((tmp_path / "dev").iterdir()) == []
+
+
+def test_a_length_that_is_too_long_is_noticed(server: Server, tmp_path: Path) -> None:
+    server.lie = 5
+    server.ranges = False
+    with pytest.raises(DataError, match=rf"stopped at {len(QUESTIONS)} of {len(QUESTIONS) + 5} bytes"):
+        fetch(server, tmp_path)
+    assert not (tmp_path / "dev" / "dev_questions.json").exists()
+    server.lie, server.ranges = 0, True
+    fetch(server, tmp_path)
+    whole(tmp_path)
+
+
+def test_a_web_page_is_no_data(server: Server, tmp_path: Path) -> None:
+    server.files["/LaMP_7/dev/dev_questions.json"] = b"<html>log in</html>"
+    with pytest.raises(DataError, match="a web page"):
+        fetch(server, tmp_path)
+
+
+def test_coded_content_is_refused(server: Server, tmp_path: Path) -> None:
+    server.headers = {"Content-Encoding": "gzip"}
+    with pytest.raises(DataError, match="gzip-coded"):
+        fetch(server, tmp_path)
+
+
+def test_missing_files(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"train_questions.json: there is no such file on the server \(404"):
+        fetch(server, tmp_path, ("train",))
+    del server.files["/LaMP_7/dev/dev_outputs.json"]
+    with pytest.raises(DataError, match=r"dev_outputs.json: there is no such file"):
+        fetch(server, tmp_path)
+    server.files["/LaMP_7/test/test_questions.json"] = QUESTIONS
+    assert [file.path.name for file in fetch(server, tmp_path, ("test",))] == ["test_questions.json"]
+
+
+def test_other_refusals_are_not_repeated(server: Server, tmp_path: Path) -> None:
+    server.statuses = [403]
+    with pytest.raises(DataError, match="the server answers 403 Forbidden"):
+        fetch(server, tmp_path)
+    assert len(server.asked) == 1
+
+
+def test_offline(server: Server, tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        server.url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+    with pytest.raises(DataError, match=r"127.0.0.1 cannot be reached: ") as caught:
+        fetch(server, tmp_path)
+    assert "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; none is set" in caught.value.hint
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "dev").iterdir()) == []
+
+
+def test_the_proxy_of_the_environment_is_used(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.setenv("NO_PROXY", "")
+    for path in list(server.files):
+        server.files["http://lamp.invalid/files" + path] = server.files.pop(path)
+    server.url = "http://lamp.invalid/files"
+    fetch(server, tmp_path)
+    whole(tmp_path)
+    monkeypatch.setenv("HTTP_PROXY", "nonsense://x")
+    with pytest.raises(DataError, match="the proxy cannot be used") as caught:
+        fetch(server, tmp_path, force=True)
+    assert "HTTP_PROXY is set" in caught.value.hint
+
+
+def test_an_address_that_is_none(server: Server, tmp_path: Path) -> None:
+    server.url = "ftp://127.0.0.1/"
+    with pytest.raises(DataError, match="not an http or https address"):
+        fetch(server, tmp_path)
+
+
+def test_a_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10))
+    with pytest.raises(DataError, match=rf"the disk is full: {len(QUESTIONS)} bytes are needed, 10 are free"):
+        fetch(server, tmp_path)
+
+
+def test_a_disk_that_becomes_full(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prlm_bench.data import _transfer
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_transfer.os, "fsync", full)
+    with pytest.raises(DataError, match="the disk is full") as caught:
+        fetch(server, tmp_path)
+    assert "goes on from there" in caught.value.hint
+    monkeypatch.undo()
+    fetch(server, tmp_path)
+    whole(tmp_path)
+
+
+def test_one_process_at_a_time(server: Server, tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def second() -> None:
+        if len(server.asked) == 1:
+            with pytest.raises(DataError, match="another process is downloading") as caught:
+                fetch(server, tmp_path)
+            seen.append(str(caught.value))
+
+    server.before = second
+    fetch(server, tmp_path)
+    whole(tmp_path)
+    assert len(seen) == 1
+
+
+def test_tasks_without_a_download(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="lamp_6 has no download: its data are not public"):
+        download(BOOK.get("lamp_6"), tmp_path, ["dev"])
+    with pytest.raises(DataError, match="has no download: its data are made here") as caught:
+        download(BOOK.get("mini_lamp_4"), tmp_path, ["dev"])
+    assert "prlm-bench data synth" in caught.value.hint
+    with pytest.raises(DataError, match="no name of a split"):
+        download(TASK, tmp_path, ["../dev"])
+
+
+def test_records_that_cannot_be_read(server: Server, tmp_path: Path) -> None:
+    fetch(server, tmp_path)
+    (tmp_path / "checksums.json").write_text("{")
+    with pytest.raises(DataError, match=r"checksums.json: cannot be read"):
+        fetch(server, tmp_path)
