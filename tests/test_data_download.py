@@ -211,7 +211,7 @@ def test_a_server_that_never_gets_further_is_given_up(server: Server, tmp_path: 
     server.drops = [50_000] * 50
     with pytest.raises(DataError, match="stopped at"):
         fetch(server, tmp_path, retries=3)
-    assert len(server.asked) == 5
+    assert len(server.asked) == 4
 
 
 def test_a_file_that_changes_between_tries_is_fetched_anew(server: Server, tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+# make run: set up and run the main job.  make test: set up and pass the tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES := pyproject.toml setup.py constraints.txt
+
+.PHONY: run test test-slow check bench wheel clean
+
+run: $(VENV)/.base
+	$(BIN)/prlm-bench run
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test
+	$(BIN)/python -m pytest benchmarks --benchmark-only -q
+
+# The wheel, installed into an empty environment, runs the main job from an empty folder.
+wheel: $(VENV)/.test
+	rm -rf build/wheel && mkdir -p build/wheel/empty
+	$(BIN)/python -m build --wheel --outdir build/wheel . > build/wheel/log || { cat build/wheel/log; exit 1; }
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build/wheel/*.whl
+	cd build/wheel/empty && PRLM_BENCH_CACHE=cache ../venv/bin/prlm-bench run > table.txt && tail -n 3 table.txt
+	cd build/wheel/empty && ../venv/bin/prlm-bench leaderboard --format csv | grep -c measured
+	cd build/wheel/empty && ../venv/bin/prlm-bench new-plugin wheel-check && ../venv/bin/prlm-bench doctor
+
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.base: $(VENV)/.python $(SOURCES)
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.python $(SOURCES)
+	$(PIP) -e '.[hf,test,dev]'
+	touch $@ $(VENV)/.base
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
