@@ -6,8 +6,9 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ class Component:
     origin: Origin
     aliases: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
+    #: Optional modules that it imports, each with the pip requirement that brings it.
+    requires: Mapping[str, str] = field(default_factory=dict)
     ignores: frozenset[str] = frozenset()
     control: bool = False
 
@@ -73,6 +76,13 @@ class Component:
     def qualified(self) -> str:
         """`dist/name`, which is always unique."""
         return f"{self.origin.dist}/{self.name}"
+
+    def missing(self) -> str | None:
+        """What keeps this installation from making it: a module that is not there, and how to get it."""
+        for module, requirement in self.requires.items():
+            if find_spec(module) is None:
+                return f"needs the package {module} (pip install '{requirement}')"
+        return None
 
     @property
     def summary(self) -> str:
@@ -177,6 +187,7 @@ def make_component(
     *,
     aliases: Iterable[str] = (),
     needs: Collection[str] = (),
+    requires: Mapping[str, str] | None = None,
     ignores: Collection[str] = (),
     control: bool = False,
 ) -> Component:
@@ -195,4 +206,5 @@ def make_component(
             if word not in known:
                 raise PrlmBenchError(f"{kind} {name!r}: {what}={word!r}", "known: " + ", ".join(sorted(known)))
     options_of(factory)
-    return Component(kind, name, factory, origin, tuple(aliases), frozenset(needs), frozenset(ignores), control)
+    traits = (frozenset(needs), dict(requires or {}), frozenset(ignores), control)
+    return Component(kind, name, factory, origin, tuple(aliases), *traits)

@@ -1,6 +1,6 @@
 """The hooks that plugins implement; `register` is called once for each thing a plugin brings.
 
-Components: `register(name, factory, *, aliases=(), needs=(), ignores=(), control=False)`, see `docs/plugins.md`.
+Components: `register(name, factory, *, aliases=(), needs=(), requires={}, ignores=(), control=False)`, see `docs/plugins.md`.
 """
 
 from __future__ import annotations

@@ -71,6 +71,7 @@ def _component(component: Any) -> dict[str, Any]:
         "summary": component.summary,
         "options": {name: str(default) for name, default in options.items()},
         "needs": sorted(component.needs),
+        "missing": (component.missing() or "").removeprefix("needs "),
         "control": component.control,
         "aliases": list(component.aliases),
         "plugin": component.origin.dist,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._plugins import PluginHost
-from .._registry import NEEDS, Chosen
+from .._registry import NEEDS, Chosen, Component
 from ..errors import RunError
 from ..interfaces import Context
 
@@ -56,11 +56,21 @@ class Components:
             PrlmBenchError: there is none of that name, or the dataset lacks what it needs.
         """
         chosen = self._host.registry.choose(kind, spec)
-        for need in sorted(chosen.component.needs):
-            if lacks(need, self._dataset):
-                where = f"{self._dataset.task.name} {self._dataset.split}"
-                raise RunError(f"{kind} {chosen} cannot run on {where}: it needs {NEEDS[need]}")
+        why = obstacle(chosen.component, self._dataset)
+        if why is not None:
+            raise RunError(f"{kind} {chosen} cannot run on {self._dataset.task.name} {self._dataset.split}: it {why}")
         return self.make(chosen, seed)[0]
+
+
+def obstacle(component: Component, dataset: Dataset) -> str | None:
+    """What keeps a component from running on a dataset, after the word "it"; None where nothing does."""
+    missing = component.missing()
+    if missing is not None:
+        return missing
+    for need in sorted(component.needs):
+        if lacks(need, dataset):
+            return f"needs {NEEDS[need]}"
+    return None
 
 
 def lacks(need: str, dataset: Dataset) -> bool:

@@ -17,7 +17,7 @@ from ..errors import PrlmBenchError
 from ..interfaces import Generator, Reasoner, Retriever, Reward
 from ..records import Answer, Completion, Example, Prompt, Ranking, Sample
 from .components import Components
-from .plan import Cell
+from .plan import Cell, component_key
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -80,7 +80,7 @@ class Pipeline:
             examples: one batch.
             done: whether a cell has a question (by id) already.
         """
-        for members in self._grouped(range(len(self._cells)), lambda cell: (cell.seed, str(cell.retriever))):
+        for members in self._grouped(range(len(self._cells)), lambda cell: (cell.seed, component_key(cell.retriever))):
             wanted = [e for e in examples if any(self._open(i) and not done(i, e.id) for i in members)]
             if not wanted:
                 continue
@@ -91,7 +91,7 @@ class Pipeline:
             except Exception as error:
                 self._fail(members, "retriever", error)
                 continue
-            for inner in self._grouped(members, lambda cell: (cell.k, str(cell.reasoner))):
+            for inner in self._grouped(members, lambda cell: (cell.k, component_key(cell.reasoner))):
                 yield from self._answer(inner, wanted, rankings, retrieval, done)
 
     def _answer(

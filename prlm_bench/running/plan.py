@@ -13,7 +13,7 @@ from .._plugins import PluginHost
 from .._registry import NEEDS, Chosen
 from .._specs import parse_spec
 from ..errors import RunError, SpecError
-from .components import lacks
+from .components import obstacle
 from .study import Study
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class Plan:
     skipped: list[Skipped]
 
 
+def component_key(chosen: Chosen) -> str:
+    """What tells a component from another of its kind; two plugins may bring the same name."""
+    return f"{chosen.component.qualified}|{chosen}"
+
+
 def plan_cells(study: Study, host: PluginHost, dataset: Dataset) -> Plan:
     """The cells of one task's dataset.
 
@@ -75,7 +80,7 @@ def plan_cells(study: Study, host: PluginHost, dataset: Dataset) -> Plan:
     Raises:
         PrlmBenchError: a component or method that does not exist, or an option that it does not have.
     """
-    cells: dict[str, Cell] = {}
+    cells: dict[tuple[str | int, ...], Cell] = {}
     skipped: dict[tuple[str, str], Skipped] = {}
     asked = list(_asked_for(study, host, dataset.task.name))
     controls = _controls(asked, host) if study.controls else []
@@ -83,7 +88,8 @@ def plan_cells(study: Study, host: PluginHost, dataset: Dataset) -> Plan:
         cell = _without_items(cell, host)
         why = _obstacle(cell, dataset)
         if why is None:
-            cells.setdefault(repr(cell.parts), cell)
+            names = (component_key(cell.retriever), component_key(cell.reasoner), component_key(cell.generator))
+            cells.setdefault((*names, cell.k, cell.seed), cell)
         elif is_asked:
             skipped.setdefault(why, Skipped(cell.task, *why))
     return Plan(list(cells.values()), list(skipped.values()))
@@ -152,11 +158,12 @@ def _without_items(cell: Cell, host: PluginHost) -> Cell:
 def _obstacle(cell: Cell, dataset: Dataset) -> tuple[str, str] | None:
     """What stops a cell: the component, and what it lacks."""
     for chosen in (cell.retriever, cell.reasoner, cell.generator):
-        for need in sorted(chosen.component.needs):
-            if need == "items" and cell.k == 0:
-                return f"{chosen.component.kind} {chosen} with {cell.retriever}", f"needs {NEEDS[need]}"
-            if lacks(need, dataset):
-                return f"{chosen.component.kind} {chosen}", f"needs {NEEDS[need]}"
+        component = chosen.component
+        why = obstacle(component, dataset)
+        if why is not None:
+            return f"{component.kind} {chosen}", why
+        if "items" in component.needs and cell.k == 0:
+            return f"{component.kind} {chosen} with {cell.retriever}", f"needs {NEEDS['items']}"
     return None
 
 
@@ -175,4 +182,6 @@ def check_asked_for(study: Study, plans: Sequence[Plan], host: PluginHost) -> No
                 tasks = ", ".join(dict.fromkeys(s.task for s in reasons))
                 raise RunError(f"{kind} {chosen} cannot run on {tasks}: it {reasons[0].why}")
     if not any(plan.cells for plan in plans):
+        for left in (s for plan in plans for s in plan.skipped):
+            raise RunError(f"nothing to run: {left.what} {left.why}")
         raise RunError("nothing to run", "give --retriever and --generator, --method, or a study file")
