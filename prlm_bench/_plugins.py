@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pluggy
+from packaging.utils import canonicalize_name
 
 from . import __version__, hookspecs
-from ._registry import KINDS, Component, Origin, Registry, make_component
+from ._registry import KINDS, Component, Origin, Registry, check_name, make_component, unknown_name
 from .errors import PluginError, PrlmBenchError, UnknownNameError
 from .tasks import TaskBook
 
 GROUP = "prlm_bench"
 #: Comma-separated plugin or distribution names; if set, no other installed plugin is loaded.
 RESTRICT = "PRLM_BENCH_LOAD_PLUGINS"
+#: The commands of prlm-bench itself, which a plugin cannot bring.
+OWN_COMMANDS = frozenset(
+    ("data", "doctor", "leaderboard", "list", "new-plugin", "plugins", "prompts", "rank", "results", "run", "score")
+)
+_HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("prlm_bench_register_"))
+#: Whose lines are never the fault of a plugin.
+_MACHINERY = (Path(__file__).parent, Path(pluggy.__file__).parent, Path(importlib.__file__).parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,11 @@ class Method:
     generator: str
     k: int | None
     origin: Origin
+
+    @property
+    def qualified(self) -> str:
+        """`dist/name`, which is always unique."""
+        return f"{self.origin.dist}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +72,14 @@ class Failure:
     origin: Origin
     #: One line: the kind of error and its message.
     error: str
-    #: `file:line` of the fault.
+    #: `file:line` of the fault; where no line of Python is at fault, what named the plugin.
     where: str
-    #: The pip line where a package is missing, else empty.
+    #: What to do about it; may be empty.
     hint: str
     details: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.origin} failed to load: {self.error}" + (f" ({self.hint})" if self.hint else "")
 
 
 @dataclass
@@ -73,7 +94,10 @@ class _Pending:
 
     def component(self, kind: str) -> Callable[..., None]:
         def register(name: str, factory: Callable[..., Any], **traits: Any) -> None:
-            self.components.append(make_component(kind, self.origin, name, factory, **traits))
+            made = make_component(kind, self.origin, name, factory, **traits)
+            for label in (name, *made.aliases):
+                self._once(kind, label, (n for c in self.components if c.kind == kind for n in (c.name, *c.aliases)))
+            self.components.append(made)
 
         return register
 
@@ -86,12 +110,21 @@ class _Pending:
         generator: str,
         k: int | None = None,
     ) -> None:
+        check_name("method", name)
+        self._once("method", name, (m.name for m in self.methods))
         self.methods.append(Method(name, retriever, reasoner, generator, k, self.origin))
 
     def task(self, path: str | Path) -> None:
-        self.tasks.append(Path(path))
+        # A path that is not absolute starts at the plugin's own file.
+        self.tasks.append(Path(self.origin.file).parent / path)
 
     def command(self, name: str, app: Any) -> None:
+        check_name("command", name)
+        if not hasattr(app, "registered_commands"):
+            raise PrlmBenchError(f"command {name!r} is no typer.Typer")
+        if name in OWN_COMMANDS:
+            raise PrlmBenchError(f"command {name!r} is one of prlm-bench itself", "choose another name")
+        self._once("command", name, self.commands)
         self.commands[name] = app
 
     def registers(self) -> dict[str, Callable[..., None]]:
@@ -109,6 +142,11 @@ class _Pending:
             *(("command", name) for name in self.commands),
         )
 
+    @staticmethod
+    def _once(kind: str, name: str, taken: Iterable[str]) -> None:
+        if name in taken:
+            raise PrlmBenchError(f"{kind} {name!r} is registered twice")
+
 
 class PluginHost:
     """All loaded plugins, what they brought, and those that failed.
@@ -124,117 +162,114 @@ class PluginHost:
         self.tasks = TaskBook()
         self.plugins: list[Plugin] = []
         self.failures: list[Failure] = []
+        #: Commands of plugins: a `typer.Typer` by name.
         self.commands: dict[str, Any] = {}
         self._methods: dict[str, list[Method]] = {}
         self._manager = pluggy.PluginManager("prlm_bench")
         self._manager.add_hookspecs(hookspecs)
-        own = Origin("metrics", "prlm-bench", __version__, "prlm_bench.metrics")
-        self._load(own, lambda: importlib.import_module(own.file))
-        for dist, point in _entry_points():
-            origin = Origin(point.name, dist.metadata["Name"], dist.version, point.value)
-            self._load(origin, point.load)
+        self._load(Origin("metrics", "prlm-bench", __version__, ""), _importing("prlm_bench.metrics"))
+        for origin, load in _installed():
+            self._load(origin, load)
         for name in self.extra:
-            self._load(Origin(name, Path(name).stem if name.endswith(".py") else name, "", name), _local(name))
+            dist = Path(name).stem if name.endswith(".py") else name
+            self._load(Origin(name, dist, "", ""), _local(name))
 
     def method(self, name: str) -> Method:
-        """A named method.
+        """A named method, by name or `dist/name`.
 
         Raises:
             PrlmBenchError: there is none, or two plugins bring it.
         """
         found = self._methods.get(name, [])
         if len(found) > 1:
-            raise PluginError(f"method {name!r} is registered by " + " and ".join(str(m.origin) for m in found))
+            origins = " and ".join(str(m.origin) for m in found)
+            choices = " or ".join(m.qualified for m in found)
+            raise PluginError(f"method {name!r} is registered by {origins}", f"write {choices}")
         if not found:
-            raise UnknownNameError("method", name, self._methods, hint=self._why_missing())
+            names = [known for known in self._methods if ("/" in known) == ("/" in name)]
+            raise unknown_name("method", name, names, self._why_missing())
         return found[0]
 
     @property
     def methods(self) -> list[Method]:
         """All named methods, sorted by name."""
-        return sorted((m for found in self._methods.values() for m in found), key=lambda m: m.name)
+        found = {(m.name, m.origin.dist): m for methods in self._methods.values() for m in methods}
+        return [found[key] for key in sorted(found)]
 
-    def _load(self, origin: Origin, load: Callable[[], ModuleType]) -> None:
-        pending = _Pending(origin)
+    def _load(self, origin: Origin, load: Callable[[], Any]) -> None:
         module = None
         try:
             module = load()
+            if module in self._manager.get_plugins():
+                return  # named twice, say by its distribution and by --plugin
+            pending = _Pending(replace(origin, file=getattr(module, "__file__", None) or ""))
             self._manager.register(module, name=f"{origin.dist}/{origin.plugin}")
             self._manager.check_pending()
             hooks = self._collect(module, pending)
+            tasks = copy.deepcopy(self.tasks) if pending.tasks else self.tasks
             for path in pending.tasks:
-                self.tasks.add(path)
+                tasks.add(path)
+            self._check_unique(pending)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may even call sys.exit() while it is imported
             if module is not None and self._manager.is_registered(module):
                 self._manager.unregister(module)
-            self.failures.append(_failure(origin, error))
+            self.failures.append(_failure(origin, module, error))
             return
+        self.tasks = tasks
         for component in pending.components:
             self.registry.add(component)
         for method in pending.methods:
-            self._methods.setdefault(method.name, []).append(method)
+            for name in (method.name, method.qualified):
+                self._methods.setdefault(name, []).append(method)
         self.commands.update(pending.commands)
-        self.plugins.append(Plugin(origin, hooks, pending.names()))
+        self.plugins.append(Plugin(pending.origin, hooks, pending.names()))
 
-    def _collect(self, module: ModuleType, pending: _Pending) -> tuple[str, ...]:
+    def _collect(self, module: Any, pending: _Pending) -> tuple[str, ...]:
+        for name in dir(module):
+            if name in _HOOKS and not hasattr(getattr(module, name), "prlm_bench_impl"):
+                raise PluginError(f"{name} is not marked as a hook", "write @prlm_bench.hookimpl above it")
         others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
         registers = pending.registers()
         hooks = tuple(sorted(caller.name for caller in self._manager.get_hookcallers(module) or []))
+        if not hooks:
+            raise PluginError("it has no hooks", "docs/plugins.md shows how a plugin registers something")
         for hook in hooks:
             self._manager.subset_hook_caller(hook, others)(register=registers[hook])
         return hooks
 
+    def _check_unique(self, pending: _Pending) -> None:
+        """`dist/name` is always clear, and so is the name of a command."""
+        for plugin in self.plugins:
+            taken = plugin.registered if plugin.origin.dist == pending.origin.dist else ()
+            for kind, name in pending.names():
+                if ((kind, name) in taken and kind != "task") or (kind == "command" and (kind, name) in plugin.registered):
+                    raise PluginError(f"{kind} {name!r} is registered by {plugin.origin} and by {pending.origin}")
+
     def _why_missing(self) -> str:
         if not self.failures:
             return ""
-        broken = "; ".join(f"plugin {f.origin} failed to load: {f.error}" for f in self.failures[:3])
-        return f"{broken}; see `prlm-bench plugins --verbose`"
+        return "; ".join(map(str, self.failures[:3])) + "; see `prlm-bench plugins --verbose`"
 
 
-def _entry_points() -> list[tuple[Distribution, EntryPoint]]:
-    wanted = os.environ.get(RESTRICT)
-    names = None if wanted is None else {name.strip() for name in wanted.split(",") if name.strip()}
-    found: dict[tuple[str, str], tuple[Distribution, EntryPoint]] = {}
+def _installed() -> Iterable[tuple[Origin, Callable[[], Any]]]:
+    """The plugins of installed distributions, sorted, as far as RESTRICT lets them through."""
+    found: dict[tuple[str, str], tuple[Origin, Callable[[], Any]]] = {}
     for dist in distributions():
-        for point in dist.entry_points:
-            name = dist.metadata["Name"] if point.group == GROUP else ""
-            if name and (names is None or point.name in names or name in names):
-                found.setdefault((name, point.name), (dist, point))
-    return [found[key] for key in sorted(found)]
-
-
-def _local(name: str) -> Callable[[], ModuleType]:
-    def load() -> ModuleType:
-        if not name.endswith(".py"):
-            return importlib.import_module(name)
-        path = Path(name)
-        if not path.is_file():
-            raise PrlmBenchError(f"no such plugin file: {name}")
-        module_name = f"prlm_bench_local_{path.stem}"  # must not hide a module of that name
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
+        text = dist.read_text("entry_points.txt") or ""
+        if GROUP not in text:
+            continue
+        name = dist.metadata["Name"]
         try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[module_name]
-            raise
-        return module
-
-    return load
-
-
-def _failure(origin: Origin, error: BaseException) -> Failure:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-    frames = [f for f in frames if f.filename != __file__] or frames
-    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else origin.file
-    if isinstance(error, SyntaxError) and error.filename:
-        where = f"{error.filename}:{error.lineno}"
-    missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    hint = f"pip install {missing.partition('.')[0]}" if missing else ""
-    message = " ".join(str(error).split())
-    details = "".join(traceback.format_exception(error))
-    return Failure(origin, f"{type(error).__name__}: {message}", where, hint, details)
+            points = [point for point in dist.entry_points if point.group == GROUP]
+        except Exception as error:  # a broken entry_points.txt can raise anything
+            origin = Origin(name, name, dist.version, "")
+            found.setdefault((name, ""), (origin, _raising(PluginError(f"cannot read its entry points: {error}"))))
+            continue
+        for point in points:
+            found.setdefault((name, point.name), (Origin(point.name, name, dist.version, ""), point.load))
+    wanted = os.environ.get(RESTRICT)
+    if wanted is None:
+        return [found[key] for key in sorted(found)]
+    return _restricted(found, [name.strip() for name in wanted.split(",") if name.strip()])

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ._specs import Spec, bind, canonical, options_of, parse_spec, takes_context
+from ._specs import Spec, bind, canonical, options_of, parse_spec, takes_context, unwrapped
 from .errors import PluginError, PrlmBenchError, SpecError, UnknownNameError
 from .interfaces import Context
 
@@ -80,19 +80,19 @@ class Component:
     def missing(self) -> str | None:
         """What keeps this installation from making it: a module that is not there, and how to get it."""
         for module, requirement in self.requires.items():
-            if find_spec(module) is None:
+            if not _is_there(module):
                 return f"needs the package {module} (pip install '{requirement}')"
         return None
 
     @property
     def summary(self) -> str:
         """The first line of the factory's docstring."""
-        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+        return (inspect.getdoc(unwrapped(self.factory)) or "").partition("\n")[0]
 
     @cached_property
     def source(self) -> str:
         """A hash of the file that defines the factory, so that changed code is another identity."""
-        module = sys.modules.get(self.factory.__module__)
+        module = sys.modules.get(getattr(unwrapped(self.factory), "__module__", ""))
         file = getattr(module, "__file__", None)
         return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
 
@@ -103,9 +103,11 @@ class Chosen:
 
     component: Component
     options: Mapping[str, Any]
+    #: What it is called here: its name, or `dist/name` where another plugin brings the same name.
+    label: str
 
     def __str__(self) -> str:
-        return canonical(self.component.name, self.component.factory, self.options)
+        return canonical(self.label, self.component.factory, self.options)
 
     def make(self, context: Context) -> Any:
         """Call the factory.
@@ -125,7 +127,8 @@ class Chosen:
         fingerprint = made.fingerprint() if hasattr(made, "fingerprint") else ""
         origin = self.component.origin
         return {
-            "spec": str(self),
+            # Not the label: what else is installed is no part of an identity.
+            "spec": canonical(self.component.name, self.component.factory, self.options),
             "plugin": self.component.qualified,
             "version": origin.version,
             "source": self.component.source,
@@ -164,8 +167,8 @@ class Registry:
             choices = " or ".join(c.qualified for c in found)
             raise PluginError(f"{kind} {name!r} is registered by {origins}", f"write {choices}")
         if not found:
-            names = [n for k, n in self._by_name if k == kind and "/" not in n]
-            raise UnknownNameError(kind, name, names, hint=self.why_missing())
+            names = [n for k, n in self._by_name if k == kind and ("/" in n) == ("/" in name)]
+            raise unknown_name(kind, name, names, self.why_missing())
         return found[0]
 
     def choose(self, kind: str, spec: str | Mapping[str, Any] | Spec) -> Chosen:
@@ -176,7 +179,22 @@ class Registry:
         """
         parsed = spec if isinstance(spec, Spec) else parse_spec(spec)
         component = self.get(kind, parsed.name)
-        return Chosen(component, bind(kind, component.factory, parsed))
+        unique = len(self._by_name[kind, component.name]) == 1
+        options = bind(kind, component.factory, parsed)
+        return Chosen(component, options, component.name if unique else component.qualified)
+
+
+def unknown_name(kind: str, name: str, names: Iterable[str], why_missing: str) -> UnknownNameError:
+    """The error for a name that nobody registered: its close matches, then the plugins that may have brought it."""
+    error = UnknownNameError(kind, name, names)
+    return UnknownNameError(kind, name, names, f"{error.hint}; {why_missing}") if why_missing else error
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):  # its parent is not there, or it was put together by hand
+        return module in sys.modules
 
 
 def make_component(
@@ -196,15 +214,24 @@ def make_component(
     Raises:
         PrlmBenchError: an unusable name, a factory that cannot be called, an unknown need.
     """
+    for what, given in (("aliases", aliases), ("needs", needs), ("ignores", ignores)):
+        if isinstance(given, str):
+            raise PrlmBenchError(f"{kind} {name!r}: {what}={given!r} is one text", f"write {what}=[{given!r}]")
     for label in (name, *aliases):
-        if not isinstance(label, str) or not label or set(label) & set(":,=/ \"'+"):
-            raise PrlmBenchError(f"{kind} name {label!r}", "no blanks and none of : , = / + or quotes")
+        check_name(kind, label)
     if not callable(factory):
         raise PrlmBenchError(f"{kind} {name!r}: the factory is not callable")
     for what, given, known in (("needs", needs, NEEDS.keys()), ("ignores", ignores, IGNORES)):
         for word in given:
             if word not in known:
                 raise PrlmBenchError(f"{kind} {name!r}: {what}={word!r}", "known: " + ", ".join(sorted(known)))
-    options_of(factory)
+    if kind != "metric" and "name" in options_of(factory):
+        raise PrlmBenchError(f"{kind} {name!r}: an option cannot be called 'name'", "it names the component in YAML")
     traits = (frozenset(needs), dict(requires or {}), frozenset(ignores), control)
     return Component(kind, name, factory, origin, tuple(aliases), *traits)
+
+
+def check_name(kind: str, name: object) -> None:
+    """Raise a PrlmBenchError where `name` could not be written in a spec."""
+    if not isinstance(name, str) or not name or set(name) & set(":,=/+\"'") or any(map(str.isspace, name)):
+        raise PrlmBenchError(f"{kind} name {name!r}", "no blanks and none of : , = / + or quotes")

@@ -1,25 +1,31 @@
-"""From `name:key=value,...` or a YAML mapping to a component with typed options."""
+"""From `name:key=value,...` or a YAML mapping to a component with typed options, and back to one text form."""
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, get_args, get_origin
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from .errors import SpecError
 
-#: One option: an optional `key=`, then a quoted value or one without commas.
+#: One option: an optional `key=`, then a quoted value (its quotes doubled) or one without commas and quotes.
 _OPTION = re.compile(
-    r"""\s*(?:(?P<key>[A-Za-z_]\w*)\s*=)?\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^,"']*))\s*(?:,|$)"""
+    r"""\s*(?:(?P<key>[A-Za-z_]\w*)\s*=)?\s*"""
+    r"""(?:"(?P<double>(?:[^"]|"")*)"|'(?P<single>(?:[^']|'')*)'|(?P<bare>[^,"']*))\s*(?:,|\Z)"""
 )
 #: The key of a value that was given without one; it means the factory's first option.
 POSITIONAL = ""
+_LISTS = (list, tuple, set, frozenset, Sequence, Iterable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +39,14 @@ class Spec:
 def parse_spec(spec: str | Mapping[str, Any]) -> Spec:
     """Read a spec: `bm25`, `bm25:k1=1.2,b=0.5`, `hybrid:bm25+dense`, or `{name: bm25, k1: 1.2}`.
 
-    Values with commas are quoted. A value without a key is the component's first option.
+    Values with commas or quotes are quoted; a quote inside is doubled. A value without a key is the
+    component's first option.
 
     Raises:
         SpecError: the text does not have this form.
     """
     if isinstance(spec, Mapping):
-        options = dict(spec)
+        options = {str(key): value for key, value in spec.items()}
         name = options.pop("name", None)
         if not isinstance(name, str) or not name:
             raise SpecError(f"a component needs a name: {dict(spec)}", "write {name: bm25, k1: 1.2}")
@@ -56,13 +63,21 @@ def _options(spec: str, text: str) -> dict[str, str]:
     while position < len(text):
         match = _OPTION.match(text, position)
         if match is None or match.end() == position:
-            raise SpecError(f"{spec!r}: cannot read {text[position:]!r}", 'quote values that hold commas: key="a,b"')
+            hint = 'quote a value that holds commas or quotes: key="a,b"'
+            raise SpecError(f"{spec!r}: cannot read {text[position:]!r}", hint)
         key = match["key"] or POSITIONAL
         if key in options or (key == POSITIONAL and options):
             raise SpecError(f"{spec!r}: {key or match.group().strip()!r} is given twice or has no key")
-        options[key] = next(value for value in match.group("double", "single", "bare") if value is not None).strip()
+        options[key] = _value(match)
         position = match.end()
     return options
+
+
+def _value(match: re.Match[str]) -> str:
+    for group, quote in (("double", '"'), ("single", "'")):
+        if match[group] is not None:
+            return match[group].replace(quote * 2, quote)
+    return match["bare"].strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +85,7 @@ class Option:
     """One typed option of a factory."""
 
     name: str
-    #: A type, or Any where the factory does not say.
+    #: A type, or Any where the factory does not say; the option is then text.
     type: Any
     #: `inspect.Parameter.empty` where a value must be given.
     default: Any
@@ -81,22 +96,52 @@ class Option:
         return self.default is inspect.Parameter.empty
 
     def read(self, value: Any) -> Any:
-        """`value` as this option's type.
+        """`value`, as written or from YAML, as this option's type.
 
         Raises:
             ValueError: it does not fit; the message is one line.
         """
-        if isinstance(value, str):
-            if value.lower() in ("none", "null") and type(None) in get_args(self.type):
-                return None
-            if get_origin(self.type) in (list, tuple):
-                value = value.split("+")
+        if self.type is Any:
+            text = value if isinstance(value, str) else as_text(value)
+            return None if text.lower() in ("none", "null") else text
         try:
-            return TypeAdapter(self.type).validate_python(value)
+            adapter = TypeAdapter(self.type)
+            if isinstance(value, str) and value[:1] in ("[", "{"):
+                try:
+                    return adapter.validate_json(value)
+                except ValidationError:
+                    pass  # text that only looks like JSON, such as the label [1]
+            return adapter.validate_python(_prepared(self.type, value))
         except PydanticUserError:
             return value
         except ValidationError as error:
             raise ValueError(error.errors()[0]["msg"]) from None
+
+
+def _prepared(kind: Any, value: Any) -> Any:
+    """Text as what pydantic takes: none, the members of a Literal, lists written `a+b`."""
+    kinds = _alternatives(kind)
+    if isinstance(value, str):
+        if type(None) in kinds and value.lower() in ("none", "null"):
+            return None
+        for choice in (choice for k in kinds if get_origin(k) is Literal for choice in get_args(k)):
+            if as_text(choice) == value:
+                return choice
+    lists = [k for k in kinds if (get_origin(k) or k) in _LISTS]
+    if not lists or (isinstance(value, str) and str in kinds) or not isinstance(value, str | list | tuple):
+        return value
+    parts = [part.strip() for part in value.split("+")] if isinstance(value, str) else value
+    members = get_args(lists[0])
+    same = len(members) == 1 or Ellipsis in members
+    return [_prepared(members[0], part) if same else part for part in parts]
+
+
+def _alternatives(kind: Any) -> list[Any]:
+    if get_origin(kind) is Annotated:
+        return _alternatives(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [inner for member in get_args(kind) for inner in _alternatives(member)]
+    return [kind]
 
 
 def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
@@ -114,12 +159,22 @@ def takes_context(factory: Callable[..., Any]) -> bool:
     return "context" in inspect.signature(factory).parameters
 
 
+def unwrapped(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """The function or class behind a factory: without `functools.partial` and decorators."""
+    while isinstance(factory, partial):
+        factory = factory.func
+    inner: Callable[..., Any] = inspect.unwrap(factory)
+    return inner
+
+
 def _annotation(factory: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     annotation = parameter.annotation
     if isinstance(annotation, str):
-        module = sys.modules.get(factory.__module__)
+        function = unwrapped(factory)
+        if isinstance(function, type):  # an inherited __init__ names the types of its own module
+            function = inspect.unwrap(function.__init__)  # type: ignore[misc]
         try:
-            annotation = eval(annotation, dict(vars(module)) if module else {})
+            annotation = eval(annotation, dict(getattr(function, "__globals__", {})))
         except (NameError, AttributeError, TypeError, SyntaxError):
             return Any
     if annotation is parameter.empty:
@@ -138,9 +193,7 @@ def bind(kind: str, factory: Callable[..., Any], spec: Spec) -> dict[str, Any]:
     for key, value in spec.options.items():
         name = next(iter(known), key) if key == POSITIONAL else key
         if name not in known:
-            close = get_close_matches(name, known, n=1) or list(known)
-            hint = "did you mean " + ", ".join(close) + "?" if close else "it takes no options"
-            raise SpecError(f"{kind} {spec.name!r} has no option {name or value!r}", hint)
+            raise SpecError(f"{kind} {spec.name!r} has no option {name or value!r}", _known_options(name, known))
         if name in bound:
             raise SpecError(f"{kind} {spec.name!r}: option {name!r} is given twice")
         try:
@@ -149,8 +202,16 @@ def bind(kind: str, factory: Callable[..., Any], spec: Spec) -> dict[str, Any]:
             raise SpecError(f"{kind} {spec.name!r}: {name}={value!r}: {error}") from None
     for option in known.values():
         if option.required and option.name not in bound:
-            raise SpecError(f"{kind} {spec.name!r} needs the option {option.name!r}", f"{spec.name}:{option.name}=...")
+            hint = f"write {spec.name}:{option.name}=..."
+            raise SpecError(f"{kind} {spec.name!r} needs the option {option.name!r}", hint)
     return bound
+
+
+def _known_options(name: str, known: Mapping[str, Option]) -> str:
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return "known: " + ", ".join(known) if known else "it takes no options"
 
 
 def canonical(name: str, factory: Callable[..., Any], bound: Mapping[str, Any]) -> str:
@@ -160,17 +221,42 @@ def canonical(name: str, factory: Callable[..., Any], bound: Mapping[str, Any]) 
     """
     parts = []
     for option in options_of(factory).values():
-        if option.name in bound and (option.required or bound[option.name] != option.default):
-            parts.append(f"{option.name}={_text(bound[option.name])}")
+        if option.name in bound:
+            value = bound[option.name]
+            if option.required or (value != option.default and as_text(value) != as_text(option.default)):
+                parts.append(f"{option.name}={_quoted(as_text(value))}")
     return name + (":" + ",".join(parts) if parts else "")
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """An option's value as it is written in a spec, before quoting."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
         return "none"
-    text = "+".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    if "," in text or text != text.strip() or '"' in text or "'" in text:
-        return f"'{text}'" if '"' in text else f'"{text}"'
-    return text
+    if isinstance(value, Enum):
+        return as_text(value.value)
+    if isinstance(value, Mapping):
+        return json.dumps(dict(value), ensure_ascii=False, sort_keys=True, default=as_text)
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=as_text)
+    if isinstance(value, list | tuple):
+        return _list_text(value)
+    return str(value)
+
+
+def _list_text(values: Sequence[Any]) -> str:
+    """`a+b`, or JSON where that could not be read again."""
+    parts = [as_text(value) for value in values]
+    plain = all(part and part == part.strip() and "+" not in part for part in parts)
+    simple = all(isinstance(value, str | int | float | Path | Enum | None) for value in values)
+    if parts and plain and simple and parts[0][0] not in "[{":
+        return "+".join(parts)
+    return json.dumps(list(values), ensure_ascii=False, default=as_text)
+
+
+def _quoted(text: str) -> str:
+    if not ("," in text or text != text.strip() or '"' in text or "'" in text):
+        return text
+    quote = "'" if '"' in text and "'" not in text else '"'
+    return quote + text.replace(quote, quote * 2) + quote

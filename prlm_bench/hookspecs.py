@@ -1,6 +1,7 @@
 """The hooks that plugins implement; `register` is called once for each thing a plugin brings.
 
-Components: `register(name, factory, *, aliases=(), needs=(), requires={}, ignores=(), control=False)`, see `docs/plugins.md`.
+For components it is `register(name, factory, *, aliases=(), needs=(), requires={}, ignores=(), control=False)`;
+`docs/plugins.md` says what each of these means.
 """
 
 from __future__ import annotations

@@ -24,4 +24,4 @@ def by_score(
     if values.shape != (len(profile),):
         raise ValueError(f"{values.shape} scores for {len(profile)} items")
     order = np.argsort(-values, kind="stable")[:k]
-    return Ranking(tuple(profile[i] for i in order.tolist()), tuple(values[order].tolist()))
+    return Ranking(tuple([profile[i] for i in order.tolist()]), tuple(values[order].tolist()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prlm_bench.data import _digests
@@ -15,6 +15,7 @@ DIGESTS = st.tuples(st.sampled_from([0, 1, 2**58, 2**63, 2**64 - 1]), st.integer
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(DIGESTS, max_size=30), max_size=12), st.sampled_from([1, 8, 1 << 16]))
 def test_index_agrees_with_a_dict(batches: list[list[bytes]], recent: int) -> None:
     model: dict[bytes, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Literal
@@ -21,9 +22,9 @@ class BM25:
     """Okapi BM25 over the question's own profile, exactly as in rank_bm25 0.2.2.
 
     Args:
-        k1: saturation of term frequency.
-        b: strength of length normalization.
-        epsilon: floor of negative idf values, as a share of the mean idf.
+        k1: saturation of term frequency, 0 or more.
+        b: strength of length normalization, from 0 to 1.
+        epsilon: floor of negative idf values, as a share of the mean idf, 0 or more.
         ties: `profile` orders equal scores as the profile does; `numpy` as the reference does on this
             machine, whose order depends on the processor's vector units.
     """
@@ -31,6 +32,10 @@ class BM25:
     def __init__(
         self, k1: float = 1.5, b: float = 0.75, epsilon: float = 0.25, ties: Literal["profile", "numpy"] = "profile"
     ) -> None:
+        for name, value, most in (("k1", k1, math.inf), ("b", b, 1), ("epsilon", epsilon, math.inf)):
+            if not 0 <= value <= most or math.isinf(value):
+                bounds = "0 or more" if most == math.inf else f"from 0 to {most}"
+                raise ValueError(f"{name} is {value}, but must be a finite number, {bounds}")
         self._parameters = (k1, b, epsilon)
         self._numpy_ties = ties == "numpy"
         self._indexes: OrderedDict[tuple[str, ...], OkapiIndex] = OrderedDict()
@@ -51,7 +56,7 @@ class BM25:
         return Ranking(tuple(example.profile[i] for i in order.tolist()), tuple(scores[order].tolist()))
 
     def _index(self, profile: tuple[Document, ...]) -> OkapiIndex:
-        key = tuple(item.text for item in profile)
+        key = tuple([item.text for item in profile])
         index = self._indexes.get(key)
         if index is None:
             index = OkapiIndex(key, *self._parameters)

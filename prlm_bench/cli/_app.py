@@ -17,6 +17,7 @@ from ._host import host_for
 app = typer.Typer(
     name="prlm-bench",
     help="A bench for personalized language models: any retriever, reasoner, generator and reward on LaMP.",
+    epilog="Plugins may add commands: `prlm-bench list commands`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -39,10 +40,11 @@ def _root(
 
 
 def _add_commands() -> None:
-    from . import data, doctor, leaderboard, listing, new_plugin, plugins, prompts, rank, results, run, score
+    from . import compare, data, doctor, leaderboard, listing, new_plugin, plugins, prompts, rank, results, run, score
 
     app.command("run")(run.run)
     app.command("leaderboard")(leaderboard.leaderboard)
+    app.command("compare")(compare.compare)
     app.command("score")(score.score)
     app.command("rank")(rank.rank)
     app.command("prompts")(prompts.prompts)

@@ -44,11 +44,12 @@ def _string_bounds(view: NDArray[np.uint8]) -> Positions:
     slashes = np.flatnonzero(view == _BACKSLASH)
     if not slashes.size:
         return quotes
-    after_slash = quotes[(quotes > 0) & (view[quotes - 1] == _BACKSLASH)]
+    after_slash = np.flatnonzero((quotes > 0) & (view[quotes - 1] == _BACKSLASH))
     if not after_slash.size:
         return quotes
     # A quote is escaped where the run of backslashes before it has odd length.
     run_starts = slashes[np.diff(slashes, prepend=-2) != 1]
-    run_start = run_starts[np.searchsorted(run_starts, after_slash) - 1]
-    escaped = after_slash[(after_slash - run_start) % 2 == 1]
-    return quotes[~np.isin(quotes, escaped, assume_unique=True)]
+    run_start = run_starts[np.searchsorted(run_starts, quotes[after_slash]) - 1]
+    bounds = np.ones(quotes.size, dtype=bool)
+    bounds[after_slash[(quotes[after_slash] - run_start) % 2 == 1]] = False
+    return quotes[bounds]

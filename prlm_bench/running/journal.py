@@ -33,9 +33,11 @@ class Journal:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(self._descriptor)
             raise RunError(f"{path.parent} is being written by another process", "wait for it, or stop it") from None
+        except OSError:
+            pass  # a file system without locks
         #: Where each finished sample's line begins, and its length in bytes, by question id.
         self.lines: dict[str, tuple[int, int]] = {}
         self._end = self._recover()

@@ -104,7 +104,7 @@ class Pipeline:
     ) -> Iterator[Result]:
         k = self._cells[members[0]].k
         cut = [Ranking(ranking.items[:k], ranking.scores[:k]) for ranking in rankings]
-        built: dict[int, Sequence[Prompt]] = {}
+        built: dict[int, tuple[Any, Sequence[Prompt]]] = {}
         for index in members:
             todo = [j for j, example in enumerate(examples) if not done(index, example.id)]
             if not todo or not self._open(index):
@@ -113,8 +113,11 @@ class Pipeline:
             try:
                 prompts = self._prompts(index, built, examples, cut)
                 stage = "generator"
-                for j, sample in self._generate(index, [prompts[j] for j in todo]):
+                for j, completion in self._generate(index, [prompts[j] for j in todo]):
+                    prompt, stage = prompts[todo[j]], "reasoner"
+                    sample = Sample(prompt, completion, self._parse(self.parts[index].reasoner, prompt, completion))
                     yield Result(index, sample, retrieval[todo[j]], {})
+                    stage = "generator"
             except Exception as error:
                 self._fail([index], stage, error)
 
@@ -139,29 +142,37 @@ class Pipeline:
         rankings = list(self.parts[members[0]].retriever.rank(examples, depth))
         if len(rankings) != len(examples):
             raise PrlmBenchError(f"gave {len(rankings)} rankings for {len(examples)} examples")
-        return rankings
+        for ranking in rankings:
+            if len(ranking.items) != len(ranking.scores):
+                raise PrlmBenchError(f"gave {len(ranking.items)} items and {len(ranking.scores)} scores")
+        # Plain floats: numpy's are no JSON.
+        return [Ranking(r.items[:depth], tuple(map(float, r.scores[:depth]))) for r in rankings]
 
     def _prompts(
-        self, index: int, built: dict[int, Sequence[Prompt]], examples: Sequence[Example], rankings: Sequence[Ranking]
+        self,
+        index: int,
+        built: dict[int, tuple[Any, Sequence[Prompt]]],
+        examples: Sequence[Example],
+        rankings: Sequence[Ranking],
     ) -> Sequence[Prompt]:
         parts = self.parts[index]
         calls_generator = "generator" in self._cells[index].reasoner.component.needs
-        key = id(parts.generator) if calls_generator else id(parts.generator.tokenizer)
-        if key not in built:
+        owner = parts.generator if calls_generator else parts.generator.tokenizer
+        if id(owner) not in built:
             prompts = parts.reasoner.prompts(examples, rankings, parts.generator)
             if len(prompts) != len(examples):
                 raise PrlmBenchError(f"gave {len(prompts)} prompts for {len(examples)} examples")
-            built[key] = prompts
-        return built[key]
+            built[id(owner)] = owner, prompts  # the owner too: its id must not pass to another object
+        return built[id(owner)][1]
 
-    def _generate(self, index: int, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Sample]]:
-        parts = self.parts[index]
+    def _generate(self, index: int, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         missing = set(range(len(prompts)))
-        for j, completion in parts.generator.generate(prompts):
+        for j, completion in self.parts[index].generator.generate(prompts):
             if j not in missing:
                 raise PrlmBenchError(f"answered prompt {j} twice, or there is none of that number")
             missing.remove(j)
-            yield j, Sample(prompts[j], completion, self._parse(parts.reasoner, prompts[j], completion))
+            completion.text.encode()  # a text that is no Unicode cannot be stored
+            yield j, completion
         if missing:
             raise PrlmBenchError(f"left {len(missing)} of {len(prompts)} prompts without an answer")
 

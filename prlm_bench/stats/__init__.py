@@ -1,0 +1,38 @@
+"""User-clustered inference: users, not questions, are what is resampled, flipped and counted.
+
+Questions of one user are not independent, so an interval over questions is too narrow. Every figure is a
+function of summed per-sample statistics (see `prlm_bench.metrics`), so a resample of users is a weighted sum.
+"""
+
+from .bootstrap import (
+    RESAMPLES,
+    SEED,
+    Floats,
+    bca_interval,
+    bootstrap_totals,
+    percentile_interval,
+    user_index,
+    user_totals,
+    user_values,
+)
+from .correction import benjamini_hochberg, holm
+from .paired import Difference, paired_difference, smallest_detectable
+from .permutation import sign_flip_test
+
+__all__ = [
+    "RESAMPLES",
+    "SEED",
+    "Difference",
+    "Floats",
+    "bca_interval",
+    "benjamini_hochberg",
+    "bootstrap_totals",
+    "holm",
+    "paired_difference",
+    "percentile_interval",
+    "sign_flip_test",
+    "smallest_detectable",
+    "user_index",
+    "user_totals",
+    "user_values",
+]

@@ -1,0 +1,113 @@
+"""A study is read from YAML, from flags, or from both, and every mistake in it is one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from prlm_bench.cli.run import DEFAULT_STUDY
+from prlm_bench.errors import RunError
+from prlm_bench.running.study import Study, read_study
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_flags_alone_make_a_study() -> None:
+    study = read_study(None, {"tasks": ["lamp_4"], "retrievers": ["bm25"], "generators": ["copy"]})
+    assert (study.tasks, study.split, study.k, study.reasoners) == (["lamp_4"], "dev", [4], ["direct"])
+    assert (study.seeds, study.limit, study.view, study.controls) == ([0], None, "lamp", True)
+
+
+def test_a_file_holds_every_field(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {
+        "tasks": ["lamp_4", "lamp_5"],
+        "data": "some/where",
+        "split": "test",
+        "retrievers": ["bm25:k1=1.2", {"name": "bm25", "b": 0.5}],
+        "k": [0, 1, 16],
+        "reasoners": ["direct:protocol=chat"],
+        "generators": ["copy"],
+        "methods": ["echo"],
+        "rewards": ["format"],
+        "seeds": [1, 2],
+        "limit": 7,
+        "view": "prlm",
+        "dates": True,
+        "controls": False,
+        "skip_invalid": True,
+        "synth_users": 3,
+    }
+    assert set(fields) == set(Study.model_fields)
+    study = read_study(written(tmp_path, yaml.safe_dump(fields)), {})
+    assert study.model_dump() == fields | {"data": Path("some/where")}
+
+
+def test_one_value_counts_as_a_list(tmp_path: Path) -> None:
+    text = "tasks: lamp_4\nretrievers: {name: bm25, k1: 2}\nk: 3\nseeds: 5\ngenerators: copy\nmethods: echo\n"
+    study = read_study(written(tmp_path, text), {})
+    assert study.tasks == ["lamp_4"]
+    assert study.retrievers == [{"name": "bm25", "k1": 2}]
+    assert (study.k, study.seeds, study.generators, study.methods) == ([3], [5], ["copy"], ["echo"])
+
+
+def test_flags_that_were_given_win(tmp_path: Path) -> None:
+    path = written(tmp_path, "tasks: [lamp_4]\nk: [1]\nlimit: 3\ndates: true\ncontrols: false\n")
+    flags = {"k": [2, 8], "limit": None, "seeds": [], "dates": False, "controls": None, "split": "test"}
+    study = read_study(path, flags)
+    assert (study.k, study.limit, study.seeds, study.split) == ([2, 8], 3, [0], "test")
+    assert (study.dates, study.controls) == (False, False)
+
+
+def test_the_embedded_study_runs_all_tasks_with_methods_that_need_no_model() -> None:
+    study = read_study(DEFAULT_STUDY, {})
+    assert study.tasks == [f"mini_lamp_{number}" for number in range(1, 8)]
+    assert study.generators == ["vote", "nearest"]
+    assert study.controls
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tasks: [lamp_4]\nretriever: bm25\n", "retriever: Extra inputs are not permitted (known fields: tasks, data,"),
+        ("k: [1]\n", "tasks: Field required"),
+        ("tasks: []\n", "tasks: List should have at least 1 item"),
+        ("tasks: [lamp_4]\nseeds: []\n", "seeds: List should have at least 1 item"),
+        ("tasks: [lamp_4]\nk: [4, -1]\n", "k: k counts items, so it is 0 or more"),
+        ("tasks: [lamp_4]\nk: [four]\n", "k.0: Input should be a valid integer"),
+        ("tasks: [lamp_4]\nlimit: 0\n", "limit: Input should be greater than or equal to 1"),
+        ("tasks: [lamp_4]\nview: other\n", "view: Input should be 'lamp' or 'prlm'"),
+        ("tasks: [lamp_4]\nsynth_users: 1\n", "synth_users: Input should be greater than or equal to 2"),
+        ("- lamp_4\n", "a study is a mapping (see docs/running.md)"),
+        ("", "a study is a mapping"),
+        ("tasks: [lamp_4\n", "cannot be read: while parsing a flow sequence"),
+    ],
+)
+def test_a_mistake_names_file_and_field(tmp_path: Path, text: str, said: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(RunError) as caught:
+        read_study(path, {})
+    assert str(caught.value).startswith(f"{path}: {said}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_in_flags_names_the_command() -> None:
+    with pytest.raises(RunError, match=r"^run: k: k counts items, so it is 0 or more$"):
+        read_study(None, {"tasks": ["lamp_4"], "k": [-1]})
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "study.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RunError) as caught:
+        read_study(path, {})
+    assert str(caught.value).startswith(f"{path}: cannot be read: ")
+    assert "\n" not in str(caught.value)
