@@ -244,7 +244,9 @@ class PluginHost:
         for plugin in self.plugins:
             taken = plugin.registered if plugin.origin.dist == pending.origin.dist else ()
             for kind, name in pending.names():
-                if ((kind, name) in taken and kind != "task") or (kind == "command" and (kind, name) in plugin.registered):
+                if ((kind, name) in taken and kind != "task") or (
+                    kind == "command" and (kind, name) in plugin.registered
+                ):
                     raise PluginError(f"{kind} {name!r} is registered by {plugin.origin} and by {pending.origin}")
 
     def _why_missing(self) -> str:
@@ -273,3 +275,97 @@ def _installed() -> Iterable[tuple[Origin, Callable[[], Any]]]:
     if wanted is None:
         return [found[key] for key in sorted(found)]
     return _restricted(found, [name.strip() for name in wanted.split(",") if name.strip()])
+
+
+def _restricted(
+    found: dict[tuple[str, str], tuple[Origin, Callable[[], Any]]], wanted: list[str]
+) -> Iterable[tuple[Origin, Callable[[], Any]]]:
+    names = {key: {key[1], canonicalize_name(key[0])} for key in found}
+    for key in sorted(found):
+        if any(word in names[key] or canonicalize_name(word) in names[key] for word in wanted):
+            yield found[key]
+    known = set().union(*names.values()) - {""}
+    for word in wanted:
+        if word not in known and canonicalize_name(word) not in known:
+            yield Origin(word, RESTRICT, "", ""), _raising(UnknownNameError("plugin", word, known))
+
+
+def _raising(error: Exception) -> Callable[[], Any]:
+    def load() -> Any:
+        raise error
+
+    return load
+
+
+def _importing(name: str) -> Callable[[], ModuleType]:
+    return lambda: importlib.import_module(name)
+
+
+def _local(name: str) -> Callable[[], ModuleType]:
+    def load() -> ModuleType:
+        path = Path(name)
+        if not path.is_file():
+            raise PrlmBenchError(f"no such plugin file: {name}")
+        # The name must hide no other module, nor another local plugin of the same file name.
+        module_name = f"prlm_bench_local_{path.stem}_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]}"
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
+        return module
+
+    return load if name.endswith(".py") else _importing(name)
+
+
+def _failure(origin: Origin, module: Any, error: BaseException) -> Failure:
+    message = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    hint = f"pip install -U {origin.dist}, or tell its authors" if origin.version else ""
+    if isinstance(error, PrlmBenchError):
+        text, hint = error.message, error.hint
+    elif isinstance(error, pluggy.PluginValidationError):
+        text, hint = _hook_mistake(message)
+    elif isinstance(error, ImportError) and error.name:
+        hint = _import_hint(origin, error)
+    details = "".join(traceback.format_exception(error))
+    return Failure(origin, text, _where(origin, module, error), hint, details)
+
+
+def _where(origin: Origin, module: Any, error: BaseException) -> str:
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    hook = re.search(r"\bprlm_bench_\w+", str(error))
+    code = getattr(inspect.unwrap(getattr(module, hook[0], lambda: None)), "__code__", None) if hook else None
+    if code is not None and not str(code.co_filename).startswith(str(_MACHINERY[0])):
+        return f"{code.co_filename}:{code.co_firstlineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = frame.filename
+        if not file.startswith("<frozen") and not any(Path(file).is_relative_to(folder) for folder in _MACHINERY):
+            return f"{file}:{frame.lineno}"
+    return getattr(module, "__file__", None) or f"the entry point or --plugin {origin.plugin}"
+
+
+def _hook_mistake(message: str) -> tuple[str, str]:
+    """What pluggy found wrong with a hook, and how it should be."""
+    match = re.search(r"hook '(\w+)'", message)
+    name = match[1] if match else ""
+    if name in _HOOKS:
+        return f"{name} takes an argument that it does not get", f"write def {name}(register)"
+    close = get_close_matches(name, _HOOKS, n=1)
+    return f"unknown hook {name}", f"did you mean {close[0]}?" if close else "known: " + ", ".join(_HOOKS)
+
+
+def _import_hint(origin: Origin, error: ImportError) -> str:
+    top = (error.name or "").partition(".")[0]
+    if top in ("prlm_bench", "prlm_bench_plugins"):
+        return f"it needs another version of prlm-bench; this is {__version__}"
+    if not isinstance(error, ModuleNotFoundError):
+        return f"pip install -U {top}"
+    if not origin.version and top == origin.plugin.partition(".")[0]:
+        return "give path/to/file.py, or a module that Python can import from here"
+    return f"pip install {top}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._host import JsonOption
+from ._host import JsonOption, PluginOption, host_for
 from ._output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -46,3 +47,35 @@ def schema() -> None:
         "summary.json": Summary,
     }
     print_json({name: model.model_json_schema() for name, model in files.items()})
+
+
+@app.command("verify")
+def verify_results(
+    folders: Annotated[list[Path], typer.Argument(help="Result folders, or folders that hold some.")],
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check result folders: schemas, fingerprints, checksums, ids, and every figure computed anew."""
+    from ..errors import DataError
+    from ..results.store import MANIFEST
+    from ..results.verify import verify
+    from ..running.rows import manifest_fingerprint
+
+    host = host_for(plugin)
+    found = {
+        path.parent: verify(path.parent, host, manifest_fingerprint)
+        for folder in folders
+        for path in sorted(folder.rglob(MANIFEST))
+    }
+    if not found:
+        raise DataError(f"no result folders in {', '.join(map(str, folders))}")
+    if json:
+        print_json({str(folder): problems for folder, problems in found.items()})
+    else:
+        for folder, problems in found.items():
+            print(f"{'ok' if not problems else 'WRONG':5} {folder}")
+            for problem in problems:
+                print(f"      {problem}")
+    wrong = sum(bool(problems) for problems in found.values())
+    if wrong:
+        raise DataError(f"{wrong} of {len(found)} result folders do not hold up")

@@ -13,7 +13,7 @@ from ..metrics import Metric
 from ..running.journal import Journal
 from .schema import Manifest, Summary
 from .store import JOURNAL, MANIFEST, SAMPLES, SUMMARY
-from .summarize import describe_samples, score_answers
+from .summarize import SUMMARIZED, summarize
 
 
 def begin(folder: Path, manifest: Manifest) -> None:
@@ -39,37 +39,18 @@ def finish(
         metrics: what to score with.
     """
     # Prompts and completions are what is large; they are read again, line by line, when they are written.
-    light = ("user", "gold", "answer", "parsed", "shown", "cut", "dropped", "finish", "rewards", "retrieval")
     records = []
     for identifier in ids:
         record = journal.read(identifier)
-        records.append({key: record[key] for key in light})
-    users = [record["user"] for record in records]
-    scored = score_answers(
-        [record["answer"] for record in records], [record["gold"] for record in records], users, labels, metrics
-    )
-    described = describe_samples(records, users)
-    finishes = [record["finish"] for record in records if record["finish"] is not None]
+        records.append({key: record[key] for key in SUMMARIZED})
+    summarized = summarize(records, labels, metrics)
     checksum = hashlib.sha256()
     with replacing(folder / SAMPLES) as file:
-        for identifier, single in zip(ids, scored.samples, strict=True):
+        for identifier, single in zip(ids, summarized.samples, strict=True):
             line = orjson.dumps({**journal.read(identifier), "metrics": single}) + b"\n"
             checksum.update(line)
             file.write(line)
-    summary = Summary(
-        fingerprint=manifest.fingerprint,
-        n=len(ids),
-        n_total=manifest.data.n_total,
-        n_users=manifest.data.n_users,
-        metrics=scored.summaries,
-        rewards=described["rewards"],
-        retrieval=described["retrieval"],
-        parse_failures=described["shares"]["parse_failures"],
-        truncated_prompts=described["shares"]["truncated_prompts"],
-        truncated_completions=sum(f == "length" for f in finishes) / len(finishes) if finishes else None,
-        items_shown=sum(record["shown"] for record in records) / len(records),
-        samples_sha256=checksum.hexdigest(),
-    )
+    summary = summarized.summary(manifest, checksum.hexdigest())
     write_whole(folder / SUMMARY, pretty(summary.model_dump()))
     journal.close()
     tidy(folder)

@@ -116,10 +116,10 @@ class SampleRecord(_Stored):
     parsed: str | None
     gold: str | None
     #: Retrieval measures, where relevant items are known.
-    retrieval: dict[str, float]
-    rewards: dict[str, float]
-    #: Metrics that have a value for a single sample.
-    metrics: dict[str, float]
+    retrieval: dict[str, float | None]
+    rewards: dict[str, float | None]
+    #: Metrics that have a value for a single sample; null where that is not a finite number.
+    metrics: dict[str, float | None]
 
 
 class Estimate(_Stored):

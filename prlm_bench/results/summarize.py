@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import DataError
 from ..metrics import Metric, Pairs
 from ..stats import Floats, bootstrap_totals, percentile_interval, user_totals, user_values
-from .schema import Estimate, MetricSummary
+from .schema import Estimate, Manifest, MetricSummary, Summary
 
 Value = Callable[[Floats], Floats]
 
@@ -137,7 +137,8 @@ def describe_samples(records: Sequence[Mapping[str, Any]], users: Sequence[str])
     figures = Figures(users)
     names: dict[str, list[str]] = {"rewards": [], "retrieval": []}
     for group, found in names.items():
-        for name in records[0][group]:
+        # Not every question need have them: relevant items may be known for some.
+        for name in dict.fromkeys(name for record in records for name in record[group]):
             found.append(name)
             figures.add(f"{group} {name}", as_mean([record[group].get(name, np.nan) for record in records]))
     figures.add("parse_failures", as_mean([record["parsed"] is None for record in records]))
@@ -146,3 +147,51 @@ def describe_samples(records: Sequence[Mapping[str, Any]], users: Sequence[str])
     return {group: {name: estimates[f"{group} {name}"] for name in found} for group, found in names.items()} | {
         "shares": {name: estimates[name] for name in ("parse_failures", "truncated_prompts")}
     }
+
+
+#: The fields of a sample record that its summary depends on.
+SUMMARIZED = ("user", "gold", "answer", "parsed", "shown", "cut", "dropped", "finish", "rewards", "retrieval")
+
+
+@dataclass(frozen=True)
+class Summarized:
+    """The figures of a cell, before they are given a name."""
+
+    figures: dict[str, Any]
+    #: Metrics of each single sample, aligned with the records.
+    samples: list[dict[str, float]]
+
+    def summary(self, manifest: Manifest, samples_sha256: str) -> Summary:
+        """The summary of the cell that `manifest` describes."""
+        return Summary(
+            fingerprint=manifest.fingerprint,
+            n_total=manifest.data.n_total,
+            samples_sha256=samples_sha256,
+            **self.figures,
+        )
+
+
+def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metrics: Sequence[Metric]) -> Summarized:
+    """All figures of n sample records.
+
+    Args:
+        records: at least the fields `SUMMARIZED` of each.
+        labels: the task's label list.
+        metrics: what to score with.
+    """
+    users = [record["user"] for record in records]
+    answers = [record["answer"] for record in records]
+    scored = score_answers(answers, [record["gold"] for record in records], users, labels, metrics)
+    described = describe_samples(records, users)
+    finishes = [record["finish"] for record in records if record["finish"] is not None]
+    figures = {
+        "n": len(records),
+        "n_users": len(set(users)),
+        "metrics": scored.summaries,
+        "rewards": described["rewards"],
+        "retrieval": described["retrieval"],
+        **described["shares"],
+        "truncated_completions": sum(f == "length" for f in finishes) / len(finishes) if finishes else None,
+        "items_shown": sum(record["shown"] for record in records) / len(records),
+    }
+    return Summarized(figures, scored.samples)

@@ -20,6 +20,7 @@ from .study import Study
 
 if TYPE_CHECKING:
     from ..data import Dataset
+    from ..tasks import Task
 
 #: Packages that figures depend on, besides what components name themselves.
 _PACKAGES = ("numpy", "jieba", "sacrebleu", "ir_measures")
@@ -81,8 +82,18 @@ def make_manifest(
         "versions": {"prlm-bench": __version__, "python": ".".join(platform.python_version_tuple()[:2])}
         | {name: version(name) for name in _PACKAGES},
     }
-    fingerprint = digest({**content, "task_definition": dataset.task.model_dump(mode="json")})
-    return Manifest.model_validate({**content, "fingerprint": fingerprint, "command": _command(cell, study)})
+    return Manifest.model_validate(
+        {**content, "fingerprint": _fingerprint(content, dataset.task), "command": _command(cell, study)}
+    )
+
+
+def manifest_fingerprint(manifest: Manifest, task: Task) -> str:
+    """The fingerprint that a manifest of this content must have."""
+    return _fingerprint(manifest.model_dump(exclude={"schema_version", "fingerprint", "command"}), task)
+
+
+def _fingerprint(content: dict[str, Any], task: Task) -> str:
+    return digest({**content, "task_definition": task.model_dump(mode="json")})
 
 
 def folder_name(manifest: Manifest) -> Path:
