@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib
-import importlib.util
-import inspect
-import os
-import re
-import sys
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
-from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pluggy
-from packaging.utils import canonicalize_name
 
 from . import __version__, hookspecs
+from ._discovery import GROUP, RESTRICT, installed, local
+from ._failures import HOOKS, Failure, describe
 from ._registry import KINDS, Component, Origin, Registry, check_name, make_component, unknown_name
-from .errors import PluginError, PrlmBenchError, UnknownNameError
+from .errors import PluginError, PrlmBenchError
 from .tasks import TaskBook
 
-GROUP = "prlm_bench"
-#: Comma-separated plugin or distribution names; if set, no other installed plugin is loaded.
-RESTRICT = "PRLM_BENCH_LOAD_PLUGINS"
+__all__ = ["GROUP", "RESTRICT", "Failure", "Method", "Plugin", "PluginHost"]
+
 #: The commands of prlm-bench itself, which a plugin cannot bring.
 OWN_COMMANDS = frozenset(
-    ("data", "doctor", "leaderboard", "list", "new-plugin", "plugins", "prompts", "rank", "results", "run", "score")
+    {
+        *("compare", "data", "doctor", "leaderboard", "list", "new-plugin", "plugins"),
+        *("prompts", "rank", "results", "run", "score"),
+    }
 )
-_HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("prlm_bench_register_"))
-#: Whose lines are never the fault of a plugin.
-_MACHINERY = (Path(__file__).parent, Path(pluggy.__file__).parent, Path(importlib.__file__).parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +53,6 @@ class Plugin:
     origin: Origin
     hooks: tuple[str, ...]
     registered: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A plugin that could not be loaded; it registered nothing."""
-
-    origin: Origin
-    #: One line: the kind of error and its message.
-    error: str
-    #: `file:line` of the fault; where no line of Python is at fault, what named the plugin.
-    where: str
-    #: What to do about it; may be empty.
-    hint: str
-    details: str
-
-    def __str__(self) -> str:
-        return f"plugin {self.origin} failed to load: {self.error}" + (f" ({self.hint})" if self.hint else "")
 
 
 @dataclass
@@ -156,7 +129,7 @@ class PluginHost:
     """
 
     def __init__(self, extra: Iterable[str] = ()) -> None:
-        self.extra = tuple(extra)
+        self.extra = tuple(dict.fromkeys(extra))
         self.registry = Registry()
         self.registry.why_missing = self._why_missing
         self.tasks = TaskBook()
@@ -167,12 +140,10 @@ class PluginHost:
         self._methods: dict[str, list[Method]] = {}
         self._manager = pluggy.PluginManager("prlm_bench")
         self._manager.add_hookspecs(hookspecs)
-        self._load(Origin("metrics", "prlm-bench", __version__, ""), _importing("prlm_bench.metrics"))
-        for origin, load in _installed():
+        own = Origin("metrics", "prlm-bench", __version__, "prlm_bench.metrics")
+        self._load(own, lambda: importlib.import_module("prlm_bench.metrics"))
+        for origin, load in (*installed(), *map(local, self.extra)):
             self._load(origin, load)
-        for name in self.extra:
-            dist = Path(name).stem if name.endswith(".py") else name
-            self._load(Origin(name, dist, "", ""), _local(name))
 
     def method(self, name: str) -> Method:
         """A named method, by name or `dist/name`.
@@ -215,7 +186,7 @@ class PluginHost:
         except BaseException as error:  # a plugin may even call sys.exit() while it is imported
             if module is not None and self._manager.is_registered(module):
                 self._manager.unregister(module)
-            self.failures.append(_failure(origin, module, error))
+            self.failures.append(describe(origin, module, error))
             return
         self.tasks = tasks
         for component in pending.components:
@@ -228,7 +199,7 @@ class PluginHost:
 
     def _collect(self, module: Any, pending: _Pending) -> tuple[str, ...]:
         for name in dir(module):
-            if name in _HOOKS and not hasattr(getattr(module, name), "prlm_bench_impl"):
+            if name in HOOKS and not hasattr(getattr(module, name), "prlm_bench_impl"):
                 raise PluginError(f"{name} is not marked as a hook", "write @prlm_bench.hookimpl above it")
         others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
         registers = pending.registers()
@@ -241,131 +212,14 @@ class PluginHost:
 
     def _check_unique(self, pending: _Pending) -> None:
         """`dist/name` is always clear, and so is the name of a command."""
+        mine = {entry for entry in pending.names() if entry[0] != "task"}
         for plugin in self.plugins:
-            taken = plugin.registered if plugin.origin.dist == pending.origin.dist else ()
-            for kind, name in pending.names():
-                if ((kind, name) in taken and kind != "task") or (
-                    kind == "command" and (kind, name) in plugin.registered
-                ):
+            same_dist = plugin.origin.dist == pending.origin.dist
+            for kind, name in sorted(mine.intersection(plugin.registered)):
+                if same_dist or kind == "command":
                     raise PluginError(f"{kind} {name!r} is registered by {plugin.origin} and by {pending.origin}")
 
     def _why_missing(self) -> str:
         if not self.failures:
             return ""
         return "; ".join(map(str, self.failures[:3])) + "; see `prlm-bench plugins --verbose`"
-
-
-def _installed() -> Iterable[tuple[Origin, Callable[[], Any]]]:
-    """The plugins of installed distributions, sorted, as far as RESTRICT lets them through."""
-    found: dict[tuple[str, str], tuple[Origin, Callable[[], Any]]] = {}
-    for dist in distributions():
-        text = dist.read_text("entry_points.txt") or ""
-        if GROUP not in text:
-            continue
-        name = dist.metadata["Name"]
-        try:
-            points = [point for point in dist.entry_points if point.group == GROUP]
-        except Exception as error:  # a broken entry_points.txt can raise anything
-            origin = Origin(name, name, dist.version, "")
-            found.setdefault((name, ""), (origin, _raising(PluginError(f"cannot read its entry points: {error}"))))
-            continue
-        for point in points:
-            found.setdefault((name, point.name), (Origin(point.name, name, dist.version, ""), point.load))
-    wanted = os.environ.get(RESTRICT)
-    if wanted is None:
-        return [found[key] for key in sorted(found)]
-    return _restricted(found, [name.strip() for name in wanted.split(",") if name.strip()])
-
-
-def _restricted(
-    found: dict[tuple[str, str], tuple[Origin, Callable[[], Any]]], wanted: list[str]
-) -> Iterable[tuple[Origin, Callable[[], Any]]]:
-    names = {key: {key[1], canonicalize_name(key[0])} for key in found}
-    for key in sorted(found):
-        if any(word in names[key] or canonicalize_name(word) in names[key] for word in wanted):
-            yield found[key]
-    known = set().union(*names.values()) - {""}
-    for word in wanted:
-        if word not in known and canonicalize_name(word) not in known:
-            yield Origin(word, RESTRICT, "", ""), _raising(UnknownNameError("plugin", word, known))
-
-
-def _raising(error: Exception) -> Callable[[], Any]:
-    def load() -> Any:
-        raise error
-
-    return load
-
-
-def _importing(name: str) -> Callable[[], ModuleType]:
-    return lambda: importlib.import_module(name)
-
-
-def _local(name: str) -> Callable[[], ModuleType]:
-    def load() -> ModuleType:
-        path = Path(name)
-        if not path.is_file():
-            raise PrlmBenchError(f"no such plugin file: {name}")
-        # The name must hide no other module, nor another local plugin of the same file name.
-        module_name = f"prlm_bench_local_{path.stem}_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]}"
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[module_name]
-            raise
-        return module
-
-    return load if name.endswith(".py") else _importing(name)
-
-
-def _failure(origin: Origin, module: Any, error: BaseException) -> Failure:
-    message = " ".join(str(error).split())
-    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    hint = f"pip install -U {origin.dist}, or tell its authors" if origin.version else ""
-    if isinstance(error, PrlmBenchError):
-        text, hint = error.message, error.hint
-    elif isinstance(error, pluggy.PluginValidationError):
-        text, hint = _hook_mistake(message)
-    elif isinstance(error, ImportError) and error.name:
-        hint = _import_hint(origin, error)
-    details = "".join(traceback.format_exception(error))
-    return Failure(origin, text, _where(origin, module, error), hint, details)
-
-
-def _where(origin: Origin, module: Any, error: BaseException) -> str:
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    hook = re.search(r"\bprlm_bench_\w+", str(error))
-    code = getattr(inspect.unwrap(getattr(module, hook[0], lambda: None)), "__code__", None) if hook else None
-    if code is not None and not str(code.co_filename).startswith(str(_MACHINERY[0])):
-        return f"{code.co_filename}:{code.co_firstlineno}"
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        file = frame.filename
-        if not file.startswith("<frozen") and not any(Path(file).is_relative_to(folder) for folder in _MACHINERY):
-            return f"{file}:{frame.lineno}"
-    return getattr(module, "__file__", None) or f"the entry point or --plugin {origin.plugin}"
-
-
-def _hook_mistake(message: str) -> tuple[str, str]:
-    """What pluggy found wrong with a hook, and how it should be."""
-    match = re.search(r"hook '(\w+)'", message)
-    name = match[1] if match else ""
-    if name in _HOOKS:
-        return f"{name} takes an argument that it does not get", f"write def {name}(register)"
-    close = get_close_matches(name, _HOOKS, n=1)
-    return f"unknown hook {name}", f"did you mean {close[0]}?" if close else "known: " + ", ".join(_HOOKS)
-
-
-def _import_hint(origin: Origin, error: ImportError) -> str:
-    top = (error.name or "").partition(".")[0]
-    if top in ("prlm_bench", "prlm_bench_plugins"):
-        return f"it needs another version of prlm-bench; this is {__version__}"
-    if not isinstance(error, ModuleNotFoundError):
-        return f"pip install -U {top}"
-    if not origin.version and top == origin.plugin.partition(".")[0]:
-        return "give path/to/file.py, or a module that Python can import from here"
-    return f"pip install {top}"

@@ -50,7 +50,7 @@ class Origin:
     #: Distribution and version; for a local file its stem and an empty version.
     dist: str
     version: str
-    #: The plugin module's file, where it has one.
+    #: The plugin module's file; what should have been imported, where that failed.
     file: str
 
     def __str__(self) -> str:

@@ -64,14 +64,14 @@ def _cache() -> Check:
     folder = cache_root()
     nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(nearest).free / 1e9
-    writable = os.access(nearest, os.W_OK)
+    writable = nearest.is_dir() and os.access(nearest, os.W_OK)
     hint = "" if writable and free > 1 else "set PRLM_BENCH_CACHE to a folder with room"
     return Check("cache folder", writable and free > 1, f"{folder}, {free:.0f} GB free", hint)
 
 
 def _data_root() -> Check:
     root = os.environ.get("PRLM_BENCH_DATA")
-    if root is None:
+    if not root:
         return Check("data root", None, "PRLM_BENCH_DATA is not set", "--data names a folder; mini_lamp_* need none")
-    there = Path(root).is_dir()
+    there = Path(root).expanduser().is_dir()
     return Check("data root", there, root, "" if there else "no such folder")

@@ -82,6 +82,10 @@ class Completion:
     finish: str | None = None
     #: Tokens generated, where known.
     tokens: int | None = None
+    #: Tokens of the prompt as the generator counted them, its chat template included, where known.
+    prompt_tokens: int | None = None
+    #: What the completion cost, in the currency of the prices that the generator was given; None without prices.
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,8 @@ class Answer:
     parsed: str | None
     #: The reasoning that came before the answer, where there was any.
     reasoning: str | None = None
+    #: Ids of the shown items that the reasoning names, in the order of their first mention.
+    cited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ def write_plugin(name: str, parent: Path) -> Path:
     """Write the project `prlm-bench-NAME`; it installs and passes its tests as it stands.
 
     Args:
-        name: letters, digits and dashes; also the name of the retriever in it.
-        parent: an existing folder.
+        name: up to 30 small letters, digits and dashes; also the name of the retriever in it.
+        parent: the folder to make it in.
 
     Returns:
         The project's folder.
@@ -24,15 +24,17 @@ def write_plugin(name: str, parent: Path) -> Path:
     Raises:
         PrlmBenchError: an unusable name, or a folder that is there already.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise PrlmBenchError(f"{name!r} cannot name a plugin", "small letters, digits and single dashes: longest-first")
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > 30:
+        hint = "up to 30 small letters, digits and single dashes: longest-first"
+        raise PrlmBenchError(f"{name!r} cannot name a plugin", hint)
     folder = parent / f"prlm-bench-{name}"
     if folder.exists():
         raise PrlmBenchError(f"{folder} is there already", "choose another name or --output")
     words = {
         "NAME": name,
         "MODULE": f"prlm_bench_{name.replace('-', '_')}",
-        "CLASS": "".join(word.capitalize() for word in name.split("-")),
+        # Ends in a word of its own: a class called None or Example would not do.
+        "CLASS": "".join(word.capitalize() for word in name.split("-")) + "Retriever",
     }
     for template in sorted(_TEMPLATE.rglob("*.txt")):
         relative = _fill(str(template.relative_to(_TEMPLATE)).removesuffix(".txt"), words)

@@ -7,18 +7,23 @@ and its code; `docs/protocols.md` holds them in words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from ._assets import asset
 from .errors import TaskError, UnknownNameError
 
 Protocol = Literal["lamp", "prlm"]
+
+#: A value's place in a task file: the keys that lead to it.
+_Keys = tuple[str | int, ...]
+#: The file and line where each value is written.
+_Places = dict[_Keys, tuple[Path, int]]
 
 
 class _Strict(BaseModel):
@@ -29,9 +34,9 @@ class Query(_Strict):
     """Where in the input the query stands: after a marker, or in double-quoted strings."""
 
     #: The query is what follows the first occurrence of this marker, stripped.
-    after: str | None = None
+    after: str | None = Field(default=None, min_length=1)
     #: The query's parts are these double-quoted strings of the input, counted from 1.
-    quoted: tuple[int, ...] | None = None
+    quoted: tuple[PositiveInt, ...] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _one_way(self) -> Query:
@@ -153,25 +158,23 @@ class Task(_Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Task:
         if self.output != "text" and not self.labels:
-            raise ValueError("labels: needed where the output is not text")
-        if self.answer_field is not None and self.answer_field not in self.item_fields:
-            raise ValueError(f"answer_field: {self.answer_field!r} is not among item_fields")
-        for name, view in self.views.items():
-            self._check_template(f"views.{name}.document", view.document)
+            raise _FieldError("labels", "needed where the output is not text")
         lamp, chat = self.prompts.lamp, self.prompts.chat
-        self._check_template("prompts.lamp.item", lamp.item)
-        if isinstance(lamp.needed, str):
-            self._check_template("prompts.lamp.needed", lamp.needed)
-        self._check_template("prompts.chat.item", chat.item)
-        for where, field in (("prompts.lamp.long", lamp.long), ("prompts.chat.long", chat.long)):
-            if field not in self.item_fields:
-                raise ValueError(f"{where}: {field!r} is not among item_fields")
+        fields = {"answer_field": self.answer_field, "prompts.lamp.long": lamp.long, "prompts.chat.long": chat.long}
+        for where, field in fields.items():
+            if field is not None and field not in self.item_fields:
+                raise _FieldError(where, f"{field!r} is not among item_fields {list(self.item_fields)}")
+        parts = [str(place) for place in range(len(self.query.quoted or ("after",)))]
+        for protocol, view in self.views.items():
+            _check_template(f"views.{protocol}.query", view.query, parts)
+            _check_template(f"views.{protocol}.document", view.document, self.item_fields)
+        _check_template("prompts.lamp.item", lamp.item, self.item_fields)
+        _check_template("prompts.lamp.needed", str(lamp.needed), self.item_fields)
+        _check_template("prompts.lamp.prompt", lamp.prompt or "", ("items", "input"))
+        _check_template("prompts.chat.item", chat.item, self.item_fields)
+        for where, path in (("questions", "download.questions"), ("outputs", "download.outputs")):
+            _check_template(path, getattr(self.download, where, ""), ("split",))
         return self
-
-    def _check_template(self, where: str, template: str) -> None:
-        for _, name, _, _ in Formatter().parse(template):
-            if name is not None and name not in self.item_fields:
-                raise ValueError(f"{where}: {{{name}}} is not among item_fields {list(self.item_fields)}")
 
     def view(self, protocol: str) -> View:
         """What retrieval reads under `protocol`.
@@ -194,6 +197,24 @@ class Task(_Strict):
         return tuple(dict.fromkeys(name.rpartition("@")[2] for name in self.metrics))
 
 
+class _FieldError(ValueError):
+    """Fields that do not fit each other; `field` is the one to mend, with dots."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def _check_template(where: str, template: str, known: Sequence[str]) -> None:
+    try:
+        parsed = list(Formatter().parse(template))
+    except ValueError as error:
+        raise _FieldError(where, f"not a template: {error}; write {{{{ and }}}} for braces") from None
+    for _, name, form, _ in parsed:
+        if name is not None and (name not in known or "{" in (form or "")):
+            raise _FieldError(where, f"{{{name}}} is not among {list(known)}")
+
+
 def load_task(path: Path) -> Task:
     """Read one task file.
 
@@ -203,45 +224,66 @@ def load_task(path: Path) -> Task:
     Raises:
         TaskError: unreadable, not YAML, or against the schema; the message names file, line and field.
     """
-    content, lines = _read(path)
+    content, places = _read(path)
     try:
         return Task.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        keys = tuple(key for key in first["loc"] if not (isinstance(key, str) and "[" in key))
-        message = first["msg"].removeprefix("Value error, ")
-        while keys and keys not in lines:
-            keys = keys[:-1]
-        field = ".".join(str(key) for key in first["loc"])
-        raise TaskError(f"{path}:{lines.get(keys, 1)}: {field + ': ' if field else ''}{message}") from None
+        raise _located(path, dict(error.errors()[0]), places) from None
 
 
-def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
-    if path.resolve() in seen:
-        raise TaskError(f"{path}: extends itself")
+def _located(path: Path, error: dict[str, Any], places: _Places) -> TaskError:
+    """The error with the file and line of what is wrong, or of the nearest thing around it."""
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, _FieldError):
+        keys: _Keys = tuple(cause.field.split("."))
+    else:
+        keys = tuple(key for key in error["loc"] if "[" not in str(key))
+    found = keys
+    while found and found not in places:
+        found = found[:-1]
+    # What the file does not hold is named only where it is missing; else it is pydantic's own word for a choice.
+    field = ".".join(map(str, keys if error["type"] == "missing" or cause is not None else found or keys))
+    file, line = places.get(found, (path, 1))
+    message = f"{field + ': ' if field else ''}{error['msg'].removeprefix('Value error, ')}"
+    if file != path:
+        message += f" (inherited from {file}:{line})"
+        file, line = places[("extends",)]
+    return TaskError(f"{file}:{line}: {message}")
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], _Places]:
+    """A file's content, what it extends included, and where each value is written."""
     try:
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        lines = list(_lines(yaml.compose(text, Loader=yaml.SafeLoader)))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise TaskError(f"{where}: cannot be read: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(content, dict):
         raise TaskError(f"{path}:1: a task file is a mapping")
-    lines = dict(_lines(node))
+    places: _Places = {}
+    for keys, line in lines:
+        if keys in places:
+            raise TaskError(f"{path}:{line}: {'.'.join(map(str, keys))}: is given twice")
+        places[keys] = (path, line)
     base = content.pop("extends", None)
-    if base is not None:
-        parent, _ = _read(_base_file(path, str(base)), (*seen, path.resolve()))
-        content = _merge(parent, content)
-    return content, lines
+    if base is None:
+        return content, places
+    where = f"{path}:{places[('extends',)][1]}: extends"
+    parent = _base_file(path, str(base))
+    if parent is None:
+        raise TaskError(f"{where}: no task file {str(base)!r} beside this file or among the shipped ones")
+    if parent.resolve() in (*seen, path.resolve()):
+        raise TaskError(f"{where}: the file extends itself, by {parent}")
+    inherited, inherited_places = _read(parent, (*seen, path.resolve()))
+    return _merge(inherited, content), inherited_places | places
 
 
-def _base_file(path: Path, base: str) -> Path:
-    for candidate in (path.parent / base, path.parent / f"{base}.yaml", task_folder() / f"{base}.yaml"):
-        if candidate.is_file():
-            return candidate
-    raise TaskError(f"{path}: extends: no task file {base!r}")
+def _base_file(path: Path, base: str) -> Path | None:
+    candidates = (path.parent / base, path.parent / f"{base}.yaml", task_folder() / f"{base}.yaml")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def _merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,7 +297,7 @@ def _merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any
     return {key: value for key, value in merged.items() if value is not None}
 
 
-def _lines(node: yaml.Node | None, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], int]]:
+def _lines(node: yaml.Node | None, path: _Keys = ()) -> Iterator[tuple[_Keys, int]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield (*path, key.value), key.start_mark.line + 1

@@ -35,6 +35,11 @@ def odd_example(profile_size: int = len(ODD_TEXTS), identifier: str = "odd") -> 
     return Example(identifier, f"user-{identifier}", text, 'a "word" of naïve 日本語', profile, "gold", frozenset())
 
 
+def installed(kind: str, dist: str) -> list[str]:
+    """The names of the components of a kind that an installed distribution registers."""
+    return [component.name for component in PluginHost().registry.all(kind) if component.origin.dist == dist]
+
+
 class Contract:
     """What all contracts share. Subclasses set `spec`; a local plugin is named in `plugins`."""
 

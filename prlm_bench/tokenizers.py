@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +17,7 @@ from .errors import DataError, MissingDependencyError
 from .interfaces import Tokenizer
 
 #: Texts whose ids are remembered; items recur in prompts far more often than this many apart.
-_REMEMBERED = 1 << 16
+_REMEMBERED = 1 << 14
 
 
 class WordTokenizer:
@@ -49,19 +55,20 @@ class HubTokenizer:
             from transformers import AutoTokenizer
         except ImportError:
             raise MissingDependencyError(f"tokenizer {name!r}", "transformers", "hf") from None
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).partition("\n")[0]
-            raise DataError(f"no tokenizer at {name!r}: {reason}", "give a folder, a hub name, or `words`") from None
-        self._name = name
+        with _quiet():
+            try:
+                self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
+            except Exception as error:  # the Rust library raises plain ones
+                hint = "give a folder, a hub name, or `words`"
+                raise DataError(f"no tokenizer at {name!r}: {_reason(name, error)}", hint) from None
+            self._text(self._tokenizer("")["input_ids"])  # what it says only once, it says here
+        self._identity = _identity(self._tokenizer)
         self._ids = lru_cache(_REMEMBERED)(self._tokenize)
         self._whole = lru_cache(_REMEMBERED)(self._decode)
 
     def fingerprint(self) -> str:
-        """The class and a hash of the vocabulary with its settings."""
-        state = self._tokenizer.backend_tokenizer.to_str() if self._tokenizer.is_fast else self._name
-        return f"{type(self._tokenizer).__name__}:{hashlib.sha256(state.encode()).hexdigest()[:16]}"
+        """The class, a hash of the vocabulary with its settings, and the releases of the libraries."""
+        return self._identity
 
     def count(self, text: str) -> int:
         """The number of ids, special tokens included."""
@@ -71,7 +78,8 @@ class HubTokenizer:
         """Cut by the tokenizer itself and decode without special tokens.
 
         The cut is taken from the tokenizer, not from the remembered ids, wherever it cuts at all:
-        special tokens and their places are its business.
+        special tokens and their places are its business. A room that is not negative and yet too small for
+        them is no error to the library, which then cuts nothing; LaMP's prompts have that text whole.
         """
         ids = self._ids(text)
         if len(ids) <= room:
@@ -84,15 +92,50 @@ class HubTokenizer:
             raise ValueError(f"cannot cut to {room} ids: {error}") from None
         return self._text(cut), len(cut)
 
-    def _tokenize(self, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer(text)["input_ids"])
+    def _tokenize(self, text: str) -> array[int]:
+        # Four bytes an id: thousands of texts are remembered. `verbose` would complain of long ones.
+        return array("i", self._tokenizer(text, verbose=False)["input_ids"])
 
     def _decode(self, text: str) -> str:
-        return self._text(list(self._ids(text)))
+        return self._text(self._ids(text).tolist())
 
     def _text(self, ids: list[int]) -> str:
         decoded: list[str] = self._tokenizer.batch_decode([ids], skip_special_tokens=True)
         return decoded[0]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from writing advice to stderr."""
+    from transformers.utils.logging import get_verbosity, set_verbosity
+
+    level = get_verbosity()
+    set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        set_verbosity(level)
+
+
+def _reason(name: str, error: Exception) -> str:
+    if Path(name).is_dir():
+        return "the folder holds no tokenizer that transformers can load"
+    if name.startswith(("/", ".", "~")):
+        return "there is no such folder"
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _identity(tokenizer: Any) -> str:
+    settings = {"side": tokenizer.truncation_side, "clean": tokenizer.clean_up_tokenization_spaces}
+    if tokenizer.is_fast:
+        state = json.loads(tokenizer.backend_tokenizer.to_str())
+        # The last call's settings, which the next call replaces.
+        state |= {"truncation": None, "padding": None}
+    else:
+        state = {"vocabulary": tokenizer.get_vocab(), "special": tokenizer.all_special_tokens}
+    content = json.dumps([state, settings], sort_keys=True).encode()
+    releases = " ".join(f"{package} {version(package)}" for package in ("transformers", "tokenizers"))
+    return f"{type(tokenizer).__name__}:{hashlib.sha256(content).hexdigest()[:16]} {releases}"
 
 
 def load_tokenizer(name: str | Path) -> Tokenizer:

@@ -466,6 +466,32 @@ def test_importing_the_package_is_light() -> None:
     assert printed.stdout.strip() == "set()"
 
 
+PEAK = """
+import sys
+from pathlib import Path
+from prlm_bench.data import open_dataset
+from prlm_bench.tasks import TaskBook
+for batch in open_dataset(TaskBook().get("lamp_4"), Path(sys.argv[1]), "dev").batches(64):
+    pass
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read from /proc")
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    file = tmp_path / "set" / "dev" / "dev_questions.json"
+    file.parent.mkdir(parents=True)
+    with file.open("w") as out:
+        for place in range(4000):
+            profile = [item(f"{place}-{number}", f"{place} {number} " + "word " * 100) for number in range(100)]
+            out.write((", " if place else "[") + json.dumps(question(f"q{place}", profile)))
+        out.write("]")
+    assert file.stat().st_size > 200e6
+    printed = subprocess.run([sys.executable, "-c", PEAK, str(file.parents[1])], capture_output=True, check=True)
+    assert int(printed.stdout) / 1024 < 300
+
+
 SETS = [
     ("LaMP_7", "dev", "lamp_7", 1000),
     ("LaMP_4", "dev", "lamp_4", 900),

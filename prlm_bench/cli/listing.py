@@ -63,13 +63,13 @@ def _rows(host: PluginHost, kind: str) -> list[dict[str, Any]]:
 
 
 def _component(component: Any) -> dict[str, Any]:
-    from .._specs import options_of
+    from .._specs import as_text, options_of
 
-    options = {o.name: None if o.required else o.default for o in options_of(component.factory).values()}
+    options = options_of(component.factory).values()
     return {
         "name": component.name,
         "summary": component.summary,
-        "options": {name: str(default) for name, default in options.items()},
+        "options": {option.name: None if option.required else as_text(option.default) for option in options},
         "needs": sorted(component.needs),
         "missing": (component.missing() or "").removeprefix("needs "),
         "control": component.control,
@@ -80,7 +80,7 @@ def _component(component: Any) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key}={default}" for key, default in value.items())
+        return ", ".join(f"{key}={'...' if default is None else default}" for key, default in value.items())
     if isinstance(value, list):
         return ", ".join(value)
     return {True: "yes", False: "", None: ""}.get(value, str(value)) if isinstance(value, bool | None) else str(value)

@@ -55,17 +55,22 @@ def open_dataset(
     cache = cache if cache is not None else cache_root()
     documents = Documents(task, view, dates)
     store = load_store(task, files, cache, progress)
+    if not skip_invalid:
+        _require_sound(files, store)
+    dataset = Dataset(task, folder, files, split, store, documents, view, dates, skip_invalid, cache)
+    if dates and "date" not in dataset.has:
+        raise DataError(f"{files.questions}: dates are asked for, but not every profile item has a `date`")
+    return dataset
+
+
+def _require_sound(files: SplitFiles, store: Store) -> None:
     meta = store.meta
-    if meta.n_invalid and not skip_invalid:
+    if meta.n_invalid:
         count = f"{meta.n_invalid} of {meta.n_total} questions {'is' if meta.n_invalid == 1 else 'are'} malformed"
         raise DataError(
             f"{files.questions}: {count}, first {meta.first_problem}",
             "`prlm-bench data validate` lists them all, --skip-invalid goes on without them",
         )
-    dataset = Dataset(task, folder, files, split, store, documents, view, dates, skip_invalid, cache)
-    if dates and "date" not in dataset.has:
-        raise DataError(f"{files.questions}: dates are asked for, but not every profile item has a `date`")
-    return dataset
 
 
 class Dataset:

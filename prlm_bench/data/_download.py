@@ -59,37 +59,26 @@ def download(
     Args:
         task: its `download` says where the files are below `base_url`.
         root: the task's own folder; made where it is missing.
-        splits: which splits.
+        splits: which splits; for each, the result has questions before outputs.
         base_url: the server's folder.
         force: fetch again what is there; it is replaced only by a whole new file.
         progress: see `FileProgress`.
-        retries: tries without any gain before giving up.
-        backoff: seconds before the first retry; doubled each time.
+        retries, backoff: tries without any gain before giving up; seconds before the first, then doubled.
         timeout: seconds without a sign of life from the server.
 
-    Returns:
-        The files, questions before outputs for each split.
-
     Raises:
-        DataError: the task has no download; the server cannot be reached or has no such file; the disk is full;
-            a file that is there is not what was recorded.
+        DataError: no download; no server, or no such file there; no room; a file is not what was recorded.
     """
     planned = list(_plan(task, Path(root), splits, base_url))
-    from ._transfer import MissingError, new_client
+    from ._transfer import new_client
 
-    fetched = []
     with new_client(timeout) as client:
-        for path, url, optional in planned:
-            known = None if force else _present(Path(root), path, url)
-            if known is not None:
-                fetched.append(known)
-                continue
-            try:
-                fetched.append(_fetch(client, Path(root), path, url, progress, retries, backoff))
-            except MissingError:
-                if not optional:
-                    raise
-    return fetched
+        settled = [
+            (None if force else _present(Path(root), path, url))
+            or _fetch(client, Path(root), path, url, optional, progress, retries, backoff)
+            for path, url, optional in planned
+        ]
+    return [file for file in settled if file is not None]
 
 
 def _plan(task: Task, root: Path, splits: Sequence[str], base_url: str) -> Iterator[tuple[Path, str, bool]]:
@@ -114,17 +103,23 @@ def _fetch(
     root: Path,
     path: Path,
     url: str,
+    optional: bool,
     progress: FileProgress | None,
     retries: int,
     backoff: float,
-) -> Fetched:
-    from ._transfer import Transfer
+) -> Fetched | None:
+    from ._transfer import MissingError, Transfer
 
     def report(done: int, total: int | None) -> None:
         if progress is not None:
             progress(path.name, done, total)
 
-    sha256, version = Transfer(client, url, path, report, retries, backoff).run()
+    try:
+        sha256, version = Transfer(client, url, path, report, retries, backoff).run()
+    except MissingError:
+        if optional:
+            return None
+        raise
     size = path.stat().st_size
     with _checksums(root) as records:
         records[_name(root, path)] = {

@@ -111,7 +111,7 @@ class HashingReader:
         return sha256
 
 
-def hash_file(cache: Path, path: Path, progress: Progress | None = None) -> str:
+def hash_file(cache: Path, path: Path) -> str:
     """The hash of a file, from memory where possible.
 
     Raises:
@@ -120,7 +120,7 @@ def hash_file(cache: Path, path: Path, progress: Progress | None = None) -> str:
     known = recall(cache, path)
     if known is not None:
         return known
-    with HashingReader(path, progress) as reader:
+    with HashingReader(path) as reader:
         return reader.finish(cache)
 
 

@@ -37,7 +37,7 @@ def load_store(task: Task, files: SplitFiles, cache: Path, progress: Progress | 
         DataError: the files cannot be read as JSON, or the cache cannot be written.
     """
     stores = cache / "data"
-    sha256 = _known_hashes(files, cache, stores, progress)
+    sha256 = _known_hashes(files, cache, stores)
     if sha256 is not None:
         try:
             return Store(stores / store_key(task, sha256), task.item_fields)
@@ -54,14 +54,14 @@ def load_store(task: Task, files: SplitFiles, cache: Path, progress: Progress | 
         raise _unwritable(stores, error) from None
 
 
-def _known_hashes(files: SplitFiles, cache: Path, stores: Path, progress: Progress | None) -> dict[str, str] | None:
+def _known_hashes(files: SplitFiles, cache: Path, stores: Path) -> dict[str, str] | None:
     """The hashes by role; None where nothing can be stored for them yet."""
     questions = recall(cache, files.questions)
     if questions is None:
         # Reading the file for its hash alone is worth while only if a store of it may exist.
         if files.questions.stat().st_size not in _stored_sizes(stores):
             return None
-        questions = hash_file(cache, files.questions, progress)
+        questions = hash_file(cache, files.questions)
     small = {role: hash_file(cache, path) for role, path in files.by_role().items() if role != "questions"}
     return {"questions": questions, **small}
 

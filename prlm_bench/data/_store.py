@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ._layout import ITEMS, QUESTIONS, Meta, item_schema, question_schema
 
 #: Bytes read through the map after which its pages are given back.
-_RELEASE = 1 << 26
+_RELEASE = 1 << 25
 
 
 class BrokenStoreError(Exception):

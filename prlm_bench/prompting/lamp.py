@@ -18,7 +18,8 @@ def lamp_prompt(
 
     The input may take up to 60 % of `max_length` tokens; the items share the rest, and what one leaves
     unused the next may use. Where the tokenizer refuses a length, the input's share falls by a tenth at a
-    time; when nothing is left of it, the prompt is the input alone and every item counts as dropped.
+    time; when nothing is left of it, or the input lacks the word that the items follow, the prompt is the
+    input alone and every item counts as dropped.
 
     Args:
         template: the task's prompt.
@@ -32,20 +33,20 @@ def lamp_prompt(
     while ranking.items and share >= 0:
         budget = max_length - min(tokenizer.count(example.input), int(share * max_length))
         try:
-            text, cut = _with_items(template, example.input, ranking, tokenizer, budget)
+            items, cut = _items(template, ranking, tokenizer, budget)
         except ValueError:
             share -= 0.1
             continue
-        return Prompt(
-            example, ranking, text, tokens=tokenizer.count(text), shown=len(ranking.items), cut=cut, dropped=0
-        )
+        text = _insert(template, example.input, items)
+        if text is None:
+            break
+        return Prompt(example, ranking, text, tokens=tokenizer.count(text), shown=len(items), cut=cut)
     tokens = tokenizer.count(example.input)
     return Prompt(example, ranking, example.input, tokens=tokens, dropped=len(ranking.items))
 
 
-def _with_items(
-    template: LampPrompt, text: str, ranking: Ranking, tokenizer: Tokenizer, budget: int
-) -> tuple[str, int]:
+def _items(template: LampPrompt, ranking: Ranking, tokenizer: Tokenizer, budget: int) -> tuple[list[str], int]:
+    """The items as written, and how many of them were cut."""
     count = len(ranking.items)
     reserve = tokenizer.count(template.reserve) if template.reserve else 0
     per_item = (budget - template.overhead - 2 * (count - 1) - reserve) // count
@@ -62,9 +63,14 @@ def _with_items(
         cut += kept < tokenizer.count(long)
         saved += per_item - kept - needed
         items.append(template.item.format_map({**fields, template.long: shown}))
+    return items, cut
+
+
+def _insert(template: LampPrompt, text: str, items: list[str]) -> str | None:
+    """The input with the items in it; None where it lacks the word that they follow."""
     joined = template.join.join(items)
     if template.prompt is not None:
-        return template.prompt.format(items=joined, input=text), cut
+        return template.prompt.format(items=joined, input=text)
     assert template.insert_after is not None
     before, found, after = text.partition(template.insert_after)
-    return (f"{before}{found}, and {joined}{after}" if found else text), cut
+    return f"{before}{found}, and {joined}{after}" if found else None

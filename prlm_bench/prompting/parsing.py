@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import warnings
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..records import Answer
 from ..tasks import Task
 
+_START_OF_REASONING = "<think>"
 _END_OF_REASONING = "</think>"
+_JSON = json.JSONDecoder(strict=False)  # a line break inside a string is forgiven
 
 
 def split_reasoning(text: str) -> tuple[str | None, str]:
-    """`(reasoning, rest)`: what stands before the last `</think>`, and what follows it."""
-    before, found, after = text.rpartition(_END_OF_REASONING)
-    if not found:
-        return None, text
-    return before.removeprefix("<think>").strip(), after
+    """`(reasoning, rest)`: what stands before the last `</think>`, and what follows it.
+
+    A text that opens with `<think>` and never closes it is all reasoning: the generator stopped too early.
+    """
+    before, closed, after = text.rpartition(_END_OF_REASONING)
+    if not closed:
+        if not text.lstrip().startswith(_START_OF_REASONING):
+            return None, text
+        before, after = text, ""
+    return before.strip().removeprefix(_START_OF_REASONING).strip(), after
 
 
 def read_object(text: str, key: str) -> tuple[str, str | None]:
@@ -35,15 +44,20 @@ def read_object(text: str, key: str) -> tuple[str, str | None]:
     value = _literal(text.strip(), key)
     if value is not None:
         return value, "strict"
-    whole, open_ended = _patterns(key)
-    matches = list(whole.finditer(text))
-    if matches:
-        match = matches[-1]
-        return (match["quoted"] if match["quoted"] is not None else match["bare"]).strip(), "embedded"
-    last = open_ended.search(text)
-    if last is not None and last["value"].strip():
-        return last["value"].strip(), "truncated"
-    return "", None
+    patterns = _patterns(key)
+    whole, unfinished, position = None, None, 0
+    while head := patterns.head.search(text, position):
+        position = head.end()
+        found = patterns.exact.match(text, position)
+        if found is None and head["opened"]:
+            found = patterns.lenient.match(text, position)
+            unfinished = None if found else patterns.unfinished.match(text, position)
+        if found is not None:
+            whole, position = found, found.end()
+    if whole is not None:
+        return _value(whole), "embedded"
+    value = _value(unfinished) if unfinished else ""
+    return value, "truncated" if value else None
 
 
 def find_answer(task: Task, text: str, key: str | None = None) -> Answer:
@@ -64,32 +78,67 @@ def _possible(task: Task, value: str) -> bool:
         return value in task.labels
     if task.output == "number":
         try:
-            return float(value) == float(value)
+            return math.isfinite(float(value))
         except ValueError:
             return False
     return bool(value)
 
 
 def _literal(text: str, key: str) -> str | None:
-    if not (text.startswith("{") and text.endswith("}")):
+    """The value of `key` in a text that is a JSON object or a Python dict."""
+    found = _evaluated(text) if text.startswith("{") and text.endswith("}") else None
+    value = found.get(key) if isinstance(found, dict) else None
+    try:
+        return _sound(str(value)).strip() if isinstance(value, (str, int, float)) else None
+    except ValueError:  # an integer too long to be written
         return None
-    for read in (json.loads, ast.literal_eval):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SyntaxWarning)  # an odd backslash in a model's text is no news
-                warnings.simplefilter("ignore", DeprecationWarning)
-                found = read(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        if isinstance(found, dict) and isinstance(found.get(key), (str, int, float)):
-            return str(found[key]).strip()
+
+
+def _value(match: re.Match[str]) -> str:
+    """What stands in the match, its escapes resolved where it is quoted and they are whole."""
+    quote, body = match["quote"] or "", match["quoted"] or match["bare"] or ""
+    if not quote:
+        return "" if body in ("None", "null") else body.strip()
+    found = _evaluated(f"{quote}{body}{quote}") if "\\" in body else body
+    return _sound(found if isinstance(found, str) else body).strip()
+
+
+def _evaluated(text: str) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an odd backslash in a model's text is no news
+        for read in (_JSON.decode, ast.literal_eval):
+            try:
+                return read(text)
+            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+                continue
     return None
 
 
+def _sound(text: str) -> str:
+    """The text with its surrogates joined, or replaced where they are alone: nothing could store those."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class _Patterns(NamedTuple):
+    """How an answer object is written: `head` goes up to the value, the others begin with it."""
+
+    #: `opened` is the brace; without it the key follows others.
+    head: re.Pattern[str]
+    #: A well-formed value, then the closing brace or another key.
+    exact: re.Pattern[str]
+    #: Anything up to a quote and a closing brace, quotes inside the value included; or up to the brace alone.
+    lenient: re.Pattern[str]
+    #: A value that the text ends within.
+    unfinished: re.Pattern[str]
+
+
 @lru_cache
-def _patterns(key: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    head = rf"\{{\s*['\"]?{re.escape(key)}['\"]?\s*:\s*"
-    # Lazy up to a quote that a brace follows, so that quotes inside the value are kept.
-    whole = rf"{head}(?:(?P<quote>['\"])(?P<quoted>.*?)(?P=quote)|(?P<bare>[^'\"{{}}]+?))\s*\}}"
-    open_ended = rf"{head}['\"]?(?P<value>[^{{}}]*)\Z"
-    return re.compile(whole, re.DOTALL), re.compile(open_ended, re.DOTALL)
+def _patterns(key: str) -> _Patterns:
+    name = re.escape(key)
+    head = rf"(?:(?P<opened>\{{)\s*['\"]?{name}['\"]?|,\s*(?:'{name}'|\"{name}\"))\s*:\s*"
+    string = r"""(?P<quote>['"])(?P<quoted>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)"""
+    exact = rf"""(?:{string}|(?P<bare>[^'"{{}},\s][^'"{{}}]*?))\s*(?:\}}|(?=,\s*['"]\w+['"]\s*:))"""
+    another = rf"\{{\s*['\"]?{name}['\"]?\s*:"
+    lenient = rf"""(?P<quote>['"])(?:(?P<quoted>(?:(?!{another}).)*?)(?P=quote)|(?P<bare>[^{{}}]*))\s*\}}"""
+    unfinished = r"""(?:(?P<quote>['"])(?P<quoted>.*?)(?:(?P=quote)\s*)?|(?P<bare>[^{}]*?))(?:\s*`{3})?\s*\Z"""
+    return _Patterns(*(re.compile(pattern, re.DOTALL) for pattern in (head, exact, lenient, unfinished)))

@@ -109,11 +109,16 @@ class SampleRecord(_Stored):
     #: Why the generator stopped ("stop", "length") and how many tokens it wrote, where known.
     finish: str | None
     completion_tokens: int | None
+    #: Prompt tokens as the generator counted them, and the cost by the prices it was given, where known.
+    generator_prompt_tokens: int | None = None
+    cost: float | None = None
     reasoning: str | None
     #: The answer that is scored.
     answer: str
     #: The parsing step that found the answer; null marks a parse failure.
     parsed: str | None
+    #: Ids of the shown items that the reasoning names, where the reasoner asks for that.
+    cited: list[str] = []
     gold: str | None
     #: Retrieval measures, where relevant items are known.
     retrieval: dict[str, float | None]

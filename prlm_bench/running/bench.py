@@ -75,6 +75,8 @@ class Bench:
     plan: Plan
     pipeline: Pipeline
     manifests: list[Manifest]
+    #: The task as the study names it: a name, or the path of a task file.
+    asked: str
 
     @property
     def ids(self) -> list[str]:
@@ -111,4 +113,4 @@ def open_bench(study: Study, host: PluginHost, task_name: str, progress: Progres
         make_manifest(cell, parts, pipeline.reward_identities, list(task.metrics), study, dataset)
         for cell, parts in zip(plan.cells, pipeline.parts, strict=True)
     ]
-    return Bench(dataset, plan, pipeline, manifests)
+    return Bench(dataset, plan, pipeline, manifests, task_name)

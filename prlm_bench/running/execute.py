@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -161,7 +165,7 @@ class _TaskRun:
 
     def _parallel_lines(self, jobs: int, starts: range) -> Iterator[Line]:
         work = iter(starts)
-        arguments = (self._study, self._host.extra, self._bench.dataset.task.name)
+        arguments = (self._study, self._host.extra, self._bench.asked)
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=arguments) as pool:
             waiting: deque[Future[tuple[list[Line], dict[int, str]]]] = deque()
@@ -174,6 +178,9 @@ class _TaskRun:
                     lines, failed = waiting.popleft().result()
                     self._failed |= failed
                     yield from lines
+            except BrokenProcessPool:
+                hint = "the machine may be out of memory; the same command goes on where this one stopped"
+                raise RunError("a worker process died", hint) from None
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -248,7 +255,17 @@ _worker: Bench
 
 def _start_worker(study: Study, extra: tuple[str, ...], task: str) -> None:
     global _worker
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says what there is to say
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = open_bench(study, PluginHost(extra), task)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot end its workers, and they would wait for it for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(start: int, done: dict[int, list[str]]) -> tuple[list[Line], dict[int, str]]:

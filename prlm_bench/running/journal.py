@@ -53,8 +53,12 @@ class Journal:
             return
         written = 0
         content = line + b"\n"
-        while written < len(content):
-            written += os.write(self._descriptor, content[written:])
+        try:
+            while written < len(content):
+                written += os.write(self._descriptor, content[written:])
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
         self.lines[identifier] = (self._end, len(line))
         self._end += len(content)
 
