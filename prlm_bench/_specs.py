@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from functools import partial
+from itertools import pairwise
+from keyword import iskeyword
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -23,8 +25,11 @@ _OPTION = re.compile(
     r"""\s*(?:(?P<key>[A-Za-z_]\w*)\s*=)?\s*"""
     r"""(?:"(?P<double>(?:[^"]|"")*)"|'(?P<single>(?:[^']|'')*)'|(?P<bare>[^,"']*))\s*(?:,|\Z)"""
 )
+#: In a list: a `+` between members, or a quoted member or value, whose `+` belong to it.
+_PLUS = re.compile(r"""(?<![^=:,+])(?:"(?:[^"]|"")*"|'(?:[^']|'')*')|\+""")
 #: The key of a value that was given without one; it means the factory's first option.
 POSITIONAL = ""
+_NOTHING = ("none", "null")
 _LISTS = (list, tuple, set, frozenset, Sequence, Iterable)
 
 
@@ -40,7 +45,8 @@ def parse_spec(spec: str | Mapping[str, Any]) -> Spec:
     """Read a spec: `bm25`, `bm25:k1=1.2,b=0.5`, `hybrid:bm25+dense`, or `{name: bm25, k1: 1.2}`.
 
     Values with commas or quotes are quoted; a quote inside is doubled. A value without a key is the
-    component's first option.
+    component's first option. A component inside another is a text of this form, quoted where it has commas;
+    in YAML it may be a mapping.
 
     Raises:
         SpecError: the text does not have this form.
@@ -95,6 +101,11 @@ class Option:
         """True where there is no default."""
         return self.default is inspect.Parameter.empty
 
+    @property
+    def parameter(self) -> str:
+        """The factory's parameter: the name, with a `_` where the name is a word of Python's own."""
+        return f"{self.name}_" if iskeyword(self.name) else self.name
+
     def read(self, value: Any) -> Any:
         """`value`, as written or from YAML, as this option's type.
 
@@ -103,7 +114,7 @@ class Option:
         """
         if self.type is Any:
             text = value if isinstance(value, str) else as_text(value)
-            return None if text.lower() in ("none", "null") else text
+            return None if text.lower() in _NOTHING else text
         try:
             adapter = TypeAdapter(self.type)
             if isinstance(value, str) and value[:1] in ("[", "{"):
@@ -121,8 +132,10 @@ class Option:
 def _prepared(kind: Any, value: Any) -> Any:
     """Text as what pydantic takes: none, the members of a Literal, lists written `a+b`."""
     kinds = _alternatives(kind)
+    if isinstance(value, Mapping) and str in kinds and "name" in value:
+        return _spec_text(value)
     if isinstance(value, str):
-        if type(None) in kinds and value.lower() in ("none", "null"):
+        if type(None) in kinds and value.lower() in _NOTHING:
             return None
         for choice in (choice for k in kinds if get_origin(k) is Literal for choice in get_args(k)):
             if as_text(choice) == value:
@@ -130,10 +143,33 @@ def _prepared(kind: Any, value: Any) -> Any:
     lists = [k for k in kinds if (get_origin(k) or k) in _LISTS]
     if not lists or (isinstance(value, str) and str in kinds) or not isinstance(value, str | list | tuple):
         return value
-    parts = [part.strip() for part in value.split("+")] if isinstance(value, str) else value
+    parts = _members(value) if isinstance(value, str) else value
     members = get_args(lists[0])
     same = len(members) == 1 or Ellipsis in members
     return [_prepared(members[0], part) if same else part for part in parts]
+
+
+def _members(text: str) -> list[str]:
+    """The members of a list written `a+b`; a member that is all in quotes is taken out of them."""
+    cuts = [match.start() for match in _PLUS.finditer(text) if match.group() == "+"]
+    parts = [text[before + 1 : after].strip() for before, after in pairwise([-1, *cuts, len(text)])]
+    for place, part in enumerate(parts):
+        match = _OPTION.fullmatch(part)
+        if match is not None and match["key"] is None and match["bare"] is None:
+            parts[place] = _value(match)
+    return parts
+
+
+def _spec_text(spec: Mapping[str, Any]) -> str:
+    """A component given as a mapping, as the text that means the same."""
+    options = [f"{key}={_quoted(as_text(_specs_in(value)))}" for key, value in spec.items() if key != "name"]
+    return str(spec["name"]) + (":" + ",".join(options) if options else "")
+
+
+def _specs_in(value: Any) -> Any:
+    if isinstance(value, Mapping) and "name" in value:
+        return _spec_text(value)
+    return [_specs_in(member) for member in value] if isinstance(value, list) else value
 
 
 def _alternatives(kind: Any) -> list[Any]:
@@ -150,7 +186,9 @@ def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
     for parameter in inspect.signature(factory).parameters.values():
         if parameter.name == "context" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        options[parameter.name] = Option(parameter.name, _annotation(factory, parameter), parameter.default)
+        bare = parameter.name.removesuffix("_")
+        name = bare if iskeyword(bare) else parameter.name
+        options[name] = Option(name, _annotation(factory, parameter), parameter.default)
     return options
 
 
@@ -174,7 +212,8 @@ def _annotation(factory: Callable[..., Any], parameter: inspect.Parameter) -> An
         if isinstance(function, type):  # an inherited __init__ names the types of its own module
             function = inspect.unwrap(function.__init__)  # type: ignore[misc]
         try:
-            annotation = eval(annotation, dict(getattr(function, "__globals__", {})))
+            while isinstance(annotation, str):  # twice where a quoted annotation is itself postponed
+                annotation = eval(annotation, dict(getattr(function, "__globals__", {})))
         except (NameError, AttributeError, TypeError, SyntaxError):
             return Any
     if annotation is parameter.empty:
@@ -194,14 +233,14 @@ def bind(kind: str, factory: Callable[..., Any], spec: Spec) -> dict[str, Any]:
         name = next(iter(known), key) if key == POSITIONAL else key
         if name not in known:
             raise SpecError(f"{kind} {spec.name!r} has no option {name or value!r}", _known_options(name, known))
-        if name in bound:
+        if known[name].parameter in bound:
             raise SpecError(f"{kind} {spec.name!r}: option {name!r} is given twice")
         try:
-            bound[name] = known[name].read(value)
+            bound[known[name].parameter] = known[name].read(value)
         except ValueError as error:
             raise SpecError(f"{kind} {spec.name!r}: {name}={value!r}: {error}") from None
     for option in known.values():
-        if option.required and option.name not in bound:
+        if option.required and option.parameter not in bound:
             hint = f"write {spec.name}:{option.name}=..."
             raise SpecError(f"{kind} {spec.name!r} needs the option {option.name!r}", hint)
     return bound
@@ -221,11 +260,17 @@ def canonical(name: str, factory: Callable[..., Any], bound: Mapping[str, Any]) 
     """
     parts = []
     for option in options_of(factory).values():
-        if option.name in bound:
-            value = bound[option.name]
-            if option.required or (value != option.default and as_text(value) != as_text(option.default)):
+        if option.parameter in bound:
+            value = bound[option.parameter]
+            if option.required or not _is_default(value, option.default):
                 parts.append(f"{option.name}={_quoted(as_text(value))}")
     return name + (":" + ",".join(parts) if parts else "")
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """1 and 1.0 are one value, () and [] too, but 1 and True are not."""
+    equal = value == default and isinstance(value, bool) == isinstance(default, bool)
+    return bool(equal) or as_text(value) == as_text(default)
 
 
 def as_text(value: Any) -> str:
@@ -248,7 +293,7 @@ def as_text(value: Any) -> str:
 def _list_text(values: Sequence[Any]) -> str:
     """`a+b`, or JSON where that could not be read again."""
     parts = [as_text(value) for value in values]
-    plain = all(part and part == part.strip() and "+" not in part for part in parts)
+    plain = all(part and part.lower() not in _NOTHING for part in parts) and _members("+".join(parts)) == parts
     simple = all(isinstance(value, str | int | float | Path | Enum | None) for value in values)
     if parts and plain and simple and parts[0][0] not in "[{":
         return "+".join(parts)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from prlm_bench.data._json import ListReader, StructureError
@@ -23,6 +23,8 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=4)
+# A busy machine is no reason to fail.
+STEADY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CHUNKS = st.integers(1, 70)
 
 
@@ -44,13 +46,13 @@ def read(data: bytes, chunk: int) -> list[Any]:
     return list(ListReader("f.json", io.BytesIO(data).read, chunk))
 
 
-@settings(deadline=None)
+@STEADY
 @given(documents(), CHUNKS)
 def test_any_chunk_size_gives_what_json_load_gives(data: bytes, chunk: int) -> None:
     assert read(data, chunk) == json.loads(data)
 
 
-@settings(deadline=None)
+@STEADY
 @given(documents(OBJECTS), CHUNKS, st.data())
 def test_every_cut_is_noticed(data: bytes, chunk: int, drawn: st.DataObject) -> None:
     whole = data.rstrip()
@@ -60,7 +62,7 @@ def test_every_cut_is_noticed(data: bytes, chunk: int, drawn: st.DataObject) -> 
     assert caught.value.offset <= cut
 
 
-@settings(deadline=None)
+@STEADY
 @given(documents(), CHUNKS, st.data())
 @example(b"[1.5e-3]", 1, None)
 def test_a_changed_byte_gives_the_same_or_an_error_in_both(
@@ -92,7 +94,7 @@ def _leaves(value: Any) -> list[Any]:
     return [value]
 
 
-@settings(deadline=None)
+@STEADY
 @given(st.lists(OBJECTS, max_size=5), st.integers(0, 3))
 def test_objects_are_found_where_they_are(content: list[Any], blanks: int) -> None:
     pieces = [json.dumps(value).encode() for value in content]

@@ -185,21 +185,20 @@ def test_killed_at_random_moments(
 ) -> None:
     dice = random.Random(jobs)
     results = tmp_path / "results"
-    seen = []
-    for _ in range(6):
+    seen = [0]
+    while True:
         process = started(jobs, SLOW="0.05")
-        goal = finished_samples(results) + dice.randint(1, 3)
+        goal = seen[-1] + dice.randint(1, 8)
         wait_until(lambda goal=goal, process=process: finished_samples(results) >= goal or process.poll() is not None)
         time.sleep(dice.uniform(0, 0.1))
         process.kill()
-        assert process.wait() == -signal.SIGKILL, "the run was over before it could be killed"
+        if process.wait() == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
         assert wait_until(lambda process=process: not group_is_alive(process)), "workers outlive their parent"
         seen.append(finished_samples(results))
-    assert 6 <= seen[-1] < 24
     assert seen == sorted(seen), "what is finished stays finished"
-    process = started(jobs)
-    process.communicate()
-    assert process.returncode == 0
+    assert len([count for count in seen if 0 < count < 24]) >= 2, "it was over before it could be killed"
     assert files(results) == unbroken
 
 
@@ -262,4 +261,4 @@ def test_workers_know_tasks_that_were_given_as_files(cli: Command, tmp_path: Pat
         *("--results", "results", "--jobs", 2),
     )
     assert ended.status == 0, ended.stderr
-    assert len(list((tmp_path / "results" / "mine" / "dev").iterdir())) == 4
+    assert len(list((tmp_path / "results" / "mine" / "dev").iterdir())) == 5

@@ -76,7 +76,7 @@ VALUES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=6000, deadline=None)
 @given(VALUES)
 def test_the_canonical_text_gives_the_same_options_again(values: dict[str, Any]) -> None:
     bound = read({"name": "it", **values})
@@ -84,9 +84,8 @@ def test_the_canonical_text_gives_the_same_options_again(values: dict[str, Any])
     again = read(text)
     defaults = {name: option.default for name, option in options_of(every_type).items()}
     # Only defaults are left out; sequences are equal by what they hold.
-    assert {k: _plain(v) for k, v in (defaults | again).items()} == {
-        k: _plain(v) for k, v in (defaults | bound).items()
-    }
+    for name, default in defaults.items():
+        assert _plain(again.get(name, default)) == _plain(bound.get(name, default))
     assert canonical("it", every_type, again) == text
     assert parse_spec(text).name == "it"
 
@@ -95,7 +94,7 @@ def _plain(value: Any) -> Any:
     return (bool, value) if isinstance(value, bool) else list(value) if isinstance(value, list | tuple) else value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_any_text_is_a_spec_or_a_clean_mistake(name: str, rest: str) -> None:
     for text in (name + rest, f"{name}:{rest}", f"it:text={rest}"):
@@ -155,7 +154,8 @@ def test_what_can_be_written(spec: Any, expected: Spec) -> None:
 def test_what_cannot(spec: Any, said: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse_spec(spec)
-    assert said.replace("'k1' is", "k1 is") in str(caught.value) or said in str(caught.value)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,8 @@ def test_what_cannot(spec: Any, said: str) -> None:
         ("it:table='{\"a\": [1, null]}'", {"table": {"a": [1, None]}}),
         ("it:untyped=3", {"untyped": "3"}),
         ("it:untyped=none", {"untyped": None}),
-        ({"name": "it", "number": 2, "names": ["a", "b"], "untyped": 3}, {"number": 2.0, "names": ["a", "b"], "untyped": "3"}),
+        ({"name": "it", "number": 2, "names": ["a", "b"]}, {"number": 2.0, "names": ["a", "b"]}),
+        ({"name": "it", "untyped": 3}, {"untyped": "3"}),
         ({"name": "it", "path": "x", "flag": True, "maybe": None}, {"path": Path("x"), "flag": True, "maybe": None}),
         ({"name": "it", "names": "a+b"}, {"names": ["a", "b"]}),
     ],

@@ -40,11 +40,26 @@ def _root(
 
 
 def _add_commands() -> None:
-    from . import compare, data, doctor, leaderboard, listing, new_plugin, plugins, prompts, rank, results, run, score
+    from . import (
+        compare,
+        data,
+        doctor,
+        leaderboard,
+        listing,
+        new_plugin,
+        plugins,
+        prompts,
+        rank,
+        results,
+        run,
+        score,
+        site,
+    )
 
     app.command("run")(run.run)
     app.command("leaderboard")(leaderboard.leaderboard)
     app.command("compare")(compare.compare)
+    app.command("site")(site.site)
     app.command("score")(score.score)
     app.command("rank")(rank.rank)
     app.command("prompts")(prompts.prompts)

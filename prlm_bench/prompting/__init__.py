@@ -1,7 +1,7 @@
 """From a ranking to a prompt, and from a completion to an answer."""
 
-from .chat import chat_prompt
+from .chat import chat_prompt, shown_items
 from .lamp import lamp_prompt
 from .parsing import find_answer, read_object, split_reasoning
 
-__all__ = ["chat_prompt", "find_answer", "lamp_prompt", "read_object", "split_reasoning"]
+__all__ = ["chat_prompt", "find_answer", "lamp_prompt", "read_object", "shown_items", "split_reasoning"]

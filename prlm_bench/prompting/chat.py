@@ -11,13 +11,22 @@ _LEAST = 4
 
 
 def chat_prompt(
-    template: ChatPrompt, example: Example, ranking: Ranking, tokenizer: Tokenizer, max_length: int
+    template: ChatPrompt,
+    example: Example,
+    ranking: Ranking,
+    tokenizer: Tokenizer,
+    max_length: int,
+    *,
+    block: str = "",
+    mark: str = "",
+    instruction: str = "",
 ) -> Prompt:
-    """Build the user's turn of a chat.
+    """Build the user's turn of a chat: block, items, question, instruction, and what is asked for.
 
-    Items are shown best first, one a line. What the question leaves of `max_length` tokens is shared
+    Items are shown best first, one a line. What everything else leaves of `max_length` tokens is shared
     equally by the items that are still to come; an item's long field is cut to its share, and an item
-    without room is dropped. The question itself is never cut.
+    without room is dropped. Block, question and instruction are never cut: only where they are too long by
+    themselves does the prompt exceed the budget.
 
     Args:
         template: the task's wording.
@@ -25,41 +34,76 @@ def chat_prompt(
         ranking: the items to show, cut to k.
         tokenizer: sets lengths.
         max_length: the budget in tokens, the chat template's own tokens not counted.
+        block: a paragraph before the items, such as a summary of the profile.
+        mark: template of what stands before each item, `{n}` being its place in the ranking, counted from 1.
+        instruction: how to go about the answer; it stands right before the sentence that asks for it.
     """
-    frame = _write(template, example, [])
+    frame = _write(template, example, [], block, instruction)
     # The heading and the line breaks cost tokens that only the whole prompt shows; 8 covers the joints.
     left = max_length - tokenizer.count(frame) - tokenizer.count(template.heading) - 8
-    lines: list[str] = []
-    cut = 0
+    shown = _lines(template, ranking, tokenizer, left, mark)
+    while True:
+        text = _write(template, example, [line for line, _ in shown], block, instruction)
+        tokens = tokenizer.count(text)
+        if tokens <= max_length or not shown:
+            break
+        shown.pop()  # a line may take more tokens beside others than alone, or when it is cut and decoded
+    cut = sum(shortened for _, shortened in shown)
+    dropped = len(ranking.items) - len(shown)
+    return Prompt(example, ranking, text, chat=True, tokens=tokens, shown=len(shown), cut=cut, dropped=dropped)
+
+
+def shown_items(template: ChatPrompt, prompt: Prompt, mark: str) -> dict[int, Document]:
+    """The items that a `chat_prompt` shows, by their numbers.
+
+    Args:
+        template: the task's wording.
+        prompt: made by `chat_prompt` with this mark and without a block.
+        mark: begins with text that no two numbers share, such as `[{n}] `.
+    """
+    listed = prompt.text.removeprefix(f"{template.heading}\n") if prompt.shown else ""
+    lines = listed.split("\n")[: prompt.shown]  # an item is one line, whatever its fields hold
+    marks = {number: mark.format(n=number) for number in range(1, len(prompt.ranking.items) + 1)}
+    return {
+        number: prompt.ranking.items[number - 1]
+        for number, text in marks.items()
+        if any(line.startswith(text) for line in lines)
+    }
+
+
+def _lines(
+    template: ChatPrompt, ranking: Ranking, tokenizer: Tokenizer, left: int, mark: str
+) -> list[tuple[str, bool]]:
+    """A line for each item that has room, and whether it was cut."""
+    shown = []
     for index, document in enumerate(ranking.items):
         room = left // (len(ranking.items) - index)
-        line, shortened = _item(template, document, tokenizer, room)
-        if line is None:
-            continue
-        lines.append(line)
-        cut += shortened
-        left -= tokenizer.count(line) + 1
-    text = _write(template, example, lines)
-    tokens = tokenizer.count(text)
-    dropped = len(ranking.items) - len(lines)
-    return Prompt(example, ranking, text, chat=True, tokens=tokens, shown=len(lines), cut=cut, dropped=dropped)
+        line, shortened = _item(template, mark.format(n=index + 1), document, tokenizer, room)
+        if line is not None:
+            shown.append((line, shortened))
+            left -= tokenizer.count(line) + 1
+    return shown
 
 
-def _item(template: ChatPrompt, document: Document, tokenizer: Tokenizer, room: int) -> tuple[str | None, bool]:
+def _item(
+    template: ChatPrompt, mark: str, document: Document, tokenizer: Tokenizer, room: int
+) -> tuple[str | None, bool]:
     fields = {name: " ".join(value.split()) for name, value in document.fields.items()}
-    line = template.item.format_map(fields)
+    line = mark + template.item.format_map(fields)
     if tokenizer.count(line) <= room:
         return line, False
-    needed = tokenizer.count(template.item.format_map({**fields, template.long: ""}))
+    needed = tokenizer.count(mark + template.item.format_map({**fields, template.long: ""}))
     if room - needed < _LEAST:
         return None, True
     try:
         text, _ = tokenizer.truncate(fields[template.long], room - needed)
     except ValueError:
         return None, True
-    return template.item.format_map({**fields, template.long: text}), True
+    return mark + template.item.format_map({**fields, template.long: text}), True
 
 
-def _write(template: ChatPrompt, example: Example, lines: list[str]) -> str:
+def _write(template: ChatPrompt, example: Example, lines: list[str], block: str, instruction: str) -> str:
+    first = [block, ""] if block else []
     shown = [template.heading, *lines, ""] if lines else []
-    return "\n".join([*shown, example.input, template.ask])
+    then = [instruction] if instruction else []
+    return "\n".join([*first, *shown, example.input, *then, template.ask])

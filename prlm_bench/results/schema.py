@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 #: Raised when a stored file changes its meaning.
 SCHEMA_VERSION: Literal[1] = 1
+#: Characters of an item's text that are kept with a sample; the prompt holds what the generator saw.
+ITEM_TEXT = 200
 
 
 class _Stored(BaseModel):
@@ -88,7 +90,10 @@ class ItemRecord(_Stored):
     """A retrieved item."""
 
     id: str
-    score: float
+    #: As the retriever gave it; null where that is not a finite number.
+    score: float | None
+    #: The beginning of what retrieval read, at most `ITEM_TEXT` characters.
+    text: str
 
 
 class SampleRecord(_Stored):
@@ -96,6 +101,8 @@ class SampleRecord(_Stored):
 
     id: str
     user: str
+    #: What retrieval searched for.
+    query: str
     #: The items given to the reasoner, best first.
     items: list[ItemRecord]
     prompt: str

@@ -13,7 +13,7 @@ import orjson
 
 from .. import __version__
 from .._files import digest
-from ..results.schema import DataIdentity, Manifest, MethodIdentity
+from ..results.schema import ITEM_TEXT, DataIdentity, Manifest, MethodIdentity
 from .pipeline import Parts, Result
 from .plan import Cell
 from .study import Study
@@ -35,8 +35,10 @@ def sample_line(result: Result) -> bytes:
         {
             "id": prompt.example.id,
             "user": prompt.example.user,
+            "query": prompt.example.query,
             "items": [
-                {"id": item.id, "score": score} for item, score in zip(ranking.items, ranking.scores, strict=True)
+                {"id": item.id, "score": score, "text": _beginning(item.text)}
+                for item, score in zip(ranking.items, ranking.scores, strict=True)
             ],
             "prompt": prompt.text,
             "prompt_tokens": prompt.tokens,
@@ -57,6 +59,10 @@ def sample_line(result: Result) -> bytes:
             "rewards": result.rewards,
         }
     )
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= ITEM_TEXT else text[: ITEM_TEXT - 1] + "…"
 
 
 def make_manifest(

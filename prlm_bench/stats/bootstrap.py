@@ -57,7 +57,8 @@ def bootstrap_totals(totals: Floats, resamples: int = RESAMPLES, seed: int = SEE
         draws = generator.integers(users, size=(size, users))
         flat = (draws + users * np.arange(size)[:, None]).ravel()
         weights = np.bincount(flat, minlength=size * users).reshape(size, users)
-        rows[start : start + size] = weights.astype(np.float64) @ totals
+        with np.errstate(invalid="ignore"):  # a statistic may be infinite, and a weight 0
+            rows[start : start + size] = weights.astype(np.float64) @ totals
     return rows
 
 

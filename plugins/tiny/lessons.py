@@ -1,0 +1,105 @@
+"""What the tiny model learns from: questions of mini-LaMP with some of the user's items, as `direct` shows them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from string import Formatter
+
+from prlm_bench import Document, Example, Ranking
+from prlm_bench.prompting import chat_prompt
+from prlm_bench.ranking import by_score
+from prlm_bench.tasks import Task
+from prlm_bench.tokenizers import WordTokenizer
+
+#: How the items of a lesson are chosen, and how often.
+CHOICES = {"none": 0.08, "words": 0.32, "relevant": 0.32, "random": 0.14, "recent": 0.14}
+#: The same for how many items are shown.
+COUNTS = {4: 0.64, 3: 0.12, 2: 0.12, 1: 0.12}
+#: No prompt of mini-LaMP is cut.
+_ROOM = 1 << 20
+_WORDS = WordTokenizer()
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A prompt with its answer."""
+
+    prompt: str
+    answer: str
+    #: Parts of the prompt, as start and end, that the user wrote in answer to something: worth learning too.
+    written: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """The questions of one task."""
+
+    task: Task
+    examples: Sequence[Example]
+
+
+def lesson(task: Task, example: Example, items: Sequence[Document]) -> Lesson:
+    """A question with the given items, in their order."""
+    chat = task.prompts.chat
+    ranking = Ranking(tuple(items), (0.0,) * len(items))
+    prompt = chat_prompt(chat, example, ranking, _WORDS, _ROOM).text
+    return Lesson(prompt, repr({chat.key: example.gold}), _written(prompt, items, task.answer_field))
+
+
+def lessons(books: Sequence[Book], seed: int) -> Iterator[Lesson]:
+    """Lessons without end: tasks in equal shares, questions and items as they fall."""
+    dice = random.Random(f"lessons {seed}")
+    while True:
+        book = dice.choice(books)
+        example = dice.choice(book.examples)
+        choice = dice.choices(list(CHOICES), list(CHOICES.values()))[0]
+        count = dice.choices(list(COUNTS), list(COUNTS.values()))[0]
+        yield lesson(book.task, example, choose(example, choice, count, dice))
+
+
+def choose(example: Example, choice: str, count: int, dice: random.Random) -> Sequence[Document]:
+    """Some items of a profile, best first (see `CHOICES`)."""
+    profile = example.profile
+    match choice:
+        case "none":
+            return ()
+        case "random":
+            return dice.sample(profile, min(count, len(profile)))
+        case "recent":
+            return profile[::-1][:count]
+        case "relevant":
+            scores = [float(item.id in (example.relevant or ())) for item in profile]
+        case _:
+            scores = _shared_words(example)
+    return by_score(profile, scores, count).items
+
+
+def frames(tasks: Sequence[Task]) -> Iterator[str]:
+    """The fixed strings of all prompts and answers."""
+    for task in tasks:
+        chat = task.prompts.chat
+        yield from (text for text, *_ in Formatter().parse(chat.item) if len(text) > 1)
+        yield from (chat.heading, chat.ask, f"{{'{chat.key}': '", "'}")
+
+
+def _shared_words(example: Example) -> list[float]:
+    """How much of the query each item shares; a word counts more the fewer items have it."""
+    query = set(example.query.lower().split())
+    shared = [query.intersection(item.text.lower().split()) for item in example.profile]
+    rarity = {word: 1 / sum(word in words for words in shared) for word in set().union(*shared)}
+    return [sum(rarity[word] for word in sorted(words)) for words in shared]
+
+
+def _written(prompt: str, items: Sequence[Document], field: str | None) -> tuple[tuple[int, int], ...]:
+    if field is None:
+        return ()
+    spans = []
+    place = 0
+    for line in prompt.split("\n")[1 : 1 + len(items)]:
+        start = prompt.index(line, place)
+        place = start + len(line)
+        value = " ".join(items[len(spans)].fields[field].split())
+        spans.append((start + line.rindex(value), place))
+    return tuple(spans)

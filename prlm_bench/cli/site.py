@@ -1,0 +1,30 @@
+"""`prlm-bench site`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._host import PluginOption, host_for
+from ._progress import make_progress
+from .run import DEFAULT_RESULTS, ResultsOption
+
+
+def site(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the site.")],
+    results: ResultsOption = DEFAULT_RESULTS,
+    plugin: PluginOption = None,
+) -> None:
+    """Write the leaderboard as a static site that opens from a folder, every sample in reach."""
+    from ..results.store import load_results
+    from ..site import write_site
+
+    host = host_for(plugin)
+    finished, unfinished = load_results(results)
+    with make_progress() as progress:
+        index = write_site(finished, host.tasks, output, progress)
+        if unfinished:
+            progress.note(f"{len(unfinished)} unfinished results are left out")
+    print(index)

@@ -1,0 +1,279 @@
+"""What a result folder holds follows its schema, says what it was made of, and agrees with its own samples."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import yaml
+
+from prlm_bench import Example, Ranking
+from prlm_bench._files import pretty
+from prlm_bench._plugins import PluginHost
+from prlm_bench._registry import Origin, make_component
+from prlm_bench.data import open_dataset
+from prlm_bench.errors import DataError
+from prlm_bench.metrics import MeanMetric
+from prlm_bench.report.formats import FORMATS, render
+from prlm_bench.report.leaderboard import build_tables
+from prlm_bench.results import Manifest, SampleRecord, Summary, load_results, read_manifest, read_samples
+from prlm_bench.results.store import load_folders
+from prlm_bench.running.bench import open_split
+from prlm_bench.running.execute import execute
+from prlm_bench.running.study import Study
+from prlm_bench.stats import RESAMPLES, SEED
+
+MINE = Origin("mine", "mine", "1", "mine.py")
+
+
+def run(host: PluginHost, results: Path, **fields: Any) -> list[Path]:
+    base = {"tasks": ["mini_lamp_4"], "synth_users": 4, "retrievers": ["bm25"], "generators": ["copy"]}
+    outcome = execute(Study.model_validate({**base, "controls": False, **fields}), host, results)
+    assert outcome.failed == []
+    return outcome.finished
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, isolated: None) -> Path:
+    """Two tasks with controls and a reward."""
+    root = tmp_path_factory.mktemp("results")
+    run(PluginHost(), root, tasks=["mini_lamp_3", "mini_lamp_4"], rewards=["overlap"], controls=True)
+    return root
+
+
+@pytest.fixture
+def one(finished: Path, tmp_path: Path) -> Path:
+    """A copy of one result folder, to be damaged."""
+    (folder,) = (finished / "mini_lamp_4" / "dev").glob("bm25-k4-direct-copy-*")
+    return Path(shutil.copytree(folder, tmp_path / "results" / folder.name))
+
+
+def test_what_is_stored_is_what_the_schema_says(finished: Path) -> None:
+    manifests = sorted(finished.rglob("manifest.json"))
+    assert len(manifests) == 11
+    for path in manifests:
+        assert pretty(Manifest.model_validate_json(path.read_bytes()).model_dump()) == path.read_bytes()
+        summary = (path.parent / "summary.json").read_bytes()
+        assert pretty(Summary.model_validate_json(summary).model_dump()) == summary
+        lines = (path.parent / "samples.jsonl").read_bytes().splitlines()
+        assert [orjson.dumps(sample.model_dump()) for sample in read_samples(path.parent)] == lines
+        assert not (path.parent / "journal.jsonl").exists()
+
+
+@pytest.mark.parametrize("model", [Manifest, SampleRecord, Summary])
+def test_a_json_schema_names_every_field(model: Any) -> None:
+    schema = json.loads(json.dumps(model.model_json_schema()))
+    assert list(schema["properties"]) == list(model.model_fields)
+    assert schema["additionalProperties"] is False
+    assert schema["description"]
+
+
+def test_a_manifest_says_what_was_run(finished: Path, host: PluginHost) -> None:
+    (folder,) = (finished / "mini_lamp_4" / "dev").glob("random-k1-direct-copy-*")
+    manifest = read_manifest(folder)
+    dataset = open_split(host.tasks.get("mini_lamp_4"), "dev", synth_users=4)
+    assert (manifest.task, manifest.benchmark, manifest.split, manifest.seed) == ("mini_lamp_4", "LaMP_4", "dev", 0)
+    assert manifest.data.sha256 == {
+        name: hashlib.sha256((dataset.root / "dev" / name).read_bytes()).hexdigest()
+        for name in ("dev_questions.json", "dev_outputs.json", "dev_relevance.json")
+    }
+    assert (manifest.data.n, manifest.data.n_total, manifest.data.n_users, manifest.data.n_invalid) == (12, 12, 4, 0)
+    assert (manifest.method.retriever.plugin, manifest.method.k) == ("prlm-bench/random", 1)
+    assert [reward.spec for reward in manifest.rewards] == ["overlap"]
+    assert manifest.control
+    assert manifest.metrics == list(dataset.task.metrics)
+    assert folder.name.endswith(manifest.fingerprint[:8])
+    assert manifest.command == (
+        "prlm-bench run --task mini_lamp_4 --split dev --retriever random -k 1 --reasoner direct --generator copy "
+        "--seed 0 --reward overlap --synth-users 4 --no-controls"
+    )
+
+
+def test_the_command_of_a_manifest_makes_the_same_row(finished: Path, here: Callable[..., Any], tmp_path: Path) -> None:
+    (folder,) = (finished / "mini_lamp_4" / "dev").glob("random-k1-direct-copy-*")
+    assert here(*read_manifest(folder).command.split()[1:], "--results", "again").status == 0
+    again = tmp_path / "again" / folder.relative_to(finished)
+    for name in ("manifest.json", "samples.jsonl", "summary.json"):
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
+
+
+def mean_and_interval(values: Sequence[float], users: Sequence[str]) -> tuple[float, float, float]:
+    """By a plain loop over resamples and users."""
+    by_user: dict[str, list[float]] = {}
+    for user, value in zip(users, values, strict=True):
+        by_user.setdefault(user, []).append(value)
+    groups = list(by_user.values())
+    dice = np.random.default_rng(SEED)
+    means: list[float] = []
+    while len(means) < RESAMPLES:
+        for drawn in dice.integers(len(groups), size=(min(64, RESAMPLES - len(means)), len(groups))).tolist():
+            pooled = [value for user in drawn for value in groups[user]]
+            means.append(sum(pooled) / len(pooled))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return sum(values) / len(values), float(low), float(high)
+
+
+def figures(estimate: Any) -> tuple[float, float, float]:
+    return (estimate.value, estimate.low, estimate.high)
+
+
+def test_every_figure_of_a_summary_follows_from_the_samples(finished: Path) -> None:
+    stored, unfinished = load_results(finished)
+    assert (len(stored), unfinished) == (11, [])
+    for result in stored:
+        summary = result.summary
+        samples = list(read_samples(result.folder))
+        users = [sample.user for sample in samples]
+        assert (summary.n, summary.n_users) == (len(samples), len(set(users))) == (12, 4)
+        assert summary.samples_sha256 == hashlib.sha256((result.folder / "samples.jsonl").read_bytes()).hexdigest()
+        means = [name for name, metric in summary.metrics.items() if metric.user_macro is not None]
+        assert list(samples[0].metrics) == means
+        assert set(summary.metrics) - set(means) <= {"bleu@lamp", "rmse@lamp"}
+        for group in ("metrics", "rewards", "retrieval"):
+            for name in getattr(samples[0], group):
+                values = [getattr(sample, group)[name] for sample in samples]
+                found = getattr(summary, group)[name]
+                assert figures(found) == pytest.approx(mean_and_interval(values, users), rel=1e-9), (group, name)
+        for name in means:
+            own = [np.mean([s.metrics[name] for s in samples if s.user == user]) for user in dict.fromkeys(users)]
+            macro = summary.metrics[name].user_macro
+            assert figures(macro) == pytest.approx(mean_and_interval(own, sorted(set(users))), rel=1e-9)
+        failed = [float(sample.parsed is None) for sample in samples]
+        cut = [float(sample.cut + sample.dropped > 0) for sample in samples]
+        assert figures(summary.parse_failures) == pytest.approx(mean_and_interval(failed, users))
+        assert figures(summary.truncated_prompts) == pytest.approx(mean_and_interval(cut, users))
+        assert summary.items_shown == np.mean([sample.shown for sample in samples])
+        assert summary.truncated_completions is None
+
+
+def test_samples_hold_the_question_and_stand_in_the_order_of_the_data(finished: Path, host: PluginHost) -> None:
+    dataset = open_split(host.tasks.get("mini_lamp_3"), "dev", synth_users=4)
+    for folder in (finished / "mini_lamp_3" / "dev").iterdir():
+        samples = list(read_samples(folder))
+        assert [sample.id for sample in samples] == dataset.ids
+        assert [sample.gold for sample in samples] == dataset.golds
+        k = read_manifest(folder).method.k
+        assert {len(sample.items) for sample in samples} == {k}
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "torn": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "no JSON": lambda content: b"\xff\xfe",
+    "a list": lambda content: b"[]",
+    "another version": lambda content: content.replace(b'"schema_version": 1', b'"schema_version": 2'),
+    "another field": lambda content: content.replace(b'"schema_version"', b'"extra": 0, "schema_version"', 1),
+    "a missing field": lambda content: content.replace(b'"fingerprint": "', b'"finger": "', 1),
+}
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "summary.json"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_one_line(one: Path, here: Callable[..., Any], name: str, damage: str) -> None:
+    path = one / name
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.raises(DataError) as caught:
+        load_results(one.parent)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).endswith("(the folder is damaged; remove it and run again)")
+    assert here("leaderboard", "--results", one.parent).mistake.startswith(f"{path}: ")
+
+
+def test_a_damaged_sample_is_named_by_its_line(one: Path) -> None:
+    lines = (one / "samples.jsonl").read_bytes().splitlines(keepends=True)
+    lines[6] = lines[6].replace(b'"shown"', b'"shwon"')
+    (one / "samples.jsonl").write_bytes(b"".join(lines))
+    with pytest.raises(DataError) as caught:
+        list(read_samples(one))
+    assert str(caught.value).startswith(f"{one / 'samples.jsonl'}:7: ")
+
+
+@pytest.mark.parametrize("missing", ["summary.json", "samples.jsonl"])
+def test_what_is_not_whole_is_in_no_table(one: Path, here: Callable[..., Any], missing: str) -> None:
+    (one / missing).unlink()
+    stored, unfinished = load_results(one.parent)
+    assert (stored, [left.folder for left in unfinished]) == ([], [one])
+    ended = here("leaderboard", "--results", one.parent)
+    assert (ended.status, ended.stdout) == (0, "No finished results.\n")
+    assert ended.stderr == f"unfinished, not in the tables: {one}; go on with: {read_manifest(one).command}\n"
+
+
+def test_a_summary_of_another_run_does_not_finish_a_folder(one: Path) -> None:
+    fingerprint = read_manifest(one).fingerprint
+    content = (one / "summary.json").read_text()
+    (one / "summary.json").write_text(content.replace(fingerprint, "0" * 64))
+    stored, unfinished = load_results(one.parent)
+    assert (stored, [left.folder for left in unfinished]) == ([], [one])
+
+
+def test_no_results_folder_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no results folder .* \(prlm-bench run makes one; --results names another\)"):
+        load_results(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"manifest\.json: No such file or directory"):
+        load_folders([tmp_path])
+
+
+class Unscored:
+    """A retriever whose scores are no numbers."""
+
+    def fingerprint(self) -> str:
+        return ""
+
+    def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:
+        return [Ranking(example.profile[:2], (math.inf, math.nan)) for example in examples]
+
+
+@pytest.fixture
+def odd(host: PluginHost, tmp_path: Path) -> Iterator[str]:
+    """A task whose metrics are no numbers, for some samples or for all."""
+    host.registry.add(make_component("retriever", MINE, "unscored", Unscored))
+    for name, values in {"nan@mine": [math.nan], "inf@mine": [math.inf], "some@mine": [math.nan, 1.0]}.items():
+        metric = MeanMetric(name, lambda pairs, values=values: (values * len(pairs))[: len(pairs)])
+        host.registry.add(make_component("metric", MINE, name, lambda metric=metric: metric))
+    path = tmp_path / "odd.yaml"
+    fields = {"extends": "mini_lamp_4", "name": "odd", "metrics": ["nan@mine", "inf@mine", "some@mine"]}
+    path.write_text(yaml.safe_dump(fields))
+    yield str(path)
+
+
+def test_figures_that_are_no_numbers_are_null(host: PluginHost, odd: str, tmp_path: Path) -> None:
+    (folder,) = run(host, tmp_path / "results", tasks=[odd], retrievers=["unscored"])
+    (stored,), _ = load_results(tmp_path / "results")
+    assert [stored.summary.metrics[name].value for name in stored.manifest.metrics] == [None, None, None]
+    samples = list(read_samples(folder))
+    assert samples[0].metrics == {"nan@mine": None, "inf@mine": None, "some@mine": None}
+    assert samples[1].metrics == {"nan@mine": None, "inf@mine": None, "some@mine": 1.0}
+    assert [item.score for item in samples[0].items] == [None, None]
+    for form in FORMATS:
+        assert render(build_tables([stored], host.tasks), form)
+
+
+def test_a_split_without_golds_is_answered_and_not_scored(host: PluginHost, tmp_path: Path) -> None:
+    task = host.tasks.get("mini_lamp_4")
+    whole = open_split(task, "test", synth_users=4)
+    shutil.copytree(whole.root, tmp_path / "data")
+    (tmp_path / "data" / "test" / "test_outputs.json").unlink()
+    assert "golds" not in open_dataset(task, tmp_path / "data", "test").has
+    (folder,) = run(host, tmp_path / "results", data=tmp_path / "data", split="test")
+    (stored,), _ = load_results(tmp_path / "results")
+    assert (stored.summary.metrics, stored.summary.n) == ({}, 12)
+    samples = list(read_samples(folder))
+    assert {sample.gold for sample in samples} == {None}
+    assert all(sample.answer and sample.metrics == {} for sample in samples)
+    (scored,) = run(host, tmp_path / "scored", split="test")
+    assert [sample.answer for sample in read_samples(scored)] == [sample.answer for sample in samples]
+    tables = build_tables([stored], host.tasks)
+    assert [(table.protocol, len(table.rows), table.rows[0].metrics) for table in tables] == [
+        ("lamp", 1, {}),
+        ("prlm", 1, {}),
+    ]
+    for form in FORMATS:
+        assert "bm25" in render(tables, form) or form == "csv"
