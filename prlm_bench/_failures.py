@@ -17,7 +17,8 @@ from . import __version__, hookspecs
 from ._registry import Origin
 from .errors import PluginError, PrlmBenchError
 
-HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("prlm_bench_register_"))
+_PREFIX = "prlm_bench_register_"
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(_PREFIX))
 #: Whose lines are never the fault of a plugin.
 _MACHINERY = (Path(__file__).parent, Path(pluggy.__file__).parent, Path(importlib.__file__).parent)
 
@@ -64,7 +65,7 @@ def _where(origin: Origin, module: Any, error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     if isinstance(error, pluggy.PluginValidationError | PluginError):
-        hook = re.search(r"\bprlm_bench_register_\w+", str(error))
+        hook = re.search(r"\bprlm_bench_\w+", str(error))
         code = getattr(inspect.unwrap(getattr(module, hook[0], describe)), "__code__", None) if hook else None
         if code is not None and code is not describe.__code__:
             return f"{code.co_filename}:{code.co_firstlineno}"
@@ -82,8 +83,8 @@ def _hook_mistake(message: str) -> tuple[str, str]:
     name = match[1] if match else ""
     if name in HOOKS:
         return f"{name} takes an argument that it does not get", f"write def {name}(register)"
-    close = get_close_matches(name, HOOKS, n=1)
-    return f"unknown hook {name}", f"did you mean {close[0]}?" if close else "known: " + ", ".join(HOOKS)
+    close = get_close_matches(name.removeprefix(_PREFIX), [hook.removeprefix(_PREFIX) for hook in HOOKS], n=1)
+    return f"unknown hook {name}", f"did you mean {_PREFIX}{close[0]}?" if close else "known: " + ", ".join(HOOKS)
 
 
 def _import_hint(origin: Origin, error: ImportError) -> str:

@@ -20,14 +20,6 @@ from .tasks import TaskBook
 
 __all__ = ["GROUP", "RESTRICT", "Failure", "Method", "Plugin", "PluginHost"]
 
-#: The commands of prlm-bench itself, which a plugin cannot bring.
-OWN_COMMANDS = frozenset(
-    {
-        *("compare", "data", "doctor", "leaderboard", "list", "new-plugin", "plugins"),
-        *("prompts", "rank", "results", "run", "score"),
-    }
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Method:
@@ -68,8 +60,10 @@ class _Pending:
     def component(self, kind: str) -> Callable[..., None]:
         def register(name: str, factory: Callable[..., Any], **traits: Any) -> None:
             made = make_component(kind, self.origin, name, factory, **traits)
+            taken = [label for c in self.components if c.kind == kind for label in (c.name, *c.aliases)]
             for label in (name, *made.aliases):
-                self._once(kind, label, (n for c in self.components if c.kind == kind for n in (c.name, *c.aliases)))
+                self._once(kind, label, taken)
+                taken.append(label)
             self.components.append(made)
 
         return register
@@ -95,7 +89,7 @@ class _Pending:
         check_name("command", name)
         if not hasattr(app, "registered_commands"):
             raise PrlmBenchError(f"command {name!r} is no typer.Typer")
-        if name in OWN_COMMANDS:
+        if name in own_commands():
             raise PrlmBenchError(f"command {name!r} is one of prlm-bench itself", "choose another name")
         self._once("command", name, self.commands)
         self.commands[name] = app
@@ -119,6 +113,12 @@ class _Pending:
     def _once(kind: str, name: str, taken: Iterable[str]) -> None:
         if name in taken:
             raise PrlmBenchError(f"{kind} {name!r} is registered twice")
+
+
+def own_commands() -> frozenset[str]:
+    """The commands of prlm-bench itself, which a plugin cannot bring: there is one file a command."""
+    files = (Path(__file__).parent / "cli").glob("[!_]*.py")
+    return frozenset(file.stem.replace("_", "-") for file in files) | {"list"}
 
 
 class PluginHost:

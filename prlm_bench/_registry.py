@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ._specs import Spec, bind, canonical, options_of, parse_spec, takes_context, unwrapped
+from ._specs import Option, Spec, bind, canonical, options_of, parse_spec, takes_context, unwrapped
 from .errors import PluginError, PrlmBenchError, SpecError, UnknownNameError
 from .interfaces import Context
 
@@ -71,6 +71,8 @@ class Component:
     requires: Mapping[str, str] = field(default_factory=dict)
     ignores: frozenset[str] = frozenset()
     control: bool = False
+    #: A generator whose completions are kept between runs: they depend on its identity and the prompt alone.
+    cached: bool = False
 
     @property
     def qualified(self) -> str:
@@ -83,6 +85,11 @@ class Component:
             if not _is_there(module):
                 return f"needs the package {module} (pip install '{requirement}')"
         return None
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """The factory's options by name."""
+        return options_of(self.factory)
 
     @property
     def summary(self) -> str:
@@ -109,13 +116,18 @@ class Chosen:
     def __str__(self) -> str:
         return canonical(self.label, self.component.factory, self.options)
 
-    def make(self, context: Context) -> Any:
+    def make(self, context: Context | None = None) -> Any:
         """Call the factory.
 
+        Args:
+            context: for factories that ask for it.
+
         Raises:
-            PrlmBenchError: whatever the component itself finds wrong.
+            PrlmBenchError: whatever the component itself finds wrong; a context that is needed and not given.
         """
         extra = {"context": context} if takes_context(self.component.factory) else {}
+        if extra and context is None:
+            raise PluginError(f"{self.component.kind} {self} needs a task and its data")
         try:
             made = self.component.factory(**self.options, **extra)
         except ValueError as error:
@@ -208,6 +220,7 @@ def make_component(
     requires: Mapping[str, str] | None = None,
     ignores: Collection[str] = (),
     control: bool = False,
+    cached: bool = False,
 ) -> Component:
     """Check what a plugin registers.
 
@@ -227,7 +240,9 @@ def make_component(
                 raise PrlmBenchError(f"{kind} {name!r}: {what}={word!r}", "known: " + ", ".join(sorted(known)))
     if kind != "metric" and "name" in options_of(factory):
         raise PrlmBenchError(f"{kind} {name!r}: an option cannot be called 'name'", "it names the component in YAML")
-    traits = (frozenset(needs), dict(requires or {}), frozenset(ignores), control)
+    if cached and kind != "generator":
+        raise PrlmBenchError(f"{kind} {name!r}: only generators are cached")
+    traits = (frozenset(needs), dict(requires or {}), frozenset(ignores), control, cached)
     return Component(kind, name, factory, origin, tuple(aliases), *traits)
 
 

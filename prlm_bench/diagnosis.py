@@ -14,6 +14,9 @@ from packaging.requirements import Requirement
 from . import __version__
 from ._cache import cache_root
 from ._plugins import PluginHost
+from ._registry import KINDS
+from .data import splits_in
+from .tasks import TaskBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,9 @@ def diagnose(host: PluginHost) -> list[Check]:
         *_packages(),
         *(Check(f"plugin {p.origin.plugin}", True, f"{p.origin.dist} {p.origin.version}") for p in host.plugins),
         *(Check(f"plugin {f.origin.plugin}", False, f.error, f.hint or f.where) for f in host.failures),
+        *_components(host),
         _cache(),
-        _data_root(),
+        _data_root(host.tasks),
     ]
     return checks
 
@@ -60,6 +64,16 @@ def _packages() -> list[Check]:
     return checks
 
 
+def _components(host: PluginHost) -> list[Check]:
+    """Those that lack an optional package."""
+    return [
+        Check(f"{kind} {component.name}", None, missing)
+        for kind in KINDS
+        for component in host.registry.all(kind)
+        if (missing := component.missing()) is not None
+    ]
+
+
 def _cache() -> Check:
     folder = cache_root()
     nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
@@ -69,9 +83,14 @@ def _cache() -> Check:
     return Check("cache folder", writable and free > 1, f"{folder}, {free:.0f} GB free", hint)
 
 
-def _data_root() -> Check:
-    root = os.environ.get("PRLM_BENCH_DATA")
-    if not root:
+def _data_root(tasks: TaskBook) -> Check:
+    named = os.environ.get("PRLM_BENCH_DATA")
+    if not named:
         return Check("data root", None, "PRLM_BENCH_DATA is not set", "--data names a folder; mini_lamp_* need none")
-    there = Path(root).expanduser().is_dir()
-    return Check("data root", there, root, "" if there else "no such folder")
+    root = Path(named).expanduser()
+    if not root.is_dir():
+        return Check("data root", False, named, "no such folder")
+    folders = sorted({tasks.get(name).folder for name in tasks.names})
+    held = [folder for folder in folders if splits_in(root / folder)] or (["one task"] if splits_in(root) else [])
+    found = f"{named}: {', '.join(held) or 'no data of a known task'}"
+    return Check("data root", bool(held), found, "" if held else "`prlm-bench data download` fetches data")

@@ -15,6 +15,7 @@ from .records import Answer, Completion, Example, Prompt, Ranking, Sample
 
 if TYPE_CHECKING:
     from .data import Dataset
+    from .running.progress import Progress
     from .tasks import Task
 
 
@@ -101,8 +102,13 @@ class Reward(Fingerprinted, Protocol):
 class Trainer(Fingerprinted, Protocol):
     """Makes an artefact (a checkpoint, a reward model) from training data."""
 
-    def train(self, output: Path) -> Mapping[str, Any]:
-        """Train, resuming from what `output` holds, and return the artefact's manifest."""
+    def train(self, output: Path, progress: Progress) -> Mapping[str, Any]:
+        """Train, resuming from what `output` holds, and return the artefact's manifest.
+
+        Args:
+            output: the folder of the artefact. It must not look whole before it is.
+            progress: told about the course.
+        """
         ...
 
 

@@ -42,7 +42,8 @@ class Finished:
         """The one line that a mistake of the user gets."""
         assert self.status == 2, self
         assert self.stdout == "", self
-        (line,) = self.stderr.splitlines()
+        assert self.stderr.count("\n") == 1, self
+        line = self.stderr.rstrip("\n")
         assert line.startswith("prlm-bench: "), line
         return line.removeprefix("prlm-bench: ")
 

@@ -244,9 +244,9 @@ def test_a_full_disk_leaves_a_resumable_run(
 RUN = ("run", "--task", "mini_lamp_4", "--synth-users", 4, "--retriever", "bm25", "--generator", "copy")
 
 
-def test_a_limit_on_file_sizes_costs_one_line(cli: Command, tmp_path: Path) -> None:
+def test_a_limit_on_file_sizes_costs_one_line(cli: Command, here: Command, tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk."""
-    assert cli(*RUN, "--results", "unbroken").status == 0
+    assert here(*RUN, "--results", "unbroken").status == 0
     command = [sys.executable, "-m", "prlm_bench", *map(str, RUN), "--results", "full"]
     ended = subprocess.run(
         command,

@@ -18,6 +18,7 @@ import pytest
 from prlm_bench.running.journal import finished_ids
 
 Command = Callable[..., Any]
+MORE_MOMENTS = ["before:manifest.json", "before:samples.jsonl", "after:samples.jsonl"]
 
 #: A generator that takes its time, small batches, and a process that kills itself where `KILL` says.
 PLUGIN = '''
@@ -81,6 +82,10 @@ elif kill[0] in ("before", "after"):  # the moment when a file takes its name
 '''
 WORDS = ("--task", "mini_lamp_4", "--task", "mini_lamp_3", "--synth-users", "4", "--retriever", "bm25", "-k", "2")
 WORDS += ("--generator", "slow", "--reward", "format", "--no-controls", "--plugin", "slow.py")
+
+
+def slow(case: Any) -> Any:
+    return pytest.param(case, marks=pytest.mark.slow)
 
 
 def run_words(results: str, jobs: int) -> list[str]:
@@ -159,7 +164,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 30) -> bool:
 
 
 @pytest.mark.usefixtures("plugin")
-@pytest.mark.parametrize("kill", ["before:samples.jsonl", "after:samples.jsonl", "before:summary.json", "write:9"])
+@pytest.mark.parametrize("kill", ["write:9", "before:summary.json", *map(slow, MORE_MOMENTS)])
 def test_killed_at_a_delicate_moment(cli: Command, tmp_path: Path, unbroken: dict[str, bytes], kill: str) -> None:
     assert cli(*run_words("results", 1), KILL=kill).status == -signal.SIGKILL
     assert files(tmp_path / "results") != unbroken
@@ -211,7 +216,7 @@ def test_two_jobs_give_the_same_bytes_as_one(cli: Command, tmp_path: Path, unbro
 
 
 @pytest.mark.usefixtures("plugin")
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("jobs", [1, slow(2)])
 def test_interrupted_it_says_how_to_go_on(
     started: Callable[..., subprocess.Popen[str]], tmp_path: Path, unbroken: dict[str, bytes], jobs: int
 ) -> None:

@@ -201,8 +201,7 @@ def test_an_answer_needs_no_parsing(bench: Bench, examples: list[Example]) -> No
     bench.add("generator", "mine", Given())
     pipeline = bench.pipeline(retrievers=["bm25"], reasoners=["stub"], generators=["mine", "stub"])
     results = run(pipeline, examples[:3])
-    assert [r.sample.answer for r in results[:3]] == [Answer("as it is", "given"), Answer("", None), Answer("", None)]
-    assert results[0].sample.completion.text == texts[0]
+    assert [r.sample.answer for r in results[:3]] == [Answer(texts[0], "given"), *(Answer(t, None) for t in texts[1:])]
     assert results[3].sample.answer == Answer(f"ANSWER {examples[2].id}: 4 ITEMS".upper(), "shout", "because")
 
 

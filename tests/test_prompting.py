@@ -260,4 +260,4 @@ def test_real_questions(shared_data: Path, folder: Path, name: str, kind: str) -
 @pytest.mark.parametrize("name", list(REAL))
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_all_real_questions(shared_data: Path, folder: Path, name: str, kind: str) -> None:
-    check_real(shared_data, folder, name, kind, 200)
+    check_real(shared_data, folder, name, kind, 100)

@@ -82,20 +82,10 @@ def test_truncated(text: str, value: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        " ",
-        "A b",
-        "title: A b",
-        "{'title':",
-        "{'title': '",
-        "{'tit",
-        "{",
-        "}",
-        "{}",
-        "{'score': '4'}",
-        "'title': 'A'",
-    ]
-    + ["{[1]: 2}", "{{}: 1}", "{'title': None}", "{'title': null}", "{'title': ['A', 'b']}", "{" * 5000, "[" * 20000],
+        *("", " ", "A b", "title: A b", "{'title':", "{'title': '", "{'tit", "{", "}", "{}", "{'score': '4'}"),
+        *("'title': 'A'", "{[1]: 2}", "{{}: 1}", "{'title': None}", "{'title': null}", "x {'title': null}"),
+        *("{" * 5000, "[" * 20000, "{'title': '...'}"),
+    ],
 )
 def test_nothing_there(text: str) -> None:
     assert read_object(text, "title") == ("", None)
@@ -108,7 +98,11 @@ def test_a_number_too_long_to_be_written_is_no_error() -> None:
     assert find_answer(SCORES, f"{{'score': {'9' * 6000}}}", "score").parsed is None
 
 
-VALUES = st.text(st.characters(blacklist_categories=["Cs"]), max_size=40).map(str.strip)
+#: What the wording of the question shows in place of a value is no value.
+COPIED = ("...", "…")
+VALUES = (
+    st.text(st.characters(blacklist_categories=["Cs"]), max_size=40).map(str.strip).filter(lambda s: s not in COPIED)
+)
 AROUND = st.text(alphabet="abc .,:\n", max_size=20)
 
 
@@ -124,10 +118,12 @@ def test_what_is_written_as_an_object_is_read_back(value: str) -> None:
         assert read_object(f"\n {text} ", "title") == (value, "strict")
 
 
-PLAIN = st.text(alphabet="abc XYZ '\"\\\n\té😀.,:;!?-", max_size=30).map(str.strip)
+PLAIN = (
+    st.text(alphabet="abc XYZ '\"\\\n\té😀.,:;!?-", max_size=30).map(str.strip).filter(lambda s: s not in ("", *COPIED))
+)
 
 
-@given(PLAIN.filter(bool), AROUND, AROUND)
+@given(PLAIN, AROUND, AROUND)
 @thorough
 def test_objects_are_found_within_other_text(value: str, before: str, after: str) -> None:
     for text in (

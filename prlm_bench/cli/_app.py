@@ -40,7 +40,10 @@ def _root(
 
 
 def _add_commands() -> None:
+    if app.registered_commands:  # a second command line in one process
+        return
     from . import (
+        cache,
         compare,
         data,
         doctor,
@@ -54,12 +57,14 @@ def _add_commands() -> None:
         run,
         score,
         site,
+        train,
     )
 
     app.command("run")(run.run)
     app.command("leaderboard")(leaderboard.leaderboard)
     app.command("compare")(compare.compare)
     app.command("site")(site.site)
+    app.command("train")(train.train)
     app.command("score")(score.score)
     app.command("rank")(rank.rank)
     app.command("prompts")(prompts.prompts)
@@ -68,6 +73,7 @@ def _add_commands() -> None:
     app.command("doctor")(doctor.doctor)
     app.command("new-plugin")(new_plugin.new_plugin)
     app.add_typer(data.app, name="data")
+    app.add_typer(cache.app, name="cache")
     app.add_typer(results.app, name="results")
 
 
@@ -102,6 +108,10 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SystemExit as error:  # how the command line library ends when nobody reads on
+        if isinstance(error.__context__, BrokenPipeError):
+            return 0
+        raise
     except OSError as error:
         return _say(f"{error.filename or 'system'}: {error.strerror or error}", 2)
     except Exception:

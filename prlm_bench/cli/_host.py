@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,7 +22,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def host_for(extra: Sequence[str] | None, *, quiet: bool = False) -> PluginHost:
     """Load all plugins; those that fail cost one line on standard error each."""
     from .._plugins import PluginHost
+    from ..errors import PluginError
 
+    for name in extra or ():
+        if name.endswith(".py") and not Path(name).is_file():
+            raise PluginError(f"no such plugin file: {name}")
     host = PluginHost(extra or ())
     for failure in [] if quiet else host.failures:
         print(

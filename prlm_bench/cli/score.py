@@ -37,7 +37,7 @@ def score(
     answers = read_outputs(predictions, like=gold, name=str(predictions))
     users = read_users(questions, list(gold)) if questions else list(gold)
     metrics = load_metrics(host, metric or found.metrics)
-    scored = score_answers([answers[i].strip() for i in gold], list(gold.values()), users, found.labels, metrics)
+    scored = score_answers([answers[i] for i in gold], list(gold.values()), users, found.labels, metrics)
     if json:
         figures = {name: summary.model_dump() for name, summary in scored.summaries.items()}
         print_json({"task": found.name, "n": len(gold), "n_users": len(set(users)), "metrics": figures})

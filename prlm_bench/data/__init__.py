@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ._dataset import Dataset, open_dataset
     from ._download import DEFAULT_URL, Fetched, download
     from ._files import SplitFiles, data_root, split_files, splits_in
+    from ._hashes import hash_file
     from ._json import StructureError
     from ._problems import Problem
     from ._validate import Report, validate
@@ -26,6 +27,7 @@ __all__ = [
     "StructureError",
     "data_root",
     "download",
+    "hash_file",
     "open_dataset",
     "split_files",
     "splits_in",
@@ -42,6 +44,7 @@ _MODULES = {
     "StructureError": "_json",
     "data_root": "_files",
     "download": "_download",
+    "hash_file": "_hashes",
     "open_dataset": "_dataset",
     "split_files": "_files",
     "splits_in": "_files",

@@ -26,6 +26,8 @@ _CURLY = "“”„‟«»‘’‚‛"
 _STRAIGHT = str.maketrans(_CURLY, '"' * 6 + "'" * 4)
 #: What a model copies from the wording that asks for the object.
 _PLACEHOLDERS = frozenset({"...", "…"})
+#: What Python and JSON write for no value; in quotes they are words like others.
+_NOTHING = frozenset({"None", "null"})
 #: What `json.loads` and `ast.literal_eval` raise; the latter a TypeError for a set of sets.
 _UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
 
@@ -60,10 +62,11 @@ def _literal(text: str, key: str) -> str | None:
     for read in (json.loads, _python):
         try:
             found = read(text)
+            value = found.get(key) if isinstance(found, dict) else None
+            if isinstance(value, (str, int, float)):
+                return _storable(str(value)).strip()  # some integers are too long to be written
         except _UNREADABLE:
             continue
-        if isinstance(found, dict) and isinstance(found.get(key), (str, int, float)):
-            return _storable(str(found[key])).strip()
     return None
 
 
@@ -78,6 +81,8 @@ def _whole_objects(text: str, key: str) -> Iterator[tuple[str, str]]:
     for match in _patterns(key)[0].finditer(text.translate(_STRAIGHT)):
         group = next(name for name in ("quoted", "bare", "loose") if match[name] is not None)
         value = text[match.start(group) : match.end(group)]
+        if group == "bare" and value in _NOTHING:
+            continue
         around = text[match.start() : match.start(group)] + text[match.end(group) : match.end()]
         steps = ["embedded"]
         if (match["key"] or match["later_key"]) != key:

@@ -24,9 +24,10 @@ def chat_prompt(
     """Build the user's turn of a chat: block, items, question, instruction, and what is asked for.
 
     Items are shown best first, one a line. What everything else leaves of `max_length` tokens is shared
-    equally by the items that are still to come; an item's long field is cut to its share, and an item
-    without room is dropped. Block, question and instruction are never cut: only where they are too long by
-    themselves does the prompt exceed the budget.
+    equally by the items that are still to come, and an item's long field is cut to its share. Where shares
+    would be too small the last items are dropped, and so is an item that has no room even alone. Block,
+    question and instruction are never cut: only where they are too long by themselves does the prompt exceed
+    the budget.
 
     Args:
         template: the task's wording.
@@ -74,14 +75,28 @@ def shown_items(template: ChatPrompt, prompt: Prompt, mark: str) -> dict[int, Do
 def _lines(
     template: ChatPrompt, ranking: Ranking, tokenizer: Tokenizer, left: int, mark: str
 ) -> list[tuple[str, bool]]:
-    """A line for each item that has room, and whether it was cut."""
+    """The items that have room as lines, and whether each was cut."""
+    marked = [(mark.format(n=place), item) for place, item in enumerate(ranking.items, 1)]
+    fitting = [pair for pair in marked if _item(template, *pair, tokenizer, left)[0] is not None]
+    while fitting:
+        shown = _share(template, fitting, tokenizer, left)
+        if len(shown) == len(fitting):
+            return shown
+        fitting.pop()
+    return []
+
+
+def _share(
+    template: ChatPrompt, items: list[tuple[str, Document]], tokenizer: Tokenizer, left: int
+) -> list[tuple[str, bool]]:
+    """The lines of the items up to the first whose share is too small."""
     shown = []
-    for index, document in enumerate(ranking.items):
-        room = left // (len(ranking.items) - index)
-        line, shortened = _item(template, mark.format(n=index + 1), document, tokenizer, room)
-        if line is not None:
-            shown.append((line, shortened))
-            left -= tokenizer.count(line) + 1
+    for index, (mark, document) in enumerate(items):
+        line, shortened = _item(template, mark, document, tokenizer, left // (len(items) - index))
+        if line is None:
+            break
+        shown.append((line, shortened))
+        left -= tokenizer.count(line) + 1
     return shown
 
 

@@ -80,7 +80,7 @@ def build_tables(stored: Iterable[Stored], tasks: TaskBook | None = None) -> lis
 def _table(key: tuple[str, str, str, int, str], members: Sequence[Stored], tasks: TaskBook | None) -> Table:
     task, split, data, n, protocol = key
     first = members[0].manifest
-    metrics = tuple(name for name in first.metrics if name.endswith(f"@{protocol}"))
+    metrics = tuple(name for name in first.metrics if name.rpartition("@")[2] == protocol)
     known = tasks is not None and task in tasks.names
     synthetic = known and tasks is not None and tasks.get(task).synthetic is not None
     ordered = sorted(members, key=lambda result: _order(result, metrics[0]))
@@ -96,7 +96,8 @@ def _table(key: tuple[str, str, str, int, str], members: Sequence[Stored], tasks
         n_users=first.data.n_users,
         data=data,
         rows=[_row(rank, result, metrics) for rank, result in enumerate(ordered, 1)],
-        reported=[] if synthetic else reported_for(first.benchmark, protocol),
+        # Of a task that is not known, nobody can say whether its data are real.
+        reported=reported_for(first.benchmark, protocol) if known and not synthetic else [],
     )
 
 

@@ -35,11 +35,12 @@ def render_terminal(tables: Sequence[Table]) -> str:
 
 def _measured(table: Table, narrow: bool) -> RichTable:
     """Intervals go on a line of their own where the table is too wide otherwise."""
-    drawn = RichTable(title=heading(table), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    title = Text(heading(table), style="table.title")
+    drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     numbers = {"#", "k", "seed"}
-    for title in columns(table):
-        left = title in ("retriever", "reasoner", "generator")
-        drawn.add_column(title, justify="left" if left else "right", no_wrap=title in numbers, overflow="fold")
+    for name in columns(table):
+        left = name in ("retriever", "reasoner", "generator")
+        drawn.add_column(Text(name), justify="left" if left else "right", no_wrap=name in numbers, overflow="fold")
     for row in table.rows:
         style = "dim" if row.control else ""
         drawn.add_row(*(Text(cell) for cell in cells(table, row, break_line=narrow)), style=style)

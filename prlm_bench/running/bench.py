@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .._cache import cache_root
 from .._files import digest
 from .._plugins import PluginHost
+from ..errors import DataError
 from ..results.schema import Manifest
 from ..tasks import Task
 from .pipeline import Pipeline
@@ -106,6 +107,8 @@ def open_bench(study: Study, host: PluginHost, task_name: str, progress: Progres
         synth_users=study.synth_users,
         progress=progress,
     )
+    if not len(dataset):
+        raise DataError(f"{task.name} {study.split} has no questions")
     plan = plan_cells(study, host, dataset)
     rewards = [host.registry.choose("reward", spec) for spec in study.rewards]
     pipeline = Pipeline(plan.cells, rewards, host, dataset, cache_root())

@@ -17,6 +17,7 @@ from ..errors import PrlmBenchError
 from ..interfaces import Generator, Reasoner, Retriever, Reward
 from ..records import Answer, Completion, Example, Prompt, Ranking, Sample
 from .components import Components
+from .generation_cache import CachedGenerator, GenerationCache
 from .plan import Cell, component_key
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Pipeline:
     ) -> None:
         self._cells = cells
         self._components = Components(host, dataset, cache_dir)
+        self._cache_dir = cache_dir
+        self._cached: dict[int, CachedGenerator] = {}
         self.parts = [self._parts(cell) for cell in cells]
         self.rewards: dict[str, Reward] = {}
         self.reward_identities = []
@@ -104,7 +107,7 @@ class Pipeline:
     ) -> Iterator[Result]:
         k = self._cells[members[0]].k
         cut = [Ranking(ranking.items[:k], ranking.scores[:k]) for ranking in rankings]
-        built: dict[int, tuple[Any, Sequence[Prompt]]] = {}
+        built: dict[tuple[int, int | None], tuple[Any, Sequence[Prompt]]] = {}
         for index in members:
             todo = [j for j, example in enumerate(examples) if not done(index, example.id)]
             if not todo or not self._open(index):
@@ -151,19 +154,21 @@ class Pipeline:
     def _prompts(
         self,
         index: int,
-        built: dict[int, tuple[Any, Sequence[Prompt]]],
+        built: dict[tuple[int, int | None], tuple[Any, Sequence[Prompt]]],
         examples: Sequence[Example],
         rankings: Sequence[Ranking],
     ) -> Sequence[Prompt]:
         parts = self.parts[index]
         calls_generator = "generator" in self._cells[index].reasoner.component.needs
         owner = parts.generator if calls_generator else parts.generator.tokenizer
-        if id(owner) not in built:
+        # Prompts are shared where they are budgeted alike.
+        key = id(owner), getattr(parts.generator, "max_prompt_tokens", None)
+        if key not in built:
             prompts = parts.reasoner.prompts(examples, rankings, parts.generator)
             if len(prompts) != len(examples):
                 raise PrlmBenchError(f"gave {len(prompts)} prompts for {len(examples)} examples")
-            built[id(owner)] = owner, prompts  # the owner too: its id must not pass to another object
-        return built[id(owner)][1]
+            built[key] = owner, prompts  # the owner too: its id must not pass to another object
+        return built[key][1]
 
     def _generate(self, index: int, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         missing = set(range(len(prompts)))
@@ -180,8 +185,8 @@ class Pipeline:
     def _parse(reasoner: Reasoner, prompt: Prompt, completion: Completion) -> Answer:
         if not completion.is_answer:
             return reasoner.parse(prompt, completion)
-        text = completion.text.strip()
-        return Answer(text, "given" if text else None)
+        # As it is: metrics strip where their protocol does, and `bleu-4@prlm` counts blanks.
+        return Answer(completion.text, "given" if completion.text.strip() else None)
 
     def _open(self, index: int) -> bool:
         return index not in self.failed
@@ -204,7 +209,14 @@ class Pipeline:
         made = {}
         for kind in ("retriever", "reasoner", "generator"):
             made[kind], identities[kind] = self._components.make(getattr(cell, kind), cell.seed)
+        if cell.generator.component.cached:
+            made["generator"] = self._with_cache(made["generator"], identities["generator"])
         return Parts(**made, identities=identities)
+
+    def _with_cache(self, generator: Generator, identity: dict[str, str]) -> CachedGenerator:
+        if id(generator) not in self._cached:
+            self._cached[id(generator)] = CachedGenerator(generator, GenerationCache(self._cache_dir, identity))
+        return self._cached[id(generator)]
 
 
 def _judge_retrieval(examples: Sequence[Example], rankings: Sequence[Ranking]) -> list[dict[str, float]]:

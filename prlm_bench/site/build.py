@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from .._files import write_whole
+from ..errors import DataError
 from ..report.leaderboard import Table, build_tables
 from ..results.store import Stored
 from ..running.progress import Progress, Silent
 from ..tasks import TaskBook
-from .groups import tied_groups
+from .entries import make_entries
 from .pages import index_page, run_page
-from .samples import write_samples
+from .samples import Written, write_samples
 
 _STATIC = Path(__file__).resolve().parent / "static"
+#: Says that `runs/` beside it is ours, so that another folder of that name is never removed.
+_MARKER = ".prlm-bench-site"
 
 
 def write_site(stored: Sequence[Stored], tasks: TaskBook, output: Path, progress: Progress | None = None) -> Path:
@@ -29,35 +33,48 @@ def write_site(stored: Sequence[Stored], tasks: TaskBook, output: Path, progress
 
     Returns:
         The index page.
+
+    Raises:
+        DataError: a `runs` folder is there that no site has written, or a fingerprint is none.
     """
     progress = progress or Silent()
-    by_fingerprint = {result.manifest.fingerprint: result for result in stored}
-    tables = build_tables(stored, tasks)
-    groups = {
-        id(table): tied_groups([by_fingerprint[row.fingerprint] for row in table.rows], table.metrics[0])
-        for table in tables
-    }
-    runs = output / "runs"
-    shutil.rmtree(runs, ignore_errors=True)
+    by_fingerprint = {_checked(result): result for result in stored}
+    tables = build_tables(by_fingerprint.values(), tasks)
+    runs = _clear(output)
     for file in sorted(_STATIC.iterdir()):
         write_whole(output / "static" / file.name, file.read_bytes())
     progress.start("site", len(by_fingerprint))
+    written: dict[str, Written] = {}
     for fingerprint, result in by_fingerprint.items():
-        folder = runs / fingerprint[:12]
-        mine = [table for table in tables if any(row.fingerprint == fingerprint for row in table.rows)]
-        pages = write_samples(result, folder)
-        write_whole(folder / "index.html", run_page(result, mine, _neighbours(result, mine), pages).encode())
+        written[fingerprint] = write_samples(result, runs / fingerprint[:12])
         progress.advance()
+    totals = {fingerprint: each.totals for fingerprint, each in written.items()}
+    entries = [make_entries(table, by_fingerprint, totals) for table in tables]
+    for fingerprint, result in by_fingerprint.items():
+        mine = [(table, rows) for table, rows in zip(tables, entries, strict=True) if _holds(table, fingerprint)]
+        page = run_page(result, mine, written[fingerprint].pages)
+        write_whole(runs / fingerprint[:12] / "index.html", page.encode())
     index = output / "index.html"
-    write_whole(index, index_page(tables, groups).encode())
+    write_whole(index, index_page(list(zip(tables, entries, strict=True))).encode())
     return index
 
 
-def _neighbours(result: Stored, tables: Sequence[Table]) -> list[dict[str, str]]:
-    """The other results over the same questions, for side-by-side reading."""
-    rows = {row.fingerprint: row for table in tables for row in table.rows}
-    rows.pop(result.manifest.fingerprint, None)
-    return [
-        {"run": fingerprint[:12], "name": f"{row.retriever} × k={row.k} × {row.reasoner} × {row.generator}, {row.seed}"}
-        for fingerprint, row in rows.items()
-    ]
+def _checked(result: Stored) -> str:
+    """The fingerprint, which names a folder of the site; a contributed manifest may say anything."""
+    fingerprint = result.manifest.fingerprint
+    if not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
+        raise DataError(f"{result.folder}: the fingerprint is not 64 hexadecimal digits", "prlm-bench results verify")
+    return fingerprint
+
+
+def _clear(output: Path) -> Path:
+    runs = output / "runs"
+    if runs.exists() and not (output / _MARKER).is_file():
+        raise DataError(f"{runs} is there and is not of a site", "choose another --output")
+    shutil.rmtree(runs, ignore_errors=True)
+    write_whole(output / _MARKER, b"")
+    return runs
+
+
+def _holds(table: Table, fingerprint: str) -> bool:
+    return any(row.fingerprint == fingerprint for row in table.rows)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from ..results.store import Stored, read_samples
-from ..results.summarize import as_mean, mean_value
-from ..stats import holm, sign_flip_test, user_totals
-from ..stats.bootstrap import Floats
+from ..results.summarize import mean_value
+from ..stats import Floats, holm, sign_flip_test
 
 _LEVEL = 0.05
 _FLIPS = 2000
 
 
-def tied_groups(rows: Sequence[Stored], metric: str) -> list[int]:
+def tied_groups(totals: Sequence[Floats | None]) -> list[int]:
     """A group number for each row of a ranking, best first, counted from 1.
 
     The first group is the best row and all that a paired sign-flip test over users, corrected by Holm's method
@@ -23,12 +19,11 @@ def tied_groups(rows: Sequence[Stored], metric: str) -> list[int]:
     left. Rows without a value for single samples are groups of their own.
 
     Args:
-        rows: results of the same questions, in the order of the table.
-        metric: the ranking metric.
+        totals: for each row, statistics (value, 1) of the ranking metric by user, shape (users, 2), the users
+            in the same order; None where single samples have no value.
     """
-    totals = [_totals(row, metric) for row in rows]
-    groups = [0] * len(rows)
-    left = list(range(len(rows)))
+    groups = [0] * len(totals)
+    left = list(range(len(totals)))
     number = 0
     while left:
         number += 1
@@ -40,17 +35,18 @@ def tied_groups(rows: Sequence[Stored], metric: str) -> list[int]:
     return groups
 
 
+def group_name(number: int) -> str:
+    """A, B, ..., Z, AA, AB, ... for 1, 2, ..., 26, 27, 28, ..."""
+    letters = ""
+    while number > 0:
+        number, place = divmod(number - 1, 26)
+        letters = chr(ord("A") + place) + letters
+    return letters
+
+
 def _not_separated(best: Floats | None, others: Sequence[tuple[int, Floats | None]]) -> list[int]:
     comparable = [(row, totals) for row, totals in others if totals is not None]
     if best is None or len(best) < 2 or not comparable:
         return []
     p_values = holm([sign_flip_test(best, totals, mean_value, flips=_FLIPS) for _, totals in comparable])
     return [row for (row, _), p in zip(comparable, p_values, strict=True) if p >= _LEVEL]
-
-
-def _totals(row: Stored, metric: str) -> Floats | None:
-    samples = [(sample.user, sample.metrics.get(metric)) for sample in read_samples(row.folder)]
-    values = [np.nan if value is None else value for _, value in samples]
-    if np.isnan(values).any():
-        return None
-    return user_totals(as_mean(values), [user for user, _ in samples])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,71 +12,126 @@ import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .. import __version__
-from ..report.formats import LEGEND, REPORTED, estimate, heading, percent, reported_cells, value
+from ..report.formats import LEGEND, REPORTED, estimate, percent, reported_cells, value
 from ..report.leaderboard import Table
 from ..results.schema import Estimate
 from ..results.store import Stored
-from .samples import PAGE
+from .drawing import WIDTH, axis_for, draw
+from .entries import Entry
+from .groups import group_name
+from .samples import PAGE, SHORT, safe_json
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
-#: Width of a drawn interval in pixels.
-_WIDTH = 96
+#: Characters of a component's options that a table shows.
+_OPTIONS = 100
 
 
-def index_page(tables: Sequence[Table], groups: Mapping[int, Sequence[int]]) -> str:
+def index_page(tables: Sequence[tuple[Table, Sequence[Entry]]]) -> str:
     """The leaderboard.
 
     Args:
-        tables: the tables.
-        groups: for the `id` of each table, the group number of each row.
+        tables: each with its entries, best first.
     """
-    views = [
-        {
-            "table": table,
-            "heading": heading(table),
-            "scales": {name: _scale(table, name) for name in table.metrics},
-            "groups": groups[id(table)],
-            "retrieval": _names(table, "retrieval"),
-            "rewards": _names(table, "rewards"),
-            "reported": reported_cells(table) if table.reported else None,
-        }
-        for table in tables
-    ]
     facets = {
-        "task": sorted({table.task for table in tables}),
-        "split": sorted({table.split for table in tables}),
-        "protocol": sorted({table.protocol for table in tables}),
+        "task": sorted({table.task for table, _ in tables}),
+        "split": sorted({table.split for table, _ in tables}),
+        "protocol": sorted({table.protocol for table, _ in tables}),
     }
+    views = [_view(table, entries) for table, entries in tables]
     return _render("index.html", title="Leaderboard", root=".", views=views, facets=facets, legend=LEGEND)
 
 
-def run_page(result: Stored, tables: Sequence[Table], neighbours: Sequence[Mapping[str, str]], pages: int) -> str:
-    """One result: its manifest, figures and samples."""
-    manifest, summary = result.manifest, result.summary
-    method = manifest.method
-    name = f"{method.retriever.spec} × k={method.k} × {method.reasoner.spec} × {method.generator.spec}"
+def _view(table: Table, entries: Sequence[Entry]) -> dict[str, Any]:
+    better = {name: m.higher_is_better for row in table.rows for name, m in row.metrics.items()}
+    return {
+        "table": table,
+        "anchor": anchor(table),
+        "entries": entries,
+        "axes": {name: axis_for(entries, name, better.get(name, True)) for name in table.metrics},
+        "better": {name: "high" if better.get(name, True) else "low" for name in table.metrics},
+        "retrieval": _names(entries, "retrieval"),
+        "rewards": _names(entries, "rewards"),
+        "reported": reported_cells(table) if table.reported else None,
+    }
+
+
+def run_page(result: Stored, tables: Sequence[tuple[Table, Sequence[Entry]]], pages: int) -> str:
+    """One result: its manifest, figures and samples.
+
+    Args:
+        result: the result.
+        tables: those that it stands in, with their entries.
+        pages: how many data files its samples fill.
+    """
+    manifest = result.manifest
+    mine = manifest.fingerprint
+    known = [entry for _, entries in tables for entry in entries]
+    family = next((entry.rows for entry in known if any(row.fingerprint == mine for row in entry.rows)), ())
+    ranking = result.summary.metrics.get(manifest.metrics[0]) if manifest.metrics else None
     settings = {
-        "run": manifest.fingerprint[:12],
+        "run": mine[:12],
         "pages": pages,
         "size": PAGE,
-        "n": summary.n,
-        "metrics": manifest.metrics,
-        "neighbours": list(neighbours),
+        "higher": ranking is None or ranking.higher_is_better,
+        "neighbours": _neighbours(mine, known),
     }
     return _render(
         "run.html",
-        title=f"{manifest.task} {manifest.split}: {name}",
+        title=f"{manifest.task} {manifest.split}: {_name(result)}",
         root="../..",
         manifest=manifest,
-        summary=summary,
-        name=name,
-        headings=[heading(table) for table in tables],
+        summary=result.summary,
+        name=_name(result),
+        tables=[(anchor(table), table) for table, _ in tables],
+        seeds=[(row.seed, row.fingerprint[:12]) for row in family] if len(family) > 1 else [],
         manifest_json=orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2).decode(),
-        settings=orjson.dumps(settings).decode(),
+        short=SHORT,
+        settings=safe_json(settings).decode(),
     )
 
 
-def _render(template: str, **values: Any) -> str:
+def _name(result: Stored) -> str:
+    method = result.manifest.method
+    return f"{method.retriever.spec} × k={method.k} × {method.reasoner.spec} × {method.generator.spec}"
+
+
+def _neighbours(mine: str, entries: Sequence[Entry]) -> list[dict[str, str]]:
+    """The other results over the same questions, best first, for side-by-side reading."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        for row in entry.rows:
+            seed = f", seed {row.seed}" if len(entry.rows) > 1 else ""
+            found[row.fingerprint] = f"{row.retriever} × k={row.k} × {row.reasoner} × {row.generator}{seed}"
+    names = list(found.values())
+    return [
+        # Two runs may differ in what a name does not say, such as a version.
+        {"run": fingerprint[:12], "name": name if names.count(name) == 1 else f"{name} ({fingerprint[:8]})"}
+        for fingerprint, name in found.items()
+        if fingerprint != mine
+    ]
+
+
+def anchor(table: Table) -> str:
+    """The id of a table in the index."""
+    words = f"{table.task}-{table.split}-{table.protocol}-{table.n}-{table.data}"
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", words)
+
+
+def split_spec(spec: str) -> tuple[str, str]:
+    """A component's name, and its options for a table cell: broken after commas, cut where there are many."""
+    name, _, options = spec.partition(":")
+    readable = options.replace(",", ", ")
+    return name, readable if len(readable) <= _OPTIONS else readable[: _OPTIONS - 1] + "…"
+
+
+def seed_range(seeds: tuple[float, float]) -> str:
+    """The values of several seeds in words."""
+    low, high = (value(Estimate(value=end, low=None, high=None)) for end in seeds)
+    return "seeds equal" if low == high else f"seeds {low} to {high}"
+
+
+@lru_cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -82,26 +139,22 @@ def _render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(estimate=estimate, figure=value, percent=percent, drawn=_drawn)
-    return environment.get_template(template).render(version=__version__, reported_note=REPORTED, **values)
+    environment.filters.update(
+        estimate=estimate,
+        figure=value,
+        percent=percent,
+        drawn=draw,
+        letters=group_name,
+        parts=split_spec,
+        seeds=seed_range,
+    )
+    environment.globals.update(version=__version__, reported_note=REPORTED, drawing_width=WIDTH)
+    return environment
 
 
-def _names(table: Table, group: str) -> list[str]:
-    return list(dict.fromkeys(name for row in table.rows for name in getattr(row, group)))
+def _render(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(**values)
 
 
-def _scale(table: Table, metric: str) -> tuple[float, float]:
-    """The range that all intervals of a metric are drawn in."""
-    found = [row.metrics[metric] for row in table.rows if metric in row.metrics]
-    ends = [end for each in found for end in (each.low, each.high, each.value) if end is not None]
-    return (min(ends), max(ends)) if ends else (0.0, 1.0)
-
-
-def _drawn(found: Estimate, scale: tuple[float, float]) -> dict[str, float] | None:
-    """Where an interval and its point stand on the scale, in pixels."""
-    if found.value is None or found.low is None or found.high is None:
-        return None
-    low, high = scale
-    unit = (_WIDTH - 8) / (high - low) if high > low else 0.0
-    at = [4 + (end - low) * unit for end in (found.low, found.value, found.high)]
-    return {"low": round(at[0], 1), "value": round(at[1], 1), "high": round(at[2], 1), "width": _WIDTH}
+def _names(entries: Sequence[Entry], group: str) -> list[str]:
+    return list(dict.fromkeys(name for entry in entries for name in getattr(entry, group)))

@@ -23,30 +23,35 @@
       tables += section.hidden ? 0 : 1;
       rows += section.hidden ? 0 : left;
     }
-    count.textContent = `${rows} rows in ${tables} tables`;
+    count.textContent = `${rows} ${rows === 1 ? "row" : "rows"} in ${tables} ${tables === 1 ? "table" : "tables"}`;
   }
 
+  // A number, a text in lower case, or null where the cell holds no value.
   function key(row, column) {
     const cell = row.cells[column];
-    const value = cell.dataset.value ?? cell.textContent.trim();
-    const number = Number.parseFloat(value);
+    const value = (cell.dataset.value ?? cell.textContent).trim();
+    if (value === "" || value === "-") return null;
+    const number = Number(value.replace(/%$/, ""));
     return Number.isNaN(number) ? value.toLowerCase() : number;
   }
 
-  function compare(a, b) {
-    if (typeof a === typeof b) return a < b ? -1 : a > b ? 1 : 0;
+  function compare(a, b, sign) {
+    if (a === null || b === null) return (a === null) - (b === null); // no value is last, whichever way
+    if (typeof a === typeof b) return sign * (a < b ? -1 : a > b ? 1 : 0);
     return typeof a === "number" ? -1 : 1;
   }
 
   function sort(header) {
     const table = header.closest("table");
-    const descending = header.getAttribute("aria-sort") === "ascending";
+    const before = header.getAttribute("aria-sort");
+    const best = header.dataset.better === "high" ? "descending" : "ascending";
+    const order = before === null ? best : before === "ascending" ? "descending" : "ascending";
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-    header.setAttribute("aria-sort", descending ? "descending" : "ascending");
-    const rows = [...table.tBodies[0].rows];
-    const sign = descending ? -1 : 1;
-    rows.sort((a, b) => sign * compare(key(a, header.cellIndex), key(b, header.cellIndex)));
-    table.tBodies[0].append(...rows);
+    header.setAttribute("aria-sort", order);
+    const sign = order === "descending" ? -1 : 1;
+    const keyed = [...table.tBodies[0].rows].map((row) => [key(row, header.cellIndex), row]);
+    keyed.sort((a, b) => compare(a[0], b[0], sign));
+    table.tBodies[0].append(...keyed.map(([, row]) => row));
   }
 
   for (const button of document.querySelectorAll(".board thead button")) {
@@ -54,5 +59,6 @@
   }
   document.querySelector("form.filters").addEventListener("input", filter);
   document.querySelector("form.filters").addEventListener("submit", (event) => event.preventDefault());
+  window.addEventListener("pageshow", filter); // a browser that comes back restores the choices
   filter();
 })();

@@ -1,0 +1,149 @@
+"""Texts in, vectors out: a transformers encoder with pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prlm_bench.errors import MissingDependencyError
+
+from .batches import repeats, same_length
+from .device import import_torch
+from .errors import ModelError
+from .folder import ModelFolder
+from .settings import Settings
+
+Floats = NDArray[np.float32]
+
+#: Tokens of one pass. Small passes keep a processor's caches warm; accelerators want large ones.
+_BUDGET = {"cpu": 1024}
+_LARGE_BUDGET = 1 << 15
+#: Texts and characters that are tokenized at once; the tokenizer keeps what it cuts off.
+_TEXTS, _CHARACTERS = 1024, 1 << 21
+
+_POOL: dict[str, Callable[[Any], Any]] = {
+    "mean": lambda hidden: hidden.mean(dim=1),
+    "cls": lambda hidden: hidden[:, 0],
+    "last": lambda hidden: hidden[:, -1],
+}
+
+
+class Encoder:
+    """A model in memory.
+
+    Args:
+        folder: the checkpoint. Code that it may hold is not run.
+        settings: pooling, normalization, length and dtype.
+        device: where the model runs.
+
+    Raises:
+        ModelError: the checkpoint cannot be loaded, or not all of it is there.
+        MissingDependencyError: torch or transformers is not installed.
+    """
+
+    def __init__(self, folder: ModelFolder, settings: Settings, device: str) -> None:
+        self._torch = import_torch("a dense retriever")
+        self._settings, self._device, self._root = settings, device, folder.root
+        self._tokenizer, self._model = _load(folder, self._torch, settings)
+        self._model.to(device).eval()
+        self._budget = _BUDGET.get(settings.device, _LARGE_BUDGET)
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """The vectors of n texts, shape (n, dims).
+
+        A text's vector does not depend on the other texts, but for the last bits on some machines. A text
+        without a token has the zero vector.
+
+        Raises:
+            ModelError: the model gives infinite numbers or none.
+        """
+        ids = self._ids(texts)
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        vectors = np.zeros((len(texts), int(self._model.config.hidden_size)), np.float32)
+        with self._torch.inference_mode():
+            for group in same_length(lengths, self._budget):
+                vectors[group] = self._forward([ids[place] for place in group])
+        if not np.isfinite(vectors).all():
+            raise ModelError(f"the model {self._root} gives vectors that are not finite", "try dtype=float32")
+        return vectors
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = []
+        for part in _parts(texts):
+            ids += self._tokenizer(
+                part, truncation=True, max_length=self._settings.max_length, padding=False, return_attention_mask=False
+            )["input_ids"]
+        return ids
+
+    def _forward(self, ids: list[list[int]]) -> Floats:
+        count = len(ids)
+        batch = self._torch.tensor(ids * repeats(count, len(ids[0])), device=self._device)
+        hidden = self._model(input_ids=batch).last_hidden_state.float()
+        pooled = _POOL[self._settings.pooling](hidden)
+        if self._settings.normalize:
+            pooled = self._torch.nn.functional.normalize(pooled, dim=1)
+        vectors: Floats = pooled[:count].cpu().numpy()
+        return vectors
+
+
+def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    part: list[str] = []
+    room = _CHARACTERS
+    for text in texts:
+        if part and (len(part) == _TEXTS or len(text) > room):
+            yield part
+            part, room = [], _CHARACTERS
+        part.append(text)
+        room -= len(text)
+    if part:
+        yield part
+
+
+def _load(folder: ModelFolder, torch: Any, settings: Settings) -> tuple[Any, Any]:
+    try:
+        from transformers import AutoModel, AutoTokenizer
+    except ImportError:
+        raise MissingDependencyError("a dense retriever", "transformers", "dense") from None
+    where = str(folder.transformer)
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=True, trust_remote_code=False)
+            model, report = AutoModel.from_pretrained(
+                where,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=folder.safe,
+                dtype=getattr(torch, settings.dtype),
+                output_loading_info=True,
+            )
+    except Exception as error:  # every layer below has errors of its own: json, pickle, safetensors, tokenizers
+        reason = " ".join(str(error).split("\n")[0].split())
+        hint = "fetch the model again, or see whether transformers knows its architecture"
+        raise ModelError(f"cannot load the model {folder.root}: {type(error).__name__}: {reason}", hint) from None
+    # What is missing would be filled with random numbers. The pooler's output is not used here.
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ModelError(f"the model {folder.root} lacks {len(missing)} of its weights, such as {missing[0]}")
+    model.config.use_cache = False
+    return tokenizer, model.get_encoder() if model.config.is_encoder_decoder else model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the progress bars and load reports of transformers off the terminal."""
+    from transformers import utils
+
+    logging: Any = utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,18 @@
+"""Any causal or encoder-decoder language model that transformers can load, from the hub or a folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prlm_bench import hookimpl
+
+from .generator import TransformersGenerator
+
+_EXTRA = "prlm-bench[lm]"
+
+
+@hookimpl
+def prlm_bench_register_generators(register: Any) -> None:
+    """transformers."""
+    requires = {"torch": _EXTRA, "transformers": _EXTRA, "accelerate": _EXTRA, "safetensors": _EXTRA}
+    register("transformers", TransformersGenerator, aliases=["hf"], requires=requires, cached=True)

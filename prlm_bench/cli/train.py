@@ -1,0 +1,88 @@
+"""`prlm-bench train`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._data_options import DataOption
+from ._host import JsonOption, PluginOption, host_for
+from ._output import print_json, print_table
+from ._progress import make_progress
+
+if TYPE_CHECKING:
+    from .._plugins import PluginHost
+    from .._registry import Chosen
+    from ..running.progress import Progress
+
+
+def train(
+    trainer: Annotated[str, typer.Argument(help="Trainer, as NAME or NAME:option=value.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of what is made.")],
+    task: Annotated[str | None, typer.Option(help="Task whose training split is used, where one is needed.")] = None,
+    data: DataOption = None,
+    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make an artefact, such as a model, and print its manifest."""
+    host = host_for(plugin)
+    with make_progress() as progress:
+        made = _make(host, trainer, task, data, seed, progress)
+        manifest = made.train(output, progress)
+    if json:
+        print_json(manifest)
+        return
+    print_table("", ["", ""], [[name, value] for name, value in _lines(manifest)])
+    print(f"wrote {output}", file=sys.stderr)
+
+
+def _make(
+    host: PluginHost, spec: str, task: str | None, data: Path | None, seed: int | None, progress: Progress
+) -> Any:
+    from .._cache import cache_root
+    from .._specs import takes_context
+    from ..errors import RunError
+    from ..running.bench import open_split
+    from ..running.components import Components
+
+    chosen = host.registry.choose("trainer", spec)
+    if not takes_context(chosen.component.factory):
+        return _make_alone(host, chosen, spec, task, data, seed)
+    if task is None:
+        raise RunError(f"trainer {chosen} learns from a task's training split", "--task NAME, and --data FOLDER")
+    dataset = open_split(host.tasks.get(task), "train", data, progress=progress)
+    return Components(host, dataset, cache_root()).ready("trainer", spec, seed or 0)
+
+
+def _make_alone(
+    host: PluginHost, chosen: Chosen, spec: str, task: str | None, data: Path | None, seed: int | None
+) -> Any:
+    """A trainer that has its own data; `--seed` sets its option of that name."""
+    from .._specs import options_of, parse_spec
+    from ..errors import RunError
+
+    for flag, value in (("--task", task), ("--data", data)):
+        if value is not None:
+            raise RunError(f"trainer {chosen} brings its own data, so {flag} has no use", f"leave {flag} out")
+    why = chosen.component.missing()
+    if why is not None:
+        raise RunError(f"trainer {chosen} cannot run here: it {why}")
+    if seed is None:
+        return chosen.make()
+    if "seed" not in options_of(chosen.component.factory) or "seed" in chosen.options:
+        raise RunError(f"trainer {chosen} takes no --seed", "leave it out")
+    parsed = parse_spec(spec)
+    return host.registry.choose("trainer", {"name": parsed.name, **chosen.options, "seed": seed}).make()
+
+
+def _lines(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in manifest.items():
+        if isinstance(value, Mapping):
+            yield from _lines(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
