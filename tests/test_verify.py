@@ -1,0 +1,93 @@
+"""`results verify`: a folder holds up, or it is said why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def folder(here: Any) -> Path:
+    """One finished result."""
+    words = ("--task", "mini_lamp_4", "--synth-users", "4", "--retriever", "bm25", "-k", "1", "--generator", "copy")
+    assert here("run", *words, "--no-controls", "--results", "r").status == 0
+    (manifest,) = Path("r").rglob("manifest.json")
+    return manifest.parent
+
+
+def edit(path: Path, change: Callable[[Any], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def edit_first_sample(folder: Path, change: Callable[[Any], None]) -> None:
+    lines = (folder / "samples.jsonl").read_text().splitlines()
+    record = json.loads(lines[0])
+    change(record)
+    (folder / "samples.jsonl").write_text("\n".join([json.dumps(record), *lines[1:]]) + "\n")
+
+
+def test_an_honest_folder_holds_up(here: Any, folder: Path) -> None:
+    done = here("results", "verify", "r", "--json")
+    assert done.status == 0
+    assert json.loads(done.stdout) == {str(folder): []}
+
+
+def better_summary(folder: Path) -> None:
+    edit(folder / "summary.json", lambda s: s["metrics"]["rouge1@lamp"].update(value=0.99))
+
+
+def other_answer(folder: Path) -> None:
+    edit_first_sample(folder, lambda record: record.update(answer=record["gold"]))
+
+
+def other_options(folder: Path) -> None:
+    edit(folder / "manifest.json", lambda m: m["method"]["retriever"].update(spec="bm25:k1=2.0"))
+
+
+def fewer_samples(folder: Path) -> None:
+    lines = (folder / "samples.jsonl").read_text().splitlines(keepends=True)
+    (folder / "samples.jsonl").write_text("".join(lines[1:]))
+
+
+def repeated_sample(folder: Path) -> None:
+    lines = (folder / "samples.jsonl").read_text().splitlines(keepends=True)
+    (folder / "samples.jsonl").write_text("".join([lines[1], *lines[1:]]))
+
+
+def renamed(folder: Path) -> None:
+    folder.rename(folder.with_name("better"))
+
+
+def broken_line(folder: Path) -> None:
+    (folder / "samples.jsonl").write_text("{\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (better_summary, "summary.json.metrics.rouge1@lamp.value is 0.99, computed anew it is"),
+        (other_answer, "the checksum is another"),
+        (other_answer, "metrics.rouge1@lamp is"),
+        (other_options, "the fingerprint is not that of its content"),
+        (fewer_samples, "11 samples where the manifest says 12"),
+        (repeated_sample, "a question is there twice"),
+        (renamed, "the folder's name does not end with"),
+        (broken_line, "samples.jsonl:1"),
+    ],
+)
+def test_damage_is_named(here: Any, folder: Path, damage: Callable[[Path], None], said: str) -> None:
+    damage(folder)
+    done = here("results", "verify", "r")
+    assert done.status == 2
+    assert said in done.stdout
+    assert done.stderr.strip() == "prlm-bench: 1 of 1 result folders do not hold up"
+
+
+def test_nothing_to_verify_is_a_mistake(here: Any) -> None:
+    assert "no result folders" in here("results", "verify", "nowhere").mistake
