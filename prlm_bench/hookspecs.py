@@ -1,6 +1,6 @@
 """The hooks that plugins implement; `register` is called once for each thing a plugin brings.
 
-For components it is `register(name, factory, *, aliases=(), needs=(), requires={}, ignores=(), control=False,
+For components it is `register(name, factory, *, aliases=(), needs=(), requires=None, ignores=(), control=False,
 cached=False)`; `docs/plugins.md` says what each of these means. `cached=True` is for generators that read
 nothing of a prompt but `text` and `chat`: their completions are kept, by their full identity, between runs.
 """

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from prlm_bench._plugins import PluginHost
-from prlm_bench.cli._app import _run
+from prlm_bench.cli import _app
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -66,10 +66,13 @@ def cli(tmp_path: Path) -> Callable[..., Finished]:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Callable[..., Finished]:
     """The command line in this process, which is faster; it starts in `tmp_path` too."""
     monkeypatch.chdir(tmp_path)
+    _app._add_commands()
+    # Commands of plugins are added to this list, and must not stay for the next test.
+    monkeypatch.setattr(_app.app, "registered_groups", [*_app.app.registered_groups])
 
     def run(*words: object) -> Finished:
         capsys.readouterr()
-        status = _run([str(word) for word in words])
+        status = _app._run([str(word) for word in words])
         return Finished(status, *capsys.readouterr())
 
     return run

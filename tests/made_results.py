@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ def sample(identifier: str, user: str, answer: str, gold: str | None, **fields: 
     return {"id": identifier, "user": user, "gold": gold, "parsed": "given"} | texts | counts | unknown | lists | fields
 
 
+@lru_cache
+def _host() -> PluginHost:
+    return PluginHost()
+
+
 def write_result(
     root: Path,
     samples: Sequence[Mapping[str, Any]],
@@ -42,7 +48,7 @@ def write_result(
     **changes: Any,
 ) -> Path:
     """Write a finished folder below `root`; the figures are those of the samples."""
-    host = PluginHost()
+    host = _host()
     definition = host.tasks.get(task) if task in host.tasks.names else host.tasks.get("lamp_4")
     parts = {"retriever": retriever, "reasoner": "direct", "generator": generator}
     identities = {

@@ -103,11 +103,11 @@ def test_only_a_run_that_needs_it_fails(here: Cli, site: Site) -> None:
     site.add(BROKEN, dist="zz-broken", plugin="zz-bad")
     words = ("run", "--task", "mini_lamp_4", "--generator", "copy", "-k", 1, "--dry-run", "--retriever")
     assert here(*words, "bm25").status == 0
-    ended = here(*words, "zz-dense")
+    ended = here(*words, "zz-wanted")
     assert ended.status == 2
     warning, line = ended.stderr.splitlines()
     assert "warning" in warning
-    assert line.startswith("prlm-bench: unknown retriever 'zz-dense' (known: bm25, ")
+    assert line.startswith("prlm-bench: unknown retriever 'zz-wanted' (known: ")
     assert (
         "plugin zz-bad (zz-broken 1.2) failed to load: ModuleNotFoundError: No module named 'no_such_module' "
         "(pip install no_such_module)"

@@ -231,7 +231,8 @@ def plain_signature(function: Callable[..., Any], leave_out: tuple[str, ...] = (
     if not annotations:
         parameters = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
         signature = signature.replace(return_annotation=inspect.Signature.empty)
-    return str(signature.replace(parameters=parameters)).replace("'", "")
+    text = str(signature.replace(parameters=parameters))
+    return text.replace("'", "") if annotations else text  # annotations are kept as strings
 
 
 @pytest.fixture(scope="module")

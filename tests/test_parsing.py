@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -20,6 +22,7 @@ from prlm_bench.records import Answer
 from prlm_bench.tasks import TaskBook
 
 BOOK = TaskBook()
+MANUAL = Path(__file__).resolve().parent.parent / "docs" / "reasoners.md"
 TITLES, TAGS, PAPERS, SCORES = (BOOK.get(name) for name in ("lamp_4", "lamp_2", "lamp_1", "lamp_3"))
 
 #: Any value that a model might write, quotes of all kinds inside it, and none of the signs that end an object.
@@ -264,3 +267,8 @@ def test_an_answer_that_could_not_be_read_is_scored_as_the_worst(host: PluginHos
             value = float(metric.value(metric.statistics(pairs).sum(axis=0)))
             worst = {"mae@lamp": 3.5, "rmse@lamp": float(np.sqrt((3**2 + 4**2) / 2))}.get(name, 0.0)
             assert value == pytest.approx(worst), name
+
+
+def test_the_manual_has_the_steps_in_their_order() -> None:
+    _, _, table = MANUAL.read_text(encoding="utf-8").partition("| step |")
+    assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == ["given", *STEPS]

@@ -170,8 +170,12 @@ def test_only_what_is_not_done_is_asked(bench: Bench, examples: list[Example]) -
     results = run(pipeline, examples, lambda cell, identifier: identifier in done[cell])
     assert retriever.calls == [(5, 5)]
     assert generator.calls == [5]
-    assert {r.sample.prompt.example.id for r in results if r.cell == 0} == set(ids[7:])
-    assert {r.sample.prompt.example.id for r in results if r.cell == 1} == set(ids[9:])
+    for cell, first in ((0, 7), (1, 9)):
+        assert {r.sample.prompt.example.id for r in results if r.cell == cell} == set(ids[first:])
+    whole = run(bench.pipeline(retrievers=["stub"], k=[5], generators=["stub"]), examples)
+    judged = {r.sample.prompt.example.id: r.retrieval for r in whole}
+    assert len({str(retrieval) for retrieval in judged.values()}) > 3
+    assert all(result.retrieval == judged[result.sample.prompt.example.id] for result in results)
     assert run(pipeline, examples, lambda cell, identifier: True) == []
     assert retriever.calls == [(5, 5)]
 

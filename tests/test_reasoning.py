@@ -198,6 +198,18 @@ def test_lengths_are_counted_by_the_generators_tokenizer(context: Context, examp
         assert prompt.shown
 
 
+@pytest.mark.parametrize("spec", ALL)
+def test_a_generator_with_less_room_gets_shorter_prompts(context: Context, examples: list[Example], spec: str) -> None:
+    class Small(Model):
+        max_prompt_tokens = 180
+
+    model = Small("word " * 500)
+    rankings = [ranked(*example.profile) for example in examples]
+    made = context.build("reasoner", spec).prompts(examples, rankings, model)
+    assert all(prompt.tokens <= 180 for prompt in [*made, *model.asked] if prompt.shown)
+    assert any(prompt.shown for prompt in made)
+
+
 @pytest.mark.parametrize("spec", ["think", "prlm", "cite"])
 def test_reasoning_then_the_answer(context: Context, spec: str) -> None:
     reasoner = context.build("reasoner", spec)

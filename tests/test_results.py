@@ -164,6 +164,18 @@ def test_samples_hold_the_question_and_stand_in_the_order_of_the_data(finished: 
         assert {len(sample.items) for sample in samples} == {k}
 
 
+def test_the_order_is_that_of_the_file_whatever_the_ids(host: PluginHost, tmp_path: Path) -> None:
+    whole = open_split(host.tasks.get("mini_lamp_4"), "dev", synth_users=4)
+    shutil.copytree(whole.root, tmp_path / "data")
+    path = tmp_path / "data" / "dev" / "dev_questions.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[::-1]))
+    (folder,) = run(host, tmp_path / "results", data=tmp_path / "data")
+    (other,) = run(host, tmp_path / "other")
+    samples = list(read_samples(folder))
+    assert [sample.id for sample in samples] == whole.ids[::-1]
+    assert samples == list(read_samples(other))[::-1]
+
+
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "torn": lambda content: content[: len(content) // 2],
     "empty": lambda content: b"",

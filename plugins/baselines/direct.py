@@ -7,7 +7,7 @@ from typing import Literal
 
 from prlm_bench import Answer, Completion, Example, Prompt, Ranking
 from prlm_bench.interfaces import Context, Generator
-from prlm_bench.prompting import chat_prompt, find_answer, lamp_prompt
+from prlm_bench.prompting import chat_prompt, find_answer, lamp_prompt, prompt_room
 from prlm_bench.tokenizers import load_tokenizer
 
 
@@ -17,7 +17,7 @@ class Direct:
     Args:
         protocol: `lamp`, LaMP's in-prompt augmentation, the completion being the answer; or `chat`, the
             project's own wording, answered by an object such as {'title': '...'}.
-        max_length: token budget of the prompt.
+        max_length: token budget of the prompt; less where the generator has room for less.
         tokenizer: `words`, a folder or a hub name; by default the generator's own, else `words`.
     """
 
@@ -43,12 +43,13 @@ class Direct:
     def prompts(self, examples: Sequence[Example], rankings: Sequence[Ranking], generator: Generator) -> list[Prompt]:
         """One prompt for each example, within the budget."""
         tokenizer = self._tokenizer or generator.tokenizer or self._default
+        room = prompt_room(generator, self._max_length)
         pairs = zip(examples, rankings, strict=True)
         if self._chat:
             chat = self._task.prompts.chat
-            return [chat_prompt(chat, example, ranking, tokenizer, self._max_length) for example, ranking in pairs]
+            return [chat_prompt(chat, example, ranking, tokenizer, room) for example, ranking in pairs]
         lamp = self._task.prompts.lamp
-        return [lamp_prompt(lamp, example, ranking, tokenizer, self._max_length) for example, ranking in pairs]
+        return [lamp_prompt(lamp, example, ranking, tokenizer, room) for example, ranking in pairs]
 
     def parse(self, prompt: Prompt, completion: Completion) -> Answer:
         """The completion, or the answer object in it."""

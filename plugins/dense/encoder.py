@@ -128,8 +128,22 @@ def _load(folder: ModelFolder, torch: Any, settings: Settings) -> tuple[Any, Any
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise ModelError(f"the model {folder.root} lacks {len(missing)} of its weights, such as {missing[0]}")
+    _check_tokenizer(tokenizer, folder, settings)
     model.config.use_cache = False
     return tokenizer, model.get_encoder() if model.config.is_encoder_decoder else model
+
+
+def _check_tokenizer(tokenizer: Any, folder: ModelFolder, settings: Settings) -> None:
+    special = tokenizer.num_special_tokens_to_add()
+    if settings.max_length <= special:
+        raise ModelError(f"max_length={settings.max_length} leaves no room beside {special} special tokens")
+    # A vocabulary that does not fit the tokenizer's class may give no error, only no tokens.
+    try:
+        tokens = len(tokenizer("a word")["input_ids"])
+    except Exception as error:  # of the Rust library
+        raise ModelError(f"the tokenizer of {folder.root} does not work: {error}", "fetch the model again") from None
+    if tokens <= special:
+        raise ModelError(f"the tokenizer of {folder.root} makes no tokens", "fetch the model again")
 
 
 @contextmanager

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from prlm_bench.errors import MissingDependencyError
 
 from .errors import ModelError
 
-#: What is fetched from the hub: settings, tokenizer and weights, of the top folder and the pooling module.
-_SETTINGS = ["*.json", "*.txt", "*.model", "*.safetensors"]
-_PICKLED = ["pytorch_model*.bin"]
+#: What is wanted of a repository: settings, tokenizer and weights. Pickled weights only where there are no others.
+_WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
+_PICKLED = [*_WANTED, "pytorch_model*.bin"]
 _OTHER_FORMATS = ["onnx/*", "openvino/*", "coreml/*", "tf_model*", "flax_model*"]
 
 
@@ -34,24 +35,30 @@ def locate(name: str) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise MissingDependencyError(f"model {name!r}", "huggingface_hub", "dense") from None
-    state = revision or None
-    try:
-        folder = Path(snapshot_download(repository, revision=state, local_files_only=True))
-        if has_weights(folder):
-            return folder
-    except (OSError, ValueError):
-        pass
-    try:
-        folder = Path(
-            snapshot_download(repository, revision=state, allow_patterns=_SETTINGS, ignore_patterns=_OTHER_FORMATS)
+
+    def snapshot(wanted: list[str], here: bool) -> Path:
+        state = revision or None
+        return Path(
+            snapshot_download(
+                repository,
+                revision=state,
+                allow_patterns=wanted,
+                ignore_patterns=_OTHER_FORMATS,
+                local_files_only=here,
+            )
         )
-        if not has_weights(folder):
-            folder = Path(snapshot_download(repository, revision=state, allow_patterns=[*_SETTINGS, *_PICKLED]))
+
+    for wanted in (_WANTED, _PICKLED):
+        with contextlib.suppress(OSError, ValueError):  # not here, or not all of it
+            if has_weights(folder := snapshot(wanted, here=True)):
+                return folder
+    try:
+        folder = snapshot(_WANTED, here=False)
+        return folder if has_weights(folder) else snapshot(_PICKLED, here=False)
     except Exception as error:  # httpx, the hub and the disk have their own families of errors
         reason = " ".join(str(error).split("\n")[0].split())
         hint = f"give a folder, or fetch it where there is a network: hf download {repository}"
         raise ModelError(f"cannot get the model {name!r} from the hub: {reason}", hint) from None
-    return folder
 
 
 def has_weights(folder: Path) -> bool:

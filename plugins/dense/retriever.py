@@ -50,7 +50,6 @@ class DenseRetriever:
         cache = cache_dir / "embeddings"
         files = folder.digest(cache / "hashes")
         identity = settings.identity(files, releases)
-        self._prefixes = (query_prefix, item_prefix)
         self._fingerprint = " ".join(
             [
                 f"vectors={identity.hex()[:32]}",
@@ -61,7 +60,7 @@ class DenseRetriever:
             ]
         )
         store = VectorStore(cache / identity.hex()[:32], identity, f"{model} {self._fingerprint}")
-        self._texts = TextVectors(store, lambda: Encoder(folder, settings, where))
+        self._texts = TextVectors(store, lambda: Encoder(folder, settings, where), query_prefix, item_prefix)
 
     def fingerprint(self) -> str:
         """The model's files, the settings and the releases of the packages; the model itself is not loaded."""
@@ -73,20 +72,13 @@ class DenseRetriever:
         Raises:
             PrlmBenchError: the model cannot be loaded, or the cache cannot be used.
         """
-        query_prefix, item_prefix = self._prefixes
         asked = [example for example in examples if example.profile]
-        groups = [(item_prefix, tuple([item.text for item in example.profile])) for example in asked]
-        groups += [(query_prefix, (example.query,)) for example in asked]
-        rows = self._texts.fetch(groups)
-        rankings = []
-        place = 0
-        for example in examples:
-            if not example.profile:
-                rankings.append(Ranking())
-                continue
-            # vecdot sums each row alone: equal vectors get equal scores wherever they stand, unlike a
-            # matrix product, whose last bits depend on the row's place.
-            scores = np.vecdot(rows[place].read(), rows[len(asked) + place].read()[0])
-            rankings.append(by_score(example.profile, scores, k))
-            place += 1
+        items, queries = self._texts.fetch([e.profile for e in asked], [e.query for e in asked])
+        # vecdot sums each row alone: equal vectors get equal scores wherever they stand, unlike in a matrix
+        # product, whose last bits depend on the row's place.
+        scores = (np.vecdot(rows.read(), query.read()[0]) for rows, query in zip(items, queries, strict=True))
+        rankings = [
+            by_score(example.profile, next(scores), k) if example.profile else Ranking() for example in examples
+        ]
+        self._texts.release(sum(len(example.profile) for example in asked))
         return rankings

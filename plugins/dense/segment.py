@@ -8,6 +8,7 @@ on, the rows as float32.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import struct
 import zlib
@@ -63,14 +64,20 @@ class Segment:
                 raise BrokenSegmentError(f"{path}: its head or its tables are damaged")
             self.digests: Digests = np.frombuffer(tables, "<u8", 2 * rows).astype(np.uint64).reshape(rows, 2)
             self._sums = np.frombuffer(tables, "<u4", offset=16 * rows)
-            shape, start = (rows, dims), _start(rows, block)
-            if size <= _SMALL:
-                file.seek(start)
-                self.vectors: Floats = np.fromfile(file, "<f4").reshape(shape)
-            else:
-                self.vectors = np.asarray(np.memmap(file, "<f4", "r", start, shape))
+            start = _start(rows, block)
+            self._map = None if size <= _SMALL else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            file.seek(start)
+            content = file.read() if self._map is None else self._map
+            #: The rows, shape (rows, dims), not to be written to.
+            self.vectors: Floats = np.frombuffer(content, "<f4", rows * dims, start if self._map else 0)
+            self.vectors = self.vectors.reshape(rows, dims)
         self._block = block
         self._sound = np.zeros(len(self._sums), bool)
+
+    def release(self) -> None:
+        """Give back the pages that have been read."""
+        if self._map is not None:
+            self._map.madvise(mmap.MADV_DONTNEED)
 
     def damaged(self, rows: NDArray[np.int64]) -> list[tuple[int, int]]:
         """Those blocks of `rows` that are not as they were written, as pairs of first and one past the last row.

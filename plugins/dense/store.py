@@ -21,6 +21,8 @@ from .segment import BrokenSegmentError, Floats, Segment, write_segment
 SUFFIX = ".vectors"
 #: A place is a segment's number and, in the low bits, a row.
 _ROW_BITS = 32
+#: Bytes read after which mapped pages are given back; fewer cost speed.
+_RELEASE = 1 << 28
 #: Seconds after which a temporary file is taken for a killed process's.
 _ABANDONED = 3600
 
@@ -46,6 +48,7 @@ class VectorStore:
         self.segments: list[Segment] = []
         self._names: set[str] = set()
         self._table = DigestTable()
+        self._read = 0
 
     def refresh(self) -> None:
         """Take in the segments that have appeared since, and put many small ones together.
@@ -123,3 +126,12 @@ class VectorStore:
     def split(self, places: Places) -> tuple[Places, Places]:
         """Segment numbers and rows of n places, each of shape (n,)."""
         return places >> _ROW_BITS, places & ((1 << _ROW_BITS) - 1)
+
+    def release(self, rows: int) -> None:
+        """Tell that so many rows have been read. Pages given back stay in the system's cache, but not in ours."""
+        if self.segments:
+            self._read += rows * self.segments[0].vectors.strides[0]
+        if self._read > _RELEASE:
+            self._read = 0
+            for segment in self.segments:
+                segment.release()

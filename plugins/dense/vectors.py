@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from prlm_bench import Document
 from prlm_bench.errors import PrlmBenchError
 
 from .digests import Digests, Places, digests_of, readable
@@ -31,37 +32,55 @@ class Encodes(Protocol):
 
 
 class TextVectors:
-    """Vectors of texts, each encoded once.
+    """Vectors of queries and profile items, each distinct text encoded once.
 
     Args:
         store: the cache.
         load: makes the encoder; called when the first text is missing, and once.
+        query_prefix, item_prefix: put before the texts.
     """
 
-    def __init__(self, store: VectorStore, load: Callable[[], Encodes]) -> None:
+    def __init__(
+        self, store: VectorStore, load: Callable[[], Encodes], query_prefix: str = "", item_prefix: str = ""
+    ) -> None:
         self._store, self._load = store, load
+        self._query_prefix, self._item_prefix = query_prefix, item_prefix
         self._encoder: Encodes | None = None
         self._memory = Memory()
         self._generation = -1
         self._texts = _FIRST
 
-    def fetch(self, groups: Sequence[Group]) -> list[Rows]:
-        """The rows of each group's texts, in order; a group has at least one text.
+    def fetch(self, profiles: Sequence[tuple[Document, ...]], queries: Sequence[str]) -> tuple[list[Rows], list[Rows]]:
+        """The rows of each profile's items, none of them empty, and of each query, in order.
 
         Raises:
             PrlmBenchError: a text has to be encoded and cannot be, or the cache cannot be used.
         """
-        missing = [group for group in groups if group not in self._memory]
-        fresh = self._resolve(list(dict.fromkeys(missing))) if missing else {}
-        rows = [fresh[group] if group in fresh else self._memory[group] for group in groups]
-        for group, own in fresh.items():
-            self._memory.keep(group, own)
-        return rows
+        wanted: dict[Hashable, Group] = {}
+        for profile in profiles:
+            if id(profile) not in self._memory:
+                wanted[id(profile)] = Group(profile, self._item_prefix, [item.text for item in profile])
+        for query in queries:
+            if query not in self._memory:
+                wanted[query] = Group(query, self._query_prefix, [query])
+        fresh = self._resolve(wanted) if wanted else {}
 
-    def _resolve(self, groups: list[Group]) -> dict[Group, Rows]:
+        def rows(key: Hashable) -> Rows:
+            return fresh[key] if key in fresh else self._memory[key]
+
+        found = [rows(id(profile)) for profile in profiles], [rows(query) for query in queries]
+        for key, own in fresh.items():
+            self._memory.keep(key, wanted[key], own)
+        return found
+
+    def release(self, rows: int) -> None:
+        """Tell that so many rows have been read; mapped pages are given back after many."""
+        self._store.release(rows)
+
+    def _resolve(self, wanted: dict[Hashable, Group]) -> dict[Hashable, Rows]:
         numbers: dict[str, dict[str, int]] = {}
-        for prefix, texts in groups:
-            numbers.setdefault(prefix, {}).update(dict.fromkeys(texts, 0))
+        for group in wanted.values():
+            numbers.setdefault(group.prefix, {}).update(dict.fromkeys(group.texts, 0))
         distinct = [prefix + text for prefix, own in numbers.items() for text in own]
         count = 0
         for own in numbers.values():
@@ -70,9 +89,9 @@ class TextVectors:
         places = self._places(distinct)
         matrices = [segment.vectors for segment in self._store.segments]
         rows = {}
-        for prefix, texts in groups:
-            at = np.fromiter(map(numbers[prefix].__getitem__, texts), np.intp, len(texts))
-            rows[prefix, texts] = rows_of(matrices, *self._store.split(places[at]))
+        for key, group in wanted.items():
+            at = np.fromiter(map(numbers[group.prefix].__getitem__, group.texts), np.intp, len(group.texts))
+            rows[key] = rows_of(matrices, *self._store.split(places[at]))
         return rows
 
     def _places(self, texts: list[str]) -> Places:
@@ -106,8 +125,7 @@ class TextVectors:
         start = 0
         while start < len(texts):
             stop = min(start + self._texts, len(texts))
-            if start or self._encoder is None:
-                self._store.refresh()
+            self._store.refresh()
             part = digests[start:stop]
             _, firsts = np.unique(part, axis=0, return_index=True)
             todo = np.sort(firsts)[self._store.find(part[np.sort(firsts)]) < 0]

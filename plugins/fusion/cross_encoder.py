@@ -7,11 +7,14 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from prlm_bench.errors import DataError
 
+#: A level above all that transformers logs at.
+_SILENT = 100
 #: What transformers reads of a checkpoint.
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
 
@@ -23,7 +26,7 @@ class CrossEncoder:
         model: a folder, or a name on the Hugging Face hub.
         max_length: tokens of query and text together; the longer of the two is cut.
         batch_tokens: padded tokens that go through the model at once.
-        device: where it runs, as torch names it.
+        device: where it runs, as torch names it; auto is cuda where there is one, else cpu.
 
     Raises:
         DataError: there is no such model.
@@ -31,7 +34,9 @@ class CrossEncoder:
 
     def __init__(self, model: str, max_length: int, batch_tokens: int, device: str) -> None:
         self._name = model
-        self._max_length, self._batch_tokens, self._device = max_length, batch_tokens, device
+        self._max_length, self._batch_tokens = max_length, batch_tokens
+        #: Where the model runs.
+        self.device = _resolved(device)
         self._folder = _folder(model)
 
     @cached_property
@@ -63,7 +68,7 @@ class CrossEncoder:
         with torch.inference_mode():
             for members in _batches(lengths, self._batch_tokens):
                 rows = {name: [column[i] for i in members] for name, column in encoded.items()}
-                padded = tokenizer.pad(rows, return_tensors="pt").to(self._device)
+                padded = tokenizer.pad(rows, return_tensors="pt").to(self.device)
                 logits = model(**padded).logits.float()
                 values = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
                 for place, value in zip(members, values.tolist(), strict=True):
@@ -82,7 +87,7 @@ class CrossEncoder:
                 model, report = AutoModelForSequenceClassification.from_pretrained(
                     self._folder, output_loading_info=True, dtype="float32"
                 )
-                model = model.to(self._device)
+                model = model.to(self.device)
         except Exception as error:  # the libraries below raise errors of many kinds
             reason = " ".join(str(error).split())
             raise DataError(f"no cross-encoder can be loaded from {self._name!r}: {reason}") from None
@@ -98,10 +103,11 @@ class CrossEncoder:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the library's bars and reports; what matters of them is an error here."""
-    from transformers.utils import logging
+    import transformers
 
+    logging: Any = transformers.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(_SILENT)
     logging.disable_progress_bar()
     try:
         yield
@@ -109,6 +115,16 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def _resolved(device: str) -> str:
+    if device != "auto":
+        return device
+    if version("torch").endswith("+cpu"):
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _folder(model: str) -> Path:

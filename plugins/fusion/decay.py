@@ -38,8 +38,8 @@ class Decay:
         """That of the inner retriever."""
         return self._inner.fingerprint()
 
-    def cache_bytes(self) -> int:
-        """Bytes that the inner retriever keeps on disk."""
+    def cache_bytes(self) -> int | None:
+        """Bytes that the inner retriever keeps on disk, if it tells."""
         return self._inner.cache_bytes()
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:

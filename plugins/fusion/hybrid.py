@@ -58,9 +58,10 @@ class Hybrid:
         """Those of the fused retrievers."""
         return "; ".join(inner.fingerprint() for inner in self._inner)
 
-    def cache_bytes(self) -> int:
-        """Bytes that the fused retrievers keep on disk."""
-        return sum(inner.cache_bytes() for inner in self._inner)
+    def cache_bytes(self) -> int | None:
+        """Bytes that the fused retrievers keep on disk, of those that tell."""
+        told = [size for size in (inner.cache_bytes() for inner in self._inner) if size is not None]
+        return sum(told) if told else None
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:
         """Rank each profile; every retriever ranks all of it, so that no place depends on k."""

@@ -54,10 +54,10 @@ class Inner:
                 raise DataError(f"retriever {self.spec} gave question {example.id} a score that is not finite")
         return rankings
 
-    def cache_bytes(self) -> int:
-        """Bytes that the retriever keeps on disk, as far as it tells."""
+    def cache_bytes(self) -> int | None:
+        """Bytes that the retriever keeps on disk; None where it does not tell."""
         tell = getattr(self._retriever, "cache_bytes", None)
-        return int(tell()) if callable(tell) else 0
+        return tell() if callable(tell) else None
 
 
 @dataclass(frozen=True)

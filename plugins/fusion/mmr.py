@@ -40,8 +40,8 @@ class MMR:
         """That of the inner retriever."""
         return self._inner.fingerprint()
 
-    def cache_bytes(self) -> int:
-        """Bytes that the inner retriever keeps on disk."""
+    def cache_bytes(self) -> int | None:
+        """Bytes that the inner retriever keeps on disk, if it tells."""
         return self._inner.cache_bytes()
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:
@@ -89,4 +89,4 @@ class _WordSets:
         mine: NDArray[np.bool_] = np.zeros(self._known, dtype=bool)
         mine[self._words[self._owner == index]] = True
         shared = np.bincount(self._owner[mine[self._words]], minlength=len(self._sizes))
-        return shared / np.sqrt(np.maximum(self._sizes * self._sizes[index], 1))
+        return np.asarray(shared / np.sqrt(np.maximum(self._sizes * self._sizes[index], 1)))

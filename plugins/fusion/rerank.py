@@ -25,7 +25,7 @@ class Rerank:
         depth: how many items the model reads.
         max_length: tokens of query and item together; the longer of the two is cut.
         batch_tokens: padded tokens that go through the model at once.
-        device: where the model runs, as torch names it.
+        device: where the model runs, as torch names it; auto is cuda where there is one, else cpu.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Rerank:
         depth: int = 20,
         max_length: int = 512,
         batch_tokens: int = 8192,
-        device: str = "cpu",
+        device: str = "auto",
     ) -> None:
         if depth < 1 or batch_tokens < 1:
             raise ValueError("depth and batch_tokens are at least 1")
@@ -50,10 +50,10 @@ class Rerank:
     def fingerprint(self) -> str:
         """A hash of the model's files, the versions that compute with them, and the inner retriever's own."""
         versions = " ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
-        return f"{self._encoder.files_hash} {versions}; {self._inner.fingerprint()}"
+        return f"{self._encoder.files_hash} {versions} {self._encoder.device}; {self._inner.fingerprint()}"
 
-    def cache_bytes(self) -> int:
-        """Bytes that the inner retriever keeps on disk."""
+    def cache_bytes(self) -> int | None:
+        """Bytes that the inner retriever keeps on disk, if it tells."""
         return self._inner.cache_bytes()
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:

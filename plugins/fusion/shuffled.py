@@ -29,8 +29,8 @@ class Shuffled:
         """That of the inner retriever; the seed is part of every run's identity already."""
         return self._inner.fingerprint()
 
-    def cache_bytes(self) -> int:
-        """Bytes that the inner retriever keeps on disk."""
+    def cache_bytes(self) -> int | None:
+        """Bytes that the inner retriever keeps on disk, if it tells."""
         return self._inner.cache_bytes()
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:

@@ -56,8 +56,8 @@ class Profiles:
         for example in (example for batch in dataset.batches(_BATCH) for example in batch):
             key = profile_key(example.profile)
             if key not in rows:
-                numbers = [documents.setdefault(_item_key(item), len(documents)) for item in example.profile]
-                rows[key] = np.array(numbers, dtype=np.int64)
+                found = [documents.setdefault(_item_key(item), len(documents)) for item in example.profile]
+                rows[key] = np.array(found, dtype=np.int64)
         starts = np.cumsum([0, *map(len, rows.values())], dtype=np.int64)
         numbers = np.concatenate(list(rows.values())) if rows else np.empty(0, np.int64)
         return Profiles(np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(-1, 16), starts, numbers)

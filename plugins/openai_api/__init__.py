@@ -12,4 +12,4 @@ from .generator import OpenAIServer
 @hookimpl
 def prlm_bench_register_generators(register: Any) -> None:
     """openai-api."""
-    register("openai-api", OpenAIServer)
+    register("openai-api", OpenAIServer, cached=True)

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from prlm_bench.errors import RunError
 
-from ._server import Server
+from ._server import Key, Server
 from ._waiting import LONGEST
 
 #: Further attempts after a reply that cannot be read: enough for a hiccup, few enough for a wrong address.
@@ -20,7 +20,7 @@ class Fault(Exception):
     Args:
         message: what was wrong.
         hint: what to do about it.
-        retries: further attempts that make sense: None for as many as are allowed, 0 for none.
+        retries: how often a request may meet such a fault and be tried again: None for as often as is allowed.
         status: the HTTP status, where there was one.
         wait: seconds that the server wants to pass before the next attempt.
     """
@@ -57,7 +57,7 @@ def web_page() -> Fault:
 
 def refused(server: Server, url: str, status: int, body: bytes, wait: float | None) -> Fault:
     """A reply with a status that is no success."""
-    said, code = _words(server, body)
+    said, code = words(server.key, body)
     line = f"{url}: status {status}" + (f": {said}" if said else "")
     if code == "insufficient_quota" or status == 402:
         return Fault(line, "the account behind the key has no credit left", retries=0, status=status)
@@ -99,8 +99,8 @@ def _other_model(server: Server) -> str:
     return "the server has the model " + " or ".join(close)
 
 
-def _words(server: Server, body: bytes) -> tuple[str, str]:
-    """What the server says of its refusal, on one short line, and the code that it gives."""
+def words(key: Key, body: bytes) -> tuple[str, str]:
+    """What a server says of its refusal, on one short line and without the key, and the code that it gives."""
     text = body[:4000].decode("utf-8", "replace").strip()
     code = ""
     try:
@@ -112,5 +112,5 @@ def _words(server: Server, body: bytes) -> tuple[str, str]:
     if isinstance(found, dict):
         code = str(found.get("code") or "")
         found = found.get("message") or ""
-    said = " ".join(server.key.hide(found if isinstance(found, str) else json.dumps(found)).split())
+    said = " ".join(key.hide(found if isinstance(found, str) else json.dumps(found)).split())
     return (said[:200] + "..." if len(said) > 200 else said).rstrip("."), code

@@ -7,7 +7,7 @@ from typing import Any
 
 from prlm_bench import Completion
 
-from ._faults import unreadable, web_page
+from ._faults import unreadable, web_page, words
 from ._server import Key
 
 #: Words that servers have for the two usual ends; others are kept as they are.
@@ -49,7 +49,8 @@ def read_completion(body: bytes, chat: bool, key: Key, prices: tuple[float, floa
     choices = found.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict):
-        raise unreadable(f"a reply without choices{_complaint(found)}")
+        error = words(key, body)[0] if "error" in found else ""
+        raise unreadable("a reply without choices" + (f", but the error {error!r}" if error else ""))
     text = _chat_text(choice) if chat else choice.get("text")
     if not isinstance(text, str):
         raise unreadable("a choice without text")
@@ -75,17 +76,15 @@ def _chat_text(choice: dict[str, Any]) -> str | None:
     content = message.get("content")
     if isinstance(content, list):
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    if not isinstance(content, str):
+    if content is None:  # reasoning alone, a refusal or a tool call
         content = ""
+    if not isinstance(content, str):
+        return None
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     if not isinstance(reasoning, str) or not reasoning.strip() or "</think>" in content:
         return content
     # Nothing after the reasoning: it never ended, and closing it here would say otherwise.
     return f"<think>\n{reasoning.strip()}\n" + (f"</think>\n{content}" if content.strip() else "")
-
-
-def _complaint(found: dict[str, Any]) -> str:
-    return " but with an error" if "error" in found else ""
 
 
 def _count(usage: Any, name: str) -> int | None:

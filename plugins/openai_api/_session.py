@@ -62,13 +62,14 @@ class Session:
         Raises:
             RunError: the last attempt allowed has failed, or one that no other could mend.
         """
+        doubtful = 0
         for attempt in itertools.count(1):
             await self._hold_back()
             try:
                 return read(request, await self._attempt(request))
             except Fault as fault:
-                most = self._server.max_retries if fault.retries is None else fault.retries
-                if attempt > min(most, self._server.max_retries):
+                doubtful += fault.retries is not None
+                if attempt > self._server.max_retries or (fault.retries is not None and doubtful > fault.retries):
                     raise fault.as_error(attempt) from fault
                 if fault.wait:  # the server means everyone: other requests hold back too
                     self._open_at = max(self._open_at, asyncio.get_running_loop().time() + fault.wait)

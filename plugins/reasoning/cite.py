@@ -28,7 +28,7 @@ class Cite:
     keeps the ids of the shown items that the reasoning names.
 
     Args:
-        max_length: token budget of the prompt.
+        max_length: token budget of the prompt; less where the generator has room for less.
         tokenizer: `words`, a folder or a hub name; by default the generator's own, else `words`.
     """
 
@@ -45,8 +45,8 @@ class Cite:
 
     def prompts(self, examples: Sequence[Example], rankings: Sequence[Ranking], generator: Generator) -> list[Prompt]:
         """One prompt for each example, within the budget; without items, that of `think`."""
-        chat, length = self._task.prompts.chat, self._budget.max_length
-        tokenizer = self._budget.tokenizer(generator)
+        chat = self._task.prompts.chat
+        tokenizer, length = self._budget.of(generator)
         instruction = _INSTRUCTION.format(mark=self._mark.format(n=1))
         return [
             chat_prompt(

@@ -41,7 +41,7 @@ class Prlm:
     """PrLM's trained format: reasoning that is closed by </think>, then the answer object.
 
     Args:
-        max_length: token budget of the prompt.
+        max_length: token budget of the prompt; less where the generator has room for less.
         tokenizer: `words`, a folder or a hub name; by default the generator's own, else `words`.
     """
 
@@ -55,8 +55,8 @@ class Prlm:
 
     def prompts(self, examples: Sequence[Example], rankings: Sequence[Ranking], generator: Generator) -> list[Prompt]:
         """`prlm_prompt` for each example."""
-        chat, length = self._task.prompts.chat, self._budget.max_length
-        tokenizer = self._budget.tokenizer(generator)
+        chat = self._task.prompts.chat
+        tokenizer, length = self._budget.of(generator)
         return [
             prlm_prompt(chat, example, ranking, tokenizer, length)
             for example, ranking in zip(examples, rankings, strict=True)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from prlm_bench import Answer, Completion, Document, Example, Prompt, Ranking
 from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Context, Generator, Tokenizer
-from prlm_bench.prompting import chat_prompt, find_answer, split_reasoning
+from prlm_bench.prompting import chat_prompt, find_answer, prompt_room, split_reasoning
 
 from ._budget import Budget
 
@@ -29,14 +29,15 @@ class Summary:
     """Has the generator describe the user first, then shows that description beside the items.
 
     The description is of the newest items of the profile (of the first ones where items have no dates). It is
-    written once for each user and state of the profile, and lives as long as the run. It says nothing that the
-    retriever keeps back: without items there is none, and where the items are another user's, it is of those.
+    written once for each user and state of the profile. It says nothing that the retriever keeps back: without
+    items there is none, and where the items are another user's, it is of those.
 
     Args:
         items: profile items that are described, at most.
         words: length that the description is asked to have.
         profile_length: token budget of the prompt that asks for it.
-        max_length: token budget of the final prompt; the description may take a quarter of it.
+        max_length: token budget of the final prompt; the description may take a quarter of it. Both budgets are
+            less where the generator has room for less.
         tokenizer: `words`, a folder or a hub name; by default the generator's own, else `words`.
     """
 
@@ -64,14 +65,14 @@ class Summary:
 
     def prompts(self, examples: Sequence[Example], rankings: Sequence[Ranking], generator: Generator) -> list[Prompt]:
         """One prompt for each example, within the budget; asks the generator for descriptions first."""
-        tokenizer = self._budget.tokenizer(generator)
+        tokenizer, length = self._budget.of(generator)
         pairs = list(zip(examples, rankings, strict=True))
         sources = [self._source(example, ranking) for example, ranking in pairs]
         written = self._describe(examples, sources, generator, tokenizer)
         found = []
         for (example, ranking), source in zip(pairs, sources, strict=True):
-            block = self._block(written[_key(example, source)] if source else "", tokenizer)
-            found.append(chat_prompt(self._chat, example, ranking, tokenizer, self._budget.max_length, block=block))
+            block = _block(written[_key(example, source)] if source else "", tokenizer, length // 4)
+            found.append(chat_prompt(self._chat, example, ranking, tokenizer, length, block=block))
         return found
 
     def parse(self, prompt: Prompt, completion: Completion) -> Answer:
@@ -98,6 +99,7 @@ class Summary:
         tokenizer: Tokenizer,
     ) -> dict[str, str]:
         """Descriptions by `_key`; those that are not there yet are generated."""
+        room = prompt_room(generator, self._profile_length)
         _, written = self._written.setdefault(id(generator), (generator, {}))
         wanted: dict[str, Prompt] = {}
         for example, source in zip(examples, sources, strict=True):
@@ -105,7 +107,7 @@ class Summary:
             if source and key not in written and key not in wanted:
                 asked = replace(example, input=_QUESTION)
                 ranking = Ranking(source, tuple(float(-place) for place in range(len(source))))
-                wanted[key] = chat_prompt(self._ask, asked, ranking, tokenizer, self._profile_length)
+                wanted[key] = chat_prompt(self._ask, asked, ranking, tokenizer, room)
         keys = list(wanted)
         if keys:
             for index, completion in generator.generate(list(wanted.values())):
@@ -115,12 +117,13 @@ class Summary:
             raise RunError(f"the generator left {missing} of {len(keys)} profile summaries unwritten")
         return written
 
-    def _block(self, summary: str, tokenizer: Tokenizer) -> str:
-        try:
-            text, _ = tokenizer.truncate(summary, self._budget.max_length // 4)
-        except ValueError:  # a tokenizer whose special tokens alone need more room
-            return ""
-        return _BLOCK.format(summary=text) if text.strip() else ""
+
+def _block(summary: str, tokenizer: Tokenizer, room: int) -> str:
+    try:
+        text, _ = tokenizer.truncate(summary, room)
+    except ValueError:  # a tokenizer whose special tokens alone need more room
+        return ""
+    return _BLOCK.format(summary=text) if text.strip() else ""
 
 
 def _key(example: Example, source: Sequence[Document]) -> str:

@@ -21,7 +21,7 @@ class Think:
     """Shows the items and asks for reasoning inside <think> and </think> before the answer object.
 
     Args:
-        max_length: token budget of the prompt.
+        max_length: token budget of the prompt; less where the generator has room for less.
         tokenizer: `words`, a folder or a hub name; by default the generator's own, else `words`.
     """
 
@@ -35,8 +35,8 @@ class Think:
 
     def prompts(self, examples: Sequence[Example], rankings: Sequence[Ranking], generator: Generator) -> list[Prompt]:
         """One prompt for each example, within the budget."""
-        chat, length = self._task.prompts.chat, self._budget.max_length
-        tokenizer = self._budget.tokenizer(generator)
+        chat = self._task.prompts.chat
+        tokenizer, length = self._budget.of(generator)
         return [
             chat_prompt(chat, example, ranking, tokenizer, length, instruction=INSTRUCTION)
             for example, ranking in zip(examples, rankings, strict=True)

@@ -28,8 +28,10 @@ class Lesson:
 
     prompt: str
     answer: str
-    #: Parts of the prompt, as start and end, that the user wrote in answer to something: worth learning too.
+    #: Parts of the prompt, from character to character, that show how the user writes: worth learning too.
     written: tuple[tuple[int, int], ...]
+    #: Whether the answer is a label or a number.
+    is_label: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,9 @@ class Book:
 def lesson(task: Task, example: Example, items: Sequence[Document]) -> Lesson:
     """A question with the given items, in their order."""
     chat = task.prompts.chat
-    ranking = Ranking(tuple(items), (0.0,) * len(items))
-    prompt = chat_prompt(chat, example, ranking, _WORDS, _ROOM).text
-    return Lesson(prompt, repr({chat.key: example.gold}), _written(prompt, items, task.answer_field))
+    prompt = chat_prompt(chat, example, Ranking(tuple(items), (0.0,) * len(items)), _WORDS, _ROOM).text
+    written = _written(prompt, items, task.answer_field or chat.long)
+    return Lesson(prompt, repr({chat.key: example.gold}), written, task.output != "text")
 
 
 def lessons(books: Sequence[Book], seed: int) -> Iterator[Lesson]:
@@ -85,21 +87,21 @@ def frames(tasks: Sequence[Task]) -> Iterator[str]:
 
 
 def _shared_words(example: Example) -> list[float]:
-    """How much of the query each item shares; a word counts more the fewer items have it."""
+    """What each item shares with the query; a word counts more the fewer items have it."""
     query = set(example.query.lower().split())
     shared = [query.intersection(item.text.lower().split()) for item in example.profile]
     rarity = {word: 1 / sum(word in words for words in shared) for word in set().union(*shared)}
     return [sum(rarity[word] for word in sorted(words)) for words in shared]
 
 
-def _written(prompt: str, items: Sequence[Document], field: str | None) -> tuple[tuple[int, int], ...]:
-    if field is None:
-        return ()
+def _written(prompt: str, items: Sequence[Document], field: str) -> tuple[tuple[int, int], ...]:
     spans = []
     place = 0
-    for line in prompt.split("\n")[1 : 1 + len(items)]:
+    for item, line in zip(items, prompt.split("\n")[1:], strict=False):
         start = prompt.index(line, place)
         place = start + len(line)
-        value = " ".join(items[len(spans)].fields[field].split())
-        spans.append((start + line.rindex(value), place))
+        value = " ".join(item.fields[field].split())
+        begin = start + line.rindex(value)
+        # With the quote that closes it: where a text ends is part of how it is written.
+        spans.append((begin, begin + len(value) + 1))
     return tuple(spans)

@@ -39,8 +39,8 @@ def learn_tokenizer(texts: Sequence[str], frames: Iterable[str], least: int = 10
     Returns:
         A `transformers.PreTrainedTokenizerFast`.
     """
+    import transformers
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     frames = sorted(set(frames), key=lambda frame: (-len(frame), frame))
     between = re.compile("|".join(map(re.escape, frames)))
@@ -56,7 +56,8 @@ def learn_tokenizer(texts: Sequence[str], frames: Iterable[str], least: int = 10
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in special])
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in [*_THINK, *frames, *phrases]])
-    return PreTrainedTokenizerFast(
+    fast: Any = transformers.PreTrainedTokenizerFast
+    return fast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=END,

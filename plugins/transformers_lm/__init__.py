@@ -14,5 +14,5 @@ _EXTRA = "prlm-bench[lm]"
 @hookimpl
 def prlm_bench_register_generators(register: Any) -> None:
     """transformers."""
-    requires = {"torch": _EXTRA, "transformers": _EXTRA, "accelerate": _EXTRA, "safetensors": _EXTRA}
-    register("transformers", TransformersGenerator, aliases=["hf"], requires=requires, cached=True)
+    requires = {"torch": _EXTRA, "transformers": _EXTRA}
+    register("transformers", TransformersGenerator, requires=requires, cached=True)

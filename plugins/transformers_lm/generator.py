@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -79,9 +80,11 @@ class TransformersGenerator:
         if device is not None and device_map is not None:
             raise ValueError("give device or device_map, not both")
         self._files = find_model(model, revision, code=trust_remote_code, pickle=allow_pickle)
+        _need("peft", "adapter", adapter)
+        _need("bitsandbytes", "quantization", quantization)
         self._adapter = None if adapter is None else find_adapter(adapter)
         folder = None if self._adapter is None else self._adapter.folder
-        device = "cuda" if device_map is not None else choose_device(device)
+        device = device_map or choose_device(device)
         self._settings = Settings(dtype, device, device_map, folder, quantization, trust_remote_code, allow_pickle)
         self._decoding = Decoding(max_new_tokens, temperature, top_p, num_beams, context.seed)
         self._batch_tokens, self._cut_items = batch_tokens, overflow == "cut-items"
@@ -92,9 +95,8 @@ class TransformersGenerator:
     def fingerprint(self) -> str:
         """Hashes of the files of model, adapter and this plugin, versions of the libraries; the seed, if used."""
         packages = ["torch", "transformers", "tokenizers"]
-        packages += ["peft"] * (self._adapter is not None) + ["bitsandbytes"] * (
-            self._settings.quantization is not None
-        )
+        packages += ["peft"] if self._adapter else []
+        packages += ["bitsandbytes"] if self._settings.quantization else []
         parts = [f"files={self._digest}", f"device={self._settings.device.partition(':')[0]}", f"code={_code()}"]
         parts += [f"{name}={version(name)}" for name in packages]
         if self._decoding.temperature > 0:
@@ -134,7 +136,8 @@ class TransformersGenerator:
         for written in write_all(loaded, rows, self._decoding, self._batch_tokens):
             text = encoder.tokenizer.decode(written.ids, skip_special_tokens=True)
             finish = "stop" if written.ended else "length"
-            yield written.index, Completion(text, finish=finish, tokens=len(written.ids))
+            read = len(ids[written.index])
+            yield written.index, Completion(text, finish=finish, tokens=len(written.ids), prompt_tokens=read)
 
     @property
     def _encoder(self) -> Encoder:
@@ -163,6 +166,11 @@ class TransformersGenerator:
                 )
                 hint = "a smaller max_length of the reasoner or max_new_tokens"
                 raise PrlmBenchError(message, hint if self._cut_items else f"{hint}, or overflow=cut-items")
+
+
+def _need(package: str, option: str, value: str | None) -> None:
+    if value is not None and find_spec(package) is None:
+        raise PrlmBenchError(f"{option}={value} needs the package {package}", f"pip install {package}")
 
 
 @lru_cache(maxsize=8)

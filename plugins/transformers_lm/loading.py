@@ -5,11 +5,10 @@ from __future__ import annotations
 import gc
 import warnings
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from prlm_bench.errors import MissingDependencyError, PrlmBenchError
+from prlm_bench.errors import PrlmBenchError
 
 from .files import ModelFiles
 from .quiet import quiet
@@ -23,6 +22,7 @@ class Settings:
     """How a model is loaded."""
 
     dtype: Dtype = "auto"
+    #: One device, or how the model is spread over several.
     device: str = "cpu"
     device_map: str | None = None
     adapter: Path | None = None
@@ -135,21 +135,19 @@ def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
 
 
 def _quantized(quantization: Quantization) -> Any:
-    if find_spec("bitsandbytes") is None:
-        raise PrlmBenchError(f"quantization={quantization} needs the package bitsandbytes", "pip install bitsandbytes")
-    from transformers import BitsAndBytesConfig
+    import transformers
 
-    return BitsAndBytesConfig(load_in_8bit=quantization == "8bit", load_in_4bit=quantization == "4bit")
+    config: Any = transformers.BitsAndBytesConfig
+    return config(load_in_8bit=quantization == "8bit", load_in_4bit=quantization == "4bit")
 
 
 def _with_adapter(model: Any, files: ModelFiles, settings: Settings) -> Any:
-    if find_spec("peft") is None:
-        raise MissingDependencyError(f"adapter={settings.adapter}", "peft", "lm")
     from peft import PeftModel
 
     try:
-        # peft only warns where the adapter's weights have other names than the model's layers.
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft uses what transformers will drop
+            # Where the adapter's weights have other names than the model's layers, peft only warns.
             warnings.filterwarnings("error", message=".*adapter keys.*")
             adapted = PeftModel.from_pretrained(model, str(settings.adapter), is_trainable=False)
             return adapted if settings.quantization else adapted.merge_and_unload()

@@ -10,7 +10,6 @@ from typing import Any
 from prlm_bench import Prompt
 from prlm_bench.errors import PrlmBenchError
 
-from .files import ModelFiles
 from .quiet import quiet
 
 

@@ -47,6 +47,7 @@ def _add_commands() -> None:
         compare,
         data,
         doctor,
+        human,
         leaderboard,
         listing,
         new_plugin,
@@ -54,9 +55,11 @@ def _add_commands() -> None:
         prompts,
         rank,
         results,
+        retrieval,
         run,
         score,
         site,
+        submit,
         train,
     )
 
@@ -75,6 +78,9 @@ def _add_commands() -> None:
     app.add_typer(data.app, name="data")
     app.add_typer(cache.app, name="cache")
     app.add_typer(results.app, name="results")
+    app.add_typer(submit.app, name="submit")
+    app.add_typer(human.app, name="human")
+    app.add_typer(retrieval.app, name="retrieval")
 
 
 def _add_plugin_commands(arguments: list[str]) -> None:

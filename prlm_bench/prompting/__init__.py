@@ -3,5 +3,6 @@
 from .chat import chat_prompt, shown_items
 from .lamp import lamp_prompt
 from .parsing import find_answer, read_object, split_reasoning
+from .room import prompt_room
 
-__all__ = ["chat_prompt", "find_answer", "lamp_prompt", "read_object", "shown_items", "split_reasoning"]
+__all__ = ["chat_prompt", "find_answer", "lamp_prompt", "prompt_room", "read_object", "shown_items", "split_reasoning"]

@@ -10,6 +10,7 @@ import logging
 import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,7 @@ class GenerationCache:
 
     def put(self, prompt: Prompt, completion: Completion) -> None:
         """Keep a completion; it survives the end of this process from here on."""
-        fields = {name: getattr(completion, name) for name in ("text", "is_answer", "finish", "tokens")}
-        row = (prompt_key(prompt), orjson.dumps(fields).decode())
+        row = (prompt_key(prompt), orjson.dumps(asdict(completion)).decode())
         self._execute("INSERT OR REPLACE INTO completions VALUES (?, ?)", row)
 
     def close(self) -> None:

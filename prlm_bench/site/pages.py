@@ -24,6 +24,8 @@ from .samples import PAGE, SHORT, safe_json
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 #: Characters of a component's options that a table shows.
 _OPTIONS = 100
+#: Characters of a method's line that are shown with all options.
+_LINE = 100
 
 
 def index_page(tables: Sequence[tuple[Table, Sequence[Entry]]]) -> str:
@@ -92,7 +94,17 @@ def run_page(result: Stored, tables: Sequence[tuple[Table, Sequence[Entry]]], pa
 
 def _name(result: Stored) -> str:
     method = result.manifest.method
-    return f"{method.retriever.spec} × k={method.k} × {method.reasoner.spec} × {method.generator.spec}"
+    return compose(method.retriever.spec, method.k, method.reasoner.spec, method.generator.spec)
+
+
+def compose(retriever: str, k: int, reasoner: str, generator: str) -> str:
+    """A method in one line; options that make it long are left out and marked by an ellipsis."""
+    parts = [retriever, f"k={k}", reasoner, generator]
+    line = " × ".join(parts)
+    if len(line) <= _LINE:
+        return line
+    names = [spec.partition(":")[0] + ("…" if ":" in spec else "") for spec in parts]
+    return " × ".join(names)
 
 
 def _neighbours(mine: str, entries: Sequence[Entry]) -> list[dict[str, str]]:
@@ -101,7 +113,7 @@ def _neighbours(mine: str, entries: Sequence[Entry]) -> list[dict[str, str]]:
     for entry in entries:
         for row in entry.rows:
             seed = f", seed {row.seed}" if len(entry.rows) > 1 else ""
-            found[row.fingerprint] = f"{row.retriever} × k={row.k} × {row.reasoner} × {row.generator}{seed}"
+            found[row.fingerprint] = compose(row.retriever, row.k, row.reasoner, row.generator) + seed
     names = list(found.values())
     return [
         # Two runs may differ in what a name does not say, such as a version.

@@ -1,0 +1,78 @@
+"""What the tiny model makes of held-out users, with and without their items."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prlm_bench import Document, Example
+from prlm_bench.metrics import Pairs, prlm_bench_register_metrics
+from prlm_bench.prompting import find_answer
+
+from .lessons import Book, Lesson, choose, lesson
+from .vocabulary import ASSISTANT, END, USER
+
+#: Ways to choose items; `stranger` shows the items of another user.
+WAYS = ("none", "stranger", "random", "words", "relevant")
+ITEMS = 4
+_ROWS = 64
+_MOST = 48
+
+
+def judge(model: Any, tokenizer: Any, book: Book) -> dict[str, float]:
+    """The task's first metric for each way to choose four items, and the share of answers that cannot be read."""
+    found: dict[str, float] = {}
+    task = book.task
+    golds = [example.gold or "" for example in book.examples]
+    unread = 0
+    for way in WAYS:
+        dice = random.Random(f"judge {way}")
+        asked = [
+            lesson(task, example, _items(book.examples, index, way, dice))
+            for index, example in enumerate(book.examples)
+        ]
+        parsed = [find_answer(task, text, task.prompts.chat.key) for text in write(model, tokenizer, asked)]
+        unread += sum(answer.parsed is None for answer in parsed)
+        pairs = Pairs([answer.text if answer.parsed else "" for answer in parsed], golds, task.labels)
+        metric = _metrics()[task.metrics[0]]()
+        found[way] = round(float(metric.value(metric.statistics(pairs).sum(axis=0))), 4)
+    return {**found, "unread": round(unread / len(WAYS) / len(golds), 4)}
+
+
+def write(model: Any, tokenizer: Any, asked: Sequence[Lesson]) -> list[str]:
+    """Greedy answers, in order."""
+    import torch
+
+    answers = [""] * len(asked)
+    order = sorted(range(len(asked)), key=lambda index: len(asked[index].prompt))
+    tokenizer.padding_side = "left"
+    for start in range(0, len(order), _ROWS):
+        rows = order[start : start + _ROWS]
+        texts = [f"{USER}{asked[index].prompt}{END}{ASSISTANT}" for index in rows]
+        inputs = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            ids = model.generate(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                max_new_tokens=_MOST,
+                do_sample=False,
+            )
+        written = tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        for index, text in zip(rows, written, strict=True):
+            answers[index] = text
+    return answers
+
+
+def _items(examples: Sequence[Example], index: int, way: str, dice: random.Random) -> Sequence[Document]:
+    example = examples[index]
+    if way != "stranger":
+        return choose(example, way, ITEMS, dice)
+    others = [other for other in examples if other.user != example.user]
+    return choose(dice.choice(others), "random", ITEMS, dice)
+
+
+def _metrics() -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    prlm_bench_register_metrics(found.__setitem__)
+    return found

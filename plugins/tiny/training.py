@@ -1,0 +1,143 @@
+"""Trains the tiny model: a Qwen2 on lessons, the loss on what users wrote."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from .lessons import Book, Lesson, lessons
+from .recipe import Recipe
+from .vocabulary import ASSISTANT, END, USER
+
+if TYPE_CHECKING:
+    from prlm_bench.running.progress import Progress
+
+#: Batches that are cut from one sorted pool, so that a batch has prompts of like lengths.
+_POOL = 12
+#: Steps between two reports of the loss.
+_REPORT = 100
+
+
+def make_model(recipe: Recipe, tokenizer: Any) -> Any:
+    """A model with random weights, drawn from the recipe's seed."""
+    import torch
+    import transformers
+
+    torch.manual_seed(recipe.seed)
+    config = transformers.Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden,
+        intermediate_size=recipe.feed_forward,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        max_position_embeddings=recipe.window,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    return transformers.Qwen2ForCausalLM(config)
+
+
+def train_model(model: Any, tokenizer: Any, books: Sequence[Book], recipe: Recipe, progress: Progress) -> float:
+    """Train in place.
+
+    Returns:
+        The mean loss of the last tenth of the steps, in nats for each token that counts.
+    """
+    import torch
+
+    optimizers = _optimizers(model, recipe)
+    schedulers = [torch.optim.lr_scheduler.LambdaLR(each, _share(recipe)) for each in optimizers]
+    batches = _batches(tokenizer, books, recipe)
+    progress.start("training the tiny model, lessons", recipe.steps * recipe.batch)
+    losses: list[float] = []
+    model.train()
+    for ids, weights in islice(batches, recipe.steps):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = _loss(model, ids, weights)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+        losses.append(loss.item())
+        progress.advance(recipe.batch)
+        if len(losses) % _REPORT == 0:
+            progress.note(f"step {len(losses)}: loss {sum(losses[-_REPORT:]) / _REPORT:.3f}")
+    model.eval()
+    last = losses[-max(1, len(losses) // 10) :]
+    return sum(last) / len(last)
+
+
+def _loss(model: Any, ids: Any, weights: Any) -> Any:
+    """Weighted cross-entropy. Padding is at the end, where a causal model does not see it; so no mask is needed."""
+    import torch
+
+    hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+    weights = weights[:, 1:]
+    counts = weights > 0
+    logits = model.lm_head(hidden[counts]).float()
+    entropy = torch.nn.functional.cross_entropy(logits, ids[:, 1:][counts], reduction="none")
+    return (entropy * weights[counts]).sum() / weights.sum()
+
+
+def _optimizers(model: Any, recipe: Recipe) -> list[Any]:
+    """Muon for the matrices, which it trains in half of AdamW's steps; AdamW for the rest."""
+    import torch
+
+    named = dict(model.named_parameters())
+    matrices = [weight for name, weight in named.items() if weight.ndim == 2 and "embed" not in name]
+    rest = [weight for name, weight in named.items() if weight.ndim != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=recipe.matrix_rate, momentum=0.95, weight_decay=0.01),
+        torch.optim.AdamW(rest, lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def _share(recipe: Recipe) -> Any:
+    rise = max(1, round(recipe.warm_up * recipe.steps))
+
+    def share(step: int) -> float:
+        return min(1.0, (step + 1) / rise) * max(recipe.final_share, 1 - step / recipe.steps)
+
+    return share
+
+
+def _batches(tokenizer: Any, books: Sequence[Book], recipe: Recipe) -> Iterator[tuple[Any, Any]]:
+    """Token ids and weights, both of shape (batch, longest lesson)."""
+    import torch
+
+    stream = lessons(books, recipe.seed)
+    dice = random.Random(f"batches {recipe.seed}")
+    while True:
+        pool = _encode(tokenizer, list(islice(stream, _POOL * recipe.batch)), recipe)
+        pool.sort(key=lambda pair: len(pair[0]))
+        for start in dice.sample(range(0, len(pool), recipe.batch), _POOL):
+            rows = pool[start : start + recipe.batch]
+            width = max(len(ids) for ids, _ in rows)
+            padded = [ids + [tokenizer.pad_token_id] * (width - len(ids)) for ids, _ in rows]
+            yield torch.tensor(padded), torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights in rows])
+
+
+def _encode(tokenizer: Any, batch: Sequence[Lesson], recipe: Recipe) -> list[tuple[list[int], list[float]]]:
+    """Each lesson as a chat, with the weight of each token in the loss."""
+    texts = [f"{USER}{each.prompt}{END}{ASSISTANT}{each.answer}{END}" for each in batch]
+    encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    found = []
+    for each, ids, offsets in zip(batch, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        unit = recipe.label_weight if each.is_label else 1.0
+        answer = len(USER) + len(each.prompt) + len(END) + len(ASSISTANT)
+        spans = [(start + len(USER), end + len(USER), recipe.written_weight * unit) for start, end in each.written]
+        spans.append((answer, answer + len(each.answer) + len(END), unit))
+        weights = [0.0] * len(ids)
+        for start, end, weight in spans:
+            for place, (first, after) in enumerate(offsets):
+                if after > start and first < end:
+                    weights[place] = weight
+        found.append((ids, weights))
+    return found
