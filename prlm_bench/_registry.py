@@ -98,10 +98,17 @@ class Component:
 
     @cached_property
     def source(self) -> str:
-        """A hash of the file that defines the factory, so that changed code is another identity."""
+        """A hash of the code that defines the factory, so that changed code is another identity.
+
+        The code is the factory's file, or all files of its package's folder where it is part of a package.
+        """
         module = sys.modules.get(getattr(unwrapped(self.factory), "__module__", ""))
         file = getattr(module, "__file__", None)
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
+        if file is None:
+            return ""
+        folder = Path(file).parent
+        files = sorted(folder.glob("*.py")) if (folder / "__init__.py").is_file() else [Path(file)]
+        return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

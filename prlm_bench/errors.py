@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class PrlmBenchError(Exception):
@@ -24,13 +25,23 @@ class PrlmBenchError(Exception):
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Worker processes hand their errors over by pickling; subclasses take other arguments.
+        return _restore, (type(self), self.message, self.hint)
+
+
+def _restore(kind: type[PrlmBenchError], message: str, hint: str) -> PrlmBenchError:
+    error = kind.__new__(kind)
+    PrlmBenchError.__init__(error, message, hint)
+    return error
+
 
 class UnknownNameError(PrlmBenchError):
     """A name that nobody registered; the hint holds the close matches, or all names where there are few."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
-        close = get_close_matches(name, names, n=3, cutoff=0.5)
+        close = get_close_matches(name, names, n=3, cutoff=0.6)
         if not hint:
             if close:
                 hint = "did you mean " + " or ".join(close) + "?"

@@ -104,7 +104,7 @@ def test_judgements_are_saved_as_files_under_a_name(browser: Any, form: Path) ->
         ]
         assert json.loads(content) == rows
         assert len(content.splitlines()) == 5
-        assert page.locator("#message").inner_text() == "Saved 3 judgements. 1 pairs are not judged yet."
+        assert page.locator("#message").inner_text() == "Saved 3 judgements. Not judged yet: 1 pair."
         name, content = saved(page, "Save as CSV")
         assert list(csv.reader(content.splitlines())) == [
             ["pair", "annotator", "choice"],

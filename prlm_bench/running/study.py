@@ -43,6 +43,8 @@ class Study(BaseModel):
     controls: bool = True
     #: Go on without questions that cannot be used; the results say how many.
     skip_invalid: bool = False
+    #: Leave out a component that can run on none of the tasks, instead of refusing the study.
+    lenient: bool = False
     #: Users a split and questions a user of generated tasks (mini-LaMP).
     synth_users: int | None = Field(default=None, ge=2)
 

@@ -81,6 +81,7 @@
     byId("message").textContent = text;
   }
 
+  const counted = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
   const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
   const guarded = (text) => (/^'*[=+\-@\t\r]/.test(text) ? `'${text}` : text);
 
@@ -110,7 +111,7 @@
     setTimeout(() => URL.revokeObjectURL(url), 10000);
     saved = true;
     const left = pairs.length - choices.size;
-    say(`Saved ${choices.size} judgements.` + (left ? ` ${left} pairs are not judged yet.` : ""));
+    say(`Saved ${counted(choices.size, "judgement")}.` + (left ? ` Not judged yet: ${counted(left, "pair")}.` : ""));
   }
 
   function startOver() {
