@@ -5,15 +5,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml setup.py constraints.txt
 
-.PHONY: run test test-slow check bench wheel clean
+.PHONY: run test test-slow check bench wheel browser clean
 
 run: $(VENV)/.base
 	$(BIN)/prlm-bench run
 
-test: $(VENV)/.test
+test: $(VENV)/.test browser
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(VENV)/.test
+test-slow: $(VENV)/.test browser
 	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.test
@@ -33,6 +33,12 @@ wheel: $(VENV)/.test
 	cd build/wheel/empty && PRLM_BENCH_CACHE=cache ../venv/bin/prlm-bench run > table.txt && tail -n 3 table.txt
 	cd build/wheel/empty && ../venv/bin/prlm-bench leaderboard --format csv | grep -c measured
 	cd build/wheel/empty && ../venv/bin/prlm-bench new-plugin wheel-check && ../venv/bin/prlm-bench doctor
+
+# Pages are tested in Debian's browser. Where it is missing and cannot be installed, those tests are skipped and say so.
+browser:
+	@if [ ! -x /usr/bin/chromium ] && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	  { timeout 300 apt-get update && DEBIAN_FRONTEND=noninteractive timeout 600 apt-get install -y \
+	  --no-install-recommends chromium; } > /dev/null 2>&1 || true; fi
 
 $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)

@@ -48,7 +48,7 @@ class Same:
         return ""
 
     def generate(self, prompts):
-        return ((index, Completion("comedy")) for index in range(len(prompts)))
+        return ((index, Completion("[1]")) for index in range(len(prompts)))
 
 @hookimpl
 def prlm_bench_register_retrievers(register):
@@ -67,7 +67,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PluginHost:
     return PluginHost([str(tmp_path / "idle.py")])
 
 
-@pytest.mark.parametrize("task", ["mini_lamp_2", "mini_lamp_3"])
+@pytest.mark.parametrize("task", ["mini_lamp_1", "mini_lamp_3"])
 def test_run(benchmark: Any, capsys: pytest.CaptureFixture[str], host: PluginHost, tmp_path: Path, task: str) -> None:
     study = Study(tasks=[task], retrievers=["first"], generators=["same"], k=[4], controls=False, synth_users=500)
     results = tmp_path / "results"

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from sites import HOOK, WORKS, Site
 
+from prlm_bench.cli import _app
+
 BROKEN = "from prlm_bench import hookimpl\nimport no_such_module\n"
 METRIC = (
     """
@@ -164,18 +166,25 @@ def test_a_metric_of_a_plugin_scores_a_file(here: Cli, tmp_path: Path) -> None:
     assert "unknown metric 'length@mine'" in here(*words, "--metric", "length@mine").mistake
 
 
-def test_commands_of_a_plugin(cli: Cli, site: Site) -> None:
+@pytest.fixture
+def own_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that plugins add to the command line of this process are gone after the test."""
+    _app._add_commands()
+    monkeypatch.setattr(_app.app, "registered_groups", list(_app.app.registered_groups))
+
+
+def test_commands_of_a_plugin(cli: Cli, here: Cli, site: Site, own_app: None) -> None:
     site.add(COMMANDS)
-    assert cli("zz-hello").stdout == "hello you\n"
     assert cli("zz-hello", "--name", "Ada").stdout == "hello Ada\n"
-    assert cli("zz-greet", "hello").stdout == "hello you\n"
-    failed = cli("zz-greet", "goodbye")
+    assert here("zz-hello").stdout == "hello you\n"
+    assert here("zz-greet", "hello", "--name", "Ada").stdout == "hello Ada\n"
+    failed = here("zz-greet", "goodbye")
     assert failed.status == 1
     assert "RuntimeError: never" in failed.stderr
     assert failed.stderr.splitlines()[-1].startswith("prlm-bench: this is a defect")
-    names = [row["name"] for row in json.loads(cli("list", "commands", "--json").stdout)]
+    names = [row["name"] for row in json.loads(here("list", "commands", "--json").stdout)]
     assert names == sorted(names) and {"zz-greet", "zz-hello"} <= set(names)
-    assert "zz-helo" in cli("zz-helo").mistake
+    assert "zz-helo" in here("zz-helo").mistake
 
 
 def test_nothing_is_listed_where_nothing_is_loaded(here: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -344,6 +344,17 @@ def test_profiles_are_told_apart_by_ids_texts_and_order(headlines: Dataset, tmp_
     assert again.owners() == profiles.owners()
 
 
+@needs_lucene
+def test_what_java_cannot_do_is_one_line(build: Ranks, headlines: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(folder: Path, *_: Any, **__: Any) -> None:
+        Profiles.of(headlines).write(folder / "profiles.npz")
+
+    monkeypatch.setattr("prlm_bench_plugins.lucene.retriever.build_index", nothing)
+    with pytest.raises(PrlmBenchError, match=r"retriever lucene: .*IndexNotFoundException: no segments") as caught:
+        build("lucene:scope=collection").rank([headlines.example(0)])
+    assert "\n" not in str(caught.value)
+
+
 # Java
 
 

@@ -147,7 +147,7 @@ def test_the_last_of_several_counts(values: list[str], between: str) -> None:
 @thorough
 def test_a_cut_off_object_gives_what_there_is(value: str, quote: str, data: st.DataObject) -> None:
     kept = data.draw(st.integers(1, len(value)))
-    part = value[:kept].strip()
+    part = "" if value[:kept].strip() in COPIED else value[:kept].strip()
     found = read_object(f"{{'title': {quote}{value[:kept]}", "title")
     assert found == ((part, "truncated") if part else ("", None))
 

@@ -40,6 +40,18 @@ def java_class(name: str) -> Any:
     return autoclass(name)
 
 
+@contextmanager
+def java_errors() -> Iterator[None]:
+    """Turn an exception of Java, such as a full disk or memory, into one line."""
+    try:
+        yield
+    except Exception as error:
+        # The class can only be imported once Java runs.
+        if type(error).__name__ != "JavaException":
+            raise
+        raise PrlmBenchError(f"retriever lucene: {str(error).partition(chr(10))[0]}") from error
+
+
 @cache
 def find_jar() -> Path:
     """The jar that pyserini brings.

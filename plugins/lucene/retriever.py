@@ -22,7 +22,7 @@ from .analysis import Analysis, AnalyzerName
 from .build import build_index
 from .collection import RM3, Collection
 from .formula import Statistics, TokenCounts, scores
-from .java import find_jar, find_java
+from .java import find_jar, find_java, java_errors
 from .stored import folder_bytes, stored_folder
 
 #: Raised when the files of an index change their meaning.
@@ -83,9 +83,10 @@ class Lucene:
         """Rank each profile; equal scores, so those of 0 too, go by profile order.
 
         Raises:
-            PrlmBenchError: with rm3, a profile that no question of the split has.
+            PrlmBenchError: with rm3, a profile that no question of the split has; Java fails.
         """
-        return [by_score(example.profile, self._scores(example), k) for example in examples]
+        with java_errors():
+            return [by_score(example.profile, self._scores(example), k) for example in examples]
 
     def _scores(self, example: Example) -> NDArray[np.float64]:
         if self._scope == "profile":

@@ -43,6 +43,7 @@ def evaluate_retrieval(
         list[str] | None, typer.Option("--retriever", help="Retriever, as NAME:option=value. Repeatable.")
     ] = None,
     run: Annotated[list[Path] | None, typer.Option("--run", help="A TREC run file made elsewhere. Repeatable.")] = None,
+    escape: Annotated[bool, typer.Option("--escape", help="The run files were written with --escape.")] = False,
     measures: Annotated[str, typer.Option(help="As ir_measures writes them, joined by commas.")] = "nDCG@5,R@5,RR",
     data: DataOption = None,
     split: SplitOption = "dev",
@@ -63,12 +64,14 @@ def evaluate_retrieval(
     """
     from .._cache import cache_root
     from .._files import pretty, write_whole
-    from ..retrieval_eval import RetrieverSource, RunSource, evaluate
+    from ..retrieval_eval import RetrieverSource, RunSource, check_measures, evaluate
     from ..retrieval_eval.picture import check_drawable, draw_recall
     from ..running.bench import open_split
     from ..running.components import Components
 
     host = host_for(plugin)
+    asked = [name.strip() for name in measures.split(",")]
+    check_measures(asked)
     if output_dir is not None:
         check_drawable()
     with make_progress() as progress:
@@ -79,8 +82,7 @@ def evaluate_retrieval(
         names = [str(host.registry.choose("retriever", spec)) for spec in retriever or ()]
         first = dataset.example(0) if names and len(dataset) else None
         sources: list[Any] = [RetrieverSource(components, name, seed, first) for name in names if first is not None]
-        sources += [RunSource(path, dataset) for path in run or ()]
-        asked = [name.strip() for name in measures.split(",")]
+        sources += [RunSource(path, dataset, escape) for path in run or ()]
         found = evaluate(dataset, sources, asked, limit=limit, progress=progress)
     if output_dir is not None:
         write_whole(output_dir / "evaluation.json", pretty(found.to_dict()))
@@ -103,14 +105,17 @@ def _show(found: Evaluation) -> None:
         times = [_number(about.get("setup_s"), "{:.2f}"), _number(about.get("ms_per_question"), "{:.2f}")]
         size_mb = _number(about.get("cache_bytes"), "{:.1f}", 1e-6)
         rows.append([name, *_cells(found.figures.get(name, {})), *times, size_mb])
-    print_table(f"{size}{judged}", ["retriever", *measures, "set-up s", "ms/question", "cache MB"], rows)
+    print(size + judged)
+    print_table("", ["retriever", *measures, "set-up s", "ms/question", "cache MB"], rows)
     if found.differences:
         rows = [[name, *_cells(figures)] for name, figures in found.differences.items()]
-        print_table(f"difference from {next(iter(found.figures))}", ["retriever", *measures], rows)
+        print(f"difference from {next(iter(found.figures))}")
+        print_table("", ["retriever", *measures], rows)
     if found.agreement:
         rows = [[*pair, *_cells(figures)] for pair, figures in found.agreement.items()]
         columns = list(next(iter(found.agreement.values())))
-        print_table("agreement", ["of", "and", *columns], rows)
+        print("agreement")
+        print_table("", ["of", "and", *columns], rows)
     print("[ ] 95 % interval, users resampled. overlap@k: questions with more than k items only.")
 
 

@@ -23,7 +23,7 @@ FORMATS = ("csv", "label-studio")
 FIELDS = tuple(Shown.model_fields)
 COLUMNS = (*FIELDS, "choice", "annotator")
 T = TypeVar("T", bound=BaseModel)
-_LABELS = Path(__file__).resolve().parent / "templates" / "label_studio.xml"
+_LABELS = Path(__file__).resolve().parent / "templates" / "label_studio.txt"
 
 
 def write_export(shown: Sequence[Shown], path: Path, form: str) -> list[Path]:

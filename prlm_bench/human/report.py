@@ -115,6 +115,15 @@ def make_report(
     )
 
 
+def _counted(judgements: Sequence[Judgement], key: Key, out: set[str]) -> list[Judgement]:
+    found = [j for j in judgements if j.annotator not in out and key.pairs[j.pair].right is None]
+    if not found:
+        raise DataError(
+            "no judgement of two methods is left", "all annotators failed an attention check" if out else ""
+        )
+    return found
+
+
 def _annotators(judgements: Sequence[Judgement], key: Key, drop_failed: bool) -> list[Annotator]:
     found = []
     for name in dict.fromkeys(judgement.annotator for judgement in judgements):

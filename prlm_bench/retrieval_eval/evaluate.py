@@ -71,6 +71,15 @@ def _dumped(figures: dict[str, Estimate]) -> dict[str, Any]:
     return {name: estimate.model_dump() for name, estimate in figures.items()}
 
 
+def check_measures(measures: Sequence[str]) -> None:
+    """Find out before the work begins whether these measures exist.
+
+    Raises:
+        PrlmBenchError: one of them does not.
+    """
+    retrieval_scores([], [], measures)
+
+
 def evaluate(
     dataset: Dataset,
     sources: Sequence[Source],
@@ -99,7 +108,7 @@ def evaluate(
         raise DataError("there is nothing to judge", "give --retriever or --run")
     if len(set(names)) < len(names):
         raise DataError(f"two of these have one name: {', '.join(names)}")
-    retrieval_scores([], [], measures)  # an unknown measure is said before the work is done
+    check_measures(measures)
     progress = progress or Silent()
     progress.start(f"{dataset.task.name} {dataset.split}", count)
     columns = _Columns(names, measures)

@@ -83,22 +83,22 @@ class RunSource:
     Args:
         path: the file; `.gz` is unpacked.
         dataset: what it claims to rank. Questions without a line count as ranked by nothing.
+        escape: the ids were written with `escape`.
 
     Raises:
         DataError: it is not a run, or it names a question that the dataset does not have.
     """
 
-    def __init__(self, path: Path, dataset: Dataset) -> None:
+    def __init__(self, path: Path, dataset: Dataset, escape: bool = False) -> None:
         self.name = path.name
         self._path = path
+        self._written: Callable[[str], str] = escaped if escape else str
         self._run = read_run(path)
-        known = {escaped(identifier): identifier for identifier in dataset.ids}
-        known |= {identifier: identifier for identifier in dataset.ids}
+        known = set(map(self._written, dataset.ids))
         for question in self._run:
             if question not in known:
                 message = f"{path}: question {question!r} is not in {dataset.task.name} {dataset.split}"
                 raise DataError(message, f"its ids look like {dataset.ids[0]!r}" if len(dataset) else "")
-        self._run = {known[question]: entries for question, entries in self._run.items()}
 
     def rank(self, examples: Sequence[Example]) -> list[Ranking]:
         """The rankings of the file.
@@ -109,9 +109,8 @@ class RunSource:
         return [self._ranking(example) for example in examples]
 
     def _ranking(self, example: Example) -> Ranking:
-        entries = self._run.get(example.id, [])
-        known = {escaped(item.id): item for item in reversed(example.profile)}
-        known |= {item.id: item for item in reversed(example.profile)}
+        entries = self._run.get(self._written(example.id), [])
+        known = {self._written(item.id): item for item in reversed(example.profile)}
         for _, item in entries:
             if item not in known:
                 raise DataError(f"{self._path}: item {item!r} is not in the profile of question {example.id!r}")

@@ -1,0 +1,226 @@
+"""The tiny model that is shipped, and the trainer that made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
+pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
+
+import prlm_bench_plugins.tiny.trainer as trainer
+from prlm_bench_plugins.tiny.generator import MODEL
+from prlm_bench_plugins.tiny.lessons import CHOICES, Book, choose, frames, lesson, lessons
+from prlm_bench_plugins.tiny.recipe import Recipe
+from prlm_bench_plugins.tiny.trainer import TinyTrainer
+from prlm_bench_plugins.tiny.vocabulary import learn_tokenizer
+
+from prlm_bench import Example, Ranking
+from prlm_bench._plugins import PluginHost
+from prlm_bench.errors import PrlmBenchError
+from prlm_bench.running.bench import open_split
+from prlm_bench.running.components import Components
+from prlm_bench.running.progress import Silent
+from prlm_bench.testing import ODD_TEXTS, GeneratorContract
+
+MANIFEST = json.loads((MODEL / "manifest.json").read_text())
+TASKS = [f"mini_lamp_{number}" for number in range(1, 8)]
+
+
+def components(task: str, folder: Path) -> Components:
+    host = PluginHost()
+    return Components(host, open_split(host.tasks.get(task), "dev", synth_users=4), folder)
+
+
+def book(task: str, folder: Path) -> Book:
+    context = components(task, folder).context(0)
+    return Book(context.task, next(context.dataset.batches(64)))
+
+
+class TestShipped:
+    def test_its_files_are_those_that_were_made(self) -> None:
+        found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in MODEL.iterdir()}
+        del found["manifest.json"]
+        assert found == MANIFEST["files"]
+        assert sum(path.stat().st_size for path in MODEL.iterdir()) < 5_000_000
+
+    def test_the_recipe_is_the_default_one(self) -> None:
+        assert MANIFEST["recipe"] == vars(Recipe())
+        assert MANIFEST["data"]["config"]["seed"] != 0
+
+    def test_it_loads(self) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(MODEL)
+        assert (model.num_parameters(), model.dtype) == (MANIFEST["parameters"], torch.bfloat16)
+        assert model.config.vocab_size == MANIFEST["vocabulary"]
+
+    def test_its_tokenizer_encodes_anything(self) -> None:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(MODEL)
+        assert len(tokenizer) == MANIFEST["vocabulary"]
+        for text in [*ODD_TEXTS, "The quick brown fox, naïvely: {'title': 'x'}</think>", "<think>\n\n"]:
+            assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+        turns = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
+        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        assert text == "<|system|>a<|end|><|user|>b<|end|><|assistant|>"
+        assert tokenizer("</think>")["input_ids"] == [tokenizer.convert_tokens_to_ids("</think>")]
+
+    def test_held_out_users_profit_from_their_items(self) -> None:
+        assert set(MANIFEST["held_out"]) == set(TASKS)
+        for task in ("mini_lamp_2", "mini_lamp_4", "mini_lamp_5", "mini_lamp_6", "mini_lamp_7"):
+            figures = MANIFEST["held_out"][task]
+            assert min(figures["words"], figures["relevant"]) > max(figures["none"], figures["stranger"]) + 0.05, task
+
+    def test_a_run_is_better_with_items_than_without(self, here: Any, tmp_path: Path) -> None:
+        words = ["--task", "mini_lamp_4", "--synth-users", 16, "--no-controls", "--reasoner", "direct:protocol=chat"]
+        done = here("run", *words, "--retriever", "oracle", "-k", 0, "-k", 4, "--generator", "tiny", "--results", "r")
+        assert done.status == 0, done
+        scores = {}
+        for path in (tmp_path / "r").rglob("summary.json"):
+            summary = json.loads(path.read_text())
+            k = json.loads((path.parent / "manifest.json").read_text())["method"]["k"]
+            scores[k] = summary["metrics"]["rouge1@lamp"]["value"]
+            assert summary["parse_failures"]["value"] < 0.05
+        assert scores[4] > scores[0] + 0.1
+
+
+class TestContract(GeneratorContract):
+    spec = "tiny:max_new_tokens=4"
+
+
+class TestLessons:
+    @pytest.mark.parametrize("task", TASKS)
+    def test_prompts_are_those_of_the_direct_reasoner(self, task: str, tmp_path: Path) -> None:
+        context = components(task, tmp_path).context(0)
+        examples = next(context.dataset.batches(64))
+        rankings = [Ranking(e.profile[:4], (0.0,) * len(e.profile[:4])) for e in examples]
+        generator = context.build("generator", "tiny")
+        asked = context.build("reasoner", "direct:protocol=chat").prompts(examples, rankings, generator)
+        for example, prompt in zip(examples, asked, strict=True):
+            taught = lesson(context.task, example, example.profile[:4])
+            assert (prompt.text, prompt.cut, prompt.dropped) == (taught.prompt, 0, 0)
+            reasoner = context.build("reasoner", "direct:protocol=chat")
+            answer = reasoner.parse(prompt, __import__("prlm_bench").Completion(taught.answer))
+            assert (answer.text, answer.parsed) == (example.gold, "strict")
+
+    def test_what_users_wrote_is_marked(self, tmp_path: Path) -> None:
+        for task, field in (("mini_lamp_4", "title"), ("mini_lamp_2", "tag"), ("mini_lamp_7", "text")):
+            questions = book(task, tmp_path)
+            example = questions.examples[0]
+            taught = lesson(questions.task, example, example.profile[:3])
+            marked = [taught.prompt[start:end] for start, end in taught.written]
+            assert marked == [item.fields[field] + "'" for item in example.profile[:3]]
+
+    def test_items_are_chosen_as_asked(self, tmp_path: Path) -> None:
+        example = book("mini_lamp_4", tmp_path).examples[0]
+        dice = random.Random(0)
+        chosen = {choice: [item.id for item in choose(example, choice, 3, dice)] for choice in CHOICES}
+        assert chosen["none"] == []
+        assert chosen["recent"] == [item.id for item in example.profile[:-4:-1]]
+        assert set(chosen["relevant"]) <= (example.relevant or set())
+        assert all(len(set(ids)) == 3 for choice, ids in chosen.items() if choice != "none")
+        assert choose(example, "random", 99, dice)
+
+    def test_they_are_the_same_for_a_seed(self, tmp_path: Path) -> None:
+        books = [book(task, tmp_path) for task in TASKS[:2]]
+        one, two, other = (list(islice(lessons(books, seed), 30)) for seed in (1, 1, 2))
+        assert one == two != other
+
+
+class TestVocabulary:
+    def test_phrases_that_stay_together_become_tokens(self) -> None:
+        dice = random.Random(0)
+        words = ["red", "blue", "green", "black"]
+        texts = [f"say: 'a {dice.choice(words)} old piano in {dice.choice(words)}'" for _ in range(200)]
+        tokenizer = learn_tokenizer(texts, ["say: '", "'"])
+        tokens = tokenizer.convert_ids_to_tokens(tokenizer(texts[0])["input_ids"])
+        assert tokens[0] == "say: '" and " old piano in" in tokens and tokens[-1] == "'"
+        for text in [*texts[:3], *ODD_TEXTS]:
+            assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+    def test_frames_are_the_fixed_strings(self, host: PluginHost) -> None:
+        found = set(frames([host.tasks.get("mini_lamp_4")]))
+        assert {"'text': '", "' 'title': '", "{'title': '", "'}"} < found
+
+
+class TestTrainer:
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Seconds instead of minutes: a narrow network, few held-out users, no figures."""
+        small = Recipe(held_out_users=2, tokenizer_lessons=60, hidden=32, layers=1, heads=2, feed_forward=32, batch=8)
+        made = {name: value for name, value in vars(small).items() if name not in ("seed", "users", "steps")}
+        monkeypatch.setattr(trainer, "Recipe", lambda **given: Recipe(**{**made, **given}))
+
+    @pytest.fixture
+    def no_figures(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(trainer, "judge", lambda *_: {"none": 0.0})
+
+    @pytest.fixture
+    def quick(self) -> Iterator[TinyTrainer]:
+        yield TinyTrainer(users=2, steps=3)
+
+    def test_seed_0_is_for_judging(self) -> None:
+        with pytest.raises(ValueError, match="runs are judged on"):
+            TinyTrainer(seed=0)
+
+    def test_it_overwrites_nothing(self, quick: TinyTrainer, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("mine")
+        for output in (tmp_path, tmp_path / "file"):
+            with pytest.raises(PrlmBenchError, match="is there already"):
+                quick.train(output, Silent())
+        assert (tmp_path / "file").read_text() == "mine"
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("no")])
+    def test_an_unfinished_training_leaves_nothing(
+        self, quick: TinyTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    ) -> None:
+        def fails(*_: Any) -> Any:
+            raise error
+
+        monkeypatch.setattr(trainer, "judge", fails)
+        with pytest.raises(type(error)):
+            quick.train(tmp_path / "out", Silent())
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.slow
+    @pytest.mark.usefixtures("no_figures")
+    def test_the_same_seed_makes_the_same_model(self, quick: TinyTrainer, tmp_path: Path) -> None:
+        one, two = (quick.train(tmp_path / name, Silent()) for name in ("one", "two"))
+        assert one == two
+        other = TinyTrainer(seed=2, users=2, steps=3).train(tmp_path / "other", Silent())
+        assert other["files"]["model.safetensors"] != one["files"]["model.safetensors"]
+
+    @pytest.mark.slow
+    def test_from_the_command_line_to_a_run(self, here: Any, tmp_path: Path) -> None:
+        done = here("train", "tiny:users=2,steps=3", "--output", "made", "--json")
+        assert done.status == 0, done
+        assert "training the tiny model, lessons: 24 to do" in done.stderr
+        manifest = json.loads(done.stdout)
+        assert manifest == json.loads((tmp_path / "made" / "manifest.json").read_text())
+        assert set(manifest["held_out"]) == set(TASKS)
+        words = ["run", "--task", "mini_lamp_2", "--synth-users", 2, "--retriever", "none", "--no-controls"]
+        run = here(*words, "--generator", "transformers:model=made,max_new_tokens=3,device=cpu", "--results", "r")
+        assert run.status == 0, run
+
+
+def test_an_example_of_the_users_own(tmp_path: Path) -> None:
+    """Items with quotes, line breaks and blanks do not confuse what is marked."""
+    questions = book("mini_lamp_4", tmp_path)
+    example = questions.examples[0]
+    item = example.profile[0]
+    odd = type(item)("odd", "", {"text": "a 'quoted'\n text ", "title": " a 'quoted'\n text "}, None)
+    taught = lesson(questions.task, Example(example.id, "u", example.input, "q", (odd,), "it's"), [odd, odd])
+    assert [taught.prompt[start:end] for start, end in taught.written] == ["a 'quoted' text'"] * 2
+    assert taught.answer == "{'title': \"it's\"}"
