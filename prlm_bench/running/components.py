@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._files import digest
 from .._plugins import PluginHost
 from .._registry import NEEDS, Chosen, Component
 from ..errors import RunError
@@ -26,6 +27,8 @@ class Components:
 
     def __init__(self, host: PluginHost, dataset: Dataset, cache_dir: Path) -> None:
         self._host, self._dataset, self._cache_dir = host, dataset, cache_dir
+        #: Identities of what the factories that are running now have built, the innermost last.
+        self._built: list[list[dict[str, str]]] = []
         self._made: dict[tuple[str, str, str, int], tuple[Any, dict[str, str]]] = {}
 
     def make(self, chosen: Chosen, seed: int) -> tuple[Any, dict[str, str]]:
@@ -37,8 +40,17 @@ class Components:
         component = chosen.component
         key = (component.kind, component.qualified, str(chosen), seed)
         if key not in self._made:
-            made = chosen.make(self.context(seed))
-            self._made[key] = (made, chosen.identity(made))
+            self._built.append([])
+            try:
+                made = chosen.make(self.context(seed))
+            finally:
+                parts = self._built.pop()
+            identity = chosen.identity(made)
+            if parts:  # what a component is composed of is part of what it is
+                identity["fingerprint"] = " ".join([identity["fingerprint"], digest(parts)[:16]]).strip()
+            self._made[key] = (made, identity)
+        if self._built:
+            self._built[-1].append(self._made[key][1])
         return self._made[key]
 
     def context(self, seed: int) -> Context:
