@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch", reason="needs the extra `dense`")
 transformers = pytest.importorskip("transformers", reason="needs the extra `dense`")
 
 from prlm_bench_plugins.dense import encoder as encoder_module  # noqa: E402
-from prlm_bench_plugins.dense.batches import FEWEST, repeats, same_length  # noqa: E402
+from prlm_bench_plugins.dense.batches import FEWEST, groups, padded, repeats  # noqa: E402
 from prlm_bench_plugins.dense.encoder import Encoder  # noqa: E402
 from prlm_bench_plugins.dense.errors import ModelError  # noqa: E402
 from prlm_bench_plugins.dense.folder import ModelFolder  # noqa: E402
@@ -169,10 +169,10 @@ def test_pickled_weights_are_read_too(copy: Path) -> None:
     assert np.array_equal(encoder_of(copy).encode(TEXTS), expected)
 
 
-def test_batches_hold_one_length_each_and_every_text_once() -> None:
-    lengths = np.array([3, 0, 7, 3, 3, 7, 500])
-    groups = list(same_length(lengths, 8))
-    assert [group.tolist() for group in groups] == [[6], [2], [5], [0, 3], [4]]
+def test_batches_hold_one_padded_length_each_and_every_text_once() -> None:
+    widths = padded(np.array([3, 0, 9, 8, 1, 16, 499]), 60)
+    assert widths.tolist() == [8, 0, 16, 8, 8, 16, 60]
+    assert [group.tolist() for group in groups(widths, 16)] == [[6], [2], [5], [0, 3], [4]]
     for texts, length in [(1, 1), (1, 5), (3, 9), (1, 64), (4, 100)]:
         assert texts * length * repeats(texts, length) >= FEWEST
     assert repeats(1, FEWEST) == 1

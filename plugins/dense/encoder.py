@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,25 +11,19 @@ from numpy.typing import NDArray
 
 from prlm_bench.errors import MissingDependencyError
 
-from .batches import repeats, same_length
+from .batches import groups, padded, repeats
 from .device import import_torch
 from .errors import ModelError
 from .folder import ModelFolder
-from .settings import Settings
+from .settings import Pooling, Settings
 
 Floats = NDArray[np.float32]
 
 #: Tokens of one pass. Small passes keep a processor's caches warm; accelerators want large ones.
-_BUDGET = {"cpu": 1024}
+_BUDGET = {"cpu": 2048}
 _LARGE_BUDGET = 1 << 15
 #: Texts and characters that are tokenized at once; the tokenizer keeps what it cuts off.
 _TEXTS, _CHARACTERS = 1024, 1 << 21
-
-_POOL: dict[str, Callable[[Any], Any]] = {
-    "mean": lambda hidden: hidden.mean(dim=1),
-    "cls": lambda hidden: hidden[:, 0],
-    "last": lambda hidden: hidden[:, -1],
-}
 
 
 class Encoder:
@@ -62,11 +56,11 @@ class Encoder:
             ModelError: the model gives infinite numbers or none.
         """
         ids = self._ids(texts)
-        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        widths = padded(np.fromiter(map(len, ids), np.int64, len(ids)), self._settings.max_length)
         vectors = np.zeros((len(texts), int(self._model.config.hidden_size)), np.float32)
         with self._torch.inference_mode():
-            for group in same_length(lengths, self._budget):
-                vectors[group] = self._forward([ids[place] for place in group])
+            for group in groups(widths, self._budget):
+                vectors[group] = self._forward([ids[place] for place in group], int(widths[group[0]]))
         if not np.isfinite(vectors).all():
             raise ModelError(f"the model {self._root} gives vectors that are not finite", "try dtype=float32")
         return vectors
@@ -79,15 +73,37 @@ class Encoder:
             )["input_ids"]
         return ids
 
-    def _forward(self, ids: list[list[int]]) -> Floats:
+    def _forward(self, ids: list[list[int]], width: int) -> Floats:
         count = len(ids)
-        batch = self._torch.tensor(ids * repeats(count, len(ids[0])), device=self._device)
-        hidden = self._model(input_ids=batch).last_hidden_state.float()
-        pooled = _POOL[self._settings.pooling](hidden)
+        ids = ids * repeats(count, width)
+        tokens = np.full((len(ids), width), self._tokenizer.pad_token_id or 0)
+        for row, own in zip(tokens, ids, strict=True):
+            row[: len(own)] = own
+        lengths = self._torch.tensor([len(own) for own in ids], device=self._device)
+        mask = self._torch.arange(width, device=self._device) < lengths[:, None]
+        batch = self._torch.from_numpy(tokens).to(self._device)
+        hidden = self._model(input_ids=batch, attention_mask=mask.long()).last_hidden_state.float()
+        pooled = pool(self._settings.pooling, hidden, mask)
         if self._settings.normalize:
             pooled = self._torch.nn.functional.normalize(pooled, dim=1)
         vectors: Floats = pooled[:count].cpu().numpy()
         return vectors
+
+
+def pool(pooling: Pooling, hidden: Any, mask: Any) -> Any:
+    """One vector a text.
+
+    Args:
+        pooling: which tokens count.
+        hidden: token vectors, shape (texts, tokens, dims).
+        mask: true where there is a token and no padding, shape (texts, tokens); true first.
+    """
+    if pooling == "cls":
+        return hidden[:, 0]
+    if pooling == "last":
+        last = mask.sum(dim=1) - 1
+        return hidden.take_along_dim(last[:, None, None], dim=1)[:, 0]
+    return (hidden * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
 
 def _parts(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,8 +37,12 @@ class Inner:
 
     @cached_property
     def _source(self) -> str:
-        file = inspect.getfile(type(self._retriever))
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+        file = getattr(sys.modules.get(type(self._retriever).__module__), "__file__", None)
+        if file is None:
+            return ""
+        folder = Path(file).parent
+        files = sorted(folder.glob("*.py")) if (folder / "__init__.py").is_file() else [Path(file)]
+        return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
     def rank(self, examples: Sequence[Example]) -> list[Ranking]:
         """A ranking of everything for each example.

@@ -19,7 +19,7 @@ class Recipe:
     seed: int = 1
     users: int = 600
     held_out_users: int = 40
-    steps: int = 1200
+    steps: int = 600
 
     #: Lessons that the tokenizer is learnt from.
     tokenizer_lessons: int = 2500

@@ -101,7 +101,8 @@ class GenerationCache:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch()  # also says when it was last used
         self._inode = self.path.stat().st_ino
-        connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
+        # It is closed by whichever thread collects the garbage.
+        connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         weakref.finalize(self, connection.close)
         try:
             # With a write-ahead log a commit does not wait for the disk, and a killed process loses nothing.
