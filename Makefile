@@ -49,7 +49,7 @@ $(VENV)/.base: $(VENV)/.python $(SOURCES)
 	touch $@
 
 $(VENV)/.test: $(VENV)/.python $(SOURCES)
-	$(PIP) -e '.[hf,test,dev]'
+	$(PIP) -e '.[lm,dense,lucene,report,serve,test,dev]'
 	touch $@ $(VENV)/.base
 
 clean:

@@ -90,6 +90,8 @@ class Batch:
     def _begin(self) -> _State:
         import torch
 
+        from .memory import growing_cache
+
         loaded, decoding = self._loaded, self._decoding
         width = max(len(row.ids) for row in self.rows)
         ids = torch.full((len(self.rows), width), loaded.pad)
@@ -103,7 +105,7 @@ class Batch:
         if decoding.temperature > 0:
             rows = draws([row.text for row in self.rows], decoding.seed, decoding.most)
             numbers = torch.tensor(rows, dtype=torch.double).to(device)
-        cache = _cache(loaded.model) if self._is_causal and decoding.beams == 1 else None
+        cache = growing_cache(loaded.model) if self._is_causal and decoding.beams == 1 else None
         return _State(ids.to(device), mask.to(device), width if self._is_causal else 1, cache, numbers)
 
     def _options(self, state: _State) -> dict[str, Any]:
@@ -182,12 +184,3 @@ class _HalfDone:
         last = input_ids[:, -1]
         self._done = self._done | torch.isin(last, torch.tensor(self._ends, device=last.device))
         return torch.full_like(self._done, bool(2 * self._done.sum() >= len(last)))
-
-
-def _cache(model: Any) -> Any:
-    """An empty cache that rows can be taken out of; None for models that remember in another way."""
-    from transformers import cache_utils
-
-    cache = cache_utils.DynamicCache(config=model.config)
-    plain = (cache_utils.DynamicLayer, cache_utils.DynamicSlidingWindowLayer)
-    return cache if cache.layers and all(type(layer) in plain for layer in cache.layers) else None

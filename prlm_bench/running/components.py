@@ -57,12 +57,12 @@ class Components:
         """What factories are told that take a `context`."""
 
         def build(kind: str, spec: str | Mapping[str, Any]) -> Any:
-            return self.make(self._host.registry.choose(kind, spec), seed)[0]
+            return self.ready(kind, spec, seed)
 
         return Context(self._dataset.task, self._dataset, seed, self._cache_dir, build)
 
     def ready(self, kind: str, spec: str | Mapping[str, Any], seed: int) -> Any:
-        """A component by spec, for a command that runs it alone.
+        """A component by spec, for a command that runs it alone or another component that is composed of it.
 
         Raises:
             PrlmBenchError: there is none of that name, or the dataset lacks what it needs.
