@@ -45,11 +45,12 @@ $(VENV)/.python:
 	touch $@
 
 $(VENV)/.base: $(VENV)/.python $(SOURCES)
-	$(PIP) -e .
+	$(PIP) -e '.[lm]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/.python $(SOURCES)
 	$(PIP) -e '.[lm,dense,lucene,report,serve,test,dev]'
+	-$(PIP) --no-deps pyserini==1.6.0
 	touch $@ $(VENV)/.base
 
 clean:

@@ -332,17 +332,20 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
     assert len(fetch(tmp_path, names(2)).asked) == 2
 
 
-def test_mapped_pages_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("room", "expected"), [(1 << 20, 4), (3 << 20, 0)])
+def test_pages_of_a_large_cache_are_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, expected: int
+) -> None:
     texts = names(3000)
-    write(tmp_path / f"0{SUFFIX}", texts, 128)
-    monkeypatch.setattr(store, "_RELEASE", 1 << 21)
+    write(tmp_path / f"0{SUFFIX}", texts, 128)  # 1.5 MB
+    monkeypatch.setattr(store, "_MAPPED", room)
     released = []
     monkeypatch.setattr(Segment, "release", lambda self: released.append(self))
     own = TextVectors(VectorStore(tmp_path, OURS), Counting)
     (rows,), _ = own.fetch([profile(texts)], [])
     for _ in range(4):
         own.release(3000)
-    assert len(released) == 2
+    assert len(released) == expected
     assert np.array_equal(rows.read(), matrix(texts, 128))
 
 

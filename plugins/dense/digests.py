@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -18,17 +18,14 @@ def readable(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def digests_of(texts: Iterable[str]) -> Digests:
+def digests_of(texts: Sequence[str]) -> Digests:
     """The digests of n texts, shape (n, 2); texts that `readable` makes equal have one digest."""
-    joined = b"".join([blake2b(_utf8(text), digest_size=16).digest() for text in texts])
-    return np.frombuffer(joined, ">u8").astype(np.uint64).reshape(-1, 2)
-
-
-def _utf8(text: str) -> bytes:
     try:
-        return text.encode()
+        contents = [text.encode() for text in texts]
     except UnicodeEncodeError:
-        return readable(text).encode()
+        contents = [readable(text).encode() for text in texts]
+    joined = b"".join([blake2b(content, digest_size=16).digest() for content in contents])
+    return np.frombuffer(joined, ">u8").astype(np.uint64).reshape(-1, 2)
 
 
 class DigestTable:

@@ -63,11 +63,12 @@ def rows_of(matrices: Sequence[Floats], numbers: Places, rows: Places) -> Rows:
         numbers: which matrix, for each of n rows, n at least 1; shape (n,).
         rows: which row of it, shape (n,).
     """
-    used = np.unique(numbers).tolist()
-    if len(used) > 1:
-        parts = [(at, matrices[number], rows[at]) for number in used for at in [np.flatnonzero(numbers == number)]]
+    number, first = int(numbers[0]), int(rows[0])
+    if (numbers != number).any():
+        used = np.unique(numbers).tolist()
+        parts = [(at, matrices[one], rows[at]) for one in used for at in [np.flatnonzero(numbers == one)]]
         return _Mixed(len(rows), parts)
-    matrix, first = matrices[used[0]], int(rows[0])
+    matrix = matrices[number]
     if (rows == np.arange(first, first + len(rows))).all():
         return _Together(matrix[first : first + len(rows)])
     return _Scattered(matrix, rows)

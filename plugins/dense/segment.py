@@ -74,6 +74,11 @@ class Segment:
         self._block = block
         self._sound = np.zeros(len(self._sums), bool)
 
+    @property
+    def mapped(self) -> int:
+        """Bytes of the map; 0 for a segment in memory."""
+        return 0 if self._map is None else len(self._map)
+
     def release(self) -> None:
         """Give back the pages that have been read."""
         if self._map is not None:

@@ -21,8 +21,8 @@ from .segment import BrokenSegmentError, Floats, Segment, write_segment
 SUFFIX = ".vectors"
 #: A place is a segment's number and, in the low bits, a row.
 _ROW_BITS = 32
-#: Bytes read after which mapped pages are given back; fewer cost speed.
-_RELEASE = 1 << 28
+#: Bytes that may stay mapped. Giving pages back costs as much as finding them again.
+_MAPPED = 1 << 29
 #: Seconds after which a temporary file is taken for a killed process's.
 _ABANDONED = 3600
 
@@ -128,10 +128,14 @@ class VectorStore:
         return places >> _ROW_BITS, places & ((1 << _ROW_BITS) - 1)
 
     def release(self, rows: int) -> None:
-        """Tell that so many rows have been read. Pages given back stay in the system's cache, but not in ours."""
-        if self.segments:
-            self._read += rows * self.segments[0].vectors.strides[0]
-        if self._read > _RELEASE:
+        """Tell that so many rows have been read; in a large cache, pages are given back after many.
+
+        They stay in the system's cache, but no longer count as this process's memory.
+        """
+        if sum(segment.mapped for segment in self.segments) <= _MAPPED:
+            return
+        self._read += rows * self.segments[0].vectors.strides[0]
+        if self._read > _MAPPED:
             self._read = 0
             for segment in self.segments:
                 segment.release()
