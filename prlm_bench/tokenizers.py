@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 
 from .errors import DataError, MissingDependencyError
 from .interfaces import Tokenizer
+from .quiet import quiet_transformers
 
 #: Texts whose ids are remembered; items recur in prompts far more often than this many apart.
 _REMEMBERED = 1 << 14
@@ -55,7 +53,7 @@ class HubTokenizer:
             from transformers import AutoTokenizer
         except ImportError:
             raise MissingDependencyError(f"tokenizer {name!r}", "transformers", "hf") from None
-        with _quiet():
+        with quiet_transformers():
             try:
                 self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
             except Exception as error:  # the Rust library raises plain ones
@@ -102,19 +100,6 @@ class HubTokenizer:
     def _text(self, ids: list[int]) -> str:
         decoded: list[str] = self._tokenizer.batch_decode([ids], skip_special_tokens=True)
         return decoded[0]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from writing advice to stderr."""
-    from transformers.utils.logging import get_verbosity, set_verbosity
-
-    level = get_verbosity()
-    set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        set_verbosity(level)
 
 
 def _reason(name: str, error: Exception) -> str:

@@ -21,7 +21,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 torch = pytest.importorskip("torch", reason="needs the extra `dense`")
 transformers = pytest.importorskip("transformers", reason="needs the extra `dense`")
 
-from prlm_bench_plugins.dense import encoder as encoder_module  # noqa: E402
 from prlm_bench_plugins.dense.batches import FEWEST, groups, padded, repeats  # noqa: E402
 from prlm_bench_plugins.dense.encoder import Encoder  # noqa: E402
 from prlm_bench_plugins.dense.errors import ModelError  # noqa: E402
@@ -30,6 +29,7 @@ from prlm_bench_plugins.dense.locate import locate  # noqa: E402
 from prlm_bench_plugins.dense.settings import Settings, resolve_settings  # noqa: E402
 
 from prlm_bench.errors import PrlmBenchError  # noqa: E402
+from prlm_bench.quiet import quiet_transformers  # noqa: E402
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.ascii_lowercase, "the", "cat", "dog", "sat", "ran"]
 WORDS += [f"##{letter}" for letter in string.ascii_lowercase]
@@ -53,7 +53,7 @@ def make_checkpoint(folder: Path, seed: int = 0, positions: int = 64, **config: 
         "initializer_range": 0.5,
     }
     model = transformers.BertModel(transformers.BertConfig(**{**settings, **config}))
-    with encoder_module._quiet():
+    with quiet_transformers():
         model.save_pretrained(folder)
     return folder
 
@@ -76,7 +76,7 @@ def encoder_of(folder: Path, **given: Any) -> Encoder:
 
 def reference(folder: Path, pooling: str, texts: list[str], max_length: int = 64) -> Any:
     """Plain transformers, text by text, with a mask."""
-    with encoder_module._quiet():
+    with quiet_transformers():
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         model = transformers.AutoModel.from_pretrained(folder).eval()
     rows = []
@@ -141,7 +141,7 @@ def make_causal(folder: Path, kind: str) -> Path:
     transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]").save_pretrained(folder)
     sizes = {"vocab_size": 8, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     config = getattr(transformers, kind)(**sizes, num_attention_heads=2, num_key_value_heads=2)
-    with encoder_module._quiet():
+    with quiet_transformers():
         transformers.AutoModel.from_config(config).save_pretrained(folder)
     return folder
 

@@ -65,10 +65,11 @@ def test_flags_that_were_given_win(tmp_path: Path) -> None:
     assert (study.dates, study.controls) == (False, False)
 
 
-def test_the_embedded_study_runs_all_tasks_with_methods_that_need_no_model() -> None:
+def test_the_embedded_study_runs_all_tasks_with_the_tiny_model() -> None:
     study = read_study(DEFAULT_STUDY, {})
     assert study.tasks == [f"mini_lamp_{number}" for number in range(1, 8)]
-    assert study.generators == ["vote", "nearest"]
+    assert study.generators == ["tiny", "vote", "nearest"]
+    assert study.reasoners == ["direct:protocol=chat"]
     assert study.controls
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prlm_bench.errors import MissingDependencyError
+from prlm_bench.quiet import quiet_transformers
 
 from .batches import groups, padded, repeats
 from .device import import_torch
@@ -126,7 +126,7 @@ def _load(folder: ModelFolder, torch: Any, settings: Settings) -> tuple[Any, Any
         raise MissingDependencyError("a dense retriever", "transformers", "dense") from None
     where = str(folder.transformer)
     try:
-        with _quiet():
+        with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=True, trust_remote_code=False)
             model, report = AutoModel.from_pretrained(
                 where,
@@ -160,20 +160,3 @@ def _check_tokenizer(tokenizer: Any, folder: ModelFolder, settings: Settings) ->
         raise ModelError(f"the tokenizer of {folder.root} does not work: {error}", "fetch the model again") from None
     if tokens <= special:
         raise ModelError(f"the tokenizer of {folder.root} makes no tokens", "fetch the model again")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the progress bars and load reports of transformers off the terminal."""
-    from transformers import utils
-
-    logging: Any = utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -31,34 +31,32 @@ def locate(name: str) -> Path:
     repository, _, revision = name.partition("@")
     if name.startswith(("/", ".", "~")) or path.exists() or not 0 < len(repository.split("/")) <= 2:
         raise ModelError(f"no model folder at {name!r}", "give a folder with config.json and weights, or a hub name")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise MissingDependencyError(f"model {name!r}", "huggingface_hub", "dense") from None
-
-    def snapshot(wanted: list[str], here: bool) -> Path:
-        state = revision or None
-        return Path(
-            snapshot_download(
-                repository,
-                revision=state,
-                allow_patterns=wanted,
-                ignore_patterns=_OTHER_FORMATS,
-                local_files_only=here,
-            )
-        )
-
+    state = revision or None
     for wanted in (_WANTED, _PICKLED):
         with contextlib.suppress(OSError, ValueError):  # not here, or not all of it
-            if has_weights(folder := snapshot(wanted, here=True)):
+            if has_weights(folder := _snapshot(repository, state, wanted, here=True)):
                 return folder
     try:
-        folder = snapshot(_WANTED, here=False)
-        return folder if has_weights(folder) else snapshot(_PICKLED, here=False)
+        folder = _snapshot(repository, state, _WANTED, here=False)
+        return folder if has_weights(folder) else _snapshot(repository, state, _PICKLED, here=False)
+    except MissingDependencyError:
+        raise
     except Exception as error:  # httpx, the hub and the disk have their own families of errors
         reason = " ".join(str(error).split("\n")[0].split())
         hint = f"give a folder, or fetch it where there is a network: hf download {repository}"
         raise ModelError(f"cannot get the model {name!r} from the hub: {reason}", hint) from None
+
+
+def _snapshot(repository: str, state: str | None, wanted: list[str], here: bool) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise MissingDependencyError(f"the model {repository!r}", "huggingface_hub", "dense") from None
+    return Path(
+        snapshot_download(
+            repository, revision=state, allow_patterns=wanted, ignore_patterns=_OTHER_FORMATS, local_files_only=here
+        )
+    )
 
 
 def has_weights(folder: Path) -> bool:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from prlm_bench.errors import DataError
+from prlm_bench.quiet import quiet_transformers
 
-#: A level above all that transformers logs at.
-_SILENT = 100
 #: What transformers reads of a checkpoint.
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")
 
@@ -82,7 +80,7 @@ class CrossEncoder:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         try:
-            with _quiet():
+            with quiet_transformers():
                 tokenizer = AutoTokenizer.from_pretrained(self._folder)
                 model, report = AutoModelForSequenceClassification.from_pretrained(
                     self._folder, output_loading_info=True, dtype="float32"
@@ -98,23 +96,6 @@ class CrossEncoder:
         if model.config.num_labels not in (1, 2):
             raise DataError(f"{self._name!r} has {model.config.num_labels} outputs; a cross-encoder has 1 or 2")
         return tokenizer, model.eval()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's bars and reports; what matters of them is an error here."""
-    import transformers
-
-    logging: Any = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(_SILENT)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _resolved(device: str) -> str:

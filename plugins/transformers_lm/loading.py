@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.quiet import quiet_transformers
 
 from .files import ModelFiles
-from .quiet import quiet
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["8bit", "4bit"]
@@ -105,7 +105,7 @@ def _load(files: ModelFiles, tokenizer: Any, settings: Settings) -> Loaded:
 
     kind = "AutoModelForSeq2SeqLM" if files.is_encoder_decoder else "AutoModelForCausalLM"
     options: dict[str, Any] = {"trust_remote_code": settings.code, "local_files_only": True}
-    with quiet():
+    with quiet_transformers():
         model, report = getattr(transformers, kind).from_pretrained(
             files.folder,
             dtype=settings.dtype,

@@ -9,8 +9,7 @@ from typing import Any
 
 from prlm_bench import Prompt
 from prlm_bench.errors import PrlmBenchError
-
-from .quiet import quiet
+from prlm_bench.quiet import quiet_transformers
 
 
 class Encoder:
@@ -81,7 +80,7 @@ def load_encoder(name: str, folder: Path, digest: str, code: bool, left: bool) -
     from transformers import AutoTokenizer
 
     try:
-        with quiet():
+        with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=code, local_files_only=True)
     except Exception as error:  # the layers below have errors of many kinds
         reason = " ".join(str(error).split())[:300]

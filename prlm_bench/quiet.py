@@ -1,4 +1,4 @@
-"""Silence for libraries that report while they load."""
+"""Silence for libraries that report while they load; what matters of their reports is an error here."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without the progress bars and notices of transformers; what matters of them is an error here."""
+def quiet_transformers() -> Iterator[None]:
+    """Keep the progress bars and notices of transformers off the terminal."""
     from transformers import utils
 
     logging: Any = utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
+    # Above every level that the library uses: load reports are errors there, and exceptions say more.
+    logging.set_verbosity(100)
     logging.disable_progress_bar()
     try:
         yield
