@@ -24,7 +24,7 @@ from prlm_bench_plugins.tiny.recipe import Recipe
 from prlm_bench_plugins.tiny.trainer import TinyTrainer
 from prlm_bench_plugins.tiny.vocabulary import learn_tokenizer
 
-from prlm_bench import Example, Ranking
+from prlm_bench import Completion, Example, Ranking
 from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.running.bench import open_split
@@ -77,6 +77,15 @@ class TestShipped:
         assert text == "<|system|>a<|end|><|user|>b<|end|><|assistant|>"
         assert tokenizer("</think>")["input_ids"] == [tokenizer.convert_tokens_to_ids("</think>")]
 
+    def test_its_tokenizer_is_read_as_it_was_trained(self, tmp_path: Path) -> None:
+        """transformers rebuilds the tokenizer of a Qwen2 by its own rules; words must still be whole."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(MODEL)
+        questions = [book(task, tmp_path) for task in TASKS]
+        texts = [each.prompt for each in islice(lessons(questions, 5), 60)]
+        assert sum(len(ids) for ids in tokenizer(texts)["input_ids"]) < sum(len(text.split()) for text in texts)
+
     def test_held_out_users_profit_from_their_items(self) -> None:
         assert set(MANIFEST["held_out"]) == set(TASKS)
         for task in ("mini_lamp_2", "mini_lamp_4", "mini_lamp_5", "mini_lamp_6", "mini_lamp_7"):
@@ -112,7 +121,7 @@ class TestLessons:
             taught = lesson(context.task, example, example.profile[:4])
             assert (prompt.text, prompt.cut, prompt.dropped) == (taught.prompt, 0, 0)
             reasoner = context.build("reasoner", "direct:protocol=chat")
-            answer = reasoner.parse(prompt, __import__("prlm_bench").Completion(taught.answer))
+            answer = reasoner.parse(prompt, Completion(taught.answer))
             assert (answer.text, answer.parsed) == (example.gold, "strict")
 
     def test_what_users_wrote_is_marked(self, tmp_path: Path) -> None:
@@ -140,13 +149,19 @@ class TestLessons:
 
 
 class TestVocabulary:
-    def test_phrases_that_stay_together_become_tokens(self) -> None:
+    def test_phrases_that_stay_together_become_tokens(self, tmp_path: Path) -> None:
+        from transformers import AutoTokenizer, Qwen2Config
+
         dice = random.Random(0)
         words = ["red", "blue", "green", "black"]
         texts = [f"say: 'a {dice.choice(words)} old piano in {dice.choice(words)}'" for _ in range(200)]
         tokenizer = learn_tokenizer(texts, ["say: '", "'"])
         tokens = tokenizer.convert_ids_to_tokens(tokenizer(texts[0])["input_ids"])
         assert tokens[0] == "say: '" and " old piano in" in tokens and tokens[-1] == "'"
+        tokenizer.save_pretrained(tmp_path)
+        Qwen2Config(vocab_size=len(tokenizer)).save_pretrained(tmp_path)
+        again = AutoTokenizer.from_pretrained(tmp_path)
+        assert again(texts)["input_ids"] == tokenizer(texts)["input_ids"]
         for text in [*texts[:3], *ODD_TEXTS]:
             assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from prlm_bench.data import open_dataset
 from prlm_bench.data.synth import VERSION, SynthConfig, write_mini_lamp
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.tasks import TaskBook
@@ -69,9 +68,10 @@ class TinyTrainer:
             tokenizer = _tokenizer(books, recipe, progress)
             model = make_model(recipe, tokenizer)
             loss = train_model(model, tokenizer, books, recipe, progress)
-            # What is judged is what is kept: the weights in half of their bytes.
             _save(model.to(torch.bfloat16), tokenizer, folder)
-            figures = _figures(model.to(torch.float32), tokenizer, held_out, progress)
+            # What is judged is what a user will load: files that read otherwise than they were made show here.
+            kept, reader = _reload(folder)
+            figures = _figures(kept, reader, held_out, progress)
             manifest = {
                 "recipe": asdict(recipe),
                 "data": data,
@@ -105,6 +105,8 @@ def _whole(output: Path) -> Iterator[Path]:
 
 def _books(recipe: Recipe, progress: Progress) -> tuple[list[Book], list[Book], dict[str, Any]]:
     """Training and held-out questions of all seven tasks, and what they are known by."""
+    from prlm_bench.data import open_dataset  # brings pyarrow, which a list of trainers does without
+
     config = SynthConfig(recipe.seed, train_users=recipe.users, dev_users=recipe.held_out_users, test_users=1)
     tasks = [TaskBook().get(f"mini_lamp_{number}") for number in range(1, 8)]
     splits: dict[str, list[Book]] = {"train": [], "dev": []}
@@ -141,6 +143,22 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     model.config.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _reload(folder: Path) -> tuple[Any, Any]:
+    """Model, in single precision, and tokenizer, as anyone loads them."""
+    import transformers
+
+    auto: Any = transformers
+    bars: Any = transformers.utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        model = auto.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", local_files_only=True)
+        return model.eval(), auto.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 def _figures(model: Any, tokenizer: Any, held_out: list[Book], progress: Progress) -> dict[str, dict[str, float]]:

@@ -22,7 +22,8 @@ CHAT_TEMPLATE = (
 )
 #: Not special, so that decoding keeps them: reasoning ends where a model writes the second.
 _THINK = ("<think>", "</think>")
-_SUBWORDS = 512
+#: Bytes, words and their parts.
+_MOST = 4096
 #: A phrase occurs this often, its one half hardly ever without the other, the other now and then with it.
 _LEAST, _STRONG, _WEAK = 20, 0.95, 0.02
 _ROUNDS = 12
@@ -31,16 +32,19 @@ _ROUNDS = 12
 def learn_tokenizer(texts: Sequence[str], frames: Iterable[str], least: int = 10) -> Any:
     """A fast tokenizer with a chat template.
 
+    It is of the class that transformers loads for every Qwen2 model, whatever the model's files say: one with
+    rules of its own would come back from the disk as another tokenizer.
+
     Args:
         texts: what to learn from.
         frames: fixed strings that become single tokens and that no phrase reaches across.
         least: how often a word or phrase must occur to become a token.
 
     Returns:
-        A `transformers.PreTrainedTokenizerFast`.
+        A `transformers.Qwen2Tokenizer`.
     """
     import transformers
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import AddedToken
 
     frames = sorted(set(frames), key=lambda frame: (-len(frame), frame))
     between = re.compile("|".join(map(re.escape, frames)))
@@ -50,26 +54,19 @@ def learn_tokenizer(texts: Sequence[str], frames: Iterable[str], least: int = 10
     phrases = [unit for unit in units if not re.fullmatch(WORD, unit)]
     special = [PAD, END, SYSTEM, USER, ASSISTANT]
     vocabulary, merges = _subwords(words, special)
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, ignore_merges=True))
-    cut = pre_tokenizers.Split(Regex(WORD), "isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([cut, _byte_level()])
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in special])
-    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in [*_THINK, *frames, *phrases]])
-    fast: Any = transformers.PreTrainedTokenizerFast
-    return fast(
-        tokenizer_object=tokenizer,
+    make: Any = transformers.Qwen2Tokenizer
+    tokenizer = make(
+        vocab=vocabulary,
+        merges=merges,
+        unk_token=None,
         pad_token=PAD,
         eos_token=END,
+        extra_special_tokens=[SYSTEM, USER, ASSISTANT],
         chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
     )
-
-
-def _byte_level() -> Any:
-    from tokenizers import pre_tokenizers
-
-    return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in [*_THINK, *frames, *phrases]])
+    return tokenizer
 
 
 def _frequent(pieces: Iterable[Sequence[str]], least: int) -> list[str]:
@@ -102,22 +99,20 @@ def _join(piece: list[str], joined: set[tuple[str, str]]) -> list[str]:
 
 
 def _subwords(words: list[str], special: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Ids of special tokens, bytes, parts of words and whole words, and the merges that make the parts."""
+    """Ids of special tokens, bytes and parts of words, and the merges that make each of the words one token."""
+    import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-    byte_level = _byte_level()
-    spelled = {word: byte_level.pre_tokenize_str(word)[0][0] for word in words}
-    learner = Tokenizer(models.BPE())
-    learner.pre_tokenizer = pre_tokenizers.Split("\n", "removed")
+    cutter: Any = transformers.Qwen2Tokenizer
+    learner: Any = Tokenizer(models.BPE())
+    learner.pre_tokenizer = cutter(unk_token=None).backend_tokenizer.pre_tokenizer
     trainer = trainers.BpeTrainer(
-        vocab_size=_SUBWORDS,
+        vocab_size=_MOST,
+        min_frequency=1,
         special_tokens=special,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    learner.train_from_iterator(spelled.values(), trainer)
+    learner.train_from_iterator(words, trainer)
     model = json.loads(learner.to_str())["model"]
-    vocabulary: dict[str, int] = dict(model["vocab"])
-    for word in words:
-        vocabulary.setdefault(spelled[word], len(vocabulary))
-    return vocabulary, [(left, right) for left, right in model["merges"]]
+    return dict(model["vocab"]), [(left, right) for left, right in model["merges"]]

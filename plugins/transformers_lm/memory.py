@@ -11,7 +11,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 _ROOM = 64
 
 
-class RoomyLayer(DynamicLayer):
+class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A layer that grows in place; `keys` and `values` are views of the used part of two larger buffers."""
 
     _buffers: tuple[Any, Any] | None = None
@@ -51,5 +51,6 @@ def growing_cache(model: Any) -> DynamicCache | None:
     cache = DynamicCache(config=model.config)
     if not cache.layers or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
         return None
-    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    make: Any = RoomyLayer
+    cache.layers = [make() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
