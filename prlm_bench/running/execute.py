@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -172,7 +173,8 @@ class _TaskRun:
             try:
                 while True:
                     for start in islice(work, 2 * jobs - len(waiting)):
-                        waiting.append(pool.submit(_work, start, self._done_in(start)))
+                        with _interrupts_held():
+                            waiting.append(pool.submit(_work, start, self._done_in(start)))
                     if not waiting:
                         return
                     lines, failed = waiting.popleft().result()
@@ -253,9 +255,20 @@ class _Done:
 _worker: Bench
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment. A worker that starts in it inherits that, until it knows what to do with one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker(study: Study, extra: tuple[str, ...], task: str) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says what there is to say
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = open_bench(study, PluginHost(extra), task)
 
