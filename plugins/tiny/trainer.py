@@ -18,6 +18,7 @@ import orjson
 
 from prlm_bench.data.synth import VERSION, SynthConfig, write_mini_lamp
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.quiet import quiet_transformers
 from prlm_bench.tasks import TaskBook
 
 from .judging import judge
@@ -150,15 +151,9 @@ def _reload(folder: Path) -> tuple[Any, Any]:
     import transformers
 
     auto: Any = transformers
-    bars: Any = transformers.utils.logging
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
+    with quiet_transformers():
         model = auto.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", local_files_only=True)
         return model.eval(), auto.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    finally:
-        if shown:
-            bars.enable_progress_bar()
 
 
 def _figures(model: Any, tokenizer: Any, held_out: list[Book], progress: Progress) -> dict[str, dict[str, float]]:
