@@ -30,7 +30,7 @@ class Decoding:
     temperature: float
     top_p: float
     beams: int
-    seed: int
+    seed: str
 
 
 @dataclass(frozen=True)

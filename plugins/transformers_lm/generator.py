@@ -43,6 +43,7 @@ class TransformersGenerator:
         revision: branch, tag or commit on the hub.
         trust_remote_code: run the model's own Python files.
         allow_pickle: read weights that are no safetensors, which can run code too.
+        draw: for sampling: another number draws another completion of the same prompt.
         batch_tokens: tokens of a batch at most, padding and new tokens included.
         overflow: what a prompt does that the model's window has no room for: `error` stops; `cut-items` has
             reasoners show less of the items, and stops where the question alone is too long.
@@ -68,6 +69,7 @@ class TransformersGenerator:
         revision: str | None = None,
         trust_remote_code: bool = False,
         allow_pickle: bool = False,
+        draw: int = 0,
         batch_tokens: int = 16384,
         overflow: Literal["error", "cut-items"] = "error",
     ) -> None:
@@ -86,7 +88,7 @@ class TransformersGenerator:
         folder = None if self._adapter is None else self._adapter.folder
         device = device_map or choose_device(device)
         self._settings = Settings(dtype, device, device_map, folder, quantization, trust_remote_code, allow_pickle)
-        self._decoding = Decoding(max_new_tokens, temperature, top_p, num_beams, context.seed)
+        self._decoding = Decoding(max_new_tokens, temperature, top_p, num_beams, _lot(context.seed, draw))
         self._batch_tokens, self._cut_items = batch_tokens, overflow == "cut-items"
         self._cache_dir = context.cache_dir
         if self._room is not None and self._room < 1:
@@ -166,6 +168,10 @@ class TransformersGenerator:
                 )
                 hint = "a smaller max_length of the reasoner or max_new_tokens"
                 raise PrlmBenchError(message, hint if self._cut_items else f"{hint}, or overflow=cut-items")
+
+
+def _lot(seed: int, draw: int) -> str:
+    return f"{seed}/{draw}" if draw else str(seed)
 
 
 def _need(package: str, option: str, value: str | None) -> None:

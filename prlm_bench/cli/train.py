@@ -26,13 +26,25 @@ def train(
     task: Annotated[str | None, typer.Option(help="Task whose training split is used, where one is needed.")] = None,
     data: DataOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Recipe, by name or as a YAML file.")] = None,
+    base: Annotated[str | None, typer.Option(help="Model to start from: a hub name or a folder.")] = None,
+    retriever: Annotated[str | None, typer.Option(help="Finds the items that prompts show.")] = None,
+    k: Annotated[int | None, typer.Option("-k", min=0, help="Items to show.")] = None,
+    change: Annotated[
+        list[str] | None, typer.Option(help="A setting of the recipe, such as policy.learning_rate=1e-5; repeatable.")
+    ] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make an artefact, such as a model, and print its manifest."""
+    """Make an artefact, such as a model, and print its manifest.
+
+    --recipe, --base, --retriever, -k and --change set the trainer's options of these names, where it has them.
+    A training that was stopped goes on when the same command is given again.
+    """
     host = host_for(plugin)
+    flags = {"recipe": recipe, "base": base, "retriever": retriever, "k": k, "changes": change}
     with make_progress() as progress:
-        made = _make(host, trainer, task, data, seed, progress)
+        made = _make(host, _with_flags(host, trainer, flags), task, data, seed, progress)
         manifest = made.train(output, progress)
     if json:
         print_json(manifest)
@@ -41,8 +53,24 @@ def train(
     print(f"wrote {output}", file=sys.stderr)
 
 
+def _with_flags(host: PluginHost, trainer: str, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The trainer's spec with the options that flags set."""
+    from .._specs import options_of
+    from ..errors import RunError
+
+    chosen = host.registry.choose("trainer", trainer)
+    known = options_of(chosen.component.factory)
+    given = {name: value for name, value in flags.items() if value not in (None, [])}
+    for name in given:
+        if name not in known:
+            raise RunError(f"trainer {chosen} has no option {name}", f"known: {', '.join(known) or 'none'}")
+        if name in chosen.options:
+            raise RunError(f"{name} is given twice, in {trainer!r} and by its flag", "leave one of them out")
+    return {"name": chosen.label, **chosen.options, **given}
+
+
 def _make(
-    host: PluginHost, spec: str, task: str | None, data: Path | None, seed: int | None, progress: Progress
+    host: PluginHost, spec: Mapping[str, Any], task: str | None, data: Path | None, seed: int | None, progress: Progress
 ) -> Any:
     from .._cache import cache_root
     from .._specs import takes_context
@@ -52,7 +80,7 @@ def _make(
 
     chosen = host.registry.choose("trainer", spec)
     if not takes_context(chosen.component.factory):
-        return _make_alone(host, chosen, spec, task, data, seed)
+        return _make_alone(host, chosen, task, data, seed)
     if task is None:
         raise RunError(f"trainer {chosen} learns from a task's training split", "--task NAME, and --data FOLDER")
     dataset = open_split(host.tasks.get(task), "train", data, progress=progress)
@@ -60,10 +88,10 @@ def _make(
 
 
 def _make_alone(
-    host: PluginHost, chosen: Chosen, spec: str, task: str | None, data: Path | None, seed: int | None
+    host: PluginHost, chosen: Chosen, task: str | None, data: Path | None, seed: int | None
 ) -> Any:
     """A trainer that has its own data; `--seed` sets its option of that name."""
-    from .._specs import options_of, parse_spec
+    from .._specs import options_of
     from ..errors import RunError
 
     for flag, value in (("--task", task), ("--data", data)):
@@ -76,8 +104,7 @@ def _make_alone(
         return chosen.make()
     if "seed" not in options_of(chosen.component.factory) or "seed" in chosen.options:
         raise RunError(f"trainer {chosen} takes no --seed", "leave it out")
-    parsed = parse_spec(spec)
-    return host.registry.choose("trainer", {"name": parsed.name, **chosen.options, "seed": seed}).make()
+    return host.registry.choose("trainer", {"name": chosen.label, **chosen.options, "seed": seed}).make()
 
 
 def _lines(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -1,0 +1,82 @@
+"""DPO on the pairs: what the base wrote with the items is preferred to what it wrote without.
+
+Source: Rafailov et al. 2023 (arXiv 2305.18290), by trl. The prompt is the one with items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prlm_bench.errors import RunError
+
+from .artefact import Artefact
+from .pairs import Pair, make_pairs, read_pairs
+from .tuning import adapter, arguments, fit, last_values, load_model, passes, silently
+from .workshop import Workshop
+
+_FIGURES = {"accuracy": "rewards/accuracies", "margin": "rewards/margins"}
+
+
+def make_dpo(shop: Workshop) -> Artefact:
+    """The model that prefers, and the pairs before it where they are not there yet."""
+    pairs = make_pairs(shop)
+    return shop.stage("dpo", shop.recipe.dpo, lambda folder: _fit(shop, pairs, folder), pairs=pairs.manifest["files"])
+
+
+def _fit(shop: Workshop, artefact: Artefact, folder: Path) -> Mapping[str, Any]:
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
+
+    settings = shop.recipe.dpo
+    pairs = [pair for pair in read_pairs(artefact) if pair.prompt]
+    train = [pair for pair in pairs if not pair.held_back][: settings.questions]
+    judged = [pair for pair in pairs if pair.held_back][: settings.judged]
+    if not train or not judged:
+        raise RunError("dpo: no pairs of whole completions", "pairs.negatives without echo, or another base")
+    rows = passes(train, settings, shop.context.seed)
+    model, tokenizer = load_model(shop.base)
+    given = arguments(shop, folder, settings, len(rows), 1)
+    with silently():
+        config = DPOConfig(
+            beta=settings.beta,
+            max_length=None,
+            train_sampling_strategy="sequential",
+            metric_for_best_model="loss",
+            greater_is_better=False,
+            **given,
+        )
+        trainer = DPOTrainer(
+            model=model,
+            processing_class=tokenizer,
+            args=config,
+            train_dataset=_dataset(tokenizer, rows),
+            eval_dataset=_dataset(tokenizer, judged),
+            peft_config=adapter(settings.lora),
+        )
+    figures = fit(shop, folder, "training dpo", settings, trainer)
+    return {
+        "task": shop.task.name,
+        "reasoner": shop.recipe.reasoner,
+        "pairs": len(train),
+        **figures,
+        "last_steps": last_values(folder, _FIGURES),
+    }
+
+
+def _dataset(tokenizer: Any, pairs: Sequence[Pair]) -> Any:
+    """Texts with the chat template around them; the tokenizer must not begin them a second time."""
+    from datasets import Dataset
+
+    begin = tokenizer.bos_token if tokenizer("")["input_ids"] else None
+
+    def rendered(text: str) -> str:
+        turn = [{"role": "user", "content": text}]
+        found: str = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        return found.removeprefix(begin) if begin else found
+
+    end = tokenizer.eos_token
+    return Dataset.from_list(
+        [{"prompt": rendered(p.prompt), "chosen": p.chosen + end, "rejected": p.rejected + end} for p in pairs]
+    )

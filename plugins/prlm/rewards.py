@@ -1,0 +1,118 @@
+"""The rewards of PrLM, for training and as columns of any table.
+
+Source: PrLM (arXiv 2508.07342): 1.0 * accuracy + 0.1 * format + 0.1 * personalization.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from prlm_bench import Sample
+from prlm_bench.errors import PrlmBenchError
+from prlm_bench.interfaces import Context
+
+from .artefact import MODEL, read_artefact
+from .scorer import Scorer, load_scorer, question_text
+
+#: Of the `prlm` protocol.
+_OVERLAP = ("rouge-1@prlm", "rouge-2@prlm", "rouge-l@prlm")
+#: Something, a line that closes the reasoning, and something after it.
+_CLOSED = re.compile(r"\S.*\n\s*</think>\s*\S", re.DOTALL)
+
+
+class Accuracy:
+    """How right an answer is: rouge-1 + rouge-2 + rouge-l of the `prlm` protocol, from 0 to 3.
+
+    Where answers are labels it is 3 for the gold and 0 for another; where they are numbers, 3 times
+    1 - error / range of the labels. The paper trains on texts only.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._task = context.task
+        self._metrics = [context.build("metric", name) for name in _OVERLAP] if context.task.output == "text" else []
+
+    def fingerprint(self) -> str:
+        """Nothing to add."""
+        return ""
+
+    def score(self, samples: Sequence[Sample]) -> list[float]:
+        """One number for each sample; an answer that cannot be read has 0."""
+        from prlm_bench.metrics import Pairs
+
+        golds = [sample.prompt.example.gold for sample in samples]
+        if any(gold is None for gold in golds):
+            raise ValueError("accuracy needs golds")
+        answers = [sample.answer.text for sample in samples]
+        if not self._metrics:
+            return [3 * self._right(answer, gold or "") for answer, gold in zip(answers, golds, strict=True)]
+        pairs = Pairs(answers, [gold or "" for gold in golds], self._task.labels)
+        return [float(v) for v in np.sum([m.value(m.statistics(pairs)) for m in self._metrics], axis=0)]
+
+    def _right(self, answer: str, gold: str) -> float:
+        if self._task.output == "label" or not answer:
+            return float(answer == gold)
+        numbers = [float(label) for label in self._task.labels]
+        span = max(numbers) - min(numbers)
+        return max(0.0, 1 - abs(float(answer) - float(gold)) / span)
+
+
+class ClosedReasoning:
+    """1 where a completion reasons and closes its reasoning by a line that is </think> before it answers, else 0."""
+
+    def fingerprint(self) -> str:
+        """Nothing to add."""
+        return ""
+
+    def score(self, samples: Sequence[Sample]) -> list[float]:
+        """One number for each sample."""
+        return [float(_CLOSED.match(sample.completion.text.lstrip()) is not None) for sample in samples]
+
+
+class Personalization:
+    """The trained reward model: sigmoid of its score, from 0 to 1; 0 for an answer that cannot be read.
+
+    Args:
+        model: the folder that `prlm-bench train prlm.reward` wrote, or its run's folder.
+
+    Raises:
+        PrlmBenchError: no reward model there, or one of another task.
+    """
+
+    def __init__(self, context: Context, model: Path) -> None:
+        folder = model / "reward" if (model / "reward").is_dir() else model
+        artefact = read_artefact(folder, "reward")
+        task = artefact.manifest["task"]
+        if task != context.task.name:
+            raise PrlmBenchError(
+                f"the reward model in {folder} was trained for {task}, not for {context.task.name}",
+                "train one for this task",
+            )
+        self._manifest, self._folder = artefact.manifest, folder / MODEL
+
+    def fingerprint(self) -> str:
+        """Hashes of the model's files."""
+        return " ".join(f"{name}={value[:16]}" for name, value in self._manifest["files"].items())
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        return load_scorer(self._folder, self._manifest["max_length"])
+
+    def score(self, samples: Sequence[Sample]) -> list[float]:
+        """One number for each sample, all in one call of the model's batches."""
+        read = [place for place, sample in enumerate(samples) if sample.answer.text.strip()]
+        profile = bool(self._manifest["profile"])
+        texts = []
+        for place in read:
+            prompt = samples[place].prompt
+            items = [item.text for item in prompt.ranking.items]
+            texts.append(question_text(prompt.example.query, items, profile=profile))
+        found = [0.0] * len(samples)
+        scores = self._scorer.score(texts, [samples[place].answer.text for place in read])
+        for place, value in zip(read, scores, strict=True):
+            found[place] = float(1 / (1 + np.exp(-value)))
+        return found

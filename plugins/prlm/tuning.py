@@ -1,0 +1,231 @@
+"""What all trainings of the language model have in common: loading, arguments, resuming, saving."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prlm_bench.errors import PrlmBenchError, RunError
+from prlm_bench.quiet import quiet_transformers
+
+from .artefact import MODEL, clear
+from .course import CHECKPOINTS, follow, last_whole_checkpoint, read_log
+from .identity import hash_files
+from .processes import is_main, world_size
+from .recipe import Lora, Tuning
+from .workshop import Workshop
+
+T = TypeVar("T")
+
+_DISK = ("no space left", "failed writing", "i/o error", "file too large", "disk quota")
+
+
+def load_model(model: str) -> tuple[Any, Any]:
+    """A causal model in single precision, with its tokenizer.
+
+    Raises:
+        PrlmBenchError: it cannot be loaded, or has no chat template.
+    """
+    import transformers
+
+    auto: Any = transformers
+    try:
+        with quiet_transformers():
+            tokenizer = auto.AutoTokenizer.from_pretrained(model)
+            made = auto.AutoModelForCausalLM.from_pretrained(model, dtype="float32", use_safetensors=True)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise PrlmBenchError(f"model {model!r} cannot be loaded: {type(error).__name__}: {reason}") from None
+    if tokenizer.chat_template is None:
+        raise RunError(f"model {model!r} has no chat template", "take one that was tuned to chat")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return made, tokenizer
+
+
+def passes(rows: Sequence[T], settings: Tuning, seed: int) -> list[T]:
+    """The rows in the order of training: shuffled in each pass, cut to whole steps.
+
+    With all passes laid out beforehand a training that goes on needs to know nothing but its step.
+
+    Raises:
+        RunError: fewer rows than one step takes.
+    """
+    dice = random.Random(f"passes {seed}")
+    order: list[T] = []
+    for number in range(int(settings.epochs) + (settings.epochs % 1 > 0)):
+        part = dice.sample(rows, len(rows))
+        order += part[: round((settings.epochs - number) * len(rows))]
+    steps = len(order) // settings.batch
+    if steps == 0:
+        raise RunError(
+            f"{len(rows)} questions in {settings.epochs} epochs are less than one step of {settings.batch}",
+            "more questions or epochs, or a smaller batch",
+        )
+    return order[: min(steps, settings.steps or steps) * settings.batch]
+
+
+def arguments(shop: Workshop, folder: Path, settings: Tuning, rows: int, per_question: int) -> dict[str, Any]:
+    """Arguments of transformers' Trainer, by its names.
+
+    Args:
+        shop: the training.
+        folder: of the stage.
+        settings: of the stage.
+        rows: questions in all steps together.
+        per_question: rows that a question takes on the device.
+    """
+    import torch
+
+    in_step = settings.batch * per_question
+    device = min(settings.device_batch or in_step, in_step // world_size())
+    if device < 1 or in_step % (device * world_size()):
+        raise RunError(f"device_batch={device} on {world_size()} devices does not divide the {in_step} rows of a step")
+    scheduled = {"min_lr_rate": settings.final_share} if settings.schedule.endswith("with_min_lr") else {}
+    cpu = not torch.cuda.is_available()
+    return {
+        "output_dir": str(folder / CHECKPOINTS),
+        "per_device_train_batch_size": device,
+        "per_device_eval_batch_size": device,
+        "gradient_accumulation_steps": in_step // (device * world_size()),
+        "max_steps": rows // settings.batch,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": settings.schedule,
+        "lr_scheduler_kwargs": scheduled,
+        "warmup_steps": settings.warmup,
+        "max_grad_norm": settings.max_grad_norm,
+        "eval_strategy": "steps",
+        "eval_steps": settings.every,
+        "save_strategy": "steps",
+        "save_steps": settings.every,
+        "save_total_limit": 2,
+        "load_best_model_at_end": True,
+        "logging_steps": 1,
+        "seed": shop.context.seed,
+        "use_cpu": cpu,
+        "bf16": shop.recipe.precision == "bf16",
+        "fp16": shop.recipe.precision == "fp16",
+        "gradient_checkpointing": False,
+        "dataloader_pin_memory": not cpu,
+        "disable_tqdm": True,
+        "report_to": _reporters(shop.recipe.report_to),
+        **settings.trl,
+    }
+
+
+def adapter(lora: Lora | None) -> Any:
+    """peft's configuration; None where all weights are trained."""
+    if lora is None:
+        return None
+    import peft
+
+    make: Any = peft.LoraConfig
+    return make(task_type="CAUSAL_LM", **lora.model_dump())
+
+
+def fit(
+    shop: Workshop,
+    folder: Path,
+    label: str,
+    settings: Tuning,
+    trainer: Any,
+    going_on: Callable[[int], None] = lambda step: None,
+) -> dict[str, Any]:
+    """Train, from the last whole checkpoint where there is one, and save the best model in `folder/model`.
+
+    Args:
+        shop, folder, label, settings: the stage.
+        trainer: of transformers.
+        going_on: told the step that the training starts after.
+
+    Returns:
+        Figures for the manifest: steps, the curve on the held-back users, hashes of the model's files.
+
+    Raises:
+        PrlmBenchError: the loss breaks, memory or the disk does not suffice.
+    """
+    from transformers import EarlyStoppingCallback
+
+    follow(trainer, shop.progress, label, folder)
+    if settings.patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(settings.patience))
+    resume = last_whole_checkpoint(folder)
+    trainer.args.eval_on_start = resume is None
+    going_on(int(resume.rpartition("-")[2]) if resume else 0)
+    with explained(label, folder), silently():
+        trainer.train(resume_from_checkpoint=resume)
+        if is_main():
+            _save(trainer, folder / MODEL)
+    metric = f"eval_{trainer.args.metric_for_best_model.removeprefix('eval_')}"
+    curve = [[row["step"], round(row[metric], 4)] for row in read_log(folder) if metric in row]
+    best = trainer.state.best_model_checkpoint
+    return {
+        "steps": trainer.state.global_step,
+        "best_step": int(Path(best).name.rpartition("-")[2]) if best else trainer.state.global_step,
+        "held_back": {"metric": metric.removeprefix("eval_"), "curve": curve},
+        "files": hash_files(folder / MODEL) if is_main() else {},
+    }
+
+
+def _save(trainer: Any, folder: Path) -> None:
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    clear(folder)
+    model.save_pretrained(folder, safe_serialization=True)
+    trainer.processing_class.save_pretrained(folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+
+
+@contextmanager
+def silently() -> Iterator[None]:
+    """Without what transformers and trl say of their own changes."""
+    with quiet_transformers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def explained(label: str, folder: Path) -> Iterator[None]:
+    """Turn what goes wrong in a training into one line that says what to do."""
+    try:
+        yield
+    except PrlmBenchError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        kept = "what was saved before is kept; run it again to go on"
+        if isinstance(error, OSError) or any(part in reason.lower() for part in _DISK):
+            raise PrlmBenchError(f"{folder}: a checkpoint cannot be written: {reason}", kept) from None
+        if "out of memory" in reason.lower() or "can't allocate" in reason.lower() or isinstance(error, MemoryError):
+            raise PrlmBenchError(f"{label}: memory does not suffice", "a smaller device_batch, or lora") from None
+        raise RunError(f"{label} failed: {type(error).__name__}: {reason}", kept) from error
+
+
+def _reporters(wish: str) -> list[str]:
+    if wish != "auto":
+        return [] if wish == "none" else [wish]
+    return ["tensorboard"] if find_spec("tensorboard") is not None else []
+
+
+def last_values(folder: Path, names: Mapping[str, str]) -> dict[str, float]:
+    """The means of figures over the last tenth of the log's training rows.
+
+    Args:
+        folder: of the stage.
+        names: what to call each figure, and its name in the log.
+    """
+    rows = [row for row in read_log(folder) if "loss" in row]
+    tail = rows[-max(1, len(rows) // 10) :]
+    found = {}
+    for called, name in names.items():
+        values = [row[name] for row in tail if isinstance(row.get(name), int | float)]
+        if values:
+            found[called] = round(sum(values) / len(values), 4)
+    return found
