@@ -12,6 +12,7 @@ from typing import Any
 from prlm_bench import hookimpl
 
 from . import trainers
+from .app import app
 from .generator import trained
 from .rewards import Accuracy, ClosedReasoning, Personalization
 
@@ -61,3 +62,9 @@ def prlm_bench_register_methods(register: Any) -> None:
     register("rag", retriever="bm25", reasoner=direct, generator="transformers:model={model}")
     register("zero-shot", reasoner=direct, generator="transformers:model={model}")
     register("think", retriever="bm25", reasoner="think", generator="transformers:model={model}")
+
+
+@hookimpl
+def prlm_bench_register_commands(register: Any) -> None:
+    """prlm: recipes, curves and completions of trainings."""
+    register("prlm", app)

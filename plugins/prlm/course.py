@@ -16,8 +16,8 @@ from prlm_bench.running.progress import Progress
 
 from .artefact import clear
 from .processes import is_main
+from .records import LOG
 
-LOG = "log.jsonl"
 CHECKPOINTS = "checkpoints"
 #: In a checkpoint's folder when all of it has been written.
 _WHOLE = "whole"
@@ -98,12 +98,6 @@ class Course(TrainerCallback):
         """From here on the checkpoint can be gone on from."""
         if is_main():
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _WHOLE).touch()
-
-
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a stage's log, in order."""
-    path = folder / LOG
-    return [orjson.loads(row) for row in path.read_bytes().splitlines()] if path.is_file() else []
 
 
 def _kept(row: Mapping[str, Any]) -> dict[str, Any]:

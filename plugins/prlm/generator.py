@@ -12,7 +12,7 @@ from .artefact import MODEL, read_artefact
 
 def trained(
     context: Context,
-    checkpoint: Path,
+    checkpoint: str,
     stage: str = "policy",
     max_new_tokens: int | None = None,
     temperature: float = 0.0,
@@ -21,7 +21,8 @@ def trained(
     """A model that `prlm-bench train prlm...` trained, and its base.
 
     Args:
-        checkpoint: the folder that was given to `prlm-bench train` as --output.
+        checkpoint: the folder that was given to `prlm-bench train` as --output; `{seed}` in it stands for the
+            run's seed, so that trainings of several seeds are one method.
         stage: `policy`, `sft`, `rft`, `dpo`, an ablation's name, or `base`.
         max_new_tokens: tokens of a completion at most; by default as many as in training.
         temperature: 0 writes the likeliest tokens.
@@ -30,12 +31,13 @@ def trained(
     Raises:
         PrlmBenchError: there is no such stage in the folder, or it is not whole.
     """
+    run = Path(checkpoint.replace("{seed}", str(context.seed)))
     if stage == "base":
-        folder, most = checkpoint / "base", 768
+        folder, most = run / "base", 768
         if not (folder / "config.json").is_file():
-            raise PrlmBenchError(f"no base in {checkpoint}", "it was no model of the training's own; name it itself")
+            raise PrlmBenchError(f"no base in {run}", "it was no model of the training's own; name it itself")
     else:
-        artefact = read_artefact(checkpoint / stage, stage)
+        artefact = read_artefact(run / stage, stage)
         folder, most = artefact.folder / MODEL, artefact.manifest["identity"]["max_completion"]
     made: Generator = context.build(
         "generator",

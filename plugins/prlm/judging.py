@@ -15,10 +15,9 @@ from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Reasoner, Reward
 
 from .processes import is_main
+from .records import COMPLETIONS, TRAIN
 from .workshop import Workshop, sample
 
-COMPLETIONS = "completions.jsonl"
-TRAIN, HELD_BACK = "train", "held-back"
 #: The reward that reads the model of its own training.
 _PERSONALIZATION = "personalization"
 
@@ -100,12 +99,6 @@ class Judge:
             rows.append({**row, "parsed": done.answer.parsed, "answer": done.answer.text, "rewards": scores})
         with self._path.open("ab") as file:
             file.write(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-
-
-def read_completions(folder: Path) -> list[dict[str, Any]]:
-    """The completions that a policy's training kept, in order."""
-    path = folder / COMPLETIONS
-    return [orjson.loads(row) for row in path.read_bytes().splitlines()] if path.is_file() else []
 
 
 def _is_before(row: Mapping[str, Any], step: int) -> bool:

@@ -14,9 +14,10 @@ from prlm_bench import Prompt
 
 from .artefact import Artefact
 from .chat import turns
-from .judging import HELD_BACK, TRAIN, Judge, needs_reward_model
+from .judging import Judge, needs_reward_model
 from .processes import world_size
 from .recipe import Policy
+from .records import HELD_BACK, TRAIN
 from .reward_training import make_reward
 from .tuning import adapter, arguments, fit, last_values, load_model, passes, silently
 from .workshop import Workshop

@@ -165,6 +165,18 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
+def recipe_text(name: str) -> str:
+    """The YAML of a recipe that ships.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    path = _FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise UnknownNameError("recipe", name, recipe_names())
+    return path.read_text(encoding="utf-8")
+
+
 def read_recipe(name: str, changes: Sequence[str] = (), **given: Any) -> Recipe:
     """A recipe by name or path, changed.
 

@@ -77,14 +77,16 @@ class Personalization:
     """The trained reward model: sigmoid of its score, from 0 to 1; 0 for an answer that cannot be read.
 
     Args:
-        model: the folder that `prlm-bench train prlm.reward` wrote, or its run's folder.
+        model: the folder that `prlm-bench train prlm.reward` wrote, or its run's folder; `{seed}` in it stands
+            for the run's seed.
 
     Raises:
         PrlmBenchError: no reward model there, or one of another task.
     """
 
-    def __init__(self, context: Context, model: Path) -> None:
-        folder = model / "reward" if (model / "reward").is_dir() else model
+    def __init__(self, context: Context, model: str) -> None:
+        run = Path(model.replace("{seed}", str(context.seed)))
+        folder = run / "reward" if (run / "reward").is_dir() else run
         artefact = read_artefact(folder, "reward")
         task = artefact.manifest["task"]
         if task != context.task.name:

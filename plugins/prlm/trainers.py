@@ -12,7 +12,7 @@ from prlm_bench.running.progress import Progress
 from .artefact import Artefact
 from .identity import code, package_versions
 from .pairs import make_pairs
-from .recipe import change_recipe, read_recipe
+from .recipe import Recipe, change_recipe, read_recipe
 from .workshop import Workshop
 
 
@@ -53,11 +53,17 @@ class StageTrainer:
             PrlmBenchError: `output` was made with other settings, or something cannot be done.
         """
         shop = Workshop(self._context, self._recipe, output, progress)
-        return _shown(self.stages(shop))
+        made = self.stages(shop)
+        methods = {**_named(self._recipe, output, made), **self.others(output)}
+        return {**_shown(made), **({"methods": methods} if methods else {})}
 
     def stages(self, shop: Workshop) -> dict[str, Artefact]:
         """What this trainer makes, by name."""
         raise NotImplementedError
+
+    def others(self, output: Path) -> dict[str, dict[str, Any]]:
+        """Methods of the table besides those that were trained."""
+        return {}
 
 
 class PairsTrainer(StageTrainer):
@@ -144,6 +150,36 @@ class AblationTrainer(StageTrainer):
         for name, changes in shop.recipe.ablations.items():
             made[name] = make_policy(shop, change_recipe(shop.recipe, changes).policy, name)
         return made
+
+    def others(self, output: Path) -> dict[str, dict[str, Any]]:
+        """The base, asked in all the ways that it is trained in."""
+        recipe = self._recipe
+        base = (
+            f"trained:checkpoint={output},stage=base"
+            if (output / "base").is_dir()
+            else f"transformers:model={recipe.base}"
+        )
+        items = {"retriever": recipe.retriever, "k": recipe.k, "generator": base}
+        return {
+            "no-rl": {**items, "reasoner": recipe.reasoner},
+            "think": {**items, "reasoner": "think"},
+            "rag": {**items, "reasoner": recipe.sft.reasoner},
+            "zero-shot": {"reasoner": recipe.sft.reasoner, "generator": base},
+        }
+
+
+def _named(recipe: Recipe, output: Path, made: Mapping[str, Artefact]) -> dict[str, dict[str, Any]]:
+    """The methods that the trained models are, the policy first, each with the reasoner that it was trained with."""
+    tuned = {name: a for name, a in made.items() if "reasoner" in a.manifest}
+    return {
+        "prlm" if name == "policy" else name: {
+            "retriever": recipe.retriever,
+            "k": recipe.k,
+            "reasoner": artefact.manifest["reasoner"],
+            "generator": f"trained:checkpoint={output},stage={name}",
+        }
+        for name, artefact in tuned.items()
+    }
 
 
 def _shown(made: Mapping[str, Artefact]) -> Mapping[str, Any]:

@@ -14,10 +14,11 @@ from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.quiet import quiet_transformers
 
 from .artefact import MODEL, clear
-from .course import CHECKPOINTS, follow, last_whole_checkpoint, read_log
+from .course import CHECKPOINTS, follow, last_whole_checkpoint
 from .identity import hash_files
 from .processes import is_main, world_size
 from .recipe import Lora, Tuning
+from .records import read_log
 from .workshop import Workshop
 
 T = TypeVar("T")
