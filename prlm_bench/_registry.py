@@ -38,7 +38,7 @@ NEEDS = {
     "generator": "the generator while it shapes prompts",
 }
 #: What a component may ignore, so that a grid does not repeat it.
-IGNORES = frozenset({"items"})
+IGNORES = frozenset({"items", "reasoner"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,18 @@ def test_a_generator_that_ignores_items_is_planned_once(host: PluginHost, headli
     assert plan.cells[0].is_control
 
 
+def test_a_generator_that_ignores_the_reasoner_is_planned_behind_the_first(host: PluginHost, headlines: Dataset) -> None:
+    asked = {"retrievers": ["bm25"], "k": [1], "reasoners": ["direct:protocol=chat", "direct"], "controls": True}
+    host.registry.add(make_component("generator", MINE, "model", lambda: None))
+    plan = planned(host, headlines, generators=["model"], **asked)
+    by_generator: dict[str, list[str]] = {}
+    for cell in plan.cells:
+        if (str(cell.retriever), cell.k) in (("bm25", 1), ("none", 0)):
+            by_generator.setdefault(str(cell.generator), []).append(str(cell.reasoner))
+    assert by_generator["copy"] == by_generator["echo"] == ["direct:protocol=chat"]
+    assert by_generator["model"] == ["direct:protocol=chat", "direct"] * 2
+
+
 def test_controls_are_added(host: PluginHost, headlines: Dataset) -> None:
     host.registry.add(make_component("generator", MINE, "model", lambda: None))
     plan = planned(host, headlines, retrievers=["bm25"], k=[1, 4], generators=["model"], controls=True)

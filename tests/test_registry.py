@@ -176,7 +176,7 @@ def test_names_that_can(name: str) -> None:
     ("traits", "said"),
     [
         ({"needs": ["dates"]}, "retriever 'x': needs='dates' (known: answer-field, candidates, date,"),
-        ({"ignores": ["date"]}, "retriever 'x': ignores='date' (known: items)"),
+        ({"ignores": ["date"]}, "retriever 'x': ignores='date' (known: items, reasoner)"),
         ({"needs": "items"}, "retriever 'x': needs='items' is one text (write needs=['items'])"),
         ({"aliases": "y"}, "retriever 'x': aliases='y' is one text (write aliases=['y'])"),
         ({"factory": "Sorts"}, "retriever 'x': the factory is not callable"),

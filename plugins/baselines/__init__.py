@@ -42,11 +42,11 @@ def prlm_bench_register_reasoners(register: Any) -> None:
 @hookimpl
 def prlm_bench_register_generators(register: Any) -> None:
     """echo, constant, copy, nearest and vote."""
-    register("echo", Echo, ignores={"items"}, control=True)
-    register("constant", Constant, ignores={"items"}, needs={"train", "labels"}, control=True)
-    register("copy", Copy, needs={"items", "answer-field"}, control=True)
-    register("nearest", Nearest, needs={"items", "candidates"})
-    register("vote", Vote, needs={"items", "answer-field", "labels"})
+    register("echo", Echo, ignores={"items", "reasoner"}, control=True)
+    register("constant", Constant, ignores={"items", "reasoner"}, needs={"train", "labels"}, control=True)
+    register("copy", Copy, needs={"items", "answer-field"}, ignores={"reasoner"}, control=True)
+    register("nearest", Nearest, needs={"items", "candidates"}, ignores={"reasoner"})
+    register("vote", Vote, needs={"items", "answer-field", "labels"}, ignores={"reasoner"})
 
 
 @hookimpl

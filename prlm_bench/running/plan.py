@@ -73,7 +73,8 @@ def component_key(chosen: Chosen) -> str:
 def plan_cells(study: Study, host: PluginHost, dataset: Dataset) -> Plan:
     """The cells of one task's dataset.
 
-    A generator that ignores items is planned once, without retrieval; a retriever that gives none is planned
+    A generator that ignores items is planned once, without retrieval, and one that ignores the reasoner once, behind
+    the first that was asked for; a retriever that gives none is planned
     with k = 0. Controls are added: control retrievers with every generator, control generators with every
     retriever at k = 1.
 
@@ -85,7 +86,7 @@ def plan_cells(study: Study, host: PluginHost, dataset: Dataset) -> Plan:
     asked = list(_asked_for(study, host, dataset.task.name))
     controls = _controls(asked, host) if study.controls else []
     for is_asked, cell in [*((True, cell) for cell in asked), *((False, cell) for cell in controls)]:
-        cell = _without_items(cell, host)
+        cell = _without_items(_without_reasoner(cell, asked[0].reasoner), host)
         why = _obstacle(cell, dataset)
         if why is None:
             names = (component_key(cell.retriever), component_key(cell.reasoner), component_key(cell.generator))
@@ -143,6 +144,11 @@ def _count(method: str, k: str | int) -> int:
     if not re.fullmatch(r"\d+", str(k)):
         raise SpecError(f"method {method!r}: k={k!r} is not a number of items")
     return int(k)
+
+
+def _without_reasoner(cell: Cell, first: Chosen) -> Cell:
+    """The same cell behind the study's first reasoner, where the generator's answers do not depend on it."""
+    return replace(cell, reasoner=first) if "reasoner" in cell.generator.component.ignores else cell
 
 
 def _without_items(cell: Cell, host: PluginHost) -> Cell:
