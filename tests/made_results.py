@@ -23,7 +23,7 @@ def sample(identifier: str, user: str, answer: str, gold: str | None, **fields: 
     texts = {"query": f"query of {identifier}", "prompt": "prompt", "completion": answer, "answer": answer}
     counts = {"prompt_tokens": 3, "shown": 0, "cut": 0, "dropped": 0}
     unknown = {"finish": None, "completion_tokens": None, "reasoning": None}
-    lists = {"items": [], "retrieval": {}, "rewards": {}, "metrics": {}}
+    lists: dict[str, Any] = {"items": [], "retrieval": {}, "rewards": {}, "metrics": {}}
     return {"id": identifier, "user": user, "gold": gold, "parsed": "given"} | texts | counts | unknown | lists | fields
 
 
@@ -45,14 +45,15 @@ def write_result(
     control: bool = False,
     metrics: Sequence[str] = ("rouge1@lamp",),
     n_total: int | None = None,
+    dist: str = "test",
     **changes: Any,
 ) -> Path:
-    """Write a finished folder below `root`; the figures are those of the samples."""
+    """Write a finished folder below `root`; the figures are those of the samples, components are those of `dist`."""
     host = _host()
     definition = host.tasks.get(task) if task in host.tasks.names else host.tasks.get("lamp_4")
     parts = {"retriever": retriever, "reasoner": "direct", "generator": generator}
     identities = {
-        name: ComponentIdentity(spec=spec, plugin=f"test/{spec}", version="1", source="0", fingerprint="")
+        name: ComponentIdentity(spec=spec, plugin=f"{dist}/{spec}", version="1", source="0", fingerprint="")
         for name, spec in parts.items()
     }
     data = DataIdentity(

@@ -93,7 +93,8 @@ def test_list_names_what_there_is(here: Command) -> None:
     assert next(iter(everything)) == "tasks"
     retrievers = {row["name"]: row for row in everything["retrievers"]}
     assert set(retrievers) >= {"none", "random", "recency", "bm25", "oracle", "other-user"}
-    assert retrievers["bm25"]["options"] == {"k1": "1.5", "b": "0.75", "epsilon": "0.25", "ties": "profile"}
+    options = {"k1": "1.5", "b": "0.75", "epsilon": "0.25", "ties": "profile", "backend": "auto"}
+    assert retrievers["bm25"]["options"] == options
     assert (retrievers["random"]["aliases"], retrievers["random"]["control"]) == (["random-own"], True)
     assert retrievers["recency"]["needs"] == ["date"]
     assert {row["name"] for row in everything["generators"]} >= {"echo", "copy", "vote", "nearest", "constant"}
@@ -225,7 +226,9 @@ def test_a_run_its_dry_run_and_its_leaderboards(here: Command, tmp_path: Path) -
     (cell,) = parsed(here(*run, "--dry-run", "--json"))["cells"]
     assert cell["done"] == 12
     assert "1 methods, 12 samples, 12 done, 0 to run; results in out" in here(*run, "--dry-run").stdout
-    assert here("leaderboard", "--results", "out").stdout == ended.stdout
+    table, _, findings = ended.stdout.partition("\nFindings: ")
+    assert here("leaderboard", "--results", "out").stdout == table
+    assert findings.startswith("0 of 1 checks, 3 not possible\n")
     tables = parsed(here("leaderboard", "--results", "out", "--json"))
     assert parsed(here("leaderboard", "--results", "out", "--format", "json")) == tables
     assert tables["tables"][0]["rows"][0]["generator"] == "vote"

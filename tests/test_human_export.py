@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from made_results import sample, write_result
 
 from prlm_bench.errors import DataError
+from prlm_bench.human.checks import NO_ANSWER, wrong_golds
 from prlm_bench.human.drawing import draw, open_pairs
 from prlm_bench.human.files import COLUMNS, guard, read_export, read_key, unguard, write_export, write_key
 from prlm_bench.human.schema import Shown
@@ -145,6 +146,18 @@ def test_numbers_are_checked_against_the_farthest(tmp_path: Path) -> None:
         if right:
             gold, wrong = (row.answer_1, row.answer_2) if right == 1 else (row.answer_2, row.answer_1)
             assert abs(int(gold) - int(wrong)) == max(int(gold) - 1, 5 - int(gold))
+
+
+def test_a_label_is_not_checked_against_another_label() -> None:
+    golds: dict[str, str | None] = {f"q{i}": label for i, label in enumerate(("[1]", "[2]", "[1]", None))}
+    found = list(wrong_golds(golds, list(golds), 9, random.Random(0), ("[1]", "[2]")))
+    assert found == [("q0", "[1]", NO_ANSWER), ("q1", "[2]", NO_ANSWER), ("q2", "[1]", NO_ANSWER)]
+
+
+def test_only_ratings_that_another_is_far_from_make_a_check() -> None:
+    golds: dict[str, str | None] = {f"q{i}": str(i) for i in range(1, 6)}
+    found = list(wrong_golds(golds, list(golds), 9, random.Random(0), ("1", "2", "3", "4", "5")))
+    assert [(right, wrong) for _, right, wrong in found] == [("1", "5"), ("2", "5"), ("4", "1"), ("5", "1")]
 
 
 @pytest.mark.parametrize("form", ["csv", "label-studio"])

@@ -15,7 +15,9 @@ from made_results import sample, write_result
 
 from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import DataError
+from prlm_bench.report.findings import find
 from prlm_bench.report.leaderboard import build_tables
+from prlm_bench.report.pooling import Pooling, SeedSpread
 from prlm_bench.results.schema import Estimate
 from prlm_bench.results.store import Stored, load_folders, load_results
 from prlm_bench.results.summarize import as_mean
@@ -45,8 +47,8 @@ def load(path: Path) -> tuple[str, list[Any]]:
 def entries_of(root: Path) -> list[Any]:
     stored, _ = load_results(root)
     totals = {r.manifest.fingerprint: write_samples(r, root / "out" / r.manifest.fingerprint).totals for r in stored}
-    (table,) = build_tables(stored)
-    return make_entries(table, {r.manifest.fingerprint: r for r in stored}, totals)
+    (table,) = build_tables(stored, pooling=Pooling())
+    return make_entries(table, totals)
 
 
 def test_every_sample_is_in_a_numbered_file_of_100(tmp_path: Path) -> None:
@@ -155,23 +157,22 @@ def test_seeds_of_one_method_are_one_row(tmp_path: Path) -> None:
     for seed, right in ((2, 6), (0, 2), (1, 4)):
         write_result(tmp_path, answers(right), seed=seed)
     write_result(tmp_path, answers(5), retriever="other")
-    best, other = sorted(entries_of(tmp_path), key=lambda entry: len(entry.rows), reverse=True)
-    assert [row.seed for row in best.rows] == [0, 1, 2]
-    figure = best.metrics["rouge1@lamp"]
-    assert figure.estimate.value == pytest.approx(4 / 12)
-    assert figure.seeds == pytest.approx((2 / 12, 6 / 12))
-    assert figure.estimate.low < 4 / 12 < figure.estimate.high
-    assert best.user_macro.value == pytest.approx(4 / 12)
-    assert (best.rank, other.rank) == (2, 1)
-    assert other.metrics["rouge1@lamp"].seeds is None
-    assert other.metrics["rouge1@lamp"].estimate == other.head.metrics["rouge1@lamp"]
+    other, best = entries_of(tmp_path)
+    assert (other.row.retriever, other.row.rank, other.row.spread) == ("other", 1, {})
+    assert [seed for seed, _ in best.runs] == [0, 1, 2]
+    figure = best.row.metrics["rouge1@lamp"]
+    assert figure.value == pytest.approx(4 / 12)
+    assert figure.low < 4 / 12 < figure.high
+    assert figure.user_macro.value == pytest.approx(4 / 12)
+    assert best.row.spread["rouge1@lamp"].values == pytest.approx((2 / 12, 4 / 12, 6 / 12))
+    assert best.row.spread["rouge1@lamp"].sd == pytest.approx(2 / 12)
 
 
 def test_what_differs_in_more_than_the_seed_is_another_row(tmp_path: Path) -> None:
     write_result(tmp_path, answers(2))
     write_result(tmp_path, answers(2), versions={"numpy": "1"})
     write_result(tmp_path, answers(2), k=5)
-    assert [len(entry.rows) for entry in entries_of(tmp_path)] == [1, 1, 1]
+    assert [len(entry.runs) for entry in entries_of(tmp_path)] == [1, 1, 1]
 
 
 def test_rows_that_a_test_does_not_separate_share_a_group(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_intervals_of_a_column_share_an_axis(tmp_path: Path) -> None:
     assert axis.control == pytest.approx(4 / 12)
     assert axis_for(entries, "rouge1@lamp", False).control == pytest.approx(2 / 12)
     for entry in entries:
-        at = draw(entry.metrics["rouge1@lamp"].estimate, axis)
+        at = draw(entry.row.metrics["rouge1@lamp"], axis)
         assert at is not None
         assert 0 < at.low <= at.value <= at.high < WIDTH
         assert at.control == axis.at(4 / 12)
@@ -219,8 +220,29 @@ def test_a_method_with_many_options_is_named_without_them() -> None:
 
 
 def test_seeds_that_agree_are_said_to() -> None:
-    assert seed_range((0.5, 0.5)) == "seeds equal"
-    assert seed_range((0.25, 0.5)) == "seeds 0.2500 to 0.5000"
+    def of(*values: float | None, sd: float | None = None) -> SeedSpread:
+        return SeedSpread(values, sd, None, None, None)
+
+    assert seed_range(of(0.5, 0.5, sd=0.0)) == "seeds equal"
+    assert seed_range(of(0.5, 0.25, sd=0.125)) == "seeds 0.2500 to 0.5000, sd 0.1250"
+    assert seed_range(of(None, None)) == ""
+
+
+def test_a_page_shows_what_checks_have_found_of_its_result(tmp_path: Path) -> None:
+    host = PluginHost()
+    write_result(tmp_path / "r", answers(2), dist="prlm-bench")
+    write_result(tmp_path / "r", answers(4), dist="prlm-bench", retriever="random", control=True)
+    stored = load_results(tmp_path / "r")[0]
+    findings = find(stored, host.registry)
+    write_site(stored, host.tasks, tmp_path / "site", findings=findings)
+    pages = {
+        result.manifest.control: (
+            tmp_path / "site" / "runs" / result.manifest.fingerprint[:12] / "index.html"
+        ).read_text()
+        for result in stored
+    }
+    assert "retrieval no better than random own items" in pages[False]
+    assert "Checks for failure signatures" not in pages[True]
 
 
 def test_results_without_golds_or_with_one_user_have_pages(tmp_path: Path) -> None:

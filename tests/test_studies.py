@@ -36,6 +36,49 @@ def test_a_method_that_ignores_items_is_not_personal(here: Any) -> None:
     assert found["findings"][0].startswith("It is not shown that")
 
 
+#: Shows the items to nobody: its answer hangs on the prompt, and so changes with the items, but by chance alone.
+WHIM = """
+import random
+from prlm_bench import Completion, hookimpl
+
+class Whim:
+    \'\'\'Some words of the question, drawn anew for each prompt.\'\'\'
+
+    tokenizer = None
+
+    def fingerprint(self):
+        return ""
+
+    def generate(self, prompts):
+        for index, prompt in enumerate(prompts):
+            words = prompt.example.query.split()
+            drawn = random.Random(prompt.text).sample(words, min(4, len(words)))
+            yield index, Completion(" ".join(drawn), is_answer=True)
+
+@hookimpl
+def prlm_bench_register_generators(register):
+    register("whim", Whim)
+"""
+
+
+def test_answers_that_change_with_the_items_by_chance_are_not_personal(here: Any, tmp_path: Path) -> None:
+    (tmp_path / "whim.py").write_text(WHIM, encoding="utf-8")
+    words = ("--task", "mini_lamp_4", "--retriever", "bm25", "--generator", "whim", "--plugin", "whim.py")
+    found = study(here, "controls", *words)
+    gain = next(row for row in found["rows"] if row["instead of own items"] == "another user's items")
+    assert gain["gain"] != 0
+    assert gain["low"] < 0 < gain["high"]
+    assert found["findings"][0].startswith("It is not shown that")
+
+
+@pytest.mark.parametrize(("task", "generator"), [("mini_lamp_2", "vote"), ("mini_lamp_1", "nearest")])
+def test_methods_that_use_the_profile_are_personal(here: Any, task: str, generator: str) -> None:
+    found = study(here, "controls", "--task", task, "--retriever", "oracle", "--generator", generator)
+    gain = next(row for row in found["rows"] if row["instead of own items"] == "another user's items")
+    assert gain["low"] > 0
+    assert found["findings"][0].startswith("The method uses whose items they are")
+
+
 def test_errors_count_the_other_way(here: Any) -> None:
     found = study(here, "controls", "--task", "mini_lamp_3", "--retriever", "oracle", "--generator", "vote")
     gain = next(row for row in found["rows"] if row["instead of own items"] == "another user's items")

@@ -7,9 +7,16 @@ from typing import Any
 from prlm_bench import hookimpl
 
 from .app import app
+from .only import Only
 
 
 @hookimpl
 def prlm_bench_register_commands(register: Any) -> None:
     """study."""
     register("study", app)
+
+
+@hookimpl
+def prlm_bench_register_retrievers(register: Any) -> None:
+    """only."""
+    register("only", Only)

@@ -26,6 +26,8 @@ from prlm_bench.cli.kit import (
     print_table,
 )
 
+from . import trained_app
+
 if TYPE_CHECKING:
     from .asking import Asked
     from .report import Report
@@ -35,7 +37,7 @@ app = typer.Typer(
 )
 
 
-def _add(name: str, module: str, summary: str) -> None:
+def _add(name: str, module: str, summary: str, own_reasoner: str = "direct") -> None:
     """One command; the study, a function named like its module, is imported when it runs."""
 
     def command(
@@ -44,7 +46,7 @@ def _add(name: str, module: str, summary: str) -> None:
         split: SplitOption = "dev",
         retriever: RetrieverOption = "bm25",
         k: Annotated[int, typer.Option("-k", min=0, help="Items to show.")] = 4,
-        reasoner: Annotated[str, typer.Option("--reasoner", help="Reasoner.")] = "direct",
+        reasoner: Annotated[str, typer.Option("--reasoner", help="Reasoner.")] = own_reasoner,
         generator: Annotated[str, typer.Option("--generator", help="Generator.")] = "copy",
         seed: SeedOption = 0,
         limit: LimitOption = None,
@@ -72,7 +74,8 @@ def _show(report: Report, output: Path | None, json: bool) -> None:
     if json:
         print_json(report.to_json())
     else:
-        print_table(report.title, list(report.columns), report.texts())
+        if report.rows:
+            print_table(report.title, list(report.columns), report.texts())
         for finding in report.findings:
             print(finding)
     for path in report.write(output) if output else []:
@@ -85,3 +88,23 @@ _add("retrievers", "retrievers", "The same reasoner and generator behind every r
 _add("cold-start", "cold_start", "The score and the gain over no items by size of the profile.")
 _add("attribution", "attribution", "Shares of the variance between stored rows owed to the parts of their methods.")
 _add("leakage", "leakage", "Golds inside profiles, near-duplicates, users shared with train.")
+_add("faithfulness", "faithfulness", "Does the answer rest on the items that the reasoning cites?", "cite")
+trained_app.add(
+    app,
+    _show,
+    "ablation",
+    "ablation",
+    "A trained method, its parts taken away one by one, and baselines trained on the same data.",
+    "prlm.ablation",
+    ["mini_lamp_4"],
+)
+trained_app.add(
+    app,
+    _show,
+    "cross-domain",
+    "cross_domain",
+    "A method trained on each task, run on all of them.",
+    "prlm",
+    ["mini_lamp_4", "mini_lamp_5", "mini_lamp_7"],
+)
+trained_app.add_reward(app, _show)

@@ -37,7 +37,7 @@ def controls(asked: Asked) -> Report:
         if isinstance(result, str):
             left_out.append(f"Left out: {label}: {result}.")
             continue
-        (comparison,) = compare([base], result, [metric], asked.labels, correction="none")
+        (comparison,) = compare([(base,)], (result,), [metric], asked.labels, correction="none")
         gains[label] = comparison.difference
         rows.append(_row(label, comparison.difference, better))
     labels = [row[0] for row in rows]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._host import JsonOption, PluginOption, host_for
+from ._interval import IntervalOption, checked_interval
 from ._output import print_json, print_table
 from .run import DEFAULT_RESULTS, ResultsOption
 
@@ -33,6 +34,7 @@ def compare(
     margin: Annotated[
         float | None, typer.Option(min=0, help="Test equivalence: differences below this count as none.")
     ] = None,
+    interval: IntervalOption = "percentile",
     results: ResultsOption = DEFAULT_RESULTS,
     plugin: PluginOption = None,
     json: JsonOption = False,
@@ -40,7 +42,8 @@ def compare(
     """Test whether methods differ: paired on the same questions, users as the unit.
 
     Intervals resample users; p-values come from a sign-flip test over users and are corrected for the number of
-    comparisons.
+    comparisons. Seeds of one method are taken together, unless `+seed=0` names one: the difference is the mean over
+    the seeds, and its standard deviation between seeds has a column of its own.
     """
     from ..errors import UnknownNameError
     from ..report.compare import CORRECTIONS, choose_results, compare_stored
@@ -55,7 +58,8 @@ def compare(
         if task in (None, result.manifest.task) and split in (None, result.manifest.split)
     ]
     chosen, base = choose_results(stored, methods or [], baseline)
-    found = compare_stored(host, chosen, base, metric or [], correction=correction, margin=margin)
+    kind = checked_interval(interval)
+    found = compare_stored(host, chosen, base, metric or [], correction=correction, margin=margin, interval=kind)
     if json:
         print_json([asdict(comparison) for comparison in found])
     else:
@@ -63,21 +67,31 @@ def compare(
 
 
 def _print(found: list[Comparison], correction: str) -> None:
-    titles = ["method", "metric", "value", "baseline", "difference", "p", f"p ({correction})", "detectable"]
+    several = any(c.seed_sd is not None for c in found)
+    margin = any(c.equivalent is not None for c in found)
+    titles = ["method", "metric", "value", "baseline", "difference", *(["seed sd"] if several else [])]
+    titles += ["p", f"p ({correction})", "detectable", "users +/=/-", *(["equivalent"] if margin else [])]
     rows = []
     for c in found:
         d = c.difference
-        interval = f"{d.difference:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
-        figures = [f"{d.first:.4f}", f"{d.second:.4f}", interval, f"{d.p:.4f}", f"{c.p_corrected:.4f}"]
-        row = [c.method, c.metric, *figures, f"{c.detectable:.4f}", f"{d.higher}/{d.equal}/{d.lower}"]
-        rows.append(row if c.equivalent is None else [*row, "yes" if c.equivalent else "not shown"])
-    titles.append("users +/=/-")
-    if found and found[0].equivalent is not None:
-        titles.append("equivalent")
+        figures = [f"{d.first:.4f}", f"{d.second:.4f}", f"{d.difference:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"]
+        if several:
+            figures.append("-" if c.seed_sd is None else f"{c.seed_sd:.4f}")
+        figures += [f"{d.p:.4f}", f"{c.p_corrected:.4f}", f"{c.detectable:.4f}", f"{d.higher}/{d.equal}/{d.lower}"]
+        if margin:
+            figures.append("yes" if c.equivalent else "not shown")
+        rows.append([c.method, c.metric, *figures])
     first = found[0]
-    title = f"{first.task} {first.split}, against {first.baseline}: {first.n} questions, {first.n_users} users"
+    # A method that lacks a seed is compared with fewer of the baseline's.
+    against = first.baseline if len({c.baseline for c in found}) == 1 else first.baseline.partition(", seeds")[0]
+    title = f"{first.task} {first.split}, against {against}: {first.n} questions, {first.n_users} users"
     print_table(title, titles, rows)
+    kind = "BCa interval" if first.interval == "bca" else "interval"
     print(
-        "[ ] 95 % interval, users resampled. p: sign-flip test over users. "
+        f"[ ] 95 % {kind}, users resampled. p: sign-flip test over users. "
         "detectable: the difference that so many users show with probability 0.8."
     )
+    if several:
+        print(
+            "Several seeds: the mean of their differences. seed sd: standard deviation of the difference between seeds."
+        )

@@ -1,5 +1,6 @@
 """What a plugin's own commands may use, so that they look and behave like the others."""
 
+from .._cache import cache_root
 from .._files import pretty, replacing, write_whole
 from ._data_options import (
     DataOption,
@@ -33,6 +34,7 @@ __all__ = [
     "SplitOption",
     "TaskOption",
     "ViewOption",
+    "cache_root",
     "host_for",
     "make_progress",
     "pretty",

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ._host import JsonOption, PluginOption, host_for
+from ._interval import IntervalOption, checked_interval
 from ._output import print_or_write
 from .run import DEFAULT_RESULTS, ResultsOption
 
@@ -20,13 +21,20 @@ def leaderboard(
     task: Annotated[list[str] | None, typer.Option("--task", help="Only these tasks. Repeatable.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Only this metric protocol: lamp or prlm.")] = None,
+    interval: IntervalOption = "percentile",
+    by_seed: Annotated[bool, typer.Option("--by-seed", help="A row for each seed, not one for all.")] = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Print the tables of a results folder: one for each task, split, set of questions and metric protocol."""
+    """Print the tables of a results folder: one for each task, split, set of questions and metric protocol.
+
+    Seeds of one method are one row: means over the seeds, intervals over users, and the standard deviation between
+    seeds in a column of its own.
+    """
     from ..errors import UnknownNameError
     from ..report.formats import FORMATS, render
     from ..report.leaderboard import build_tables
+    from ..report.pooling import Pooling
     from ..results.store import load_results
 
     form = "json" if json else form
@@ -38,7 +46,8 @@ def leaderboard(
         for result in finished
         if (not task or result.manifest.task in task) and split in (None, result.manifest.split)
     ]
-    tables = build_tables(wanted, host_for(plugin).tasks)
+    host = host_for(plugin)
+    tables = build_tables(wanted, host.tasks, Pooling(host, checked_interval(interval), by_seed))
     if protocol is not None:
         tables = [table for table in tables if table.protocol == protocol]
     print_or_write(render(tables, form), output)

@@ -36,6 +36,35 @@ def list_results(results: ResultsOption = DEFAULT_RESULTS, json: JsonOption = Fa
     print_table("", ["task", "split", "n", "unfinished", "folder"], [[str(cell) for cell in row] for row in table])
 
 
+@app.command("findings")
+def findings_of_results(
+    results: ResultsOption = DEFAULT_RESULTS,
+    task: Annotated[list[str] | None, typer.Option("--task", help="Only these tasks. Repeatable.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+    passed: Annotated[bool, typer.Option("--passed", help="Print the checks that found nothing, too.")] = False,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check results for failure signatures, as `prlm-bench run` does.
+
+    Retrieval no better than random, answers that hardly differ between users, rewards that do not separate, and
+    methods that a control row reaches.
+    """
+    from ..report.findings import find, to_json, to_lines
+    from ..results.store import load_results
+
+    wanted = [
+        result
+        for result in load_results(results)[0]
+        if (not task or result.manifest.task in task) and split in (None, result.manifest.split)
+    ]
+    found = find(wanted, host_for(plugin).registry)
+    if json:
+        print_json(to_json(found))
+        return
+    print("\n".join(to_lines(found, passed=passed) or ["Nothing to check: there is no finished result."]))
+
+
 @app.command("schema")
 def schema() -> None:
     """Print the JSON schema of the files of a result folder."""

@@ -103,8 +103,11 @@ def _show_plan(study: Study, host: Any, results: Path, json: bool) -> None:
 
 
 def _execute(study: Study, host: Any, results: Path, jobs: int, json: bool) -> None:
-    from ..report.formats import render
+    from ..report.findings import find, to_lines
+    from ..report.findings import to_json as findings_json
+    from ..report.formats import render, to_json
     from ..report.leaderboard import build_tables
+    from ..report.pooling import Pooling
     from ..results.store import load_folders
     from ..running.execute import execute, open_benches
     from ._progress import make_progress
@@ -117,8 +120,12 @@ def _execute(study: Study, host: Any, results: Path, jobs: int, json: bool) -> N
         again = shlex.join(["prlm-bench", *sys.argv[1:]])
         print(f"prlm-bench: stopped; nothing is lost. Go on with: {again}", file=sys.stderr)
         raise typer.Exit(130) from None
-    tables = build_tables(load_folders([*outcome.finished, *outcome.already]), host.tasks)
-    sys.stdout.write(render(tables, "json" if json else "terminal"))
+    stored = load_folders([*outcome.finished, *outcome.already])
+    tables, findings = build_tables(stored, host.tasks, Pooling(host)), find(stored, host.registry)
+    if json:
+        print_json({**to_json(tables), "findings": findings_json(findings)})
+    else:
+        print("\n".join([render(tables, "terminal"), *to_lines(findings)]))
     _say_outcome(outcome, results)
     if outcome.failed:
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ._host import PluginOption, host_for
+from ._interval import IntervalOption, checked_interval
 from ._progress import make_progress
 from .run import DEFAULT_RESULTS, ResultsOption
 
@@ -15,16 +16,20 @@ from .run import DEFAULT_RESULTS, ResultsOption
 def site(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the site.")],
     results: ResultsOption = DEFAULT_RESULTS,
+    interval: IntervalOption = "percentile",
     plugin: PluginOption = None,
 ) -> None:
     """Write the leaderboard as a static site that opens from a folder, every sample in reach."""
+    from ..report.findings import find
+    from ..report.pooling import Pooling
     from ..results.store import load_results
     from ..site import write_site
 
-    host = host_for(plugin)
+    host, kind = host_for(plugin), checked_interval(interval)
     finished, unfinished = load_results(results)
     with make_progress() as progress:
-        index = write_site(finished, host.tasks, output, progress)
+        pooling, findings = Pooling(host, kind), find(finished, host.registry)
+        index = write_site(finished, host.tasks, output, progress, pooling=pooling, findings=findings)
         if unfinished:
             progress.note(f"{len(unfinished)} unfinished results are left out")
     print(index)

@@ -30,7 +30,14 @@ class Export:
 
 
 def make_export(
-    results: Sequence[Stored], excerpts: Sequence[Stored], title: str, *, n: int, seed: int, checks: int
+    results: Sequence[Stored],
+    excerpts: Sequence[Stored],
+    title: str,
+    *,
+    n: int,
+    seed: int,
+    checks: int,
+    labels: Sequence[str] = (),
 ) -> Export:
     """Blind pairs of answers to the same questions; equal answers are left out.
 
@@ -40,7 +47,8 @@ def make_export(
         title: what the task asks for, in words.
         n: pairs, besides the attention checks; fewer where there are not so many.
         seed: of all that is drawn: the pairs, which answer stands first, and the order of everything.
-        checks: attention checks: a question's gold beside the gold of another question.
+        checks: attention checks: a question's gold beside an answer that is plainly wrong.
+        labels: the task's labels, empty for free text; they decide what is plainly wrong.
 
     Raises:
         DataError: fewer than two methods, other questions, equal answers everywhere, or checks without golds.
@@ -53,7 +61,7 @@ def make_export(
     if not drawn:
         raise DataError(f"there is nothing to judge: all {found.identical} pairs of answers are equal")
     rows = [maker.pair(*each) for each in drawn]
-    rows += maker.checks({question for question, _, _ in drawn}, checks) if checks else []
+    rows += maker.checks({question for question, _, _ in drawn}, checks, labels) if checks else []
     dice.shuffle(rows)
     export = digest([shown.model_dump(exclude={"pair"}) for shown, _ in rows])[:8]
     names = [f"{export}-{number:0{len(str(len(rows)))}d}" for number in range(1, len(rows) + 1)]
@@ -80,13 +88,13 @@ class _Maker:
         key = KeyPair(question=question, user=self.methods[0][question].user, first=first, second=second)
         return self._shown(question, texts), key
 
-    def checks(self, used: set[str], count: int) -> list[_Row]:
+    def checks(self, used: set[str], count: int, labels: Sequence[str]) -> list[_Row]:
         """Attention checks; questions in `used` come last, for their gold would be a hint."""
         golds = {question: self.methods[0][question].gold for question in self.questions}
         order = self._dice.sample(sorted(self.questions), len(self.questions))
         order.sort(key=lambda question: question in used)
         rows: list[_Row] = []
-        for question, right, wrong in wrong_golds(golds, order, count, self._dice):
+        for question, right, wrong in wrong_golds(golds, order, count, self._dice, labels):
             is_first = self._dice.random() < 0.5
             texts = (right, wrong) if is_first else (wrong, right)
             key = KeyPair(question=question, user=self.methods[0][question].user, right=1 if is_first else 2)

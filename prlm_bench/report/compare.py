@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
+
+import numpy as np
 
 from .._files import digest
 from .._plugins import PluginHost
@@ -12,8 +14,18 @@ from ..errors import DataError, UnknownNameError
 from ..metrics import Metric, Pairs
 from ..results.store import Stored, read_samples
 from ..running.execute import load_metrics
-from ..stats import Difference, benjamini_hochberg, holm, paired_difference, smallest_detectable, user_totals
-from ..stats.bootstrap import Floats
+from ..stats import (
+    Difference,
+    Floats,
+    Interval,
+    benjamini_hochberg,
+    holm,
+    paired_difference,
+    smallest_detectable,
+    user_totals,
+)
+from .families import Family, families, seeds_of
+from .pooling import over_seeds
 
 Correction = Literal["holm", "bh", "none"]
 CORRECTIONS: tuple[Correction, ...] = ("holm", "bh", "none")
@@ -32,6 +44,12 @@ class Comparison:
     #: Questions that both answered, and the users behind them.
     n: int
     n_users: int
+    #: The seeds of the method that are compared; the difference is the mean over them, its interval over users alone.
+    seeds: tuple[int, ...]
+    #: Standard deviation of the difference between seeds; None with one seed.
+    seed_sd: float | None
+    #: The kind of its intervals.
+    interval: Interval
     difference: Difference
     #: The p-value corrected over all comparisons of the call.
     p_corrected: float
@@ -48,6 +66,32 @@ def describe(stored: Stored) -> str:
     return " × ".join([*parts, f"seed {seed}"] if seed else parts)
 
 
+def describe_family(family: Family) -> str:
+    """A method in one line, with its seeds where there are several."""
+    if len(family) == 1:
+        return describe(family[0])
+    name, _, _ = describe(family[0]).partition(" × seed ")
+    return f"{name}, seeds {', '.join(map(str, seeds_of(family)))}"
+
+
+def select_family(stored: Sequence[Stored], words: str) -> Family:
+    """The one method that `words` names, with all of its seeds, unless the words name one.
+
+    Args:
+        stored: what can be chosen from.
+        words: as `select` takes them.
+
+    Raises:
+        UnknownNameError: no result is meant.
+        DataError: several methods are; the hint lists them.
+    """
+    found = families(_named(stored, words))
+    if len(found) > 1:
+        several = "; ".join(f"{describe_family(each)} ({each[0].manifest.fingerprint[:8]})" for each in found[:6])
+        raise DataError(f"{words!r} names {len(found)} results", f"add a part or use a fingerprint: {several}")
+    return found[0]
+
+
 def select(stored: Sequence[Stored], words: str) -> Stored:
     """The one result that `words` names.
 
@@ -60,6 +104,14 @@ def select(stored: Sequence[Stored], words: str) -> Stored:
         UnknownNameError: no result is meant.
         DataError: several are; the hint lists them.
     """
+    found = _named(stored, words)
+    if len(found) > 1:
+        several = "; ".join(f"{describe(result)} ({result.manifest.fingerprint[:8]})" for result in found[:6])
+        raise DataError(f"{words!r} names {len(found)} results", f"add a part or use a fingerprint: {several}")
+    return found[0]
+
+
+def _named(stored: Sequence[Stored], words: str) -> list[Stored]:
     wanted = words.split("+")
     found = [
         result
@@ -71,10 +123,7 @@ def select(stored: Sequence[Stored], words: str) -> Stored:
     if not found:
         names = sorted({describe(result) for result in stored})
         raise UnknownNameError("result", words, [], hint="there are: " + "; ".join(names[:8]))
-    if len(found) > 1:
-        several = "; ".join(f"{describe(result)} ({result.manifest.fingerprint[:8]})" for result in found[:6])
-        raise DataError(f"{words!r} names {len(found)} results", f"add a part or use a fingerprint: {several}")
-    return found[0]
+    return found
 
 
 def _names(result: Stored) -> set[str]:
@@ -85,15 +134,19 @@ def _names(result: Stored) -> set[str]:
 
 
 def compare(
-    methods: Sequence[Stored],
-    baseline: Stored,
+    methods: Sequence[Family],
+    baseline: Family,
     metrics: Sequence[Metric],
     labels: Sequence[str],
     *,
     correction: Correction = "holm",
     margin: float | None = None,
+    interval: Interval = "percentile",
 ) -> list[Comparison]:
     """Compare methods with a baseline on the questions that both answered.
+
+    Seeds are paired: those that both have, or, where they share none, the first of each, as many as both have. The
+    difference is the mean over the pairs; users are what is resampled and flipped, with all of their seeds.
 
     Args:
         methods: results of the same task, split and data as the baseline.
@@ -101,41 +154,78 @@ def compare(
         labels: the task's label list.
         correction: over all comparisons of this call.
         margin: differences below it count as none, in the metric's unit.
+        interval: the kind of the intervals.
 
     Raises:
         DataError: results of different questions, or without golds.
     """
-    base = _Answers(baseline)
-    rows = []
-    for method in methods:
-        if _questions(method) != _questions(baseline):
-            raise DataError(f"{describe(method)} and {describe(baseline)} answered different questions")
-        other = _Answers(method)
-        shared = [identifier for identifier in base.rows if identifier in other.rows]
-        users = [base.rows[identifier][0] for identifier in shared]
-        for metric in metrics:
-            first, second = (_totals(answers, shared, users, metric, labels) for answers in (other, base))
-            difference = paired_difference(first, second, metric.value)
-            rows.append((method, metric, len(shared), len(set(users)), difference))
-    p_values = [row[-1].p for row in rows]
+    read: dict[str, _Answers] = {}
+    found = [
+        comparison
+        for method in methods
+        for comparison in _compare_one(method, baseline, read, metrics, labels, margin, interval)
+    ]
+    p_values = [comparison.difference.p for comparison in found]
     corrected = {"holm": holm(p_values), "bh": benjamini_hochberg(p_values), "none": p_values}[correction]
-    return [
-        Comparison(
-            task=method.manifest.task,
-            split=method.manifest.split,
+    return [replace(comparison, p_corrected=p) for comparison, p in zip(found, corrected, strict=True)]
+
+
+def _compare_one(
+    method: Family,
+    baseline: Family,
+    read: dict[str, _Answers],
+    metrics: Sequence[Metric],
+    labels: Sequence[str],
+    margin: float | None,
+    interval: Interval,
+) -> Iterator[Comparison]:
+    manifest = method[0].manifest
+    if _questions(method[0]) != _questions(baseline[0]):
+        raise DataError(f"{describe(method[0])} and {describe(baseline[0])} answered different questions")
+    pairs = _paired_seeds(method, baseline)
+    answers = [(_read(read, first), _read(read, second)) for first, second in pairs]
+    base = answers[0][1].rows
+    shared = [i for i in base if all(i in each.rows for pair in answers for each in pair)]
+    users = [base[identifier][0] for identifier in shared]
+    for metric in metrics:
+        firsts, seconds = ([_totals(pair[side], shared, users, metric, labels) for pair in answers] for side in (0, 1))
+        sides = np.concatenate(firsts, axis=1), np.concatenate(seconds, axis=1)
+        difference = paired_difference(*sides, over_seeds(metric.value, len(pairs)), interval=interval)
+        gaps = [_total(metric, one) - _total(metric, other) for one, other in zip(firsts, seconds, strict=True)]
+        yield Comparison(
+            task=manifest.task,
+            split=manifest.split,
             metric=metric.name,
             higher_is_better=metric.higher_is_better,
-            method=describe(method),
-            baseline=describe(baseline),
-            n=n,
-            n_users=n_users,
+            method=describe_family(tuple(first for first, _ in pairs)),
+            baseline=describe_family(tuple(second for _, second in pairs)),
+            n=len(shared),
+            n_users=len(set(users)),
+            seeds=tuple(first.manifest.seed for first, _ in pairs),
+            seed_sd=float(np.std(gaps, ddof=1)) if len(gaps) > 1 else None,
+            interval=interval,
             difference=difference,
-            p_corrected=p,
+            p_corrected=difference.p,
             detectable=smallest_detectable(difference.error),
             equivalent=None if margin is None else difference.is_within(margin),
         )
-        for (method, metric, n, n_users, difference), p in zip(rows, corrected, strict=True)
-    ]
+
+
+def _total(metric: Metric, totals: Floats) -> float:
+    return float(metric.value(totals.sum(axis=0)))
+
+
+def _paired_seeds(first: Family, second: Family) -> list[tuple[Stored, Stored]]:
+    known = {result.manifest.seed: result for result in second}
+    shared = [(result, known[result.manifest.seed]) for result in first if result.manifest.seed in known]
+    return shared or list(zip(first, second, strict=False))
+
+
+def _read(read: dict[str, _Answers], result: Stored) -> _Answers:
+    fingerprint = result.manifest.fingerprint
+    if fingerprint not in read:
+        read[fingerprint] = _Answers(result)
+    return read[fingerprint]
 
 
 def _questions(result: Stored) -> str:
@@ -143,8 +233,8 @@ def _questions(result: Stored) -> str:
     return digest([manifest.task, manifest.split, manifest.data.sha256])
 
 
-def choose_results(stored: Sequence[Stored], words: Sequence[str], baseline: str | None) -> tuple[list[Stored], Stored]:
-    """The methods to compare, and their baseline.
+def choose_results(stored: Sequence[Stored], words: Sequence[str], baseline: str | None) -> tuple[list[Family], Family]:
+    """The methods to compare, and their baseline, each with all of its seeds.
 
     Args:
         stored: what can be chosen from.
@@ -157,29 +247,31 @@ def choose_results(stored: Sequence[Stored], words: Sequence[str], baseline: str
     if baseline is None:
         if len(words) != 2:
             raise DataError(f"{len(words)} results are named, two are needed", "or name one with --baseline")
-        return [select(stored, words[0])], select(stored, words[1])
-    base = select(stored, baseline)
+        return [select_family(stored, words[0])], select_family(stored, words[1])
+    base = select_family(stored, baseline)
     if words:
-        return [select(stored, word) for word in words], base
-    others = [r for r in stored if r is not base and _questions(r) == _questions(base)]
+        return [select_family(stored, word) for word in words], base
+    others = families(r for r in stored if r not in base and _questions(r) == _questions(base[0]))
     if not others:
-        raise DataError(f"there is nothing to compare {describe(base)} with")
+        raise DataError(f"there is nothing to compare {describe_family(base)} with")
     return others, base
 
 
 def compare_stored(
     host: PluginHost,
-    methods: Sequence[Stored],
-    baseline: Stored,
+    methods: Sequence[Family],
+    baseline: Family,
     metrics: Sequence[str],
     *,
     correction: Correction,
     margin: float | None,
+    interval: Interval = "percentile",
 ) -> list[Comparison]:
     """`compare` in metrics by name; by default those that rank the tables of the task."""
-    task = host.tasks.get(baseline.manifest.task)
+    task = host.tasks.get(baseline[0].manifest.task)
     names = metrics or [task.metrics_of(protocol)[0] for protocol in task.protocols]
-    return compare(methods, baseline, load_metrics(host, names), task.labels, correction=correction, margin=margin)
+    measures = load_metrics(host, names)
+    return compare(methods, baseline, measures, task.labels, correction=correction, margin=margin, interval=interval)
 
 
 class _Answers:

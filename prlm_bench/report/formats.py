@@ -47,7 +47,7 @@ def to_json(tables: Sequence[Table]) -> dict[str, Any]:
         "tables": [
             {
                 **{k: getattr(t, k) for k in ("task", "title", "benchmark", "split", "protocol", "metrics")},
-                **{k: getattr(t, k) for k in ("n", "n_total", "n_users", "data")},
+                **{k: getattr(t, k) for k in ("n", "n_total", "n_users", "data", "interval")},
                 "rows": [plain(row) for row in t.rows],
                 "reported": [r.model_dump() for r in t.reported],
             }
@@ -66,27 +66,32 @@ def heading(table: Table) -> str:
 
 def columns(table: Table) -> list[str]:
     """The column titles of a table for people."""
-    seeds = ["seed"] if len({row.seed for row in table.rows}) > 1 else []
+    seeds = ["seed"] if len({row.seeds for row in table.rows}) > 1 or _has_spread(table) else []
+    spread = ["seed sd", "user sd"] if _has_spread(table) else []
     retrieval, rewards = _names(table, "retrieval"), _names(table, "rewards")
     shares = ["parse failures", "cut prompts"]
     parts = ["#", "retriever", "k", "reasoner", "generator", *seeds]
-    return [*parts, *table.metrics, "by user", *retrieval, *rewards, *shares]
+    return [*parts, *table.metrics, "by user", *spread, *retrieval, *rewards, *shares]
 
 
 def cells(table: Table, row: Row, *, break_line: bool = False) -> list[str]:
     """A row's cells, aligned with `columns`."""
-    seeds = [str(row.seed)] if len({other.seed for other in table.rows}) > 1 else []
+    shown = len({other.seeds for other in table.rows}) > 1 or _has_spread(table)
+    seeds = [", ".join(map(str, row.seeds))] if shown else []
     gap = "\n" if break_line else " "
     metrics = [estimate(row.metrics.get(name), gap) for name in table.metrics]
     first = row.metrics.get(table.metrics[0])
     macro = [estimate(first.user_macro if first else None, gap)]
+    between = row.spread.get(table.metrics[0])
+    found = [between.sd, between.between_users] if between else [None, None]
+    spread = [value(Estimate(value=each, low=None, high=None)) for each in found] if _has_spread(table) else []
     retrieval = [value(row.retrieval.get(name)) for name in _names(table, "retrieval")]
     rewards = [estimate(row.rewards.get(name), gap) for name in _names(table, "rewards")]
     shares = [percent(row.parse_failures), percent(row.truncated_prompts)]
     generator = row.generator + (" †" if row.control else "")
     return [
         str(row.rank), row.retriever, str(row.k), row.reasoner, generator,
-        *seeds, *metrics, *macro, *retrieval, *rewards, *shares,
+        *seeds, *metrics, *macro, *spread, *retrieval, *rewards, *shares,
     ]  # fmt: skip
 
 
@@ -104,7 +109,20 @@ LEGEND = (
     "† control row. [ ] 95 % interval, users resampled. by user: the ranking metric as the mean of users' own means. "
     "Cut prompts: an item was shortened or left out to fit the token budget."
 )
+#: What the legend adds for intervals of another kind, and for rows of several seeds.
+BCA = "Intervals are bias-corrected and accelerated (BCa)."
+SEEDS = (
+    "Several seeds of a method are one row, their mean; its interval is over users alone. seed sd: standard deviation "
+    "of the ranking metric between seeds. user sd: between users' own means, seeds taken out."
+)
 REPORTED = "Reported by others, not measured here and not ranked: other split, model or prompt."
+
+
+def legend(tables: Sequence[Table]) -> str:
+    """What the signs of these tables mean."""
+    bca = [BCA] if any(table.interval == "bca" for table in tables) else []
+    seeds = [SEEDS] if any(map(_has_spread, tables)) else []
+    return " ".join([LEGEND, *bca, *seeds])
 
 
 def value(found: Estimate | None) -> str:
@@ -127,6 +145,10 @@ def percent(found: Estimate) -> str:
     return "-" if found.value is None else f"{100 * found.value:.1f}%"
 
 
+def _has_spread(table: Table) -> bool:
+    return any(row.spread for row in table.rows)
+
+
 def _names(table: Table, group: str) -> list[str]:
     return list(dict.fromkeys(name for row in table.rows for name in getattr(row, group)))
 
@@ -135,7 +157,7 @@ def _markdown(table: Table) -> str:
     titles = columns(table)
     lines = [f"### {heading(table)}", "", _pipe(titles), _pipe(["---"] * len(titles))]
     lines += [_pipe(cells(table, row)) for row in table.rows]
-    lines += ["", LEGEND]
+    lines += ["", legend([table])]
     if table.reported:
         names, rows = reported_cells(table)
         lines += ["", f"_{REPORTED}_", "", _pipe(names), _pipe(["---"] * len(names)), *map(_pipe, rows)]
@@ -150,7 +172,7 @@ def _latex(table: Table) -> str:
     titles = columns(table)
     lines = [
         "\\begin{table}",
-        f"\\caption{{{_escape(heading(table))}. {_escape(LEGEND)}}}",
+        f"\\caption{{{_escape(heading(table))}. {_escape(legend([table]))}}}",
         "\\begin{tabular}{" + "l" * len(titles) + "}",
         "\\hline",
         " & ".join(map(_escape, titles)) + " \\\\",
@@ -177,6 +199,7 @@ _CSV_COLUMNS = (
     *("task", "split", "protocol", "data", "kind", "rank", "source", "retriever", "k", "reasoner", "generator"),
     *("seed", "control", "n", "n_total", "n_users", "metric", "value", "low", "high"),
     *("user_macro", "user_macro_low", "user_macro_high", "parse_failures", "truncated_prompts", "fingerprint"),
+    *("interval", "seed_sd", "between_users_sd", "between_seeds_sd", "rest_sd"),
 )
 
 
@@ -188,13 +211,16 @@ def _csv(tables: Sequence[Table]) -> str:
         where = [table.task, table.split, table.protocol, table.data]
         for row in table.rows:
             method = ["measured", row.rank, "", row.retriever, row.k, row.reasoner, row.generator]
-            size = [row.seed, row.control, row.n, row.n_total, row.n_users]
+            size = ["+".join(map(str, row.seeds)), row.control, row.n, row.n_total, row.n_users]
             shares = [row.parse_failures.value, row.truncated_prompts.value, row.fingerprint]
             for name, m in row.metrics.items():
                 macro = [m.user_macro.value, m.user_macro.low, m.user_macro.high] if m.user_macro else [None] * 3
-                writer.writerow([*where, *method, *size, name, m.value, m.low, m.high, *macro, *shares])
+                s = row.spread.get(name)
+                spread = [s.sd, s.between_users, s.between_seeds, s.rest] if s else [None] * 4
+                figures = [name, m.value, m.low, m.high, *macro, *shares, table.interval, *spread]
+                writer.writerow([*where, *method, *size, *figures])
         for r in table.reported:
             method = ["reported", "", r.source, r.method, "", "", r.model]
             for name, number in r.metrics.items():
-                writer.writerow([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 8])
+                writer.writerow([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 13])
     return out.getvalue()

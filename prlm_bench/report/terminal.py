@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from .formats import LEGEND, REPORTED, cells, columns, heading, reported_cells
+from .formats import REPORTED, cells, columns, heading, legend, reported_cells
 from .leaderboard import Table
 
 
@@ -29,7 +29,7 @@ def render_terminal(tables: Sequence[Table]) -> str:
         console.print(wide if fits else _measured(table, narrow=True))
         if table.reported:
             console.print(_reported(table))
-    console.print(Text(LEGEND), soft_wrap=True)
+    console.print(Text(legend(tables)), soft_wrap=True)
     return out.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,8 @@ import numpy as np
 
 from ..errors import DataError
 from ..metrics import Metric, Pairs
-from ..stats import Floats, bootstrap_totals, percentile_interval, user_totals, user_values
+from ..stats import Floats, Interval, Value, bootstrap_totals, interval_of, user_totals, user_values
 from .schema import Estimate, Manifest, MetricSummary, Summary
-
-Value = Callable[[Floats], Floats]
 
 
 def mean_value(totals: Floats) -> Floats:
@@ -44,19 +42,20 @@ class Figures:
 
     def add(self, name: str, statistics: Floats, value: Value = mean_value) -> None:
         """A figure from per-sample statistics, shape (n, s)."""
-        self._add_totals(name, user_totals(statistics, self.users), value)
+        self.add_totals(name, user_totals(statistics, self.users), value)
 
     def add_user_macro(self, name: str, statistics: Floats, value: Value) -> None:
         """The mean over users of a figure that each user has alone."""
-        self._add_totals(name, user_values(user_totals(statistics, self.users), value), mean_value)
+        self.add_totals(name, user_values(user_totals(statistics, self.users), value), mean_value)
 
-    def _add_totals(self, name: str, totals: Floats, value: Value) -> None:
+    def add_totals(self, name: str, totals: Floats, value: Value) -> None:
+        """A figure from statistics that are summed by user already, shape (users, s)."""
         self._values[name] = (slice(self._width, self._width + totals.shape[1]), value)
         self._totals.append(totals)
         self._width += totals.shape[1]
 
-    def estimates(self) -> dict[str, Estimate]:
-        """Value and interval by name."""
+    def estimates(self, interval: Interval = "percentile") -> dict[str, Estimate]:
+        """Value and 95 % interval by name."""
         totals = np.concatenate(self._totals, axis=1)
         resampled = bootstrap_totals(totals) if len(totals) > 1 else None
         found = {}
@@ -64,7 +63,7 @@ class Figures:
             point = float(value(totals[:, columns].sum(axis=0)))
             low = high = float("nan")
             if resampled is not None:
-                low, high = percentile_interval(value(resampled[:, columns]))
+                low, high = interval_of(interval, totals[:, columns], value, resampled[:, columns])
             found[name] = Estimate(value=_number(point), low=_number(low), high=_number(high))
         return found
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from .._files import write_whole
 from ..errors import DataError
+from ..report.findings import Finding
 from ..report.leaderboard import Table, build_tables
+from ..report.pooling import Pooling
 from ..results.store import Stored
 from ..running.progress import Progress, Silent
 from ..tasks import TaskBook
@@ -22,7 +24,15 @@ _STATIC = Path(__file__).resolve().parent / "static"
 _MARKER = ".prlm-bench-site"
 
 
-def write_site(stored: Sequence[Stored], tasks: TaskBook, output: Path, progress: Progress | None = None) -> Path:
+def write_site(
+    stored: Sequence[Stored],
+    tasks: TaskBook,
+    output: Path,
+    progress: Progress | None = None,
+    *,
+    pooling: Pooling | None = None,
+    findings: Sequence[Finding] = (),
+) -> Path:
     """Write the whole site below `output`.
 
     Args:
@@ -30,6 +40,8 @@ def write_site(stored: Sequence[Stored], tasks: TaskBook, output: Path, progress
         tasks: gives titles.
         output: the site's folder; what an earlier site left there is replaced, other files are left alone.
         progress: told about each result.
+        pooling: how results become rows; by default seeds are taken together.
+        findings: what checks of these results have found; each page shows those of its result.
 
     Returns:
         The index page.
@@ -39,7 +51,7 @@ def write_site(stored: Sequence[Stored], tasks: TaskBook, output: Path, progress
     """
     progress = progress or Silent()
     by_fingerprint = {_checked(result): result for result in stored}
-    tables = build_tables(by_fingerprint.values(), tasks)
+    tables = build_tables(by_fingerprint.values(), tasks, pooling or Pooling())
     runs = _clear(output)
     for file in sorted(_STATIC.iterdir()):
         write_whole(output / "static" / file.name, file.read_bytes())
@@ -49,10 +61,11 @@ def write_site(stored: Sequence[Stored], tasks: TaskBook, output: Path, progress
         written[fingerprint] = write_samples(result, runs / fingerprint[:12])
         progress.advance()
     totals = {fingerprint: each.totals for fingerprint, each in written.items()}
-    entries = [make_entries(table, by_fingerprint, totals) for table in tables]
+    entries = [make_entries(table, totals) for table in tables]
     for fingerprint, result in by_fingerprint.items():
         mine = [(table, rows) for table, rows in zip(tables, entries, strict=True) if _holds(table, fingerprint)]
-        page = run_page(result, mine, written[fingerprint].pages)
+        found = [finding for finding in findings if fingerprint in finding.fingerprints]
+        page = run_page(result, mine, written[fingerprint].pages, found)
         write_whole(runs / fingerprint[:12] / "index.html", page.encode())
     index = output / "index.html"
     write_whole(index, index_page(list(zip(tables, entries, strict=True))).encode())
@@ -77,4 +90,4 @@ def _clear(output: Path) -> Path:
 
 
 def _holds(table: Table, fingerprint: str) -> bool:
-    return any(row.fingerprint == fingerprint for row in table.rows)
+    return any(fingerprint in row.fingerprints for row in table.rows)

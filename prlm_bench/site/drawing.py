@@ -46,7 +46,8 @@ class Drawing:
 
 def axis_for(entries: Sequence[Entry], metric: str, higher_is_better: bool) -> Axis:
     """The axis of a metric, wide enough for all entries."""
-    found = [(entry.head.control, entry.metrics[metric].estimate) for entry in entries if metric in entry.metrics]
+    rows = [entry.row for entry in entries if metric in entry.row.metrics]
+    found = [(row.control, row.metrics[metric]) for row in rows]
     ends = [end for _, each in found for end in (each.low, each.high, each.value) if end is not None]
     if not ends:
         return Axis(0.0, 1.0, None)

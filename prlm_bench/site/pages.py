@@ -12,8 +12,10 @@ import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .. import __version__
-from ..report.formats import LEGEND, REPORTED, estimate, percent, reported_cells, value
+from ..report.findings import Finding
+from ..report.formats import REPORTED, estimate, percent, reported_cells, value
 from ..report.leaderboard import Table
+from ..report.pooling import SeedSpread
 from ..results.schema import Estimate
 from ..results.store import Stored
 from .drawing import WIDTH, axis_for, draw
@@ -40,7 +42,8 @@ def index_page(tables: Sequence[tuple[Table, Sequence[Entry]]]) -> str:
         "protocol": sorted({table.protocol for table, _ in tables}),
     }
     views = [_view(table, entries) for table, entries in tables]
-    return _render("index.html", title="Leaderboard", root=".", views=views, facets=facets, legend=LEGEND)
+    bca = any(table.interval == "bca" for table, _ in tables)
+    return _render("index.html", title="Leaderboard", root=".", views=views, facets=facets, bca=bca)
 
 
 def _view(table: Table, entries: Sequence[Entry]) -> dict[str, Any]:
@@ -57,18 +60,21 @@ def _view(table: Table, entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def run_page(result: Stored, tables: Sequence[tuple[Table, Sequence[Entry]]], pages: int) -> str:
+def run_page(
+    result: Stored, tables: Sequence[tuple[Table, Sequence[Entry]]], pages: int, findings: Sequence[Finding] = ()
+) -> str:
     """One result: its manifest, figures and samples.
 
     Args:
         result: the result.
         tables: those that it stands in, with their entries.
         pages: how many data files its samples fill.
+        findings: what checks of it have found.
     """
     manifest = result.manifest
     mine = manifest.fingerprint
     known = [entry for _, entries in tables for entry in entries]
-    family = next((entry.rows for entry in known if any(row.fingerprint == mine for row in entry.rows)), ())
+    family = next((entry.runs for entry in known if mine in entry.row.fingerprints), [])
     ranking = result.summary.metrics.get(manifest.metrics[0]) if manifest.metrics else None
     settings = {
         "run": mine[:12],
@@ -85,7 +91,8 @@ def run_page(result: Stored, tables: Sequence[tuple[Table, Sequence[Entry]]], pa
         summary=result.summary,
         name=_name(result),
         tables=[(anchor(table), table) for table, _ in tables],
-        seeds=[(row.seed, row.fingerprint[:12]) for row in family] if len(family) > 1 else [],
+        seeds=[(seed, fingerprint[:12]) for seed, fingerprint in family] if len(family) > 1 else [],
+        findings=findings,
         manifest_json=orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2).decode(),
         short=SHORT,
         settings=safe_json(settings).decode(),
@@ -111,9 +118,10 @@ def _neighbours(mine: str, entries: Sequence[Entry]) -> list[dict[str, str]]:
     """The other results over the same questions, best first, for side-by-side reading."""
     found: dict[str, str] = {}
     for entry in entries:
-        for row in entry.rows:
-            seed = f", seed {row.seed}" if len(entry.rows) > 1 else ""
-            found[row.fingerprint] = compose(row.retriever, row.k, row.reasoner, row.generator) + seed
+        row = entry.row
+        for seed, fingerprint in entry.runs:
+            suffix = f", seed {seed}" if len(entry.runs) > 1 else ""
+            found[fingerprint] = compose(row.retriever, row.k, row.reasoner, row.generator) + suffix
     names = list(found.values())
     return [
         # Two runs may differ in what a name does not say, such as a version.
@@ -136,10 +144,17 @@ def split_spec(spec: str) -> tuple[str, str]:
     return name, readable if len(readable) <= _OPTIONS else readable[: _OPTIONS - 1] + "…"
 
 
-def seed_range(seeds: tuple[float, float]) -> str:
-    """The values of several seeds in words."""
-    low, high = (value(Estimate(value=end, low=None, high=None)) for end in seeds)
-    return "seeds equal" if low == high else f"seeds {low} to {high}"
+def seed_range(spread: SeedSpread) -> str:
+    """How several seeds differ, in words."""
+    known = [number for number in spread.values if number is not None]
+    if not known:
+        return ""
+    low, high, sd = (_figure(number) for number in (min(known), max(known), spread.sd))
+    return "seeds equal" if low == high else f"seeds {low} to {high}, sd {sd}"
+
+
+def _figure(number: float | None) -> str:
+    return value(Estimate(value=number, low=None, high=None))
 
 
 @lru_cache
@@ -169,4 +184,4 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _names(entries: Sequence[Entry], group: str) -> list[str]:
-    return list(dict.fromkeys(name for entry in entries for name in getattr(entry, group)))
+    return list(dict.fromkeys(name for entry in entries for name in getattr(entry.row, group)))

@@ -5,29 +5,39 @@ function of summed per-sample statistics (see `prlm_bench.metrics`), so a resamp
 """
 
 from .bootstrap import (
+    INTERVALS,
     RESAMPLES,
     SEED,
     Floats,
+    Interval,
+    Value,
     bca_interval,
     bootstrap_totals,
+    interval_of,
     percentile_interval,
     user_index,
     user_totals,
     user_values,
 )
+from .components import Components, variance_components
 from .correction import benjamini_hochberg, holm
 from .paired import Difference, paired_difference, smallest_detectable
 from .permutation import sign_flip_test
 
 __all__ = [
+    "INTERVALS",
     "RESAMPLES",
     "SEED",
+    "Components",
     "Difference",
     "Floats",
+    "Interval",
+    "Value",
     "bca_interval",
     "benjamini_hochberg",
     "bootstrap_totals",
     "holm",
+    "interval_of",
     "paired_difference",
     "percentile_interval",
     "sign_flip_test",
@@ -35,4 +45,5 @@ __all__ = [
     "user_index",
     "user_totals",
     "user_values",
+    "variance_components",
 ]

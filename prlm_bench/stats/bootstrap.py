@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Value = Callable[[Floats], Floats]
+#: How an interval is taken from resampled values.
+Interval = Literal["percentile", "bca"]
+INTERVALS: tuple[Interval, ...] = ("percentile", "bca")
 
 RESAMPLES = 2000
 #: One fixed stream: the interval of a result is part of the result.
@@ -102,6 +106,15 @@ def bca_interval(totals: Floats, value: Value, resampled: Floats, level: float =
         ends.append(normal.cdf(bias + moved / (1 - acceleration * moved)))
     low, high = np.quantile(values, ends)
     return float(low), float(high)
+
+
+def interval_of(
+    kind: Interval, totals: Floats, value: Value, resampled: Floats, level: float = 0.95
+) -> tuple[float, float]:
+    """The interval of this kind; arguments as for `bca_interval`."""
+    if kind == "bca":
+        return bca_interval(totals, value, resampled, level)
+    return percentile_interval(np.asarray(value(resampled)), level)
 
 
 def user_values(totals: Floats, value: Value) -> Floats:

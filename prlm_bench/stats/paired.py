@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .bootstrap import RESAMPLES, SEED, Floats, Value, bootstrap_totals, percentile_interval
+from .bootstrap import RESAMPLES, SEED, Floats, Interval, Value, bootstrap_totals, interval_of
 from .permutation import sign_flip_test
 
 
@@ -39,7 +39,12 @@ class Difference:
 
 
 def paired_difference(
-    first: Floats, second: Floats, value: Value, resamples: int = RESAMPLES, seed: int = SEED
+    first: Floats,
+    second: Floats,
+    value: Value,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    interval: Interval = "percentile",
 ) -> Difference:
     """Compare two methods.
 
@@ -47,15 +52,21 @@ def paired_difference(
         first, second: statistics by user on the same questions, shape (users, s) each.
         value: the metric of summed statistics.
         resamples: resamples of users for the intervals.
+        interval: their kind.
     """
     width = first.shape[1]
     points = [float(value(totals.sum(axis=0))) for totals in (first, second)]
     low = high = inner_low = inner_high = error = float("nan")
     if len(first) > 1:
-        resampled = bootstrap_totals(np.concatenate([first, second], axis=1), resamples, seed)
-        differences = np.asarray(value(resampled[:, :width]) - value(resampled[:, width:]))
-        low, high = percentile_interval(differences)
-        inner_low, inner_high = percentile_interval(differences, 0.90)
+        both = np.concatenate([first, second], axis=1)
+        resampled = bootstrap_totals(both, resamples, seed)
+
+        def gap(totals: Floats) -> Floats:
+            return np.asarray(value(totals[..., :width]) - value(totals[..., width:]))
+
+        differences = gap(resampled)
+        low, high = interval_of(interval, both, gap, resampled)
+        inner_low, inner_high = interval_of(interval, both, gap, resampled, 0.90)
         finite = differences[np.isfinite(differences)]
         error = float(finite.std(ddof=1)) if len(finite) > 1 else float("nan")
     own = np.asarray(value(first) - value(second))

@@ -1,0 +1,90 @@
+"""The studies that train before they ask: `prlm-bench study ablation` and `cross-domain`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prlm_bench.cli.kit import (
+    DEFAULT_RESULTS,
+    DataOption,
+    JsonOption,
+    LimitOption,
+    PluginOption,
+    ResultsOption,
+    SplitOption,
+    host_for,
+    make_progress,
+)
+
+if TYPE_CHECKING:
+    from .report import Report
+    from .training import Training
+
+Show = Callable[["Report", "Path | None", bool], None]
+
+
+def add(
+    app: typer.Typer, show: Show, name: str, module: str, summary: str, own_trainer: str, own_task: list[str]
+) -> None:
+    """One command; the study, a function named like its module, is imported when it runs."""
+
+    def command(
+        task: Annotated[list[str] | None, typer.Option(help="Task of mini-LaMP or of --data.")] = None,
+        data: DataOption = None,
+        split: SplitOption = "dev",
+        trainer: Annotated[str, typer.Option(help="Trainer, as NAME or NAME:option=value.")] = own_trainer,
+        recipe: Annotated[str | None, typer.Option(help="Recipe, by name or as a YAML file.")] = None,
+        change: Annotated[list[str] | None, typer.Option(help="A setting of the recipe; repeatable.")] = None,
+        seed: Annotated[list[int] | None, typer.Option(help="Seed; repeatable. By default 0, 1 and 2.")] = None,
+        runs: Annotated[Path, typer.Option(help="Where trainings are kept, and gone on with.")] = Path("prlm-runs"),
+        limit: LimitOption = None,
+        synth_users: Annotated[int | None, typer.Option(min=2, help="Users a split of generated tasks.")] = None,
+        results: ResultsOption = DEFAULT_RESULTS,
+        output: Annotated[Path | None, typer.Option("--output", "-o", help="Write table and figure here.")] = None,
+        plugin: PluginOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        from .training import Training
+
+        host = host_for(plugin)
+        given = {"recipe": recipe, "changes": change}
+        spec: dict[str, Any] = {
+            "name": trainer.partition(":")[0],
+            **host.registry.choose("trainer", trainer).options,
+            **{option: value for option, value in given.items() if value},
+        }
+        host.registry.choose("trainer", spec)  # a mistake is told before anything begins
+        study: Callable[[Training], Report] = getattr(import_module(f".{module}", __package__), module)
+        with make_progress() as progress:
+            where = (task or own_task, data, split, spec, seed or [0, 1, 2], runs, limit, synth_users, results)
+            report = study(Training(host, *where, progress))
+        show(report, output, json)
+
+    command.__doc__ = summary
+    app.command(name)(command)
+
+
+def add_reward(app: typer.Typer, show: Show) -> None:
+    """`prlm-bench study reward`."""
+
+    @app.command("reward")
+    def command(
+        policy: Annotated[Path, typer.Argument(help="Folder of a policy's training, such as RUN/policy.")],
+        task: Annotated[str, typer.Option(help="The task that it was trained on.")],
+        data: DataOption = None,
+        reward: Annotated[str, typer.Option(help="Reward to judge.")] = "personalization",
+        synth_users: Annotated[int | None, typer.Option(min=2, help="Users a split of generated tasks.")] = None,
+        output: Annotated[Path | None, typer.Option("--output", "-o", help="Write table and figure here.")] = None,
+        plugin: PluginOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Does a trained reward agree with metrics and truth, and is it hacked while a policy trains on it?"""
+        from .reward import RewardAsked
+        from .reward import reward as study
+
+        show(study(RewardAsked(host_for(plugin), task, data, policy, reward, synth_users)), output, json)

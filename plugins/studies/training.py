@@ -1,0 +1,106 @@
+"""What a study of trained methods is asked about: trainings, one for each seed, and the methods that come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prlm_bench._cache import cache_root
+from prlm_bench.errors import PluginError, RunError
+from prlm_bench.metrics import Metric
+from prlm_bench.results import Stored
+from prlm_bench.results.store import load_folders
+from prlm_bench.running.bench import open_split
+from prlm_bench.running.components import Components
+from prlm_bench.running.execute import execute, load_metrics, open_benches
+from prlm_bench.running.progress import Progress
+from prlm_bench.running.study import Study
+
+if TYPE_CHECKING:
+    from prlm_bench._plugins import PluginHost
+
+Method = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trainer on one or several tasks, with several seeds."""
+
+    host: PluginHost
+    tasks: Sequence[str]
+    data: Path | None
+    split: str
+    #: The trainer's spec, with all of its options.
+    trainer: Mapping[str, Any]
+    seeds: Sequence[int]
+    #: Where trainings are kept, each in `<task>/<seed>`.
+    runs: Path
+    limit: int | None
+    synth_users: int | None
+    results: Path
+    progress: Progress
+
+    def train(self, task: str) -> dict[str, Method]:
+        """Train with each seed; what is finished is not trained again.
+
+        Returns:
+            The methods that the trainer's manifest names, by label, with `{seed}` where the seed stands in paths.
+
+        Raises:
+            PluginError: a trainer whose manifest names no methods.
+        """
+        methods: dict[str, Method] = {}
+        for seed in self.seeds:
+            folder = self.runs / task / str(seed)
+            dataset = open_split(
+                self.host.tasks.get(task), "train", self.data, synth_users=self.synth_users, progress=self.progress
+            )
+            components = Components(self.host, dataset, cache_root())
+            self.progress.note(f"{self.trainer['name']} on {task}, seed {seed}")
+            manifest = components.ready("trainer", self.trainer, seed).train(folder, self.progress)
+            named = manifest.get("methods")
+            if not named:
+                raise PluginError(f"trainer {self.trainer['name']} names no methods", "see docs/plugins.md")
+            place, general = str(folder), str(self.runs / task / "{seed}")
+            methods = {
+                label: {
+                    part: value.replace(place, general) if isinstance(value, str) else value
+                    for part, value in method.items()
+                }
+                for label, method in named.items()
+            }
+        return methods
+
+    def run(self, task: str, method: Method) -> list[Stored]:
+        """A method's results on a task, one for each seed; what is finished is not run again.
+
+        Raises:
+            RunError: it failed.
+        """
+        study = Study.model_validate(
+            {
+                "tasks": [task],
+                "data": self.data,
+                "split": self.split,
+                "retrievers": [method.get("retriever", "none")],
+                "k": [method.get("k", 0)],
+                "reasoners": [method["reasoner"]],
+                "generators": [method["generator"]],
+                "seeds": list(self.seeds),
+                "limit": self.limit,
+                "synth_users": self.synth_users,
+                "controls": False,
+            }
+        )
+        benches = open_benches(study, self.host, self.progress)
+        outcome = execute(study, self.host, self.results, benches=benches, progress=self.progress)
+        if outcome.failed:
+            raise RunError(outcome.failed[0][1])
+        (bench,) = benches
+        return load_folders([bench.folder(self.results, cell) for cell in range(len(bench.plan.cells))])
+
+    def metric(self, task: str) -> Metric:
+        """The metric that ranks a task's first table."""
+        return load_metrics(self.host, [self.host.tasks.get(task).metrics[0]])[0]

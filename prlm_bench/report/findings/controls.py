@@ -1,0 +1,41 @@
+"""Methods that a control row reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ._finding import Finding, Group, Line, signed
+
+
+def controls(group: Group) -> Iterator[Finding]:
+    """Compare each row that is no control with the best control row of its questions, in the ranking metric."""
+    rows = [line for line in group.lines if not line.result.manifest.control]
+    if not rows:
+        return
+    if group.metric is None:
+        yield group.unchecked("controls", rows, "methods against controls", group.why_no_metric)
+        return
+    candidates = [line for line in group.lines if line.is_control]
+    if not candidates:
+        why = "no control row answered the same questions"
+        yield group.unchecked("controls", rows, "methods against controls", why)
+        return
+    best = max(candidates, key=lambda line: _mean(group, line))
+    what = f"a control row does as well or better, in {group.metric}: {best.name} has {_shown(group, best)}"
+    gaps = {str(at): group.scores(line) - group.scores(best) for at, line in enumerate(rows)}
+    for at, found in group.intervals(gaps).items():
+        if found.value is None:
+            continue
+        text = f"{_shown(group, rows[int(at)])}, gain {signed(found)}"
+        yield group.finding("controls", "found" if found.value <= 0 else "passed", [rows[int(at)]], what, text, found)
+
+
+def _mean(group: Group, line: Line) -> float:
+    scores = group.scores(line)
+    return float(np.nanmean(scores)) if np.isfinite(scores).any() else -np.inf
+
+
+def _shown(group: Group, line: Line) -> str:
+    return f"{group.sign * _mean(group, line):.4f}"
