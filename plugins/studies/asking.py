@@ -1,4 +1,4 @@
-"""What a study is asked about, and how it gets its results: through the same runs and journals as any table."""
+"""What a study is asked about: one method on one task."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prlm_bench.errors import PrlmBenchError, RunError
+from prlm_bench.errors import PrlmBenchError
 from prlm_bench.metrics import Metric
 from prlm_bench.results import Stored, read_samples
-from prlm_bench.results.store import load_folders
-from prlm_bench.running.execute import execute, load_metrics, open_benches
+from prlm_bench.running.execute import load_metrics
 from prlm_bench.running.progress import Progress
-from prlm_bench.running.study import Study
+
+from .cells import run_cells
 
 if TYPE_CHECKING:
     from prlm_bench._plugins import PluginHost
@@ -56,27 +56,21 @@ class Asked:
         Raises:
             RunError: a cell failed.
         """
-        study = Study.model_validate(
-            {
-                "tasks": [self.task],
-                "data": self.data,
-                "split": self.split,
-                "retrievers": list(retrievers or [self.retriever]),
-                "k": list(ks if ks is not None else [self.k]),
-                "reasoners": list(reasoners or [self.reasoner]),
-                "generators": list(generators or [self.generator]),
-                "seeds": [self.seed],
-                "limit": self.limit,
-                "synth_users": self.synth_users,
-                "controls": False,
-            }
+        return run_cells(
+            self.host,
+            self.results,
+            self.progress,
+            tasks=[self.task],
+            data=self.data,
+            split=self.split,
+            retrievers=list(retrievers or [self.retriever]),
+            k=list(ks if ks is not None else [self.k]),
+            reasoners=list(reasoners or [self.reasoner]),
+            generators=list(generators or [self.generator]),
+            seeds=[self.seed],
+            limit=self.limit,
+            synth_users=self.synth_users,
         )
-        benches = open_benches(study, self.host, self.progress)
-        outcome = execute(study, self.host, self.results, benches=benches, progress=self.progress)
-        if outcome.failed:
-            raise RunError(outcome.failed[0][1])
-        (bench,) = benches
-        return load_folders([bench.folder(self.results, cell) for cell in range(len(bench.plan.cells))])
 
     def with_retriever(self, retriever: Spec) -> Stored | str:
         """The method behind another retriever, or why it cannot run there."""

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prlm_bench._cache import cache_root
-from prlm_bench.errors import PluginError, RunError
+from prlm_bench.errors import PluginError
 from prlm_bench.metrics import Metric
 from prlm_bench.results import Stored
-from prlm_bench.results.store import load_folders
 from prlm_bench.running.bench import open_split
 from prlm_bench.running.components import Components
-from prlm_bench.running.execute import execute, load_metrics, open_benches
+from prlm_bench.running.execute import load_metrics
 from prlm_bench.running.progress import Progress
-from prlm_bench.running.study import Study
+
+from .cells import run_cells
 
 if TYPE_CHECKING:
     from prlm_bench._plugins import PluginHost
@@ -79,27 +79,21 @@ class Training:
         Raises:
             RunError: it failed.
         """
-        study = Study.model_validate(
-            {
-                "tasks": [task],
-                "data": self.data,
-                "split": self.split,
-                "retrievers": [method.get("retriever", "none")],
-                "k": [method.get("k", 0)],
-                "reasoners": [method["reasoner"]],
-                "generators": [method["generator"]],
-                "seeds": list(self.seeds),
-                "limit": self.limit,
-                "synth_users": self.synth_users,
-                "controls": False,
-            }
+        return run_cells(
+            self.host,
+            self.results,
+            self.progress,
+            tasks=[task],
+            data=self.data,
+            split=self.split,
+            retrievers=[method.get("retriever", "none")],
+            k=[method.get("k", 0)],
+            reasoners=[method["reasoner"]],
+            generators=[method["generator"]],
+            seeds=list(self.seeds),
+            limit=self.limit,
+            synth_users=self.synth_users,
         )
-        benches = open_benches(study, self.host, self.progress)
-        outcome = execute(study, self.host, self.results, benches=benches, progress=self.progress)
-        if outcome.failed:
-            raise RunError(outcome.failed[0][1])
-        (bench,) = benches
-        return load_folders([bench.folder(self.results, cell) for cell in range(len(bench.plan.cells))])
 
     def metric(self, task: str) -> Metric:
         """The metric that ranks a task's first table."""

@@ -1,0 +1,37 @@
+"""How a study gets its results: through the same runs and journals as any table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prlm_bench.errors import RunError
+from prlm_bench.results import Stored
+from prlm_bench.results.store import load_folders
+from prlm_bench.running.execute import execute, open_benches
+from prlm_bench.running.progress import Progress
+from prlm_bench.running.study import Study
+
+if TYPE_CHECKING:
+    from prlm_bench._plugins import PluginHost
+
+
+def run_cells(host: PluginHost, results: Path, progress: Progress, **fields: Any) -> list[Stored]:
+    """Run a grid on one task, without controls, and return its results in the grid's order.
+
+    What is finished is not run again.
+
+    Args:
+        host, results, progress: as for any run.
+        fields: of the `Study`.
+
+    Raises:
+        RunError: a cell failed.
+    """
+    study = Study.model_validate({**fields, "controls": False})
+    benches = open_benches(study, host, progress)
+    outcome = execute(study, host, results, benches=benches, progress=progress)
+    if outcome.failed:
+        raise RunError(outcome.failed[0][1])
+    (bench,) = benches
+    return load_folders([bench.folder(results, cell) for cell in range(len(bench.plan.cells))])
