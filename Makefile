@@ -49,7 +49,7 @@ $(VENV)/.base: $(VENV)/.python $(SOURCES)
 	touch $@
 
 $(VENV)/.test: $(VENV)/.python $(SOURCES)
-	$(PIP) -e '.[lm,dense,lm-eval,lucene,prlm,report,serve,test,dev]'
+	$(PIP) -e '.[lm,dense,fast,lm-eval,lucene,prlm,report,serve,test,dev]'
 	-$(PIP) --no-deps pyserini==1.6.0
 	touch $@ $(VENV)/.base
 

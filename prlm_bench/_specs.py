@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from .errors import SpecError
+from .interfaces import SameResults
 
 #: One option: an optional `key=`, then a quoted value (its quotes doubled) or one without commas and quotes.
 _OPTION = re.compile(
@@ -102,6 +103,11 @@ class Option:
         return self.default is inspect.Parameter.empty
 
     @property
+    def decides(self) -> bool:
+        """False where it is marked as one that leaves the results the same."""
+        return SameResults not in getattr(self.type, "__metadata__", ())
+
+    @property
     def parameter(self) -> str:
         """The factory's parameter: the name, with a `_` where the name is a word of Python's own."""
         return f"{self.name}_" if iskeyword(self.name) else self.name
@@ -181,7 +187,7 @@ def _alternatives(kind: Any) -> list[Any]:
 
 
 def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
-    """The options that a factory takes, by name, in its own order; `context` is not one."""
+    """The options that a factory names, by name, in its own order; `context` is not one."""
     options = {}
     for parameter in inspect.signature(factory).parameters.values():
         if parameter.name == "context" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -190,6 +196,12 @@ def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
         name = bare if iskeyword(bare) else parameter.name
         options[name] = Option(name, _annotation(factory, parameter), parameter.default)
     return options
+
+
+def takes_more(factory: Callable[..., Any]) -> bool:
+    """True where the factory takes options that it does not name, as text: it has `**parameter: str`."""
+    parameters = inspect.signature(factory).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD and p.annotation in (str, "str") for p in parameters)
 
 
 def takes_context(factory: Callable[..., Any]) -> bool:
@@ -232,7 +244,10 @@ def bind(kind: str, factory: Callable[..., Any], spec: Spec) -> dict[str, Any]:
     for key, value in spec.options.items():
         name = next(iter(known), key) if key == POSITIONAL else key
         if name not in known:
-            raise SpecError(f"{kind} {spec.name!r} has no option {name or value!r}", _known_options(name, known))
+            if not _is_more(name, factory, known):
+                raise SpecError(f"{kind} {spec.name!r} has no option {name or value!r}", _known_options(name, known))
+            bound[name] = value if isinstance(value, str) else as_text(value)
+            continue
         if known[name].parameter in bound:
             raise SpecError(f"{kind} {spec.name!r}: option {name!r} is given twice")
         try:
@@ -246,6 +261,14 @@ def bind(kind: str, factory: Callable[..., Any], spec: Spec) -> dict[str, Any]:
     return bound
 
 
+def _is_more(name: str, factory: Callable[..., Any], known: Mapping[str, Option]) -> bool:
+    """Whether an option that the factory does not name is one of its further ones, and no misspelt one."""
+    reserved = {POSITIONAL, "context", *(option.parameter for option in known.values())}
+    if not takes_more(factory) or not re.fullmatch(r"[A-Za-z_]\w*", name):
+        return False
+    return name not in reserved and not get_close_matches(name, known, n=1, cutoff=0.85)
+
+
 def _known_options(name: str, known: Mapping[str, Option]) -> str:
     close = get_close_matches(name, known, n=1)
     if close:
@@ -254,16 +277,19 @@ def _known_options(name: str, known: Mapping[str, Option]) -> str:
 
 
 def canonical(name: str, factory: Callable[..., Any], bound: Mapping[str, Any]) -> str:
-    """The one text form of a bound spec: options in the factory's order, defaults left out.
+    """The one text form of a bound spec: options in the factory's order, defaults left out; then further ones.
 
-    `parse_spec` and `bind` give the same options again.
+    `parse_spec` and `bind` give the same options again, but for those that leave the results the same.
     """
     parts = []
-    for option in options_of(factory).values():
-        if option.parameter in bound:
+    known = options_of(factory)
+    for option in known.values():
+        if option.parameter in bound and option.decides:
             value = bound[option.parameter]
             if option.required or not _is_default(value, option.default):
                 parts.append(f"{option.name}={_quoted(as_text(value))}")
+    more = bound.keys() - {option.parameter for option in known.values()}
+    parts += [f"{key}={_quoted(as_text(bound[key]))}" for key in sorted(more)]
     return name + (":" + ",".join(parts) if parts else "")
 
 

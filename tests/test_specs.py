@@ -305,3 +305,33 @@ def test_a_type_that_pydantic_does_not_know_is_passed_on() -> None:
         [inspect.Parameter("odd", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Odd)]
     )
     assert read("it:odd=3", factory) == {"odd": "3"}
+
+
+def open_ended(context: object, size: int = 3, **more: str) -> None:
+    """A factory that takes options which it does not name."""
+
+
+def test_further_options_are_text_and_stand_last_in_order() -> None:
+    found = bind("generator", open_ended, parse_spec('open:zeta=1,alpha="a,b",size=4'))
+    assert found == {"zeta": "1", "alpha": "a,b", "size": 4}
+    text = canonical("open", open_ended, found)
+    assert text == 'open:size=4,alpha="a,b",zeta=1'
+    assert bind("generator", open_ended, parse_spec(text)) == found
+    assert bind("generator", open_ended, parse_spec({"name": "open", "zeta": 1, "on": True})) == {
+        "zeta": "1",
+        "on": "true",
+    }
+    assert "zeta" not in options_of(open_ended)
+
+
+@pytest.mark.parametrize("spec", ["open:sizes=4", "open:context=x", {"name": "open", "a b": 1}])
+def test_what_is_no_further_option(spec: Any) -> None:
+    with pytest.raises(SpecError, match="has no option"):
+        bind("generator", open_ended, parse_spec(spec))
+
+
+def test_only_a_factory_that_says_text_takes_further_options() -> None:
+    def wrapped(*arguments: Any, **options: Any) -> None: ...
+
+    with pytest.raises(SpecError, match="has no option 'zeta'"):
+        bind("generator", wrapped, parse_spec("wrapped:zeta=1"))

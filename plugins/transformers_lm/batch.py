@@ -12,6 +12,9 @@ from .sampling import Sampler, draws
 
 #: In a batch of fewer rows, leaving out those that are done saves less than starting again costs.
 _FEW = 8
+#: Tokens of each prompt that a CPU reads at a time: attention is then computed for what has been read so far, not for
+#: all pairs of tokens, and what passes between layers stays in the processor's own memory.
+_READ_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,8 @@ class Batch:
         options: dict[str, Any] = {"generation_config": config}
         if state.numbers is not None:
             options["logits_processor"] = [Sampler(state.numbers, state.start, decoding.temperature, decoding.top_p)]
+        if state.cache is not None and loaded.model.device.type == "cpu":
+            config.update(prefill_chunk_size=_READ_AT_ONCE)
         if state.cache is not None and len(self.rows) >= _FEW:
             options["stopping_criteria"] = [_HalfDone(loaded.ends)]
         return options

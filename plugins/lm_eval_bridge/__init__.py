@@ -1,0 +1,23 @@
+"""lm_eval in both directions: its model backends as generators, and our tasks and pipelines inside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prlm_bench import hookimpl
+
+from .app import app, paths
+from .generator import LmEvalGenerator
+
+
+@hookimpl
+def prlm_bench_register_generators(register: Any) -> None:
+    """lm-eval."""
+    register("lm-eval", LmEvalGenerator, requires={"lm_eval": "prlm-bench[lm-eval]"}, cached=True)
+
+
+@hookimpl
+def prlm_bench_register_commands(register: Any) -> None:
+    """lm-eval and paths."""
+    register("lm-eval", app)
+    register("paths", paths)
