@@ -4,7 +4,8 @@
 
 The grid is 100 questions, two rankings (BM25 and reversed profile order) and k = 1, 2, 4, 8; the tokenizer, of T5's
 kind, is trained here on the questions. Both sides build the same prompts with the same function: what differs is that
-ours remembers the ids of texts that recur. Every round starts with an empty memory.
+ours tokenizes the texts of a batch together, remembers them, and counts a prompt's tokens by its words. Every round
+starts with an empty memory.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import PreTrainedTokenizerFast
 
 from prlm_bench.data import open_dataset
-from prlm_bench.prompting import lamp_prompt
+from prlm_bench.prompting import lamp_prompt, lamp_prompts
 from prlm_bench.records import Example, Ranking
 from prlm_bench.running.bench import open_split
 from prlm_bench.tasks import Task, TaskBook
@@ -94,7 +95,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def build(task: Task, questions: list[Example], rankings: list[list[Ranking]], tokenizer: Any) -> list[str]:
+def naive(task: Task, questions: list[Example], rankings: list[list[Ranking]], tokenizer: Any) -> list[str]:
+    """Prompt by prompt."""
     template = task.prompts.lamp
     return [
         lamp_prompt(template, example, Ranking(ranking.items[:k]), tokenizer, MAX_LENGTH).text
@@ -104,20 +106,32 @@ def build(task: Task, questions: list[Example], rankings: list[list[Ranking]], t
     ]
 
 
+def build(task: Task, questions: list[Example], rankings: list[list[Ranking]], tokenizer: Any) -> list[str]:
+    """Batch by batch, as reasoners are asked."""
+    return [
+        prompt.text
+        for k in KS
+        for ranked in rankings
+        for prompt in lamp_prompts(
+            task.prompts.lamp, questions, [Ranking(ranking.items[:k]) for ranking in ranked], tokenizer, MAX_LENGTH
+        )
+    ]
+
+
 @pytest.mark.parametrize("name", list(SETS))
 def test_ours(benchmark: Any, capsys: pytest.CaptureFixture[str], folder: Path, name: str) -> None:
     task, questions = examples(name, folder)
     rankings = [BM25().rank(questions, max(KS)), [Ranking(example.profile[::-1]) for example in questions]]
     target = tokenizer_folder(name, folder)
     anew = Anew(target)
-    expected = build(task, questions, rankings, anew)
+    expected = naive(task, questions, rankings, anew)
     assert build(task, questions, rankings, load_tokenizer(target)) == expected
     seconds: list[float] = []
 
     def fresh() -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The other side before each of our rounds, so that both meet the same load of the machine."""
         start = time.perf_counter()
-        build(task, questions, rankings, anew)
+        naive(task, questions, rankings, anew)
         seconds.append(time.perf_counter() - start)
         return (task, questions, rankings, load_tokenizer(target)), {}
 

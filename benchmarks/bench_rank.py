@@ -4,19 +4,26 @@
 
 Both start from raw strings and end with every profile in order; the orders are asserted to be the same, which is why
 ours breaks ties as numpy does. The loop builds an index for each question, as LaMP's code does. Every round starts
-with an empty cache of indexes. `extra_info["ratio"]` is the loop's fastest time over ours.
+with an empty cache of indexes. Both backends are measured, numba where it is installed and its code already compiled.
+`extra_info["ratio"]` is the loop's fastest time over ours.
+
+The last test ranks the same questions in one worker process and in two, which read them from the store themselves;
+`extra_info["ratio"]` is what the second process brings. On a machine with other work it is less.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from prlm_bench_plugins.bm25.backend import Backend, compiled_index
 from prlm_bench_plugins.bm25.retriever import BM25
 from rank_bm25 import BM25Okapi
 
@@ -26,6 +33,7 @@ from prlm_bench.tasks import TaskBook
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 ROUNDS = 5
+BACKENDS: list[Backend] = ["numpy", "numba"]
 
 
 def real(name: str, cache_folder: Path) -> list[Example]:
@@ -80,15 +88,22 @@ def reference(examples: list[Example]) -> list[list[Document]]:
     return rankings
 
 
-def ours(examples: list[Example]) -> list[list[Document]]:
-    return [list(ranking.items) for ranking in BM25(ties="numpy").rank(examples)]
+def ours(examples: list[Example], backend: Backend = "auto") -> list[list[Document]]:
+    return [list(ranking.items) for ranking in BM25(ties="numpy", backend=backend).rank(examples)]
 
 
+def needs(backend: Backend) -> None:
+    if backend == "numba" and compiled_index() is None:
+        pytest.skip("needs numba: pip install 'prlm-bench[fast]'")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", list(SETS))
-def test_ours(benchmark: Any, capsys: pytest.CaptureFixture[str], folder: Path, name: str) -> None:
+def test_ours(benchmark: Any, capsys: pytest.CaptureFixture[str], folder: Path, name: str, backend: Backend) -> None:
+    needs(backend)
     examples = questions(name, folder)
     benchmark.group = name
-    assert ours(examples) == reference(examples)
+    assert ours(examples, backend) == reference(examples)
     seconds: list[float] = []
 
     def time_reference() -> None:
@@ -97,16 +112,54 @@ def test_ours(benchmark: Any, capsys: pytest.CaptureFixture[str], folder: Path, 
         reference(examples)
         seconds.append(time.perf_counter() - start)
 
-    benchmark.pedantic(ours, (examples,), setup=time_reference, rounds=ROUNDS)
+    benchmark.pedantic(ours, (examples, backend), setup=time_reference, rounds=ROUNDS)
     if benchmark.stats is None:
         return
     theirs, mine = (1e6 * fastest / len(examples) for fastest in (min(seconds), benchmark.stats.stats.min))
     benchmark.extra_info["ratio"] = round(theirs / mine, 1)
     with capsys.disabled():
-        print(f"\n{name}: {theirs / mine:.1f} x ({theirs:.0f} us -> {mine:.0f} us a question, {len(examples)} of them)")
+        about = f"({theirs:.0f} us -> {mine:.0f} us a question, {len(examples)} of them)"
+        print(f"\n{name}, {backend}: {theirs / mine:.1f} x {about}")
 
 
 @pytest.mark.parametrize("name", list(SETS))
 def test_reference(benchmark: Any, folder: Path, name: str) -> None:
     benchmark.group = name
     benchmark.pedantic(reference, (questions(name, folder),), rounds=ROUNDS)
+
+
+def rank_part(name: str, folder: Path, backend: Backend, part: int, parts: int) -> int:
+    """In a worker process: what a retriever makes of every `parts`-th question, several times anew."""
+    mine = questions(name, folder)[part::parts]
+    return sum(len(ours(mine, backend)) for _ in range(8))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["LaMP_4", "200 texts, 1 question"])
+def test_two_processes(
+    benchmark: Any, capsys: pytest.CaptureFixture[str], folder: Path, name: str, backend: Backend
+) -> None:
+    needs(backend)
+    benchmark.group = f"{name}, processes"
+    total = 8 * len(questions(name, folder))
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as one, ProcessPoolExecutor(2, context) as two:
+
+        def rank(pool: ProcessPoolExecutor, parts: int) -> None:
+            start = time.perf_counter()
+            work = [pool.submit(rank_part, name, folder, backend, part, parts) for part in range(parts)]
+            assert sum(each.result() for each in work) == total
+            seconds[parts].append(time.perf_counter() - start)
+
+        for _ in range(2):  # workers start, read the questions and load the code
+            rank(one, 1)
+            rank(two, 2)
+        seconds[1].clear()
+        benchmark.pedantic(rank, (two, 2), setup=lambda: rank(one, 1), rounds=ROUNDS)
+    if benchmark.stats is None:
+        return
+    ratio = min(seconds[1]) / benchmark.stats.stats.min
+    benchmark.extra_info["ratio"] = round(ratio, 2)
+    with capsys.disabled():
+        print(f"\n{name}, {backend}: two processes {ratio:.2f} x one")

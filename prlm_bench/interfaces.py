@@ -27,6 +27,13 @@ class Fingerprinted(Protocol):
         ...
 
 
+class SameResults:
+    """Marks an option that changes how fast a component is and nothing of its results: `Annotated[int, SameResults]`.
+
+    Such an option is no part of what the component is called or of its identity.
+    """
+
+
 class Retriever(Fingerprinted, Protocol):
     """Orders the items of each example's own profile."""
 

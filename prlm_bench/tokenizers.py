@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from .errors import DataError, MissingDependencyError
 from .interfaces import Tokenizer
 from .quiet import quiet_transformers
+from .token_counts import WordCounts, counts_by_words
 
 #: Texts whose ids are remembered; items recur in prompts far more often than this many apart.
 _REMEMBERED = 1 << 14
@@ -61,8 +63,11 @@ class HubTokenizer:
                 raise DataError(f"no tokenizer at {name!r}: {_reason(name, error)}", hint) from None
             self._text(self._tokenizer("")["input_ids"])  # what it says only once, it says here
         self._identity = _identity(self._tokenizer)
+        self._words, self._special = _word_counts(self._tokenizer)
         self._ids = lru_cache(_REMEMBERED)(self._tokenize)
+        self._size = lru_cache(_REMEMBERED)(self._count)
         self._whole = lru_cache(_REMEMBERED)(self._decode)
+        self._cut = lru_cache(_REMEMBERED)(self._cut_off)
 
     def fingerprint(self) -> str:
         """The class, a hash of the vocabulary with its settings, and the releases of the libraries."""
@@ -70,18 +75,31 @@ class HubTokenizer:
 
     def count(self, text: str) -> int:
         """The number of ids, special tokens included."""
-        return len(self._ids(text))
+        return self._size(text)
 
     def truncate(self, text: str, room: int) -> tuple[str, int]:
-        """Cut by the tokenizer itself and decode without special tokens.
+        """Cut as the tokenizer cuts and decode without special tokens.
 
-        The cut is taken from the tokenizer, not from the remembered ids, wherever it cuts at all:
-        special tokens and their places are its business. A room that is not negative and yet too small for
-        them is no error to the library, which then cuts nothing; LaMP's prompts have that text whole.
+        Where texts are not counted by words, the tokenizer itself cuts: special tokens and their places are its
+        business. A room that is not negative and yet too small for them is no error to the library, which then
+        cuts nothing; LaMP's prompts have that text whole.
         """
-        ids = self._ids(text)
-        if len(ids) <= room:
-            return self._whole(text), len(ids)
+        count = self._size(text)
+        return (self._whole(text), count) if count <= room else self._cut(text, room)
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Tokenize many texts at once that are going to be counted and cut; nothing depends on it but the time."""
+        if self._words is None:
+            return
+        self._words.prepare([text for text in dict.fromkeys(texts) if self._words.counts(text)])
+
+    def _count(self, text: str) -> int:
+        words = self._words.count(text) if self._words else None
+        return len(self._ids(text)) if words is None else words + self._special
+
+    def _cut_off(self, text: str, room: int) -> tuple[str, int]:
+        if self._words and room > self._special and self._words.counts(text):
+            return self._text(self._words.ids(text)[: room - self._special]), room
         try:
             cut = self._tokenizer(text, max_length=room, truncation=True)["input_ids"]
         except KeyboardInterrupt:
@@ -91,15 +109,37 @@ class HubTokenizer:
         return self._text(cut), len(cut)
 
     def _tokenize(self, text: str) -> array[int]:
-        # Four bytes an id: thousands of texts are remembered. `verbose` would complain of long ones.
+        # `verbose` would complain of long ones.
         return array("i", self._tokenizer(text, verbose=False)["input_ids"])
 
     def _decode(self, text: str) -> str:
+        if self._words is not None and self._words.counts(text):
+            return self._text(self._words.ids(text))
         return self._text(self._ids(text).tolist())
 
     def _text(self, ids: list[int]) -> str:
         decoded: list[str] = self._tokenizer.batch_decode([ids], skip_special_tokens=True)
         return decoded[0]
+
+
+def _word_counts(tokenizer: Any) -> tuple[WordCounts | None, int]:
+    """What counts texts by their words, and how many special tokens stand around each; None where that is not exact.
+
+    It is not where the class has its own way to call the library, cuts on the left, or has special tokens that
+    are no frame around the others.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    own = tokenizer.is_fast and type(tokenizer)._encode_plus is PreTrainedTokenizerFast._encode_plus
+    if not own or tokenizer.truncation_side != "right" or not counts_by_words(tokenizer.backend_tokenizer):
+        return None, 0
+    words = WordCounts(tokenizer.backend_tokenizer)
+    framed = tokenizer("a b c")["input_ids"]
+    plain = words.ids("a b c")
+    special = len(framed) - len(plain)
+    if not any(framed[start:][: len(plain)] == plain for start in range(special + 1)):
+        return None, 0
+    return words, special
 
 
 def _reason(name: str, error: Exception) -> str:

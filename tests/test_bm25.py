@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from prlm_bench_plugins.bm25 import retriever
+from prlm_bench_plugins.bm25 import backend, retriever
+from prlm_bench_plugins.bm25.backend import compiled_index
 from prlm_bench_plugins.bm25.okapi import OkapiIndex
 from prlm_bench_plugins.bm25.retriever import BM25
 from rank_bm25 import BM25Okapi
@@ -26,6 +28,10 @@ WORDS = ["a", "b", "A", "the", "aa", "\x00", "\x00\x00", "\u200b", "\ufeff", "ğŸ
 PIECES = st.one_of(st.sampled_from(WORDS), st.sampled_from(BLANKS))
 TEXTS = st.lists(PIECES, max_size=25).map("".join)
 PLAIN = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
+
+#: Both indexes where numba is installed.
+INDEXES = [index for index in (OkapiIndex, compiled_index()) if index]
+BACKENDS: list[Any] = ["numpy", "numba"][: len(INDEXES)]
 
 
 def ask(query: str, texts: list[str], name: str = "1") -> Example:
@@ -45,15 +51,17 @@ def reference_scores(
 
 def check(query: str, texts: list[str]) -> None:
     expected = reference_scores(query, texts)
-    found = OkapiIndex(texts).scores(query)
-    assert found.dtype == np.float64
-    assert found.tobytes() == expected.tobytes()
+    for index in INDEXES:
+        found = index(texts).scores(query)
+        assert found.dtype == np.float64
+        assert found.tobytes() == expected.tobytes()
     order = np.argsort(expected)[::-1].tolist()
-    (ranking,) = BM25(ties="numpy").rank([ask(query, texts)])
-    assert places(ranking) == order
-    assert list(ranking.scores) == expected[order].tolist()
-    (stable,) = BM25().rank([ask(query, texts)])
-    assert places(stable) == sorted(range(len(texts)), key=lambda place: (-expected[place], place))
+    for name in BACKENDS:
+        (ranking,) = BM25(ties="numpy", backend=name).rank([ask(query, texts)])
+        assert places(ranking) == order
+        assert list(ranking.scores) == expected[order].tolist()
+        (stable,) = BM25(backend=name).rank([ask(query, texts)])
+        assert places(stable) == sorted(range(len(texts)), key=lambda place: (-expected[place], place))
 
 
 @given(st.lists(st.one_of(TEXTS, PLAIN), min_size=1, max_size=40), st.one_of(TEXTS, PLAIN))
@@ -77,7 +85,8 @@ def test_every_bit_is_the_reference_s(texts: list[str], query: str) -> None:
 @settings(max_examples=150, deadline=None)
 def test_options_as_in_the_reference(texts: list[str], query: str, k1: float, b: float, epsilon: float) -> None:
     expected = reference_scores(query, texts, k1, b, epsilon)
-    assert OkapiIndex(texts, k1, b, epsilon).scores(query).tolist() == expected.tolist()
+    for index in INDEXES:
+        assert index(texts, k1, b, epsilon).scores(query).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("documents", [700, 1500])
@@ -97,13 +106,14 @@ def real_dataset(shared_data: Path, name: str) -> Dataset:
 
 def check_real(shared_data: Path, name: str, count: int) -> None:
     dataset = real_dataset(shared_data, name)
-    retriever = BM25(ties="numpy")
+    retrievers = [BM25(ties="numpy", backend=name) for name in BACKENDS]
     for examples in dataset.batches(64, 0, count):
-        for question, ranking in zip(examples, retriever.rank(examples), strict=True):
+        for question, *rankings in zip(examples, *(bm25.rank(examples) for bm25 in retrievers), strict=True):
             expected = reference_scores(question.query, [item.text for item in question.profile])
             order = np.argsort(expected)[::-1]
-            assert [id(item) for item in ranking.items] == [id(question.profile[place]) for place in order]
-            assert list(ranking.scores) == expected[order].tolist()
+            for ranking in rankings:
+                assert [id(item) for item in ranking.items] == [id(question.profile[place]) for place in order]
+                assert list(ranking.scores) == expected[order].tolist()
 
 
 REAL = ["LaMP_7", "LaMP_4", "LaMP_3", "LaMP_5_time_arxiv"]
@@ -141,22 +151,25 @@ def test_k_is_the_beginning() -> None:
 def test_what_the_reference_divides_by_zero_for_stays_as_it_stands(texts: list[str]) -> None:
     with pytest.raises(ZeroDivisionError):
         reference_scores("cat", texts)
-    (ranking,) = BM25().rank([ask("cat", texts)])
-    assert places(ranking) == list(range(len(texts)))
-    assert ranking.scores == (0.0,) * len(texts)
+    for name in BACKENDS:
+        (ranking,) = BM25(backend=name).rank([ask("cat", texts)])
+        assert places(ranking) == list(range(len(texts)))
+        assert ranking.scores == (0.0,) * len(texts)
 
 
 @pytest.mark.parametrize("query", ["", "  ", "unknown words"])
 def test_a_query_that_matches_nothing(query: str) -> None:
-    (ranking,) = BM25().rank([ask(query, ["b", "a"])])
-    assert (places(ranking), ranking.scores) == ([0, 1], (0.0, 0.0))
+    for name in BACKENDS:
+        (ranking,) = BM25(backend=name).rank([ask(query, ["b", "a"])])
+        assert (places(ranking), ranking.scores) == ([0, 1], (0.0, 0.0))
 
 
 def test_extreme_options_give_finite_scores() -> None:
     """Where the reference divides zero by zero (k1 = 0; b = 1 with an empty text), absent terms score 0."""
     for options in ({"k1": 0.0}, {"b": 1.0}, {"k1": 0.0, "b": 1.0, "epsilon": 0.0}):
-        (ranking,) = BM25(**options).rank([ask("cat a", ["cat", "", "a cat", "b c d"])])
-        assert all(math.isfinite(score) for score in ranking.scores)
+        for name in BACKENDS:
+            (ranking,) = BM25(**options, backend=name).rank([ask("cat a", ["cat", "", "a cat", "b c d"])])
+            assert all(math.isfinite(score) for score in ranking.scores)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +209,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             sizes.append(len(texts))
             super().__init__(texts, *parameters)
 
-    monkeypatch.setattr(retriever, "OkapiIndex", Counted)
+    monkeypatch.setattr(backend, "OkapiIndex", Counted)
     return sizes
 
 

@@ -405,3 +405,11 @@ def test_a_mistake_on_the_command_line(here: Any) -> None:
     words = ["rank", "--task", "mini_lamp_4", "--retriever"]
     assert here(*words, "dense:model=./nowhere").mistake.startswith("no model folder at './nowhere'")
     assert "needs the option 'model'" in here(*words, "dense").mistake
+
+
+def test_the_size_of_the_vectors_on_disk(context: Context, checkpoint: Path) -> None:
+    dense = presets.dense(context, str(checkpoint))
+    assert dense.cache_bytes() == 0
+    dense.rank([Example("1", "1", "cats", "cats", (Document("1", "a cat", {}), Document("2", "a dog", {})))])
+    files = list((context.cache_dir / "embeddings").glob("*/*.vectors"))
+    assert dense.cache_bytes() == sum(path.stat().st_size for path in files) > 0

@@ -7,7 +7,7 @@ from typing import Literal
 
 from prlm_bench import Answer, Completion, Example, Prompt, Ranking
 from prlm_bench.interfaces import Context, Generator
-from prlm_bench.prompting import chat_prompt, find_answer, lamp_prompt, prompt_room
+from prlm_bench.prompting import chat_prompt, find_answer, lamp_prompts, prompt_room
 from prlm_bench.tokenizers import load_tokenizer
 
 
@@ -44,12 +44,11 @@ class Direct:
         """One prompt for each example, within the budget."""
         tokenizer = self._tokenizer or generator.tokenizer or self._default
         room = prompt_room(generator, self._max_length)
-        pairs = zip(examples, rankings, strict=True)
         if self._chat:
             chat = self._task.prompts.chat
+            pairs = zip(examples, rankings, strict=True)
             return [chat_prompt(chat, example, ranking, tokenizer, room) for example, ranking in pairs]
-        lamp = self._task.prompts.lamp
-        return [lamp_prompt(lamp, example, ranking, tokenizer, room) for example, ranking in pairs]
+        return lamp_prompts(self._task.prompts.lamp, examples, rankings, tokenizer, room)
 
     def parse(self, prompt: Prompt, completion: Completion) -> Answer:
         """The completion, or the answer object in it."""

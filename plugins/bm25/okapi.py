@@ -32,7 +32,7 @@ class _Logs:
         return self._table
 
 
-_LOGS = _Logs()
+LOGS = _Logs()
 
 
 class OkapiIndex:
@@ -72,7 +72,7 @@ class OkapiIndex:
         self._weights = idf.repeat(document_frequency) * saturation
 
     def _idf(self, document_frequency: Ints, epsilon: float) -> Floats:
-        logs = _LOGS.up_to(self._size)
+        logs = LOGS.up_to(self._size)
         idf = logs[self._size - document_frequency] - logs[document_frequency]
         # A running sum from left to right, over terms as they first occur, as rank_bm25 adds;
         # numpy.sum adds pairwise and gives other last bits.

@@ -59,12 +59,16 @@ class DenseRetriever:
                 *(f"{package}={release}" for package, release in releases.items()),
             ]
         )
-        store = VectorStore(cache / identity.hex()[:32], identity, f"{model} {self._fingerprint}")
-        self._texts = TextVectors(store, lambda: Encoder(folder, settings, where), query_prefix, item_prefix)
+        self._store = VectorStore(cache / identity.hex()[:32], identity, f"{model} {self._fingerprint}")
+        self._texts = TextVectors(self._store, lambda: Encoder(folder, settings, where), query_prefix, item_prefix)
 
     def fingerprint(self) -> str:
         """The model's files, the settings and the releases of the packages; the model itself is not loaded."""
         return self._fingerprint
+
+    def cache_bytes(self) -> int:
+        """Bytes of the vectors on disk, those of other questions with this model included."""
+        return self._store.size()
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:
         """Rank each profile; every text that was never encoded before is, and only those.

@@ -50,6 +50,14 @@ class VectorStore:
         self._table = DigestTable()
         self._read = 0
 
+    def size(self) -> int:
+        """Bytes of the segments on disk, everybody's."""
+        total = 0
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):  # merged meanwhile
+                total += path.stat().st_size
+        return total
+
     def refresh(self) -> None:
         """Take in the segments that have appeared since, and put many small ones together.
 

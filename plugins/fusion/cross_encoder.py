@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from prlm_bench.data import hash_file
 from prlm_bench.errors import DataError
 from prlm_bench.quiet import quiet_transformers
 
@@ -25,13 +26,14 @@ class CrossEncoder:
         max_length: tokens of query and text together; the longer of the two is cut.
         batch_tokens: padded tokens that go through the model at once.
         device: where it runs, as torch names it; auto is cuda where there is one, else cpu.
+        cache: where hashes of unchanged files are remembered.
 
     Raises:
         DataError: there is no such model.
     """
 
-    def __init__(self, model: str, max_length: int, batch_tokens: int, device: str) -> None:
-        self._name = model
+    def __init__(self, model: str, max_length: int, batch_tokens: int, device: str, cache: Path) -> None:
+        self._name, self._cache = model, cache
         self._max_length, self._batch_tokens = max_length, batch_tokens
         #: Where the model runs.
         self.device = _resolved(device)
@@ -42,8 +44,7 @@ class CrossEncoder:
         """SHA-256 over the names and contents of the model's files."""
         whole = hashlib.sha256()
         for path in sorted({path for pattern in _FILES for path in self._folder.glob(pattern)}):
-            with path.open("rb") as file:
-                whole.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            whole.update(f"{path.name}\0{hash_file(self._cache, path)}\n".encode())
         return whole.hexdigest()
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float]:

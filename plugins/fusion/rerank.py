@@ -45,7 +45,7 @@ class Rerank:
             raise ValueError("max_length is at least 8")
         self._inner = Inner(context, of)
         self._depth = depth
-        self._encoder = CrossEncoder(model, max_length, batch_tokens, device)
+        self._encoder = CrossEncoder(model, max_length, batch_tokens, device, context.cache_dir)
 
     def fingerprint(self) -> str:
         """A hash of the model's files, the versions that compute with them, and the inner retriever's own."""

@@ -6,9 +6,32 @@ are in `docs/protocols.md`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from ..interfaces import Tokenizer
 from ..records import Example, Prompt, Ranking
 from ..tasks import LampPrompt
+
+
+def lamp_prompts(
+    template: LampPrompt,
+    examples: Sequence[Example],
+    rankings: Sequence[Ranking],
+    tokenizer: Tokenizer,
+    max_length: int,
+) -> list[Prompt]:
+    """Build a prompt for each example, as `lamp_prompt` does; what they show is tokenized together before.
+
+    A tokenizer that can do so has a method `prepare(texts)`.
+    """
+    prepare: Callable[[list[str]], None] | None = getattr(tokenizer, "prepare", None)
+    if prepare is not None:
+        shown = [item.fields[template.long] for ranking in rankings for item in ranking.items]
+        prepare([*(example.input for example in examples), *shown])
+    return [
+        lamp_prompt(template, example, ranking, tokenizer, max_length)
+        for example, ranking in zip(examples, rankings, strict=True)
+    ]
 
 
 def lamp_prompt(
