@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from prlm_bench._specs import Spec, bind, canonical, options_of, parse_spec
 from prlm_bench.errors import SpecError
+from prlm_bench.interfaces import SameResults
 
 
 class Size(enum.Enum):
@@ -335,3 +336,11 @@ def test_only_a_factory_that_says_text_takes_further_options() -> None:
 
     with pytest.raises(SpecError, match="has no option 'zeta'"):
         bind("generator", wrapped, parse_spec("wrapped:zeta=1"))
+
+
+def test_an_option_that_leaves_the_results_the_same_is_bound_and_not_named() -> None:
+    def fast(size: int = 3, threads: Annotated[int, SameResults] = 1) -> None: ...
+
+    found = bind("retriever", fast, parse_spec("fast:size=4,threads=2"))
+    assert found == {"size": 4, "threads": 2}
+    assert canonical("fast", fast, found) == "fast:size=4"

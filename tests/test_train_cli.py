@@ -129,3 +129,25 @@ def test_mistakes_are_one_line(train: Any, words: list[str], said: str) -> None:
 
 def test_the_output_has_to_be_named(train: Any) -> None:
     assert "--output" in train("alone").mistake
+
+
+class TestFlagsOfARecipe:
+    WORDS = ("prlm.pairs", "--task", "mini_lamp_4", "-o", "out")
+
+    def test_they_set_the_options_of_these_names(self, here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
+        from prlm_bench_plugins.prlm.trainers import PairsTrainer
+
+        monkeypatch.setattr(PairsTrainer, "train", lambda self, *_: {"recipe": self._recipe.model_dump()})
+        flags = ["--recipe", "tiny", "--base", "mine", "--retriever", "recency", "-k", 3]
+        changes = ["--change", "policy.learning_rate=1e-5", "--change", "pairs.gold=true"]
+        recipe = json.loads(here("train", *self.WORDS, *flags, *changes, "--json").stdout)["recipe"]
+        assert (recipe["base"], recipe["retriever"], recipe["k"]) == ("mine", "recency", 3)
+        assert (recipe["policy"]["learning_rate"], recipe["pairs"]["gold"]) == (1e-5, True)
+        assert here("train", "prlm.pairs:k=3", *self.WORDS[1:], "-k", 3).mistake.startswith("k is given twice")
+        assert here("train", *self.WORDS, "--change", "k=0").mistake.startswith("recipe tiny.yaml: k: Input should be")
+
+    def test_a_trainer_without_them(self, train: Any) -> None:
+        line = train("alone", "--recipe", "tiny", "-o", "out").mistake
+        assert line == "trainer alone has no option recipe (known: seed, size, broken)"
+        assert "trainer tiny has no option base" in train("tiny", "--base", "x", "-o", "out").mistake

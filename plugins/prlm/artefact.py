@@ -77,7 +77,7 @@ def make_artefact(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not begun.is_file():
-            if any(folder.iterdir()):
+            if any(not path.name.startswith(f".{_BEGUN}.") for path in folder.iterdir()):  # of one that died here
                 raise PrlmBenchError(f"{folder} holds other files", "give another --output")
             write_whole(begun, pretty({"stage": stage, "identity": identity}))
         manifest = {"stage": stage, **work(folder), "identity": identity}

@@ -19,7 +19,7 @@ from .processes import is_main
 from .records import LOG
 
 CHECKPOINTS = "checkpoints"
-#: In a checkpoint's folder when all of it has been written.
+#: In a checkpoint's folder when all of it has been written: the names of its files.
 _WHOLE = "whole"
 #: What changes from run to run and says nothing of the training.
 _TIMES = ("runtime", "per_second", "step_time", "profiling", "num_tokens", "total_flos")
@@ -31,11 +31,20 @@ def last_whole_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that was written to its end; torn ones are removed."""
     found: dict[int, Path] = {}
     for path in (folder / CHECKPOINTS).glob("checkpoint-*"):
-        if (path / _WHOLE).is_file():
+        if _is_whole(path):
             found[int(path.name.rpartition("-")[2])] = path
         elif is_main():
             clear(path)
     return str(found[max(found)]) if found else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """False while it is being written, and after a removal that did not end."""
+    try:
+        names = orjson.loads((checkpoint / _WHOLE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return all((checkpoint / name).is_file() for name in names)
 
 
 def follow(trainer: Any, progress: Progress, label: str, folder: Path) -> None:
@@ -61,8 +70,7 @@ class Course(TrainerCallback):
         """Bring the log to where the training goes on."""
         self._progress.start(f"{self._label}, steps", state.max_steps, state.global_step)
         if is_main():
-            rows = [orjson.dumps(_kept(row)) for row in state.log_history]
-            write_whole(self._path, b"".join(row + b"\n" for row in rows))
+            write_whole(self._path, b"".join(map(_line, state.log_history)))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """One more step; the last one is judged too."""
@@ -78,7 +86,9 @@ class Course(TrainerCallback):
             RunError: the loss or its gradient is not a number any more.
         """
         row = {**(logs or {}), "step": state.global_step}
-        for name in ("loss", "grad_norm"):
+        # In half precision a step whose gradient overflows is left out, and the scale made smaller.
+        watched = ("loss", "eval_loss") if args.fp16 else ("loss", "eval_loss", "grad_norm")
+        for name in watched:
             if not math.isfinite(row.get(name, 0.0)):
                 raise RunError(
                     f"{self._label}: {name} is {row[name]} at step {state.global_step}",
@@ -86,7 +96,7 @@ class Course(TrainerCallback):
                 )
         if is_main():
             with self._path.open("ab") as file:
-                file.write(orjson.dumps(_kept(row)) + b"\n")
+                file.write(_line(row))
         self._last |= {name: row[name] for name in _TOLD if isinstance(row.get(name), float)}
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -97,8 +107,14 @@ class Course(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """From here on the checkpoint can be gone on from."""
         if is_main():
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _WHOLE).touch()
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+            write_whole(folder / _WHOLE, orjson.dumps(names))
 
 
-def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if not any(part in name for part in _TIMES)}
+def _line(row: Mapping[str, Any]) -> bytes:
+    """A row of the log; none for the summary, which counts only the steps since the training went on."""
+    if "train_loss" in row:
+        return b""
+    kept = {name: value for name, value in row.items() if not any(part in name for part in _TIMES)}
+    return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prlm_bench import Example, Prompt, Ranking, Sample
+from prlm_bench import Prompt, Sample
 from prlm_bench.errors import RunError
 
 from .artefact import Artefact
 from .chat import encode_completions, encode_prompts, turns
-from .judging import build_reward
+from .judging import build_reward, needs_reward_model
 from .recipe import Imitation, Rejection
-from .tuning import adapter, arguments, fit, load_model, passes, silently
+from .reward_training import make_reward
+from .tuning import adapter, arguments, building, fit, load_model, passes, plain
 from .workshop import Workshop
 
 _IGNORED = -100
@@ -39,9 +40,14 @@ def make_sft(shop: Workshop) -> Artefact:
 
 
 def make_rft(shop: Workshop) -> Artefact:
-    """The model that imitates its own best completions."""
+    """The model that imitates its own best completions, and what judges them where that is not there yet."""
     settings = shop.recipe.rft
-    return shop.stage("rft", settings, lambda folder: _fit(shop, settings, folder, "rft", _best(shop, settings)))
+    reward = make_reward(shop).manifest["files"] if needs_reward_model(settings.rewards) else None
+
+    def work(folder: Path) -> Mapping[str, Any]:
+        return _fit(shop, settings, folder, "rft", _best(shop, settings))
+
+    return shop.stage("rft", settings, work, reward=reward)
 
 
 def _golds(shop: Workshop, settings: Imitation) -> list[list[Lesson]]:
@@ -50,16 +56,9 @@ def _golds(shop: Workshop, settings: Imitation) -> list[list[Lesson]]:
     key = shop.task.prompts.chat.key
     parts = []
     for held_back, most in ((False, settings.questions), (True, settings.judged)):
-        examples = shop.questions(most, held_back=held_back)
-        prompts = shop.prompts(reasoner, examples, shop.rank(examples))
+        prompts, _ = shop.asked(reasoner, most, held_back=held_back)
         # A chat is answered by an object, the prompt of LaMP by the answer itself.
-        parts.append(
-            [
-                Lesson(p, repr({key: p.example.gold}) if p.chat else p.example.gold or "")
-                for p in prompts
-                if shop.fits(p)
-            ]
-        )
+        parts.append([Lesson(p, repr({key: p.example.gold}) if p.chat else p.example.gold or "") for p in prompts])
     return parts
 
 
@@ -67,18 +66,15 @@ def _best(shop: Workshop, settings: Rejection) -> list[list[Lesson]]:
     """Each question's best completion of several; of the held-back users too, to choose a checkpoint by."""
     parts = []
     for held_back, most in ((False, settings.questions), (True, settings.judged)):
-        examples = shop.questions(most, held_back=held_back)
-        parts.append(_drawn(shop, settings, examples, shop.rank(examples)))
+        parts.append(_drawn(shop, settings, most, held_back))
     if not all(parts):
         raise RunError("rft: no completion scored enough to be imitated", "a smaller rft.least, or more rft.draws")
     return parts
 
 
-def _drawn(
-    shop: Workshop, settings: Rejection, examples: Sequence[Example], rankings: Sequence[Ranking]
-) -> list[Lesson]:
+def _drawn(shop: Workshop, settings: Rejection, most: int | None, held_back: bool) -> list[Lesson]:
     reasoner = shop.reasoner(settings.reasoner)
-    prompts = [p for p in shop.prompts(reasoner, examples, rankings) if shop.fits(p)]
+    prompts, _ = shop.asked(reasoner, most, held_back=held_back)
     rewards = [(build_reward(shop, spec), weight) for spec, weight in settings.rewards.items()]
     best: dict[str, tuple[float, Sample]] = {}
     for draw in range(settings.draws):
@@ -103,7 +99,7 @@ def _fit(
     train, judged = parts
     model, tokenizer = load_model(shop.base)
     rows = passes(train, settings, shop.context.seed)
-    with silently():
+    with building(f"training {name}", folder):
         config = SFTConfig(
             max_length=None,
             packing=False,
@@ -112,7 +108,7 @@ def _fit(
             greater_is_better=False,
             **arguments(shop, folder, settings, len(rows), 1),
         )
-        trainer = SFTTrainer(
+        trainer = plain(SFTTrainer)(
             model=model,
             processing_class=tokenizer,
             args=config,

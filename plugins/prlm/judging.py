@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Judge:
         keep_every: int,
     ) -> None:
         self._reasoner, self._prompts, self._keep_every = reasoner, prompts, keep_every
-        self._rewards = {spec.partition(":")[0]: build_reward(shop, spec) for spec in rewards}
+        self._rewards = {name: build_reward(shop, spec) for spec, name in reward_names(rewards).items()}
         self.weights = list(rewards.values())
         self._path = folder / COMPLETIONS
         self._batch: Any = None
@@ -57,7 +58,11 @@ class Judge:
         return [self._function(name) for name in self._rewards]
 
     def keep_until(self, step: int) -> None:
-        """Forget completions of later steps, which will be written anew; a torn last line is one of them."""
+        """Forget completions of later steps, which will be written anew; a torn last line is one of them.
+
+        Args:
+            step: that the training goes on after; -1 forgets all.
+        """
         if is_main() and self._path.is_file():
             rows = [row for row in self._path.read_bytes().splitlines(keepends=True) if row.endswith(b"\n")]
             write_whole(self._path, b"".join(row for row in rows if _is_before(orjson.loads(row), step)))
@@ -105,6 +110,12 @@ def _is_before(row: Mapping[str, Any], step: int) -> bool:
     """Training writes after so many steps and before the next; held-back questions are answered before a save."""
     kept: bool = row["step"] < step or (row["step"] == step and row["part"] != TRAIN)
     return kept
+
+
+def reward_names(rewards: Mapping[str, float]) -> dict[str, str]:
+    """What each spec is called in figures: its component, and all of it where several are of one component."""
+    parts = Counter(spec.partition(":")[0] for spec in rewards)
+    return {spec: spec if parts[spec.partition(":")[0]] > 1 else spec.partition(":")[0] for spec in rewards}
 
 
 def build_reward(shop: Workshop, spec: str) -> Reward:

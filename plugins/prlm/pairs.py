@@ -50,7 +50,7 @@ class Pair:
 
 def make_pairs(shop: Workshop) -> Artefact:
     """The pairs of a recipe: `pairs.jsonl`, and a manifest that says how many were dropped, and why."""
-    return shop.stage("pairs", shop.recipe.pairs, lambda folder: _make(shop, folder))
+    return shop.stage("pairs", shop.recipe.pairs, lambda folder: _make(shop, folder), alone=True)
 
 
 def read_pairs(artefact: Artefact) -> list[Pair]:

@@ -14,12 +14,12 @@ from prlm_bench import Prompt
 
 from .artefact import Artefact
 from .chat import turns
-from .judging import Judge, needs_reward_model
+from .judging import Judge, needs_reward_model, reward_names
 from .processes import world_size
 from .recipe import Policy
 from .records import HELD_BACK, TRAIN
 from .reward_training import make_reward
-from .tuning import adapter, arguments, fit, last_values, load_model, passes, silently
+from .tuning import adapter, arguments, building, fit, last_values, load_model, passes, plain
 from .workshop import Workshop
 
 #: Figures of the manifest, and trl's names for them.
@@ -48,13 +48,15 @@ def make_policy(shop: Workshop, settings: Policy | None = None, name: str = "pol
 
 def _make(shop: Workshop, settings: Policy, folder: Path, name: str) -> Mapping[str, Any]:
     reasoner = shop.reasoner(settings.reasoner)
-    train, too_long = _asked(shop, settings, settings.questions, held_back=False)
-    judged, _ = _asked(shop, settings, settings.judged, held_back=True)
+    train, too_long = shop.asked(reasoner, settings.questions, held_back=False)
+    judged, _ = shop.asked(reasoner, settings.judged, held_back=True)
     rows = passes(train, settings, shop.context.seed)
     asked = {prompt.example.id: prompt for prompt in [*train, *judged]}
     judge = Judge(shop, reasoner, asked, settings.rewards, folder, settings.keep_every)
-    trainer = _trainer(shop, settings, folder, rows, judged, judge)
-    figures = fit(shop, folder, f"training {name}", settings, trainer, judge.keep_until)
+    label = f"training {name}"
+    with building(label, folder):
+        trainer = _trainer(shop, settings, folder, rows, judged, judge)
+    figures = fit(shop, folder, label, settings, trainer, judge.keep_until)
     return {
         "task": shop.task.name,
         "reasoner": settings.reasoner,
@@ -63,14 +65,6 @@ def _make(shop: Workshop, settings: Policy, folder: Path, name: str) -> Mapping[
         **figures,
         "last_steps": last_values(folder, {**_FIGURES, **_reward_figures(settings.rewards)}),
     }
-
-
-def _asked(shop: Workshop, settings: Policy, most: int | None, *, held_back: bool) -> tuple[list[Prompt], int]:
-    """Prompts with items, and how many questions were left out because they alone are too long."""
-    examples = shop.questions(most, held_back=held_back)
-    prompts = shop.prompts(shop.reasoner(settings.reasoner), examples, shop.rank(examples))
-    fitting = [prompt for prompt in prompts if shop.fits(prompt)]
-    return fitting, len(prompts) - len(fitting)
 
 
 def _trainer(
@@ -82,31 +76,30 @@ def _trainer(
     from .sharing import SharingTrainer
 
     model, tokenizer = load_model(shop.base)
-    with silently():
-        config = GRPOConfig(
-            num_generations=settings.group,
-            max_completion_length=shop.recipe.max_completion,
-            temperature=settings.temperature,
-            beta=settings.beta,
-            reward_weights=judge.weights,
-            shuffle_dataset=False,
-            metric_for_best_model="reward",
-            greater_is_better=True,
-            **arguments(shop, folder, settings, len(rows), settings.group),
-        )
-        # Several processes share a model in ways that only trl knows, and vLLM writes by itself.
-        own = world_size() == 1 and not config.use_vllm
-        writing = rollout(shop.recipe.max_completion, settings.temperature) if own else None
-        return SharingTrainer(
-            model=model,
-            processing_class=tokenizer,
-            reward_funcs=judge.functions,
-            args=config,
-            train_dataset=_dataset(rows, TRAIN),
-            eval_dataset=_dataset(judged, HELD_BACK),
-            peft_config=adapter(settings.lora),
-            rollout_func=writing,
-        )
+    config = GRPOConfig(
+        num_generations=settings.group,
+        max_completion_length=shop.recipe.max_completion,
+        temperature=settings.temperature,
+        beta=settings.beta,
+        reward_weights=judge.weights,
+        shuffle_dataset=False,
+        metric_for_best_model="reward",
+        greater_is_better=True,
+        **arguments(shop, folder, settings, len(rows), settings.group),
+    )
+    # Several processes share a model in ways that only trl knows, and vLLM writes by itself.
+    own = world_size() == 1 and not config.use_vllm
+    writing = rollout(shop.recipe.max_completion, settings.temperature) if own else None
+    return plain(SharingTrainer)(
+        model=model,
+        processing_class=tokenizer,
+        reward_funcs=judge.functions,
+        args=config,
+        train_dataset=_dataset(rows, TRAIN),
+        eval_dataset=_dataset(judged, HELD_BACK),
+        peft_config=adapter(settings.lora),
+        rollout_func=writing,
+    )
 
 
 def _dataset(prompts: Sequence[Prompt], part: str) -> Any:
@@ -116,7 +109,7 @@ def _dataset(prompts: Sequence[Prompt], part: str) -> Any:
 
 
 def _reward_figures(rewards: Mapping[str, float]) -> dict[str, str]:
-    names = [spec.partition(":")[0] for spec in rewards]
+    names = reward_names(rewards).values()
     return {name: f"rewards/{name}/mean" for name in names} | {
         f"{name}_spread": f"rewards/{name}/std" for name in names
     }

@@ -13,7 +13,7 @@ from prlm_bench.errors import RunError
 
 from .artefact import Artefact
 from .pairs import Pair, make_pairs, read_pairs
-from .tuning import adapter, arguments, fit, last_values, load_model, passes, silently
+from .tuning import adapter, arguments, building, fit, last_values, load_model, passes, plain
 from .workshop import Workshop
 
 _FIGURES = {"accuracy": "rewards/accuracies", "margin": "rewards/margins"}
@@ -38,7 +38,7 @@ def _fit(shop: Workshop, artefact: Artefact, folder: Path) -> Mapping[str, Any]:
     rows = passes(train, settings, shop.context.seed)
     model, tokenizer = load_model(shop.base)
     given = arguments(shop, folder, settings, len(rows), 1)
-    with silently():
+    with building("training dpo", folder):
         config = DPOConfig(
             beta=settings.beta,
             max_length=None,
@@ -47,7 +47,7 @@ def _fit(shop: Workshop, artefact: Artefact, folder: Path) -> Mapping[str, Any]:
             greater_is_better=False,
             **given,
         )
-        trainer = DPOTrainer(
+        trainer = plain(DPOTrainer)(
             model=model,
             processing_class=tokenizer,
             args=config,

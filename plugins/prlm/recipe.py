@@ -101,7 +101,9 @@ class Policy(Tuning):
     #: Weight of the KL divergence from the base; 0 trains without a reference.
     beta: float = Field(default=0.0, ge=0)
     #: Rewards by spec, with their weights.
-    rewards: dict[str, float] = {"accuracy": 1.0, "closed-reasoning": 0.1, "personalization": 0.1}
+    rewards: dict[str, float] = Field(
+        default={"accuracy": 1.0, "closed-reasoning": 0.1, "personalization": 0.1}, min_length=1
+    )
     #: Steps between two steps whose completions are kept to be read.
     keep_every: int = Field(default=1, ge=1)
 
@@ -120,7 +122,7 @@ class Rejection(Tuning):
     draws: int = Field(default=8, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     #: What judges them, as in the policy's rewards.
-    rewards: dict[str, float] = {"accuracy": 1.0, "closed-reasoning": 0.1}
+    rewards: dict[str, float] = Field(default={"accuracy": 1.0, "closed-reasoning": 0.1}, min_length=1)
     #: A completion is kept where it is its question's best and scores this much at least.
     least: float = 0.0
 

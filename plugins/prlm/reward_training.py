@@ -26,7 +26,7 @@ def make_reward(shop: Workshop) -> Artefact:
     """The reward model of a recipe, and the pairs before it where they are not there yet."""
     pairs = make_pairs(shop)
     inputs = {"pairs": pairs.manifest["files"]}
-    return shop.stage("reward", shop.recipe.reward, lambda folder: _make(shop, pairs, folder), **inputs)
+    return shop.stage("reward", shop.recipe.reward, lambda folder: _make(shop, pairs, folder), alone=True, **inputs)
 
 
 def _make(shop: Workshop, artefact: Artefact, folder: Path) -> Mapping[str, Any]:

@@ -70,7 +70,8 @@ class ClosedReasoning:
 
     def score(self, samples: Sequence[Sample]) -> list[float]:
         """One number for each sample."""
-        return [float(_CLOSED.match(sample.completion.text.lstrip()) is not None) for sample in samples]
+        texts = [sample.completion.text.lstrip().removeprefix("<think>").lstrip() for sample in samples]
+        return [float(_CLOSED.match(text) is not None) for text in texts]
 
 
 class Personalization:

@@ -5,6 +5,7 @@ Source: PrLM (arXiv 2508.07342): BERT, its pooled vector, a linear layer to a sc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ class Scorer:
 
     def encode(self, questions: Sequence[str], answers: Sequence[str]) -> list[dict[str, list[int]]]:
         """Token ids and their companions, one mapping for each row."""
+        if not answers:  # a batch of which nothing can be read; tokenizers cannot stand it
+            return []
         found = self.tokenizer(list(questions), list(answers), truncation="longest_first", max_length=self.max_length)
         return [{name: found[name][row] for name in found} for row in range(len(answers))]
 
@@ -107,15 +110,9 @@ def new_scorer(sizes: Scratch, texts: Iterable[str], max_length: int, seed: int)
     """
     import torch
     import transformers
-    from tokenizers import BertWordPieceTokenizer
 
-    learnt = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
-    learnt.train_from_iterator(
-        texts, vocab_size=sizes.vocabulary, min_frequency=2, special_tokens=_SPECIAL, show_progress=False
-    )
     make: Any = transformers.BertTokenizer
-    words = learnt.get_vocab()
-    tokenizer = make(vocab=dict(sorted(words.items(), key=lambda pair: pair[1])), do_lower_case=False)
+    tokenizer = make(vocab=_words(sizes.vocabulary, list(texts)), do_lower_case=False)
     torch.manual_seed(seed)
     make_config: Any = transformers.BertConfig
     config = make_config(
@@ -130,6 +127,29 @@ def new_scorer(sizes: Scratch, texts: Iterable[str], max_length: int, seed: int)
     )
     model: Any = transformers.BertForSequenceClassification(config)
     return Scorer(model, tokenizer, max_length)
+
+
+def _words(size: int, texts: Sequence[str]) -> dict[str, int]:
+    """A WordPiece vocabulary, the same whenever it is learnt from the same texts.
+
+    The library numbers letters inside words as it meets them, in an order that is another each time, and takes the
+    lower number where pairs are equally frequent; here they have their numbers beforehand.
+    """
+    from tokenizers import BertWordPieceTokenizer
+
+    counts = Counter(letter for text in texts for letter in text if not letter.isspace())
+    letters = [letter for letter, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[: size // 4]]
+    learnt = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
+    learnt.train_from_iterator(
+        texts,
+        vocab_size=size,
+        min_frequency=2,
+        initial_alphabet=letters,
+        limit_alphabet=len(letters),
+        special_tokens=[*_SPECIAL, *(f"##{letter}" for letter in letters)],
+        show_progress=False,
+    )
+    return dict(sorted(learnt.get_vocab().items(), key=lambda pair: pair[1]))
 
 
 def _batches(order: Sequence[int], lengths: Sequence[int]) -> Iterable[list[int]]:

@@ -154,11 +154,9 @@ class AblationTrainer(StageTrainer):
     def others(self, output: Path) -> dict[str, dict[str, Any]]:
         """The base, asked in all the ways that it is trained in."""
         recipe = self._recipe
-        base = (
-            f"trained:checkpoint={output},stage=base"
-            if (output / "base").is_dir()
-            else f"transformers:model={recipe.base}"
-        )
+        made = (output / "base").is_dir()
+        base = f"trained:checkpoint={output},stage=base" if made else f"transformers:model={recipe.base}"
+        base += f",max_new_tokens={recipe.max_completion}"
         items = {"retriever": recipe.retriever, "k": recipe.k, "generator": base}
         return {
             "no-rl": {**items, "reasoner": recipe.reasoner},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,13 @@ from .workshop import Workshop
 
 T = TypeVar("T")
 
-_DISK = ("no space left", "failed writing", "i/o error", "file too large", "disk quota")
+#: The folder of TensorBoard's files, below a stage's own.
+TENSORBOARD = "tensorboard"
+#: Where transformers is told of that folder.
+_WHERE = "TENSORBOARD_LOGGING_DIR"
+
+#: How libraries say that a file cannot be written; the last is torch's archive.
+_DISK = ("no space left", "failed writing", "i/o error", "file too large", "disk quota", "inline_container")
 
 
 def load_model(model: str) -> tuple[Any, Any]:
@@ -106,6 +113,8 @@ def arguments(shop: Workshop, folder: Path, settings: Tuning, rows: int, per_que
         "save_steps": settings.every,
         "save_total_limit": 2,
         "load_best_model_at_end": True,
+        # How long there was no better checkpoint.
+        "restore_callback_states_from_checkpoint": settings.patience is not None,
         "logging_steps": 1,
         "seed": shop.context.seed,
         "use_cpu": cpu,
@@ -129,6 +138,12 @@ def adapter(lora: Lora | None) -> Any:
     return make(task_type="CAUSAL_LM", **lora.model_dump())
 
 
+def plain(trainer: Any) -> Any:
+    """A trainer class of trl that writes no model card and tells nobody that it was used."""
+    nothing = {"create_model_card": lambda self, **_: None, "_send_telemetry": lambda self: None}
+    return type(trainer.__name__, (trainer,), nothing)
+
+
 def fit(
     shop: Workshop,
     folder: Path,
@@ -142,7 +157,7 @@ def fit(
     Args:
         shop, folder, label, settings: the stage.
         trainer: of transformers.
-        going_on: told the step that the training starts after.
+        going_on: told the step that the training starts after; -1 where nothing is there yet.
 
     Returns:
         Figures for the manifest: steps, the curve on the held-back users, hashes of the model's files.
@@ -157,7 +172,7 @@ def fit(
         trainer.add_callback(EarlyStoppingCallback(settings.patience))
     resume = last_whole_checkpoint(folder)
     trainer.args.eval_on_start = resume is None
-    going_on(int(resume.rpartition("-")[2]) if resume else 0)
+    going_on(int(resume.rpartition("-")[2]) if resume else -1)
     with explained(label, folder), silently():
         trainer.train(resume_from_checkpoint=resume)
         if is_main():
@@ -185,6 +200,20 @@ def _save(trainer: Any, folder: Path) -> None:
 
 
 @contextmanager
+def building(label: str, folder: Path) -> Iterator[None]:
+    """While a trainer is made: what is wrong with its settings is one line, and TensorBoard's files go to the stage."""
+    before = os.environ.get(_WHERE)
+    os.environ[_WHERE] = str(folder / TENSORBOARD)
+    try:
+        with explained(label, folder), silently():
+            yield
+    finally:
+        del os.environ[_WHERE]
+        if before is not None:
+            os.environ[_WHERE] = before
+
+
+@contextmanager
 def silently() -> Iterator[None]:
     """Without what transformers and trl say of their own changes."""
     with quiet_transformers(), warnings.catch_warnings():
@@ -206,6 +235,9 @@ def explained(label: str, folder: Path) -> Iterator[None]:
             raise PrlmBenchError(f"{folder}: a checkpoint cannot be written: {reason}", kept) from None
         if "out of memory" in reason.lower() or "can't allocate" in reason.lower() or isinstance(error, MemoryError):
             raise PrlmBenchError(f"{label}: memory does not suffice", "a smaller device_batch, or lora") from None
+        if reason.startswith("probability tensor contains"):  # torch, when it is to draw a token
+            message = f"{label}: what the model gives are no numbers any more"
+            raise RunError(message, "checkpoints before it are kept; take a smaller learning_rate") from None
         raise RunError(f"{label} failed: {type(error).__name__}: {reason}", kept) from error
 
 

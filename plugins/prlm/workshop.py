@@ -15,8 +15,9 @@ from prlm_bench.interfaces import Context, Generator, Reasoner
 from prlm_bench.running.generation_cache import CachedGenerator, GenerationCache
 from prlm_bench.running.progress import Progress
 
-from .artefact import Artefact, make_artefact
+from .artefact import MANIFEST, Artefact, make_artefact
 from .identity import code, package_versions
+from .processes import world_size
 from .recipe import Recipe
 
 _TRAINER = "trainer:"
@@ -45,6 +46,7 @@ class Workshop:
             return base
         folder = self.output / "base"
         if not folder.is_dir():
+            _refuse_several("the base")
             self.context.build("trainer", base.removeprefix(_TRAINER)).train(folder, self.progress)
         return str(folder)
 
@@ -146,6 +148,22 @@ class Workshop:
         room = getattr(self._made(0.0), "max_prompt_tokens", None)
         return room is None or prompt.tokens <= room
 
+    def asked(self, reasoner: Reasoner, most: int | None, *, held_back: bool) -> tuple[list[Prompt], int]:
+        """Questions with their items as prompts, and how many were left out because they alone are too long.
+
+        Raises:
+            RunError: none is left.
+        """
+        examples = self.questions(most, held_back=held_back)
+        prompts = self.prompts(reasoner, examples, self.rank(examples))
+        fitting = [prompt for prompt in prompts if self.fits(prompt)]
+        if not fitting:
+            raise RunError(
+                f"each of {len(prompts)} questions alone leaves the base no room to answer",
+                "a smaller max_completion, or a base that reads more",
+            )
+        return fitting, len(prompts) - len(fitting)
+
     def answers(self, label: str, reasoner: Reasoner, prompts: Sequence[Prompt], generator: Generator) -> list[Sample]:
         """What a generator makes of prompts, parsed."""
         completions: list[Completion | None] = [None] * len(prompts)
@@ -155,15 +173,18 @@ class Workshop:
             self.progress.advance()
         return [sample(reasoner, prompt, done) for prompt, done in zip(prompts, completions, strict=True) if done]
 
-    def stage(self, name: str, settings: Any, work: Any, **inputs: Any) -> Artefact:
+    def stage(self, name: str, settings: Any, work: Any, *, alone: bool = False, **inputs: Any) -> Artefact:
         """The artefact of a stage in its folder below the output (see `make_artefact`).
 
         Args:
             name: of the stage and its folder.
             settings: the stage's own part of the recipe.
             work: takes the folder and returns figures.
+            alone: several processes cannot share the work.
             inputs: identities of what else goes in.
         """
+        if alone and not (self.output / name / MANIFEST).is_file():
+            _refuse_several(name)
         recipe = self.recipe
         identity = {
             "task": self.task.name,
@@ -180,6 +201,11 @@ class Workshop:
             "versions": package_versions(),
         }
         return make_artefact(self.output / name, name, identity, work)
+
+
+def _refuse_several(what: str) -> None:
+    if world_size() > 1:
+        raise RunError(f"{what} is made by one process", "train prlm.reward without a launcher first")
 
 
 def sample(reasoner: Reasoner, prompt: Prompt, completion: Completion) -> Sample:

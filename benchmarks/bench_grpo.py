@@ -1,0 +1,171 @@
+"""Steps of GRPO by the trainer of `prlm.policy` against plain `trl.GRPOTrainer`, in the same run.
+
+    pytest benchmarks/bench_grpo.py --benchmark-only
+
+The tiny model answers headlines of mini-LaMP (four items by BM25): 16 questions a step, four completions of each, on
+one thread. trl has its defaults but for what the two share: batch, group, temperature, learning rate, rewards, and no
+checkpoints on disk; ours computes in float32. `extra_info` has steps a second, CPU seconds of a step and where they go:
+generation, rewards, and the rest, which is forward and backward, and the ratios by CPU time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
+
+from prlm_bench_plugins.prlm.judging import Judge
+from prlm_bench_plugins.prlm.policy import _dataset
+from prlm_bench_plugins.prlm.recipe import read_recipe
+from prlm_bench_plugins.prlm.records import TRAIN
+from prlm_bench_plugins.prlm.rollout import rollout
+from prlm_bench_plugins.prlm.sharing import SharingTrainer
+from prlm_bench_plugins.prlm.tuning import load_model, plain, silently
+from prlm_bench_plugins.prlm.workshop import Workshop
+from prlm_bench_plugins.tiny.generator import MODEL
+from transformers import PrinterCallback
+
+from prlm_bench import Prompt
+from prlm_bench._plugins import PluginHost
+from prlm_bench.running.bench import open_split
+from prlm_bench.running.components import Components
+from prlm_bench.running.progress import Silent
+
+BATCH, GROUP, MOST, STEPS, ROUNDS = 16, 4, 48, 3, 2
+TEMPERATURE = 0.7
+REWARDS = {"accuracy": 1.0, "format": 0.1}
+
+Make = Callable[[int], Any]
+
+
+@cache
+def setting(folder: Path) -> tuple[Workshop, list[Prompt]]:
+    """A training with prompts for all its steps."""
+    changes = ["reasoner=direct:protocol=chat", f"max_completion={MOST}", f"base={MODEL}"]
+    host = PluginHost()
+    dataset = open_split(host.tasks.get("mini_lamp_4"), "train")
+    context = Components(host, dataset, folder / "cache").context(0)
+    shop = Workshop(context, read_recipe("tiny", changes), folder, Silent())
+    prompts, _ = shop.asked(shop.reasoner("direct:protocol=chat"), BATCH * (STEPS + 1), held_back=False)
+    return shop, prompts
+
+
+def trainer_of(folder: Path, kind: Any, steps: int, writing: Any, **options: Any) -> Any:
+    from trl.trainer.grpo_config import GRPOConfig
+
+    shop, prompts = setting(folder)
+    asked = {prompt.example.id: prompt for prompt in prompts}
+    judge = Judge(shop, shop.reasoner("direct:protocol=chat"), asked, REWARDS, folder, 1_000_000)
+    model, tokenizer = load_model(str(MODEL))
+    config = GRPOConfig(
+        output_dir=str(folder / "trl"),
+        per_device_train_batch_size=BATCH * GROUP,
+        num_generations=GROUP,
+        max_completion_length=MOST,
+        temperature=TEMPERATURE,
+        learning_rate=1e-5,
+        max_steps=steps,
+        reward_weights=judge.weights,
+        use_cpu=True,
+        disable_tqdm=True,
+        report_to=[],
+        save_strategy="no",
+        shuffle_dataset=False,
+        **options,
+    )
+    trainer = kind(
+        model=model,
+        processing_class=tokenizer,
+        reward_funcs=judge.functions,
+        args=config,
+        train_dataset=_dataset(prompts, TRAIN),
+        rollout_func=writing,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+@contextmanager
+def clocked(trainer: Any, spent: Counter[str]) -> Iterator[None]:
+    """Add up CPU seconds of generation and rewards while the trainer trains."""
+
+    def clock(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.process_time()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                spent[name] += time.process_time() - start
+
+        return timed
+
+    trainer._generate = clock("generation", trainer._generate)
+    trainer._calculate_rewards = clock("rewards", trainer._calculate_rewards)
+    yield
+
+
+def race(sides: dict[str, Make]) -> tuple[dict[str, float], dict[str, float], dict[str, Counter[str]]]:
+    """Fastest wall and CPU seconds of a step of each side, and where the CPU's went; sides take turns."""
+    wall, processor = dict.fromkeys(sides, float("inf")), dict.fromkeys(sides, float("inf"))
+    parts: dict[str, Counter[str]] = {}
+    for number in range(ROUNDS + 1):
+        for name, make in sides.items():
+            trainer, spent = make(STEPS), Counter[str]()
+            with silently(), clocked(trainer, spent):
+                start, started = time.perf_counter(), time.process_time()
+                trainer.train()
+                seconds, used = time.perf_counter() - start, time.process_time() - started
+            assert trainer.state.global_step == STEPS
+            if number == 0:  # to warm up
+                continue
+            wall[name] = min(wall[name], seconds / STEPS)
+            if used / STEPS < processor[name]:
+                processor[name] = used / STEPS
+                spent["forward and backward"] = used - sum(spent.values())
+                parts[name] = Counter({part: round(value / STEPS, 3) for part, value in spent.items()})
+    return wall, processor, parts
+
+
+def test_against_plain_trl(benchmark: Any, tmp_path: Path) -> None:
+    import torch
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    sides: dict[str, Make] = {
+        "ours": lambda steps: trainer_of(
+            tmp_path, plain(SharingTrainer), steps, rollout(MOST, TEMPERATURE), gradient_checkpointing=False, bf16=False
+        ),
+        "trl": lambda steps: trainer_of(tmp_path, plain(GRPOTrainer), steps, None),
+        "trl, no checkpointing": lambda steps: trainer_of(
+            tmp_path, plain(GRPOTrainer), steps, None, gradient_checkpointing=False
+        ),
+        "trl, no checkpointing, float32": lambda steps: trainer_of(
+            tmp_path, plain(GRPOTrainer), steps, None, gradient_checkpointing=False, bf16=False
+        ),
+    }
+    try:
+        with silently():
+            wall, processor, parts = race(sides)
+            last = sides["ours"](1)
+            benchmark.pedantic(last.train, rounds=1)
+    finally:
+        torch.set_num_threads(threads)
+    info = benchmark.extra_info
+    info["steps_per_second"] = {name: round(1 / seconds, 3) for name, seconds in wall.items()}
+    info["cpu_seconds"] = {name: round(seconds, 2) for name, seconds in processor.items()}
+    info["parts"] = {name: dict(spent) for name, spent in parts.items()}
+    info["ratios"] = {name: round(seconds / processor["ours"], 2) for name, seconds in processor.items()}
+    del info["ratios"]["ours"]
+    assert min(info["ratios"].values()) >= 1.5, info
