@@ -127,6 +127,14 @@ class Build(Protocol):
         ...
 
 
+class Identify(Protocol):
+    """Tells a component from any other, so that what is made with it can be known by it."""
+
+    def __call__(self, kind: str, spec: str | Mapping[str, Any]) -> Mapping[str, str]:
+        """The identity of the component that `Build` makes of this spec."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a component may know about the run it is made for.
@@ -141,3 +149,4 @@ class Context:
     #: A folder where components may keep what is expensive to compute, keyed by their own fingerprints.
     cache_dir: Path
     build: Build
+    identify: Identify

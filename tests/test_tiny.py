@@ -18,8 +18,9 @@ pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
 import prlm_bench_plugins.tiny.trainer as trainer
+from prlm_bench_plugins.tiny.books import Book
 from prlm_bench_plugins.tiny.generator import MODEL
-from prlm_bench_plugins.tiny.lessons import CHOICES, Book, choose, frames, lesson, lessons
+from prlm_bench_plugins.tiny.lessons import CHOICES, choose, frames, lesson, lessons
 from prlm_bench_plugins.tiny.recipe import Recipe
 from prlm_bench_plugins.tiny.trainer import TinyTrainer
 from prlm_bench_plugins.tiny.vocabulary import learn_tokenizer

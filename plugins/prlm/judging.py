@@ -17,10 +17,7 @@ from prlm_bench.interfaces import Reasoner, Reward
 
 from .processes import is_main
 from .records import COMPLETIONS, TRAIN
-from .workshop import Workshop, sample
-
-#: The reward that reads the model of its own training.
-_PERSONALIZATION = "personalization"
+from .workshop import PERSONALIZATION, Workshop, sample
 
 
 class Judge:
@@ -120,7 +117,7 @@ def reward_names(rewards: Mapping[str, float]) -> dict[str, str]:
 
 def build_reward(shop: Workshop, spec: str) -> Reward:
     """A registered reward; `personalization` without a model is the one of this training."""
-    if spec == _PERSONALIZATION:
+    if spec == PERSONALIZATION:
         made: Reward = shop.context.build(
             "reward", {"name": f"prlm-bench/{spec}", "model": str(shop.output / "reward")}
         )
@@ -131,4 +128,4 @@ def build_reward(shop: Workshop, spec: str) -> Reward:
 
 def needs_reward_model(rewards: Mapping[str, float]) -> bool:
     """Whether one of the rewards is the model of the same training."""
-    return _PERSONALIZATION in rewards
+    return PERSONALIZATION in rewards

@@ -67,7 +67,7 @@ def _make(shop: Workshop, folder: Path) -> Mapping[str, Any]:
     told = _ask(shop, reasoner, "answering with items", examples, shown)
     worse = {"no-items": _ask(shop, reasoner, "answering without items", examples, None)}
     if "other-user" in settings.negatives:
-        others = _others(examples, shown)
+        others = _others(examples, shown, shop.held_back)
         worse["other-user"] = _ask(shop, reasoner, "answering with another user's items", examples, others)
     if "echo" in settings.negatives:
         worse["echo"] = [_Said(None, example.query, "", "") for example in examples]
@@ -119,12 +119,14 @@ def _said(sample: Sample | None, prompt: str) -> _Said:
     return _Said(unread, sample.answer.text, prompt, sample.completion.text)
 
 
-def _others(examples: Sequence[Example], rankings: Sequence[Ranking]) -> list[Ranking]:
-    """For each question the items of the next question that another user asks."""
+def _others(examples: Sequence[Example], rankings: Sequence[Ranking], held_back: frozenset[str]) -> list[Ranking]:
+    """For each question the items of the next question that another user asks, kept back or not like its own."""
+    kept = [example.user in held_back for example in examples]
     found = []
     for place, example in enumerate(examples):
         after = [*range(place + 1, len(examples)), *range(place)]
-        other = next((index for index in after if examples[index].user != example.user), None)
+        fit = (at for at in after if examples[at].user != example.user and kept[at] == kept[place])
+        other = next(fit, None)
         found.append(Ranking() if other is None else rankings[other])
     return found
 

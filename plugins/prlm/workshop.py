@@ -20,6 +20,8 @@ from .identity import code, package_versions
 from .processes import world_size
 from .recipe import Recipe
 
+#: The reward that reads the model of its own training.
+PERSONALIZATION = "personalization"
 _TRAINER = "trainer:"
 _BATCH = 256
 
@@ -191,10 +193,14 @@ class Workshop:
             "data": dict(self.context.dataset.sha256),
             "seed": self.context.seed,
             "base": self.base_identity,
-            "retriever": f"{recipe.retriever} {self.retriever.fingerprint()}".strip(),
-            **{
-                field: getattr(recipe, field) for field in ("k", "reasoner", "max_completion", "held_back", "precision")
+            "retriever": self.context.identify("retriever", recipe.retriever),
+            "reasoner": self.context.identify("reasoner", getattr(settings, "reasoner", recipe.reasoner)),
+            "rewards": {
+                spec: self.context.identify("reward", spec)
+                for spec in getattr(settings, "rewards", ())
+                if spec != PERSONALIZATION  # known by the hashes of its files
             },
+            **{field: getattr(recipe, field) for field in ("k", "max_completion", "held_back", "precision")},
             "settings": settings.model_dump(),
             **inputs,
             "code": code(),
