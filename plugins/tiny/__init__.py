@@ -7,6 +7,7 @@ from typing import Any
 from prlm_bench import hookimpl
 
 from .generator import tiny
+from .reasoner import TinyReasoner
 from .trainer import TinyTrainer
 
 _REQUIRES = {"torch": "prlm-bench[lm]", "transformers": "prlm-bench[lm]"}
@@ -20,5 +21,6 @@ def prlm_bench_register_generators(register: Any) -> None:
 
 @hookimpl
 def prlm_bench_register_trainers(register: Any) -> None:
-    """tiny."""
+    """tiny and tiny-reasoner."""
     register("tiny", TinyTrainer, requires=_REQUIRES)
+    register("tiny-reasoner", TinyReasoner, requires=_REQUIRES)

@@ -9,8 +9,10 @@ from typing import Any
 from prlm_bench import Document, Example
 from prlm_bench.metrics import Pairs, prlm_bench_register_metrics
 from prlm_bench.prompting import find_answer
+from prlm_bench.tasks import Task
 
-from .lessons import Book, Lesson, choose, lesson
+from .books import Book
+from .lessons import choose, lesson
 from .vocabulary import ASSISTANT, END, USER
 
 #: Ways to choose items; `stranger` shows the items of another user.
@@ -29,34 +31,50 @@ def judge(model: Any, tokenizer: Any, book: Book) -> dict[str, float]:
     for way in WAYS:
         dice = random.Random(f"judge {way}")
         asked = [
-            lesson(task, example, _items(book.examples, index, way, dice))
+            lesson(task, example, _items(book.examples, index, way, dice)).prompt
             for index, example in enumerate(book.examples)
         ]
-        parsed = [find_answer(task, text, task.prompts.chat.key) for text in write(model, tokenizer, asked)]
-        unread += sum(answer.parsed is None for answer in parsed)
-        pairs = Pairs([answer.text if answer.parsed else "" for answer in parsed], golds, task.labels)
-        metric = _metrics()[task.metrics[0]]()
-        found[way] = round(float(metric.value(metric.statistics(pairs).sum(axis=0))), 4)
+        value, unreadable = score(task, write(model, tokenizer, asked), golds)
+        found[way] = round(value, 4)
+        unread += unreadable
     return {**found, "unread": round(unread / len(WAYS) / len(golds), 4)}
 
 
-def write(model: Any, tokenizer: Any, asked: Sequence[Lesson]) -> list[str]:
-    """Greedy answers, in order."""
+def score(task: Task, texts: Sequence[str], golds: Sequence[str], *, thinks: bool = False) -> tuple[float, int]:
+    """The task's first metric of answers in completions, and how many of them cannot be read."""
+    parsed = [find_answer(task, text, task.prompts.chat.key, thinks=thinks) for text in texts]
+    pairs = Pairs([answer.text if answer.parsed else "" for answer in parsed], golds, task.labels)
+    metric = _metrics()[task.metrics[0]]()
+    value = float(metric.value(metric.statistics(pairs).sum(axis=0)))
+    return value, sum(answer.parsed is None for answer in parsed)
+
+
+def write(model: Any, tokenizer: Any, asked: Sequence[str], most: int = _MOST, temperature: float = 0.0) -> list[str]:
+    """Completions of prompts, in their order; sampled ones depend on torch's seed.
+
+    Args:
+        model: a causal language model.
+        tokenizer: its tokenizer.
+        asked: prompts, as users' turns.
+        most: tokens of a completion at most.
+        temperature: 0 writes the most likely token each time.
+    """
     import torch
 
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
     answers = [""] * len(asked)
-    order = sorted(range(len(asked)), key=lambda index: len(asked[index].prompt))
+    order = sorted(range(len(asked)), key=lambda index: len(asked[index]))
     tokenizer.padding_side = "left"
     for start in range(0, len(order), _ROWS):
         rows = order[start : start + _ROWS]
-        texts = [f"{USER}{asked[index].prompt}{END}{ASSISTANT}" for index in rows]
-        inputs = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt")
+        texts = [f"{USER}{asked[index]}{END}{ASSISTANT}" for index in rows]
+        inputs = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt").to(model.device)
         with torch.inference_mode():
             ids = model.generate(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
-                max_new_tokens=_MOST,
-                do_sample=False,
+                max_new_tokens=most,
+                **sampling,
             )
         written = tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         for index, text in zip(rows, written, strict=True):

@@ -13,6 +13,8 @@ from prlm_bench.ranking import by_score
 from prlm_bench.tasks import Task
 from prlm_bench.tokenizers import WordTokenizer
 
+from .books import Book
+
 #: How the items of a lesson are chosen, and how often.
 CHOICES = {"none": 0.08, "words": 0.32, "relevant": 0.32, "random": 0.14, "recent": 0.14}
 #: The same for how many items are shown.
@@ -34,20 +36,12 @@ class Lesson:
     is_label: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Book:
-    """The questions of one task."""
-
-    task: Task
-    examples: Sequence[Example]
-
-
 def lesson(task: Task, example: Example, items: Sequence[Document]) -> Lesson:
     """A question with the given items, in their order."""
     chat = task.prompts.chat
     prompt = chat_prompt(chat, example, Ranking(tuple(items), (0.0,) * len(items)), _WORDS, _ROOM).text
-    written = _written(prompt, items, task.answer_field or chat.long)
-    return Lesson(prompt, repr({chat.key: example.gold}), written, task.output != "text")
+    spans = written(prompt, items, task.answer_field or chat.long)
+    return Lesson(prompt, repr({chat.key: example.gold}), spans, task.output != "text")
 
 
 def lessons(books: Sequence[Book], seed: int) -> Iterator[Lesson]:
@@ -94,7 +88,8 @@ def _shared_words(example: Example) -> list[float]:
     return [sum(rarity[word] for word in sorted(words)) for words in shared]
 
 
-def _written(prompt: str, items: Sequence[Document], field: str) -> tuple[tuple[int, int], ...]:
+def written(prompt: str, items: Sequence[Document], field: str) -> tuple[tuple[int, int], ...]:
+    """Where a prompt shows what its user wrote: the values of `field` in the items."""
     spans = []
     place = 0
     for item, line in zip(items, prompt.split("\n")[1:], strict=False):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .lessons import Book, Lesson, lessons
+from .lessons import Lesson
 from .recipe import Recipe
 from .vocabulary import ASSISTANT, END, USER
 
@@ -39,11 +39,12 @@ def make_model(recipe: Recipe, tokenizer: Any) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
     )
-    return transformers.Qwen2ForCausalLM(config)
+    make: Any = transformers.Qwen2ForCausalLM
+    return make(config).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def train_model(model: Any, tokenizer: Any, books: Sequence[Book], recipe: Recipe, progress: Progress) -> float:
-    """Train in place.
+def train_model(model: Any, tokenizer: Any, lessons: Iterator[Lesson], recipe: Recipe, progress: Progress) -> float:
+    """Train in place, on lessons in about the order in which they come.
 
     Returns:
         The mean loss of the last tenth of the steps, in nats for each token that counts.
@@ -52,13 +53,13 @@ def train_model(model: Any, tokenizer: Any, books: Sequence[Book], recipe: Recip
 
     optimizers = _optimizers(model, recipe)
     schedulers = [torch.optim.lr_scheduler.LambdaLR(each, _share(recipe)) for each in optimizers]
-    batches = _batches(tokenizer, books, recipe)
+    batches = _batches(tokenizer, lessons, recipe)
     progress.start("training the tiny model, lessons", recipe.steps * recipe.batch)
     losses: list[float] = []
     model.train()
     for ids, weights in islice(batches, recipe.steps):
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = _loss(model, ids, weights)
+        with torch.autocast(model.device.type, torch.bfloat16):
+            loss = _loss(model, ids.to(model.device), weights.to(model.device))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
@@ -108,14 +109,13 @@ def _share(recipe: Recipe) -> Any:
     return share
 
 
-def _batches(tokenizer: Any, books: Sequence[Book], recipe: Recipe) -> Iterator[tuple[Any, Any]]:
+def _batches(tokenizer: Any, lessons: Iterator[Lesson], recipe: Recipe) -> Iterator[tuple[Any, Any]]:
     """Token ids and weights, both of shape (batch, longest lesson)."""
     import torch
 
-    stream = lessons(books, recipe.seed)
     dice = random.Random(f"batches {recipe.seed}")
     while True:
-        pool = _encode(tokenizer, list(islice(stream, _POOL * recipe.batch)), recipe)
+        pool = _encode(tokenizer, list(islice(lessons, _POOL * recipe.batch)), recipe)
         pool.sort(key=lambda pair: len(pair[0]))
         for start in dice.sample(range(0, len(pool), recipe.batch), _POOL):
             rows = pool[start : start + recipe.batch]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -33,6 +33,7 @@ def train(
     change: Annotated[
         list[str] | None, typer.Option(help="A setting of the recipe, such as policy.learning_rate=1e-5; repeatable.")
     ] = None,
+    synth_users: Annotated[int | None, typer.Option(min=2, help="Users a split of generated tasks.")] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -44,7 +45,8 @@ def train(
     host = host_for(plugin)
     flags = {"recipe": recipe, "base": base, "retriever": retriever, "k": k, "changes": change}
     with make_progress() as progress:
-        made = _make(host, _with_flags(host, trainer, flags), task, data, seed, progress)
+        spec = _with_flags(host, trainer, flags)
+        made = _make(host, spec, _Data(task, data, synth_users), seed, progress)
         manifest = made.train(output, progress)
     if json:
         print_json(manifest)
@@ -69,9 +71,15 @@ def _with_flags(host: PluginHost, trainer: str, flags: Mapping[str, Any]) -> dic
     return {"name": chosen.label, **chosen.options, **given}
 
 
-def _make(
-    host: PluginHost, spec: Mapping[str, Any], task: str | None, data: Path | None, seed: int | None, progress: Progress
-) -> Any:
+class _Data(NamedTuple):
+    """What is learnt from, as the flags say."""
+
+    task: str | None
+    data: Path | None
+    synth_users: int | None
+
+
+def _make(host: PluginHost, spec: Mapping[str, Any], given: _Data, seed: int | None, progress: Progress) -> Any:
     from .._cache import cache_root
     from .._specs import takes_context
     from ..errors import RunError
@@ -80,21 +88,21 @@ def _make(
 
     chosen = host.registry.choose("trainer", spec)
     if not takes_context(chosen.component.factory):
-        return _make_alone(host, chosen, task, data, seed)
-    if task is None:
+        return _make_alone(host, chosen, given, seed)
+    if given.task is None:
         raise RunError(f"trainer {chosen} learns from a task's training split", "--task NAME, and --data FOLDER")
-    dataset = open_split(host.tasks.get(task), "train", data, progress=progress)
+    task = host.tasks.get(given.task)
+    dataset = open_split(task, "train", given.data, synth_users=given.synth_users, progress=progress)
     return Components(host, dataset, cache_root()).ready("trainer", spec, seed or 0)
 
 
-def _make_alone(
-    host: PluginHost, chosen: Chosen, task: str | None, data: Path | None, seed: int | None
-) -> Any:
+def _make_alone(host: PluginHost, chosen: Chosen, given: _Data, seed: int | None) -> Any:
     """A trainer that has its own data; `--seed` sets its option of that name."""
     from .._specs import options_of
     from ..errors import RunError
 
-    for flag, value in (("--task", task), ("--data", data)):
+    for field, value in given._asdict().items():
+        flag = f"--{field.replace('_', '-')}"
         if value is not None:
             raise RunError(f"trainer {chosen} brings its own data, so {flag} has no use", f"leave {flag} out")
     why = chosen.component.missing()
