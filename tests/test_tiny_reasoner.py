@@ -181,6 +181,11 @@ class TestTrainer:
             TinyReasoner(other)
         assert "mini_lamp_4" in (caught.value.hint or "")
 
+    @pytest.mark.parametrize(("hidden", "layers"), [(100, 2), (0, 2), (64, 0)])
+    def test_sizes_that_make_no_model(self, hidden: int, layers: int, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"multiple of 32|at least 1"):
+            TinyReasoner(components("mini_lamp_4", tmp_path).context(0), hidden=hidden, layers=layers)
+
     def test_its_data_are_not_those_of_runs(self, tmp_path: Path) -> None:
         context = components("mini_lamp_4", tmp_path).context(0)
         assert TinyReasoner(context)._recipe.seed not in range(1000)

@@ -116,6 +116,7 @@ def test_the_seed_of_a_trainer_with_its_own_data(train: Any) -> None:
             ["alone", "--task", "mini_lamp_4"],
             "trainer alone brings its own data, so --task has no use (leave --task out)",
         ),
+        (["alone", "--synth-users", "9"], "trainer alone brings its own data, so --synth-users has no use"),
         (["alone:seed=3", "--seed", "4"], "trainer alone:seed=3 takes no --seed (leave it out)"),
         (["seedless", "--seed", "4"], "trainer seedless takes no --seed (leave it out)"),
         (["on-a-task"], "trainer on-a-task learns from a task's training split (--task NAME, and --data FOLDER)"),
