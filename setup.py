@@ -23,5 +23,7 @@ core = [name for name in find_namespace_packages(include=["prlm_bench", "prlm_be
 setup(
     packages=[*core, *folders_below("plugins"), *SHIPPED],
     package_dir={"prlm_bench": "prlm_bench", PLUGINS: "plugins", **SHIPPED},
-    package_data={"": ["py.typed", "*.yaml", "*.txt", "*.html", "*.css", "*.js", "model/*", "recipes/*", "tasks/*.yaml"]},
+    package_data={
+        "": ["py.typed", "*.yaml", "*.txt", "*.html", "*.css", "*.js", "model/*", "recipes/*", "tasks/*.yaml"]
+    },
 )

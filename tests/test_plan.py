@@ -88,7 +88,7 @@ def test_a_generator_that_ignores_items_is_planned_once(host: PluginHost, headli
     assert plan.cells[0].is_control
 
 
-def test_a_generator_that_ignores_the_reasoner_is_planned_behind_the_first(host: PluginHost, headlines: Dataset) -> None:
+def test_a_generator_that_ignores_the_reasoner_is_planned_once(host: PluginHost, headlines: Dataset) -> None:
     asked = {"retrievers": ["bm25"], "k": [1], "reasoners": ["direct:protocol=chat", "direct"], "controls": True}
     host.registry.add(make_component("generator", MINE, "model", lambda: None))
     plan = planned(host, headlines, generators=["model"], **asked)
