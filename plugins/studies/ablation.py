@@ -14,6 +14,9 @@ from prlm_bench.results import Stored
 from .report import Report, draw_intervals
 from .training import Training
 
+#: Of the corrected tests.
+_LEVEL = 0.05
+
 
 def ablation(asked: Training) -> Report:
     """Train once for each seed, run everything that the trainer names, and compare it with the first of it.
@@ -53,14 +56,14 @@ def _row(label: str, family: Sequence[Stored], metric: str, compared: Comparison
 
 
 def _findings(first: str, rows: Sequence[Sequence[Any]], sign: int) -> list[str]:
-    """Who is shown to be below, above, or neither."""
+    """Who is shown to be below, above, or neither, by the corrected tests."""
     below: list[str] = []
     above: list[str] = []
     open_: list[str] = []
-    for label, *_, low, high, _p, _failures in rows:
+    for label, _mean, _sd, _seeds, difference, _low, _high, p, _failures in rows:
         if label != first:
-            place = below if max(sign * low, sign * high) < 0 else above if min(sign * low, sign * high) > 0 else open_
-            place.append(label)
+            shown = p < _LEVEL
+            (open_ if not shown else below if sign * difference < 0 else above).append(label)
     told = [(f"Shown to be worse than {first}", below), (f"Shown to be better than {first}", above)]
     told.append((f"Not to be told from {first}", open_))
     return [f"{text}: {', '.join(names)}." for text, names in told if names]
