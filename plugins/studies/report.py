@@ -56,7 +56,7 @@ class Report:
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
         self.draw(axes)
-        axes.set_title(self.title, fontsize="medium")
+        axes.set_title(self.title, fontsize="medium", wrap=True)
         paths = []
         for form in ("png", "svg"):
             path = folder / f"{self.name}.{form}"
