@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,32 @@ def test_figures_computed_anew_are_those_of_the_summary(tmp_path: Path, host: Pl
     expected = bca_interval(totals, mean_value, bootstrap_totals(totals))
     assert (anew.metrics["mae@lamp"].low, anew.metrics["mae@lamp"].high) == pytest.approx(expected)
     assert anew.metrics["rmse@lamp"].low != old.metrics["rmse@lamp"].low
+
+
+def renamed(stored: Stored, spec: str, fingerprint: str) -> Stored:
+    """The same result of a generator with another identity."""
+    method = stored.manifest.method
+    generator = method.generator.model_copy(update={"spec": spec, "fingerprint": fingerprint})
+    other = method.model_copy(update={"generator": generator})
+    return replace(stored, manifest=stored.manifest.model_copy(update={"method": other}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "fingerprints", "count"),
+    [
+        ("model:path=x", ("files=a", "files=a"), 1),
+        ("model:path=x", ("files=a", "files=b"), 2),
+        ("model:path=x,temperature=1.0", ("files=a seed=0", "files=a seed=1"), 1),
+        ("model:path=x,temperature=1.0", ("files=a seed=0", "files=b seed=1"), 2),
+        ("model:path=runs/{seed}", ("files=a", "files=b"), 1),
+    ],
+)
+def test_what_depends_on_the_seed_parts_no_family(
+    spec: str, fingerprints: tuple[str, str], count: int, tmp_path: Path
+) -> None:
+    stored = sorted(write(tmp_path, (0, 1)), key=lambda result: result.manifest.seed)
+    pairs = zip(stored, fingerprints, strict=True)
+    assert len(families([renamed(result, spec, fingerprint) for result, fingerprint in pairs])) == count
 
 
 def test_a_row_of_several_seeds_is_their_mean_with_an_interval_over_users(tmp_path: Path, host: PluginHost) -> None:
