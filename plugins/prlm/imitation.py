@@ -19,7 +19,7 @@ from .chat import encode_completions, encode_prompts, turns
 from .judging import build_reward, needs_reward_model
 from .recipe import Imitation, Rejection
 from .reward_training import make_reward
-from .tuning import adapter, arguments, building, fit, load_model, passes, plain
+from .tuning import fit_rows
 from .workshop import Workshop
 
 _IGNORED = -100
@@ -97,26 +97,8 @@ def _fit(
     from trl.trainer.sft_trainer import SFTTrainer
 
     train, judged = parts
-    model, tokenizer = load_model(shop.base)
-    rows = passes(train, settings, shop.context.seed)
-    with building(f"training {name}", folder):
-        config = SFTConfig(
-            max_length=None,
-            packing=False,
-            train_sampling_strategy="sequential",
-            metric_for_best_model="loss",
-            greater_is_better=False,
-            **arguments(shop, folder, settings, len(rows), 1),
-        )
-        trainer = plain(SFTTrainer)(
-            model=model,
-            processing_class=tokenizer,
-            args=config,
-            train_dataset=_dataset(tokenizer, rows),
-            eval_dataset=_dataset(tokenizer, judged),
-            peft_config=adapter(settings.lora),
-        )
-    figures = fit(shop, folder, f"training {name}", settings, trainer)
+    kind = (SFTTrainer, SFTConfig)
+    figures = fit_rows(shop, folder, f"training {name}", settings, kind, _dataset, (train, judged), packing=False)
     return {"task": shop.task.name, "reasoner": settings.reasoner, "questions": len(train), **figures}
 
 

@@ -13,7 +13,7 @@ from prlm_bench.errors import RunError
 
 from .artefact import Artefact
 from .pairs import Pair, make_pairs, read_pairs
-from .tuning import adapter, arguments, building, fit, last_values, load_model, passes, plain
+from .tuning import fit_rows, last_values
 from .workshop import Workshop
 
 _FIGURES = {"accuracy": "rewards/accuracies", "margin": "rewards/margins"}
@@ -35,27 +35,8 @@ def _fit(shop: Workshop, artefact: Artefact, folder: Path) -> Mapping[str, Any]:
     judged = [pair for pair in pairs if pair.held_back][: settings.judged]
     if not train or not judged:
         raise RunError("dpo: no pairs of whole completions", "pairs.negatives without echo, or another base")
-    rows = passes(train, settings, shop.context.seed)
-    model, tokenizer = load_model(shop.base)
-    given = arguments(shop, folder, settings, len(rows), 1)
-    with building("training dpo", folder):
-        config = DPOConfig(
-            beta=settings.beta,
-            max_length=None,
-            train_sampling_strategy="sequential",
-            metric_for_best_model="loss",
-            greater_is_better=False,
-            **given,
-        )
-        trainer = plain(DPOTrainer)(
-            model=model,
-            processing_class=tokenizer,
-            args=config,
-            train_dataset=_dataset(tokenizer, rows),
-            eval_dataset=_dataset(tokenizer, judged),
-            peft_config=adapter(settings.lora),
-        )
-    figures = fit(shop, folder, "training dpo", settings, trainer)
+    kind = (DPOTrainer, DPOConfig)
+    figures = fit_rows(shop, folder, "training dpo", settings, kind, _dataset, (train, judged), beta=settings.beta)
     return {
         "task": shop.task.name,
         "reasoner": shop.recipe.reasoner,

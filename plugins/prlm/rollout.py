@@ -71,9 +71,7 @@ def sample_groups(
     from transformers import DynamicCache
 
     device = model.device
-    width = max(map(len, prompts))
-    ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=device)
+    ids, mask = _padded(prompts, pad, device)
     repeats = torch.tensor(list(counts), device=device)
     ending = torch.tensor(list(ends), device=device)
     rows = [[] for _ in range(int(repeats.sum()))]  # type: list[list[int]]
@@ -106,3 +104,13 @@ def sample_groups(
             logits, place = out.logits[:, -1], place + 1
     model.train(training)
     return rows
+
+
+def _padded(prompts: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, Any]:
+    """Ids padded at the left, and the mask of what is no padding, both of shape (prompts, longest)."""
+    import torch
+
+    width = max(map(len, prompts))
+    ids = [[pad] * (width - len(row)) + list(row) for row in prompts]
+    mask = [[0] * (width - len(row)) + [1] * len(row) for row in prompts]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)

@@ -144,6 +144,49 @@ def plain(trainer: Any) -> Any:
     return type(trainer.__name__, (trainer,), nothing)
 
 
+def fit_rows(
+    shop: Workshop,
+    folder: Path,
+    label: str,
+    settings: Tuning,
+    kind: tuple[Any, Any],
+    encode: Callable[[Any, Sequence[T]], Any],
+    parts: tuple[Sequence[T], Sequence[T]],
+    **options: Any,
+) -> dict[str, Any]:
+    """Train on rows that are known beforehand, and choose by the loss on the held-back ones (see `fit`).
+
+    Args:
+        shop, folder, label, settings: the stage.
+        kind: trl's trainer and its configuration.
+        encode: makes the dataset of rows, given the tokenizer.
+        parts: the rows to train on, and those of the held-back users.
+        options: of the configuration.
+    """
+    train, judged = parts
+    rows = passes(train, settings, shop.context.seed)
+    model, tokenizer = load_model(shop.base)
+    make, configure = kind
+    with building(label, folder):
+        config = configure(
+            max_length=None,
+            train_sampling_strategy="sequential",
+            metric_for_best_model="loss",
+            greater_is_better=False,
+            **options,
+            **arguments(shop, folder, settings, len(rows), 1),
+        )
+        trainer = plain(make)(
+            model=model,
+            processing_class=tokenizer,
+            args=config,
+            train_dataset=encode(tokenizer, rows),
+            eval_dataset=encode(tokenizer, judged),
+            peft_config=adapter(settings.lora),
+        )
+    return fit(shop, folder, label, settings, trainer)
+
+
 def fit(
     shop: Workshop,
     folder: Path,

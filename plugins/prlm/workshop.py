@@ -147,8 +147,13 @@ class Workshop:
 
     def fits(self, prompt: Prompt) -> bool:
         """False where the question alone leaves the model no room to answer."""
-        room = getattr(self._made(0.0), "max_prompt_tokens", None)
-        return room is None or prompt.tokens <= room
+        return self._room is None or prompt.tokens <= self._room
+
+    @cached_property
+    def _room(self) -> int | None:
+        """Tokens that a prompt may have."""
+        room: int | None = getattr(self._made(0.0), "max_prompt_tokens", None)
+        return room
 
     def asked(self, reasoner: Reasoner, most: int | None, *, held_back: bool) -> tuple[list[Prompt], int]:
         """Questions with their items as prompts, and how many were left out because they alone are too long.
