@@ -4,92 +4,127 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, filterfalse, islice
 from typing import Any
 
 #: A blank between two printable ASCII characters. What stands around it never becomes one token or one grapheme
-#: under the parts named below, so that both sides can be counted alone.
-_JOINT = re.compile(r"(?<=[!-~])(?= [!-~])")
+#: under the parts named below, so that both sides can be counted alone, the blank going with what follows.
+#: A pattern that begins with its blank is the one that `re` searches fast.
+_JOINT = re.compile(r" (?=[!-~])(?<=[!-~] )")
+#: Marks the word that a text begins with, which has no blank before it; no other word can begin so.
+_START = "\n"
 #: Normalizers that change characters or graphemes where they stand.
 _NORMALIZERS = {"Precompiled", "BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "StripAccents"}
 #: Pre-tokenizers that begin a new piece at such a blank or behind it.
 _SPLITTERS = {"BertPreTokenizer", "Whitespace", "WhitespaceSplit"}
 #: Words whose counts are kept.
 _KEPT = 1 << 17
-#: Texts that are sooner tokenized one by one than handed to the library's threads.
-_FEW = 64
+#: Words that are handed to the library as one text; each text costs it about as much as a word.
+_TOGETHER = 64
 
 
 class WordCounts:
     """Token counts of texts, special tokens not included.
 
     Args:
-        backend: a tokenizer of the library `tokenizers` that `counts_by_words` says yes to.
+        backend: a tokenizer of the library `tokenizers` whose texts can be counted so, see `word_counts`.
+        separator: content and id of an added token that cuts a text into parts, each tokenized as if it stood
+            alone; None where there is none, which takes longer.
     """
 
-    def __init__(self, backend: Any) -> None:
+    def __init__(self, backend: Any, separator: tuple[str, int] | None = None) -> None:
         self._backend = backend
+        self._separator = separator
         added = sorted(token.content for token in backend.get_added_tokens_decoder().values())
         # Such a token is found before words are: a text that holds one is not counted by words.
         self._added = re.compile("|".join(map(re.escape, added))) if added else None
-        self._known: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
         self._ids: dict[str, list[int]] = {}
 
     def counts(self, text: str) -> bool:
         """True where the text holds no added token."""
         return self._added is None or self._added.search(text) is None
 
-    def count(self, text: str) -> int | None:
-        """The number of tokens; None where the text holds an added token."""
-        if not self.counts(text):
-            return None
-        words = self._words(text)
-        known = self._known
-        return sum([known[word] for word in words])
+    def sizes(self, texts: Sequence[str]) -> list[int]:
+        """The number of tokens of each text; none holds an added token. Unknown words are tokenized together."""
+        split = [_words(text) for text in texts]
+        self._learn(chain.from_iterable(split))
+        size = self._sizes.__getitem__
+        return [sum(map(size, words)) for words in split]
 
-    def ids(self, text: str) -> list[int]:
-        """The tokens of a text that holds no added token, special tokens not included."""
-        words = self._words(text)
-        known = self._ids
-        return [token for word in words for token in known[word]]
-
-    def prepare(self, texts: Sequence[str]) -> None:
-        """Tokenize the words of many texts at once."""
-        self._learn(dict.fromkeys(word for text in texts for word in _JOINT.split(text)))
-
-    def _words(self, text: str) -> list[str]:
-        """The words of a text, all of them known."""
-        words = _JOINT.split(text)
-        if not self._known.keys() >= set(words):
-            self._learn(words)
-        return words
+    def ids(self, text: str, limit: int) -> list[int]:
+        """The first `limit` tokens of a text that holds no added token."""
+        words = _words(text)
+        self._learn(words)
+        return list(islice(chain.from_iterable(map(self._ids.__getitem__, words)), limit))
 
     def _learn(self, words: Iterable[str]) -> None:
-        if len(self._known) > _KEPT:
-            self._known.clear()
+        if len(self._ids) > _KEPT:
+            self._sizes.clear()
             self._ids.clear()
-        new = [word for word in dict.fromkeys(words) if word not in self._known]
+        new = list(dict.fromkeys(filterfalse(self._ids.__contains__, words)))
+        if not new:
+            return
         self._backend.no_truncation()
         self._backend.no_padding()
-        if len(new) < _FEW:
-            found = [self._backend.encode(word, add_special_tokens=False) for word in new]
-        else:
-            found = self._backend.encode_batch_fast(new, add_special_tokens=False)
-        for word, encoding in zip(new, found, strict=True):
-            self._ids[word] = encoding.ids
-            self._known[word] = len(self._ids[word])
+        found = self._tokenize([word[1:] if word.startswith(_START) else f" {word}" for word in new])
+        self._ids.update(zip(new, found, strict=True))
+        self._sizes.update(zip(new, map(len, found), strict=True))
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        if self._separator is None or len(texts) == 1:
+            return self._tokenize_alone(texts)
+        content, mark = self._separator
+        chunks = [texts[start : start + _TOGETHER] for start in range(0, len(texts), _TOGETHER)]
+        joined = [content.join([*chunk, ""]) for chunk in chunks]
+        found: list[list[int]] = []
+        for chunk, encoding in zip(chunks, self._encode(joined), strict=True):
+            ids: list[int] = encoding.ids
+            # A normalizer may have made the separator out of other characters.
+            found += _parts(ids, mark) if ids.count(mark) == len(chunk) else self._tokenize_alone(chunk)
+        return found
+
+    def _tokenize_alone(self, texts: list[str]) -> list[list[int]]:
+        parts = [texts] if len(texts) > _TOGETHER else [[text] for text in texts]
+        return [encoding.ids for part in parts for encoding in self._encode(part)]
+
+    def _encode(self, texts: list[str]) -> list[Any]:
+        if len(texts) == 1:
+            # It has no use for the library's threads, after which the library complains of every fork.
+            return [self._backend.encode(texts[0], add_special_tokens=False)]
+        encodings: list[Any] = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        return encodings
 
 
-def counts_by_words(backend: Any) -> bool:
-    """True where the count of a text is the sum of its words' counts, whatever the text.
+def _words(text: str) -> list[str]:
+    words = _JOINT.split(text)
+    words[0] = _START + words[0]
+    return words
 
-    So it is where normalizer and pre-tokenizer are known to see nothing across a blank, and no added token is
-    sought in normalized text.
+
+def _parts(ids: list[int], mark: int) -> Iterator[list[int]]:
+    """What stands before each mark; the last of `ids` is one."""
+    start = 0
+    while start < len(ids):
+        end = ids.index(mark, start)
+        yield ids[start:end]
+        start = end + 1
+
+
+def word_counts(backend: Any) -> WordCounts | None:
+    """What counts texts by their words; None where the count of a text is not the sum of its words' counts.
+
+    It is where normalizer and pre-tokenizer are known to see nothing across a blank, and no added token is sought
+    in normalized text.
+
+    Args:
+        backend: a tokenizer of the library `tokenizers`.
     """
     state = json.loads(backend.to_str())
     normalizers = _steps(state["normalizer"], "normalizers")
     splitters = _steps(state["pre_tokenizer"], "pretokenizers")
-    return (
+    exact = (
         all(step["type"] in _NORMALIZERS for step in normalizers)
         and bool(splitters)
         and _splits(splitters[0])
@@ -97,6 +132,25 @@ def counts_by_words(backend: Any) -> bool:
         and not any(token["normalized"] for token in state["added_tokens"])
         and not state["model"].get("dropout")
     )
+    if not exact:
+        return None
+    # Such a step treats the first part of a text otherwise than the same part elsewhere.
+    placed = any(step.get("prepend_scheme", "always") == "first" for step in splitters)
+    return WordCounts(backend, None if placed else _separator(state))
+
+
+def _separator(state: Mapping[str, Any]) -> tuple[str, int] | None:
+    """An added token that is found wherever it stands, takes no blanks along, and that the model does not give."""
+    added = [token["content"] for token in state["added_tokens"]]
+    unknown = (state["model"].get("unk_token"), state["model"].get("unk_id"))
+    for token in state["added_tokens"]:
+        content, number = token["content"], token["id"]
+        others = [other for other in added if other != content]
+        hidden = any(other.startswith(content) or content[0] in other[1:] for other in others)
+        bound = token["single_word"] or token["lstrip"] or token["rstrip"]
+        if not (hidden or bound or content in unknown or number in unknown):
+            return content, number
+    return None
 
 
 def _steps(part: Mapping[str, Any] | None, members: str) -> list[Mapping[str, Any]]:

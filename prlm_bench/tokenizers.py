@@ -14,9 +14,9 @@ from typing import Any
 from .errors import DataError, MissingDependencyError
 from .interfaces import Tokenizer
 from .quiet import quiet_transformers
-from .token_counts import WordCounts, counts_by_words
+from .token_counts import WordCounts, word_counts
 
-#: Texts whose ids are remembered; items recur in prompts far more often than this many apart.
+#: Texts that are remembered; items recur in prompts far more often than this many apart.
 _REMEMBERED = 1 << 14
 
 
@@ -61,11 +61,12 @@ class HubTokenizer:
             except Exception as error:  # the Rust library raises plain ones
                 hint = "give a folder, a hub name, or `words`"
                 raise DataError(f"no tokenizer at {name!r}: {_reason(name, error)}", hint) from None
+            self._plain = _decodes_plainly(self._tokenizer)
             self._text(self._tokenizer("")["input_ids"])  # what it says only once, it says here
         self._identity = _identity(self._tokenizer)
         self._words, self._special = _word_counts(self._tokenizer)
+        self._sizes: dict[str, int] = {}
         self._ids = lru_cache(_REMEMBERED)(self._tokenize)
-        self._size = lru_cache(_REMEMBERED)(self._count)
         self._whole = lru_cache(_REMEMBERED)(self._decode)
         self._cut = lru_cache(_REMEMBERED)(self._cut_off)
 
@@ -75,7 +76,11 @@ class HubTokenizer:
 
     def count(self, text: str) -> int:
         """The number of ids, special tokens included."""
-        return self._size(text)
+        size = self._sizes.get(text)
+        if size is None:
+            self._remember([text])
+            size = self._sizes[text]
+        return size
 
     def truncate(self, text: str, room: int) -> tuple[str, int]:
         """Cut as the tokenizer cuts and decode without special tokens.
@@ -84,22 +89,29 @@ class HubTokenizer:
         business. A room that is not negative and yet too small for them is no error to the library, which then
         cuts nothing; LaMP's prompts have that text whole.
         """
-        count = self._size(text)
+        count = self.count(text)
         return (self._whole(text), count) if count <= room else self._cut(text, room)
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Tokenize many texts at once that are going to be counted and cut; nothing depends on it but the time."""
-        if self._words is None:
-            return
-        self._words.prepare([text for text in dict.fromkeys(texts) if self._words.counts(text)])
+        if self._words is not None:
+            self._remember([text for text in dict.fromkeys(texts) if text not in self._sizes])
 
-    def _count(self, text: str) -> int:
-        words = self._words.count(text) if self._words else None
-        return len(self._ids(text)) if words is None else words + self._special
+    def _remember(self, texts: list[str]) -> None:
+        """Count texts that are not known."""
+        if len(self._sizes) + len(texts) > _REMEMBERED:
+            self._sizes.clear()
+        words = self._words
+        by_words = [text for text in texts if words.counts(text)] if words is not None else []
+        if words is not None:
+            sizes = (size + self._special for size in words.sizes(by_words))
+            self._sizes.update(zip(by_words, sizes, strict=True))
+        if len(by_words) < len(texts):
+            self._sizes.update((text, len(self._ids(text))) for text in texts if text not in self._sizes)
 
     def _cut_off(self, text: str, room: int) -> tuple[str, int]:
         if self._words and room > self._special and self._words.counts(text):
-            return self._text(self._words.ids(text)[: room - self._special]), room
+            return self._text(self._words.ids(text, room - self._special)), room
         try:
             cut = self._tokenizer(text, max_length=room, truncation=True)["input_ids"]
         except KeyboardInterrupt:
@@ -114,10 +126,13 @@ class HubTokenizer:
 
     def _decode(self, text: str) -> str:
         if self._words is not None and self._words.counts(text):
-            return self._text(self._words.ids(text))
+            return self._text(self._words.ids(text, self.count(text)))
         return self._text(self._ids(text).tolist())
 
     def _text(self, ids: list[int]) -> str:
+        if self._plain:
+            plain: str = self._tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=True)
+            return plain
         decoded: list[str] = self._tokenizer.batch_decode([ids], skip_special_tokens=True)
         return decoded[0]
 
@@ -131,15 +146,24 @@ def _word_counts(tokenizer: Any) -> tuple[WordCounts | None, int]:
     from transformers import PreTrainedTokenizerFast
 
     own = tokenizer.is_fast and type(tokenizer)._encode_plus is PreTrainedTokenizerFast._encode_plus
-    if not own or tokenizer.truncation_side != "right" or not counts_by_words(tokenizer.backend_tokenizer):
+    words = word_counts(tokenizer.backend_tokenizer) if own and tokenizer.truncation_side == "right" else None
+    if words is None:
         return None, 0
-    words = WordCounts(tokenizer.backend_tokenizer)
     framed = tokenizer("a b c")["input_ids"]
-    plain = words.ids("a b c")
+    plain = words.ids("a b c", len(framed))
     special = len(framed) - len(plain)
     if not any(framed[start:][: len(plain)] == plain for start in range(special + 1)):
         return None, 0
     return words, special
+
+
+def _decodes_plainly(tokenizer: Any) -> bool:
+    """True where decoding is what the Rust library gives: the class adds no step of its own and cleans nothing up."""
+    from transformers import PreTrainedTokenizerFast
+
+    steps = ("batch_decode", "decode", "_decode")
+    own = any(getattr(type(tokenizer), step) is not getattr(PreTrainedTokenizerFast, step) for step in steps)
+    return tokenizer.is_fast and not own and not tokenizer.clean_up_tokenization_spaces
 
 
 def _reason(name: str, error: Exception) -> str:

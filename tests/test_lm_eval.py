@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prlm_bench_plugins.lm_eval_bridge import frozen, generator, identity
+from prlm_bench_plugins.lm_eval_bridge import frozen, generator, identity, packages
 from prlm_bench_plugins.lm_eval_bridge.app import TASKS, export
 from prlm_bench_plugins.lm_eval_bridge.frozen import find_judged
 from prlm_bench_plugins.lm_eval_bridge.judged import total
@@ -310,6 +310,45 @@ def test_a_prompt_that_is_too_long_is_no_answer(made: Callable[..., Any]) -> Non
 def test_options_that_it_does_not_take(made: Callable[..., Any], spec: str, said: str) -> None:
     with pytest.raises(PrlmBenchError, match=said.replace("?", r"\?")):
         made(spec)
+
+
+@needs_lm_eval
+@pytest.mark.parametrize(
+    ("backend", "options", "absent", "missing"),
+    [
+        ("local-chat-completions", {}, ("tenacity", "tiktoken"), ["tenacity"]),
+        ("openai-chat-completions", {}, ("aiohttp", "tenacity"), ["aiohttp", "tenacity"]),
+        ("openai-completions", {}, ("tiktoken",), ["tiktoken"]),
+        ("openai-completions", {"tokenizer": "t5-small"}, ("tiktoken", "transformers"), ["transformers"]),
+        ("local-completions", {"tokenizer_backend": "tiktoken"}, ("tiktoken",), ["tiktoken"]),
+        ("litellm", {}, ("litellm", "requests"), ["litellm", "requests"]),
+        ("sglang", {}, ("sglang", "tenacity"), ["sglang"]),
+        ("hf", {}, ("tenacity", "vllm"), []),
+    ],
+)
+def test_packages_that_only_a_model_asks_for(
+    monkeypatch: pytest.MonkeyPatch, backend: str, options: dict[str, str], absent: tuple[str, ...], missing: list[str]
+) -> None:
+    from prlm_bench_plugins.lm_eval_bridge.adapter import check_options, find_backend
+
+    monkeypatch.setattr(packages, "find_spec", lambda module: None if module in absent else module)
+    kind = find_backend(backend)
+    assert packages.missing_packages(backend, kind, options) == missing
+    given = {"model": "m", "base_url": "http://localhost:1", "pretrained": "p"} | options
+    if not missing:
+        check_options(backend, given)
+        return
+    with pytest.raises(PrlmBenchError, match=f"'{backend}' of lm_eval needs the package") as caught:
+        check_options(backend, given)
+    assert caught.value.hint == f"pip install {' '.join(missing)}"
+
+
+@needs_lm_eval
+@pytest.mark.skipif(find_spec("sglang") is not None, reason="sglang is installed")
+def test_a_missing_package_shows_before_a_run(here: Cli) -> None:
+    words = ("--task", "mini_lamp_4", "--synth-users", "4", "--retriever", "none", "--dry-run")
+    said = here("run", *words, "--generator", "lm-eval:backend=sglang,pretrained=m").mistake
+    assert said == "the backend 'sglang' of lm_eval needs the package sglang (pip install sglang)"
 
 
 def test_it_takes_part_in_the_cache_of_completions(host: PluginHost) -> None:

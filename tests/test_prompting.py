@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 from transformers import AutoTokenizer
 
-from prlm_bench.prompting import lamp_prompt
+from prlm_bench.prompting import lamp_prompt, lamp_prompts
 from prlm_bench.records import Document, Example, Prompt, Ranking
 from prlm_bench.tasks import TaskBook
 from prlm_bench.tokenizers import WordTokenizer, load_tokenizer
@@ -212,6 +212,26 @@ def test_the_cases_that_must_occur_do_occur(folder: Path, kind: str) -> None:
         room = (budget - 1 - 6) // 4 - length(pair[1], f'"{ARTICLE["title"]}" is the title for " " ')
         lowered += room < 0 and expected.shown == 4
     assert lowered > 0
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("task", list(SHAPES))
+@given(batch=st.lists(st.tuples(TEXT, st.lists(ITEM, max_size=4)), max_size=5), max_length=LENGTHS)
+@settings(max_examples=6, deadline=None)
+def test_a_batch_is_built_as_each_alone(
+    folder: Path, task: str, kind: str, batch: list[tuple[str, list[Item]]], max_length: int
+) -> None:
+    ours, theirs = tokenizers(folder, kind)
+    documents = [tuple(Document(str(place), "", item) for place, item in enumerate(items)) for _, items in batch]
+    examples = [Example("1", "1", text, "", shown) for (text, _), shown in zip(batch, documents, strict=True)]
+    rankings = [Ranking(shown) for shown in documents]
+    prompts = lamp_prompts(BOOK.get(task).prompts.lamp, examples, rankings, ours, max_length)
+    assert [(prompt.example, prompt.ranking) for prompt in prompts] == list(zip(examples, rankings, strict=True))
+    for prompt, (text, items) in zip(prompts, batch, strict=True):
+        expected = reference(task, text, items, theirs, max_length)
+        assert (prompt.text, prompt.shown, prompt.cut) == (expected.text, expected.shown, expected.cut)
+        assert prompt.dropped == len(items) - expected.shown
+        assert prompt.tokens == length(theirs, expected.text)
 
 
 def test_an_input_without_the_word_gets_no_items(folder: Path) -> None:

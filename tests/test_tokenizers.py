@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hub_tokenizers import CORPUS, KINDS, saved
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from prlm_bench.errors import DataError, MissingDependencyError
 from prlm_bench.tokenizers import HubTokenizer, WordTokenizer, load_tokenizer
@@ -43,6 +44,16 @@ def test_a_folder_is_used_as_the_library_uses_it(tmp_path: Path, kind: str) -> N
     with pytest.raises(ValueError, match="cannot cut to -3 ids"):
         ours.truncate(TEXT, -3)
     assert ours.count(TEXT) == len(ids)
+
+
+def test_a_class_that_decodes_in_its_own_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loud(PreTrainedTokenizerFast):
+        def _decode(self, *args: Any, **options: Any) -> str:
+            return str(super()._decode(*args, **options)).upper()
+
+    loud = Loud.from_pretrained(saved("unigram", tmp_path))
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda name: loud)
+    assert HubTokenizer(str(tmp_path)).truncate("the old library", 99)[0] == "THE OLD LIBRARY"
 
 
 def test_the_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from prlm_bench.errors import PrlmBenchError, RunError, UnknownNameError
 from .frozen import find_judged
 from .judged import Judged, total
 from .methods import Methods
+from .packages import missing_packages
 
 #: What lm_eval's own command line gives to every backend that is not told otherwise; a GPU where there is one.
 _DEFAULTS = {"batch_size": 1, "device": "cuda:0"}
@@ -67,12 +68,13 @@ def find_backend(name: str) -> type[Any]:
 
 
 def check_options(name: str, options: Mapping[str, str]) -> None:
-    """Whether a backend could be made with these options, as far as its signature says.
+    """Whether a backend could be made with these options, as far as its signature and what is installed say.
 
     Raises:
-        PrlmBenchError: one that it needs is missing, or one is not its own.
+        PrlmBenchError: one that it needs is missing, or one is not its own; or a package is missing.
     """
-    parameters = inspect.signature(find_backend(name)).parameters.values()
+    kind = find_backend(name)
+    parameters = inspect.signature(kind).parameters.values()
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     for parameter in named:
         if parameter.default is parameter.empty and parameter.name not in {**_DEFAULTS, **options}:
@@ -82,6 +84,10 @@ def check_options(name: str, options: Mapping[str, str]) -> None:
         known = {parameter.name for parameter in named}
         for option in sorted(options.keys() - known):
             raise UnknownNameError(f"option of the backend {name!r}", option, known)
+    if lacking := missing_packages(name, kind, options):
+        packages = f"package{'s' * (len(lacking) > 1)} {' and '.join(lacking)}"
+        hint = f"pip install {' '.join(lacking)}"
+        raise PrlmBenchError(f"the backend {name!r} of lm_eval needs the {packages}", hint)
 
 
 def _unusable(name: str, error: Exception) -> PrlmBenchError:

@@ -20,52 +20,72 @@ def lamp_prompts(
     tokenizer: Tokenizer,
     max_length: int,
 ) -> list[Prompt]:
-    """Build a prompt for each example, as `lamp_prompt` does; what they show is tokenized together before.
-
-    A tokenizer that can do so has a method `prepare(texts)`.
-    """
-    prepare: Callable[[list[str]], None] | None = getattr(tokenizer, "prepare", None)
-    if prepare is not None:
-        shown = [item.fields[template.long] for ranking in rankings for item in ranking.items]
-        prepare([*(example.input for example in examples), *shown])
-    return [
-        lamp_prompt(template, example, ranking, tokenizer, max_length)
-        for example, ranking in zip(examples, rankings, strict=True)
-    ]
-
-
-def lamp_prompt(
-    template: LampPrompt, example: Example, ranking: Ranking, tokenizer: Tokenizer, max_length: int
-) -> Prompt:
-    """Build one prompt.
+    """Build a prompt for each example.
 
     The input may take up to 60 % of `max_length` tokens; the items share the rest, and what one leaves
     unused the next may use. Where the tokenizer refuses a length, the input's share falls by a tenth at a
     time; when nothing is left of it, or the input lacks the word that the items follow, the prompt is the
     input alone and every item counts as dropped.
 
+    What the prompts show is tokenized together, and so are the prompts, by a tokenizer that can do so: it has
+    a method `prepare(texts)`.
+
     Args:
         template: the task's prompt.
-        example: the question.
-        ranking: the items to show, cut to k.
+        examples: the questions.
+        rankings: the items to show, cut to k, for each question.
         tokenizer: sets lengths; special tokens are counted, as LaMP's code counts them.
         max_length: the budget M in tokens.
     """
+    prepare: Callable[[list[str]], None] = getattr(tokenizer, "prepare", _nothing)
+    shown = [item.fields[template.long] for ranking in rankings for item in ranking.items]
+    prepare([*(example.input for example in examples), *shown])
+    pairs = list(zip(examples, rankings, strict=True))
+    written = [_write(template, example.input, ranking, tokenizer, max_length) for example, ranking in pairs]
+    prepare([text for text, _, _ in written])
+    return [
+        Prompt(
+            example,
+            ranking,
+            text,
+            tokens=tokenizer.count(text),
+            shown=shown,
+            cut=cut,
+            dropped=len(ranking.items) - shown,
+        )
+        for (example, ranking), (text, shown, cut) in zip(pairs, written, strict=True)
+    ]
+
+
+def lamp_prompt(
+    template: LampPrompt, example: Example, ranking: Ranking, tokenizer: Tokenizer, max_length: int
+) -> Prompt:
+    """Build one prompt, as `lamp_prompts` builds many."""
+    return lamp_prompts(template, [example], [ranking], tokenizer, max_length)[0]
+
+
+def _nothing(texts: list[str]) -> None:
+    """What a tokenizer that cannot prepare texts does with them."""
+
+
+def _write(
+    template: LampPrompt, text: str, ranking: Ranking, tokenizer: Tokenizer, max_length: int
+) -> tuple[str, int, int]:
+    """The prompt, how many items it shows, and how many of them were cut."""
     share = 0.6
     # LaMP's code lowers the share by repeated subtraction; the rounding of these floats is part of it.
     while ranking.items and share >= 0:
-        budget = max_length - min(tokenizer.count(example.input), int(share * max_length))
+        budget = max_length - min(tokenizer.count(text), int(share * max_length))
         try:
             items, cut = _items(template, ranking, tokenizer, budget)
         except ValueError:
             share -= 0.1
             continue
-        text = _insert(template, example.input, items)
-        if text is None:
+        prompt = _insert(template, text, items)
+        if prompt is None:
             break
-        return Prompt(example, ranking, text, tokens=tokenizer.count(text), shown=len(items), cut=cut)
-    tokens = tokenizer.count(example.input)
-    return Prompt(example, ranking, example.input, tokens=tokens, dropped=len(ranking.items))
+        return prompt, len(items), cut
+    return text, 0, 0
 
 
 def _items(template: LampPrompt, ranking: Ranking, tokenizer: Tokenizer, budget: int) -> tuple[list[str], int]:
