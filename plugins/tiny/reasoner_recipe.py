@@ -38,11 +38,12 @@ class ReasonerRecipe(Recipe):
     )
 
     #: How many items lessons show (pairs of number and weight), and those of habits, which are learnt from one item at
-    #: a time sooner than from four.
-    items: tuple[tuple[int, float], ...] = ((4, 0.7), (3, 0.1), (2, 0.1), (1, 0.1))
-    read: tuple[tuple[int, float], ...] = ((1, 0.5), (2, 0.2), (4, 0.3))
-    #: How often they are those like the question instead of random ones.
-    similar: float = 0.85
+    #: a time sooner than from eight.
+    items: tuple[tuple[int, float], ...] = ((8, 0.3), (6, 0.2), (4, 0.2), (2, 0.15), (1, 0.15))
+    read: tuple[tuple[int, float], ...] = ((1, 0.4), (2, 0.2), (4, 0.2), (8, 0.2))
+    #: How they are chosen (see `lessons.choose`). What depends on the topic is learnt from items on one topic first;
+    #: among items on several it is not found at all in so few steps.
+    chosen: Mapping[str, float] = field(default_factory=lambda: {"relevant": 0.6, "words": 0.25, "random": 0.15})
     #: Statements in a trace, at least and at most; the share of useful ones, and of these the share that is random.
     statements: tuple[int, int] = (4, 7)
     useful: float = 0.3

@@ -72,8 +72,9 @@ class Skills:
         return asked.prompts([example], [ranking], _READER)[0].text
 
     def items(self, example: Example, counts: Sequence[tuple[int, float]], dice: random.Random) -> Sequence[Document]:
-        """Items of the user, mostly those like the question; how many, by weight."""
-        choice = "words" if dice.random() < self.recipe.similar else "random"
+        """Items of the user, mostly those that bear on the question; which and how many, by weight."""
+        chosen = self.recipe.chosen
+        (choice,) = dice.choices(list(chosen), list(chosen.values()))
         numbers, weights = zip(*counts, strict=True)
         (count,) = dice.choices(numbers, weights)
         return choose(example, choice, count, dice)
