@@ -20,7 +20,7 @@ from prlm_bench_plugins.tiny.books import make_books
 from prlm_bench_plugins.tiny.claims import IDLE, Claim, Claims, lines
 from prlm_bench_plugins.tiny.reasoner import TinyReasoner
 from prlm_bench_plugins.tiny.reasoner_recipe import ReasonerRecipe
-from prlm_bench_plugins.tiny.skills import Skills
+from prlm_bench_plugins.tiny.skills import Skills, course
 
 from prlm_bench import Ranking
 from prlm_bench._plugins import PluginHost
@@ -160,14 +160,24 @@ class TestLessons:
 
     def test_skills_come_first_and_the_rest_in_their_shares(self, tmp_path: Path) -> None:
         made = skills("mini_lamp_4", tmp_path, steps=10, batch=20, writing_until=0.2, reading_until=0.4)
-        stream = list(islice(made.stream(), 1000))
+        stream = list(islice(course([made]), 1000))
         reads = [lesson.prompt.startswith(made.book.task.prompts.chat.heading) for lesson in stream]
         thinks = ["</think>" in lesson.answer for lesson in stream]
         assert not any(reads[:40]) and any(reads[40:80])
         assert not any(thinks[:80])
         share = made.recipe.mix["trace"] / sum(made.recipe.mix.values())
         assert abs(sum(thinks[80:]) / 920 - share) < 0.06
-        assert list(islice(made.stream(), 30)) == stream[:30]
+        assert list(islice(course([made]), 30)) == stream[:30]
+
+    def test_tasks_take_turns_in_all_stages(self, tmp_path: Path) -> None:
+        made = [skills(task, tmp_path / task, steps=2, batch=20, writing_until=0.5) for task in TASKS[:2]]
+        stream = list(islice(course(made), 80))
+        for turn, of in enumerate(made):
+            words = of.book.examples[0].input.partition(":")[0]
+            assert all(words in lesson.prompt for lesson in stream[turn::2])
+            assert not any(words in lesson.prompt for lesson in stream[1 - turn :: 2])
+        assert not any("</think>" in lesson.answer for lesson in stream[:40])
+        assert any("</think>" in lesson.answer for lesson in stream[40:])
 
 
 class TestTrainer:
@@ -180,6 +190,15 @@ class TestTrainer:
         with pytest.raises(PrlmBenchError, match=f"no lessons for {task}") as caught:
             TinyReasoner(other)
         assert "mini_lamp_4" in (caught.value.hint or "")
+
+    @pytest.mark.parametrize("tasks", ["", "4,7", "4+", "8", "four"])
+    def test_tasks_that_are_no_numbers(self, tasks: str, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="such as 4\\+7"):
+            TinyReasoner(components("mini_lamp_4", tmp_path).context(0), tasks=tasks)
+
+    def test_tasks_without_lessons(self, tmp_path: Path) -> None:
+        with pytest.raises(PrlmBenchError, match="no lessons for mini_lamp_2"):
+            TinyReasoner(components("mini_lamp_4", tmp_path).context(0), tasks="4+2")
 
     @pytest.mark.parametrize(("hidden", "layers"), [(100, 2), (0, 2), (64, 0)])
     def test_sizes_that_make_no_model(self, hidden: int, layers: int, tmp_path: Path) -> None:
@@ -198,12 +217,22 @@ class TestTrainer:
         made = {name: value for name, value in vars(small).items() if name not in ("seed", "users", "steps")}
         monkeypatch.setattr(reasoner, "ReasonerRecipe", lambda **given: ReasonerRecipe(**{**made, **given}))
         done = here(
-            "train", "tiny-reasoner:users=20,steps=3", "--task", "mini_lamp_6", "--seed", 2, "-o", "made", "--json"
+            "train",
+            "tiny-reasoner:users=20,steps=3,tasks=6+7",
+            "--task",
+            "mini_lamp_6",
+            "--seed",
+            2,
+            "-o",
+            "made",
+            "--json",
         )
         assert done.status == 0, done
         manifest = json.loads(done.stdout)
         assert manifest == json.loads((tmp_path / "made" / "manifest.json").read_text())
-        assert set(manifest["held_out"]) == {"zero-shot", "direct", "prlm", "prlm sampled"}
+        assert manifest["tasks"] == list(manifest["held_out"]) == ["mini_lamp_6", "mini_lamp_7"]
+        for figures in manifest["held_out"].values():
+            assert set(figures) == {"zero-shot", "direct", "prlm", "prlm sampled"}
         assert manifest["recipe"]["seed"] == 1002
         words = [
             "run",

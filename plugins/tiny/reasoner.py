@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context
+from prlm_bench.tasks import Task, TaskBook
 
 from .artefact import code_fingerprint, finish, reload, save, whole
-from .books import make_books
+from .books import Book, make_books
 from .claims import Claims
 from .lessons import frames
 from .reasoner_judging import judge
 from .reasoner_recipe import ReasonerRecipe
-from .skills import Skills
+from .skills import Skills, course
 from .training import make_model, train_model
 from .vocabulary import learn_tokenizer
 
@@ -37,6 +39,8 @@ class TinyReasoner:
 
     Args:
         context: names the task, one of mini-LaMP's 4 to 7, and the seed; the model's own data have another one.
+        tasks: numbers of such tasks, as in `4+7`, whose lessons come in turn; each needs steps of its own. By default
+            the context's task.
         users: users of the training split.
         steps: optimizer steps.
         hidden: width of the model; its heads have 32 dimensions each, its feed-forward layers three times the width.
@@ -46,6 +50,7 @@ class TinyReasoner:
     def __init__(
         self,
         context: Context,
+        tasks: str | None = None,
         users: int = ReasonerRecipe.users,
         steps: int = ReasonerRecipe.steps,
         hidden: int = ReasonerRecipe.hidden,
@@ -55,10 +60,12 @@ class TinyReasoner:
             raise ValueError("users, steps and layers are at least 1")
         if hidden < _HEAD or hidden % _HEAD:
             raise ValueError(f"hidden={hidden} is no multiple of {_HEAD}")
-        if context.task.synthetic not in _TASKS:
-            known = ", ".join(f"mini_lamp_{number}" for number in _TASKS)
-            raise PrlmBenchError(f"tiny-reasoner has no lessons for {context.task.name}", f"--task, one of {known}")
         self._context = context
+        self._tasks = [context.task] if tasks is None else _numbered(tasks)
+        for task in self._tasks:
+            if task.synthetic not in _TASKS:
+                known = ", ".join(f"mini_lamp_{number}" for number in _TASKS)
+                raise PrlmBenchError(f"tiny-reasoner has no lessons for {task.name}", f"--task, one of {known}")
         self._recipe = ReasonerRecipe(
             seed=_SEEDS + context.seed,
             users=users,
@@ -79,30 +86,44 @@ class TinyReasoner:
         Raises:
             PrlmBenchError: `output` is there already, or cannot be written.
         """
-        recipe, task = self._recipe, self._context.task
+        recipe = self._recipe
         config = SynthConfig(recipe.seed, train_users=recipe.users, dev_users=recipe.held_out_users, test_users=1)
         with whole(output) as folder:
-            (book,), (held_out,), data = make_books([task], config, progress)
-            claims = Claims(task.synthetic or 0, book.truth)
-            skills = Skills(book, claims, self._context, recipe)
+            books, held_out, data = make_books(self._tasks, config, progress)
+            skills = [self._skills(book) for book in books]
             progress.note("learning the tokenizer")
             tokenizer = _tokenizer(skills, recipe)
             model = make_model(recipe, tokenizer)
-            loss = train_model(model, tokenizer, skills.stream(), recipe, progress)
+            loss = train_model(model, tokenizer, course(skills), recipe, progress)
             save(model, tokenizer, folder)
             facts = {
-                "task": task.name,
+                "tasks": [task.name for task in self._tasks],
                 "recipe": asdict(recipe),
                 "data": data,
                 "parameters": model.num_parameters(),
                 "vocabulary": len(tokenizer),
                 "loss": round(loss, 4),
-                "held_out": judge(*reload(folder), Skills(held_out, claims, self._context, recipe), progress),
+                "held_out": _judged(folder, [self._skills(book) for book in held_out], progress),
             }
             return finish(folder, facts)
 
+    def _skills(self, book: Book) -> Skills:
+        return Skills(book, Claims(book.task.synthetic or 0, book.truth), self._context, self._recipe)
 
-def _tokenizer(skills: Skills, recipe: ReasonerRecipe) -> Any:
-    sample = list(islice(skills.lessons(recipe.mix), recipe.tokenizer_lessons))
+
+def _judged(folder: Path, held_out: Sequence[Skills], progress: Progress) -> dict[str, Any]:
+    model, tokenizer = reload(folder)
+    return {skills.book.task.name: judge(model, tokenizer, skills, progress) for skills in held_out}
+
+
+def _numbered(tasks: str) -> list[Task]:
+    if not re.fullmatch(r"[1-7](\+[1-7])*", tasks):
+        raise ValueError(f"tasks={tasks!r} is not numbers of mini-LaMP's tasks, such as 4+7")
+    return [TaskBook().get(f"mini_lamp_{number}") for number in dict.fromkeys(tasks.split("+"))]
+
+
+def _tokenizer(tasks: Sequence[Skills], recipe: ReasonerRecipe) -> Any:
+    sample = [lesson for skills in tasks for lesson in islice(skills.lessons(recipe.mix), recipe.tokenizer_lessons)]
     texts = [text for each in sample for text in (each.prompt, each.answer)]
-    return learn_tokenizer(texts, [*frames([skills.book.task]), *skills.frames()])
+    fixed = chain.from_iterable(skills.frames() for skills in tasks)
+    return learn_tokenizer(texts, [*frames([skills.book.task for skills in tasks]), *fixed])

@@ -39,8 +39,8 @@ class ReasonerRecipe(Recipe):
 
     #: How many items lessons show (pairs of number and weight), and those of habits, which are learnt from one item at
     #: a time sooner than from eight.
-    items: tuple[tuple[int, float], ...] = ((8, 0.3), (6, 0.2), (4, 0.2), (2, 0.15), (1, 0.15))
-    read: tuple[tuple[int, float], ...] = ((1, 0.4), (2, 0.2), (4, 0.2), (8, 0.2))
+    items: tuple[tuple[int, float], ...] = ((8, 0.25), (4, 0.35), (2, 0.2), (1, 0.2))
+    read: tuple[tuple[int, float], ...] = ((1, 0.4), (2, 0.25), (4, 0.25), (8, 0.1))
     #: How they are chosen (see `lessons.choose`). What depends on the topic is learnt from items on one topic first;
     #: among items on several it is not found at all in so few steps.
     chosen: Mapping[str, float] = field(default_factory=lambda: {"relevant": 0.6, "words": 0.25, "random": 0.15})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,14 +50,6 @@ class Skills:
             "direct": self.direct,
             "trace": self.trace,
         }
-
-    def stream(self) -> Iterator[Lesson]:
-        """Lessons without end: single skills first, then everything."""
-        recipe = self.recipe
-        first, second = round(recipe.writing_until * recipe.steps), round(recipe.reading_until * recipe.steps)
-        yield from islice(self.lessons(recipe.writing), first * recipe.batch)
-        yield from islice(self.lessons(recipe.reading), (second - first) * recipe.batch)
-        yield from self.lessons(recipe.mix)
 
     def lessons(self, shares: Mapping[str, float]) -> Iterator[Lesson]:
         """Lessons without end, of the kinds that are named, in shares of such weights."""
@@ -145,3 +137,16 @@ class Skills:
     def _lesson(self, prompt: str, answer: str, items: Sequence[Document] = ()) -> Lesson:
         field = self.book.task.answer_field or self._chat.long
         return Lesson(prompt, answer, written(prompt, items, field), False)
+
+
+def course(tasks: Sequence[Skills]) -> Iterator[Lesson]:
+    """Lessons without end, of all tasks in turn: single skills first, then everything."""
+    recipe = tasks[0].recipe
+    first, second = round(recipe.writing_until * recipe.steps), round(recipe.reading_until * recipe.steps)
+
+    def in_turn(shares: Mapping[str, float]) -> Iterator[Lesson]:
+        return chain.from_iterable(zip(*(skills.lessons(shares) for skills in tasks), strict=True))
+
+    yield from islice(in_turn(recipe.writing), first * recipe.batch)
+    yield from islice(in_turn(recipe.reading), (second - first) * recipe.batch)
+    yield from in_turn(recipe.mix)
