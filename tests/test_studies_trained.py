@@ -48,6 +48,17 @@ def prlm_bench_register_trainers(register):
 '''
 
 
+METHODS = """
+from prlm_bench import hookimpl
+
+
+@hookimpl
+def prlm_bench_register_methods(register):
+    register("copying", retriever="{retriever_}", generator="copy", k=1)
+    register("echoing", generator="echo")
+"""
+
+
 def study(here: Any, name: str, *words: str) -> Any:
     Path("counting.py").write_text(PLUGIN)
     return here("study", name, *words, "--plugin", "counting.py", "--synth-users", "20", "--results", "r", "--json")
@@ -86,6 +97,29 @@ def test_cross_domain_runs_every_method_on_every_task(here: Any) -> None:
     # The same method was "trained" on both, so where it was trained makes no difference.
     assert all(row["minus trained on it"] in (None, 0) for row in found["rows"])
     assert len(found["findings"]) == 1
+
+
+def test_strength_makes_the_data_anew(here: Any) -> None:
+    Path("methods.py").write_text(METHODS)
+    options = ("--plugin", "methods.py", "--synth-users", "20", "--results", "r", "--strength", "0.55")
+    methods = ("--method", "copying:retriever_=oracle", "--method", "echoing")
+    done = here("study", "strength", *methods, *options, "--strength", "1", "--json", "-o", "out")
+    assert done.status == 0, done.stderr
+    weak, echo, strong, echo_again = json.loads(done.stdout)["rows"]
+    assert [row["method"] for row in (weak, echo)] == ["copying", "echoing"]
+    assert (weak["strength"], strong["strength"]) == (0.55, 1.0)
+    assert strong["rouge1@lamp"] > weak["rouge1@lamp"] + 0.02
+    # The users and their questions are the same.
+    assert echo["rouge1@lamp"] == echo_again["rouge1@lamp"]
+    assert echo["minus the first"] == pytest.approx(echo["rouge1@lamp"] - weak["rouge1@lamp"])
+    assert weak["minus the first"] is None
+    assert Path("out/strength.png").stat().st_size > 1000
+
+
+def test_strength_is_of_planted_traits(here: Any) -> None:
+    done = here("study", "strength", "--task", "lamp_4", "--method", "echoing", "--results", "r")
+    assert done.status == 2
+    assert "lamp_4 has no planted traits" in done.stderr
 
 
 @pytest.mark.parametrize(

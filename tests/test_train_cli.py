@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ class OnATask:
         return {"task": data.task.name, "split": data.split, "questions": len(data), "seed": self.context.seed}
 
 
+class Runnable(OnATask):
+    """Says how what it makes is run."""
+
+    def train(self, output, progress):
+        method = {"retriever": "recency", "k": 2, "reasoner": "direct", "generator": "copy"}
+        return {"methods": {"made": method, "other": {**method, "k": 3}}}
+
+
 class Heavy(Alone):
     pass
 
@@ -64,6 +73,7 @@ def prlm_bench_register_trainers(register):
     register("alone", Alone)
     register("seedless", Seedless)
     register("on-a-task", OnATask, needs={"train"})
+    register("runnable", Runnable, needs={"train"})
     register("heavy", Heavy, requires={"no_such_module_here": "heavy-package"})
 '''
 
@@ -92,6 +102,15 @@ def test_json(train: Any) -> None:
 def test_a_trainer_on_a_task_gets_its_training_split(train: Any) -> None:
     done = train("on-a-task", "--task", "mini_lamp_4", "--output", "out", "--seed", 3, "--json")
     assert json.loads(done.stdout) == {"task": "mini_lamp_4", "split": "train", "questions": 180, "seed": 3}
+
+
+def test_the_command_that_runs_what_was_made(train: Any, here: Any) -> None:
+    done = train("runnable", "--task", "mini_lamp_4", "--synth-users", 5, "--output", "out")
+    before, command = done.stderr.splitlines()[-2:]
+    assert before == "wrote out"
+    assert command.startswith("run it: prlm-bench run --task mini_lamp_4 --synth-users 5 --retriever recency -k 2 ")
+    run = here(*shlex.split(command.partition("prlm-bench ")[2]), "--no-controls", "--results", "r")
+    assert run.status == 0 and "recency" in run.stdout
 
 
 def test_data_of_ones_own(train: Any, here: Any) -> None:

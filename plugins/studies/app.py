@@ -108,3 +108,4 @@ trained_app.add(
     ["mini_lamp_4", "mini_lamp_5", "mini_lamp_7"],
 )
 trained_app.add_reward(app, _show)
+trained_app.add_strength(app, _show)

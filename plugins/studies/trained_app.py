@@ -1,4 +1,4 @@
-"""The studies that train before they ask: `prlm-bench study ablation` and `cross-domain`."""
+"""The studies of trained methods: `prlm-bench study ablation`, `cross-domain`, `strength` and `reward`."""
 
 from __future__ import annotations
 
@@ -88,3 +88,34 @@ def add_reward(app: typer.Typer, show: Show) -> None:
         from .reward import reward as study
 
         show(study(RewardAsked(host_for(plugin), task, data, policy, reward, synth_users)), output, json)
+
+
+def add_strength(app: typer.Typer, show: Show) -> None:
+    """`prlm-bench study strength`."""
+
+    @app.command("strength")
+    def command(
+        method: Annotated[list[str], typer.Option(help="Method, as NAME or NAME:option=value; the first is compared.")],
+        task: Annotated[str, typer.Option(help="Task of mini-LaMP.")] = "mini_lamp_4",
+        split: SplitOption = "dev",
+        strength: Annotated[
+            list[float] | None,
+            typer.Option(help="Share of items that show the user's side; repeatable. By default six, 0.55 to 1."),
+        ] = None,
+        seed: Annotated[list[int] | None, typer.Option(help="Seed; repeatable. By default 0.")] = None,
+        limit: LimitOption = None,
+        synth_users: Annotated[int, typer.Option(min=2, help="Users a split.")] = 40,
+        results: ResultsOption = DEFAULT_RESULTS,
+        output: Annotated[Path | None, typer.Option("--output", "-o", help="Write table and figure here.")] = None,
+        plugin: PluginOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Methods over the strength of the trait that only several items together show; trainings as they are."""
+        from .strength import STRENGTHS, StrengthAsked
+        from .strength import strength as study
+
+        with make_progress() as progress:
+            levels = strength or list(STRENGTHS)
+            where = (task, split, method, levels, seed or [0], limit, synth_users, results)
+            report = study(StrengthAsked(host_for(plugin), *where, progress))
+        show(report, output, json)

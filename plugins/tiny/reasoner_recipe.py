@@ -20,7 +20,7 @@ class ReasonerRecipe(Recipe):
 
     users: int = 600
     held_out_users: int = 40
-    steps: int = 800
+    steps: int = 720
     rate: float = 0.008
     written_weight: float = 0.2
 
@@ -39,8 +39,8 @@ class ReasonerRecipe(Recipe):
 
     #: How many items lessons show (pairs of number and weight), and those of habits, which are learnt from one item at
     #: a time sooner than from eight.
-    items: tuple[tuple[int, float], ...] = ((8, 0.25), (4, 0.35), (2, 0.2), (1, 0.2))
-    read: tuple[tuple[int, float], ...] = ((1, 0.4), (2, 0.25), (4, 0.25), (8, 0.1))
+    items: tuple[tuple[int, float], ...] = ((8, 0.2), (4, 0.35), (2, 0.25), (1, 0.2))
+    read: tuple[tuple[int, float], ...] = ((1, 0.45), (2, 0.25), (4, 0.25), (8, 0.05))
     #: How they are chosen (see `lessons.choose`). What depends on the topic is learnt from items on one topic first;
     #: among items on several it is not found at all in so few steps.
     chosen: Mapping[str, float] = field(default_factory=lambda: {"relevant": 0.6, "words": 0.25, "random": 0.15})

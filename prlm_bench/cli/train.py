@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,15 +45,18 @@ def train(
     """
     host = host_for(plugin)
     flags = {"recipe": recipe, "base": base, "retriever": retriever, "k": k, "changes": change}
+    given = _Data(task, data, synth_users)
     with make_progress() as progress:
         spec = _with_flags(host, trainer, flags)
-        made = _make(host, spec, _Data(task, data, synth_users), seed, progress)
+        made = _make(host, spec, given, seed, progress)
         manifest = made.train(output, progress)
     if json:
         print_json(manifest)
         return
     print_table("", ["", ""], [[name, value] for name, value in _lines(manifest)])
     print(f"wrote {output}", file=sys.stderr)
+    for method in list(manifest.get("methods", {}).values())[:1]:
+        print(f"run it: {_command(given, method)}", file=sys.stderr)
 
 
 def _with_flags(host: PluginHost, trainer: str, flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,6 +117,15 @@ def _make_alone(host: PluginHost, chosen: Chosen, given: _Data, seed: int | None
     if "seed" not in options_of(chosen.component.factory) or "seed" in chosen.options:
         raise RunError(f"trainer {chosen} takes no --seed", "leave it out")
     return host.registry.choose("trainer", {"name": chosen.label, **chosen.options, "seed": seed}).make()
+
+
+def _command(given: _Data, method: Mapping[str, Any]) -> str:
+    """The command that runs what was made as it was made to be run."""
+    parts = {**given._asdict(), **method}
+    flags = [
+        ("-k" if name == "k" else f"--{name}".replace("_", "-"), str(v)) for name, v in parts.items() if v is not None
+    ]
+    return shlex.join(["prlm-bench", "run", *(word for flag in flags for word in flag)])
 
 
 def _lines(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ from .study import Study
 
 if TYPE_CHECKING:
     from ..data import Dataset
+    from ..data.synth import SynthConfig
 
 
 def open_split(
@@ -50,16 +51,19 @@ def open_split(
     from ..data import data_root, open_dataset
 
     if task.synthetic is not None and data is None:
-        data = _synthetic_folder(task, synth_users)
+        from ..data.synth import SynthConfig
+
+        sizes = {} if synth_users is None else {f"{name}_users": synth_users for name in ("train", "dev", "test")}
+        data = synthetic_folder(task, SynthConfig(**sizes))
     root = data_root(task, data)
     told = ByteProgress(progress or Silent(), f"importing {task.name} {split}, bytes")
     return open_dataset(task, root, split, view=view, dates=dates, skip_invalid=skip_invalid, progress=told)
 
 
-def _synthetic_folder(task: Task, users: int | None) -> Path:
-    from ..data.synth import VERSION, SynthConfig, write_mini_lamp
+def synthetic_folder(task: Task, config: SynthConfig) -> Path:
+    """The data of a synthetic task, made in the cache where they are not there yet."""
+    from ..data.synth import VERSION, write_mini_lamp
 
-    config = SynthConfig() if users is None else SynthConfig(train_users=users, dev_users=users, test_users=users)
     root = cache_root() / "mini-lamp" / digest([VERSION, asdict(config)])[:16]
     folder = root / task.folder
     if not (folder / "mini_lamp.json").is_file():
