@@ -6,7 +6,7 @@ computes (the hash of a model's files, the version of a library); an empty strin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -150,3 +150,5 @@ class Context:
     cache_dir: Path
     build: Build
     identify: Identify
+    #: The same for another dataset: its components are made for that one, and its task.
+    over: Callable[[Dataset], Context]

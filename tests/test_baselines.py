@@ -54,7 +54,7 @@ def make(host: PluginHost, tmp_path: Path, datasets: Callable[[str], Dataset]) -
             return host.registry.choose(kind, spec).make(context)
 
         dataset = datasets(task)
-        context = Context(dataset.task, dataset, seed, tmp_path, inner, lambda kind, spec: {})
+        context = Context(dataset.task, dataset, seed, tmp_path, inner, lambda kind, spec: {}, lambda other: context)
         return inner(kind, spec)
 
     return build
@@ -205,7 +205,7 @@ def test_constant_needs_a_training_split(host: PluginHost, tmp_path: Path, datas
         def sibling(split: str) -> None:
             return None
 
-    context: Any = Context(datasets("mini_lamp_2").task, Alone(), 0, tmp_path, None, None)  # type: ignore[arg-type]
+    context: Any = Context(datasets("mini_lamp_2").task, Alone(), 0, tmp_path, None, None, None)  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="generator constant: there is no training split with golds"):
         host.registry.choose("generator", "constant").make(context)
 

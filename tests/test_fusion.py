@@ -305,7 +305,7 @@ def context_of(rank: Callable[[Sequence[Example]], list[Ranking]]) -> Any:
         def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:
             return rank(examples)
 
-    return Context(None, None, 0, Path(), lambda kind, spec: Given(), None)  # type: ignore[arg-type]
+    return Context(None, None, 0, Path(), lambda kind, spec: Given(), None, None)  # type: ignore[arg-type]
 
 
 def test_mmr_puts_a_copy_behind_something_new(build: Callable[..., Any]) -> None:

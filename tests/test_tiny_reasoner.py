@@ -170,7 +170,9 @@ class TestLessons:
         assert list(islice(course([made]), 30)) == stream[:30]
 
     def test_tasks_take_turns_in_all_stages(self, tmp_path: Path) -> None:
-        made = [skills(task, tmp_path / task, steps=2, batch=20, writing_until=0.5) for task in TASKS[:2]]
+        made = [
+            skills(task, tmp_path / task, steps=2, batch=20, writing_until=0.5, reading_until=1.0) for task in TASKS[:2]
+        ]
         stream = list(islice(course(made), 80))
         for turn, of in enumerate(made):
             words = of.book.examples[0].input.partition(":")[0]

@@ -78,8 +78,7 @@ def strength(asked: StrengthAsked) -> Report:
 
 def _run(asked: StrengthAsked, level: float, method: str) -> tuple[Stored, ...]:
     task = asked.host.tasks.get(asked.task)
-    users = {f"{split}_users": asked.users for split in ("train", "dev", "test")}
-    data = synthetic_folder(task, SynthConfig(strength=level, **users))
+    data = synthetic_folder(task, SynthConfig.of(asked.users, level))
     fields = {"split": asked.split, "methods": [method], "seeds": list(asked.seeds), "limit": asked.limit}
     return tuple(run_cells(asked.host, asked.results, asked.progress, tasks=[asked.task], data=data, **fields))
 

@@ -108,7 +108,11 @@ class TinyReasoner:
             return finish(folder, facts)
 
     def _skills(self, book: Book) -> Skills:
-        return Skills(book, Claims(book.task.synthetic or 0, book.truth), self._context, self._recipe)
+        from prlm_bench.running.bench import open_split  # brings pyarrow, which a list of trainers does without
+
+        own = book.task == self._context.task
+        context = self._context if own else self._context.over(open_split(book.task, "train"))
+        return Skills(book, Claims(book.task.synthetic or 0, book.truth), context, self._recipe)
 
 
 def _judged(folder: Path, held_out: Sequence[Skills], progress: Progress) -> dict[str, Any]:

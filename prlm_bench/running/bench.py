@@ -53,8 +53,7 @@ def open_split(
     if task.synthetic is not None and data is None:
         from ..data.synth import SynthConfig
 
-        sizes = {} if synth_users is None else {f"{name}_users": synth_users for name in ("train", "dev", "test")}
-        data = synthetic_folder(task, SynthConfig(**sizes))
+        data = synthetic_folder(task, SynthConfig() if synth_users is None else SynthConfig.of(synth_users))
     root = data_root(task, data)
     told = ByteProgress(progress or Silent(), f"importing {task.name} {split}, bytes")
     return open_dataset(task, root, split, view=view, dates=dates, skip_invalid=skip_invalid, progress=told)

@@ -62,7 +62,10 @@ class Components:
         def identify(kind: str, spec: str | Mapping[str, Any]) -> Mapping[str, str]:
             return self.make(self._host.registry.choose(kind, spec), seed)[1]
 
-        return Context(self._dataset.task, self._dataset, seed, self._cache_dir, build, identify)
+        def over(dataset: Dataset) -> Context:
+            return Components(self._host, dataset, self._cache_dir).context(seed)
+
+        return Context(self._dataset.task, self._dataset, seed, self._cache_dir, build, identify, over)
 
     def ready(self, kind: str, spec: str | Mapping[str, Any], seed: int) -> Any:
         """A component by spec, for a command that runs it alone or another component that is composed of it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from ...errors import PrlmBenchError
 
@@ -61,6 +62,11 @@ class SynthConfig:
         # 1 and 1.0 are equal and must be written alike.
         for name in ("noise", "strength"):
             object.__setattr__(self, name, float(getattr(self, name)))
+
+    @classmethod
+    def of(cls, users: int, strength: float = strength) -> Self:
+        """So many users in each split."""
+        return cls(train_users=users, dev_users=users, test_users=users, strength=strength)
 
     @property
     def users(self) -> dict[str, int]:
