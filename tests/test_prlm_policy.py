@@ -100,7 +100,7 @@ class TestOnePrompt:
 
         monkeypatch.setattr(TransformersGenerator, "generate", listen)
         words = ["--task", "mini_lamp_4", "--split", "train", "--synth-users", 6, "--no-controls", "--results", "r"]
-        method = ["--retriever", "bm25", "-k", k, "--reasoner", "prlm"]
+        method = ["--retriever", shop.recipe.retriever, "-k", k, "--reasoner", "prlm"]
         generator = f"transformers:model={base},max_new_tokens={shop.recipe.max_completion}"
         done = here("run", *words, *method, "--generator", generator)
         assert done.status == 0, done
