@@ -11,6 +11,7 @@ from prlm_bench.errors import RunError
 from prlm_bench.report.compare import Comparison, compare
 from prlm_bench.results import Stored
 
+from .cells import seed_values
 from .report import Report, draw_intervals
 from .training import Training
 
@@ -47,7 +48,7 @@ def ablation(asked: Training) -> Report:
 
 
 def _row(label: str, family: Sequence[Stored], metric: str, compared: Comparison | None) -> list[Any]:
-    values = [float(result.summary.metrics[metric].value or 0.0) for result in family]
+    values = seed_values(family, metric)
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
     failures = float(np.mean([result.summary.parse_failures.value or 0.0 for result in family]))
     d = compared.difference if compared else None

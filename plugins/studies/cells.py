@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,3 +36,8 @@ def run_cells(host: PluginHost, results: Path, progress: Progress, **fields: Any
         raise RunError(outcome.failed[0][1])
     (bench,) = benches
     return load_folders([bench.folder(results, cell) for cell in range(len(bench.plan.cells))])
+
+
+def seed_values(family: Sequence[Stored], metric: str) -> list[float]:
+    """A metric's value in each of a method's results, one for each seed; 0 where it has none."""
+    return [float(result.summary.metrics[metric].value or 0.0) for result in family]

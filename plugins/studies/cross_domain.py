@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
 from prlm_bench.report.compare import compare
 
+from .cells import seed_values
 from .report import Report
 from .training import Method, Training
 
@@ -23,13 +25,13 @@ def cross_domain(asked: Training) -> Report:
     for task in asked.tasks:
         metric, labels = asked.metric(task), asked.host.tasks.get(task).labels
         own = tuple(asked.run(task, methods[task]))
-        rows.append([task, task, _mean(own, metric.name), None, None, None])
+        rows.append([task, task, fmean(seed_values(own, metric.name)), None, None, None])
         for other in asked.tasks:
             if other != task:
                 foreign = tuple(asked.run(task, methods[other]))
                 (found,) = compare([foreign], own, [metric], labels, correction="none")
                 d = found.difference
-                rows.append([other, task, _mean(foreign, metric.name), d.difference, d.low, d.high])
+                rows.append([other, task, fmean(seed_values(foreign, metric.name)), d.difference, d.low, d.high])
     return Report(
         "cross-domain",
         f"Trained on one task, run on another ({asked.split}, {len(asked.seeds)} seeds)",
@@ -38,11 +40,6 @@ def cross_domain(asked: Training) -> Report:
         _findings(rows),
         lambda axes: _draw(axes, asked.tasks, rows),
     )
-
-
-def _mean(family: Any, metric: str) -> float:
-    values = [float(result.summary.metrics[metric].value or 0.0) for result in family]
-    return sum(values) / len(values)
 
 
 def _findings(rows: list[list[Any]]) -> list[str]:

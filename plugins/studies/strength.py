@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from prlm_bench.data.synth import SynthConfig
@@ -15,7 +16,7 @@ from prlm_bench.running.bench import synthetic_folder
 from prlm_bench.running.execute import load_metrics
 from prlm_bench.running.progress import Progress
 
-from .cells import run_cells
+from .cells import run_cells, seed_values
 from .report import Report
 
 if TYPE_CHECKING:
@@ -63,9 +64,8 @@ def strength(asked: StrengthAsked) -> Report:
         found = compare(families[1:], families[0], [metric], task.labels, correction="none")
         differences = [None, *(each.difference for each in found)]
         for label, family, d in zip(labels, families, differences, strict=True):
-            values = [float(result.summary.metrics[metric.name].value or 0.0) for result in family]
             gain = [None] * 3 if d is None else [d.difference, d.low, d.high]
-            rows.append([level, label, sum(values) / len(values), *gain])
+            rows.append([level, label, fmean(seed_values(family, metric.name)), *gain])
     return Report(
         "strength",
         f"{asked.task} {asked.split} over the strength of the aggregated trait ({len(asked.seeds)} seeds)",

@@ -90,7 +90,8 @@ class TinyReasoner:
         config = SynthConfig(recipe.seed, train_users=recipe.users, dev_users=recipe.held_out_users, test_users=1)
         with whole(output) as folder:
             books, held_out, data = make_books(self._tasks, config, progress)
-            skills = [self._skills(book) for book in books]
+            contexts = [self._over(task) for task in self._tasks]
+            skills, unseen = (list(map(self._skills, part, contexts)) for part in (books, held_out))
             progress.note("learning the tokenizer")
             tokenizer = _tokenizer(skills, recipe)
             model = make_model(recipe, tokenizer)
@@ -103,15 +104,16 @@ class TinyReasoner:
                 "parameters": model.num_parameters(),
                 "vocabulary": len(tokenizer),
                 "loss": round(loss, 4),
-                "held_out": _judged(folder, [self._skills(book) for book in held_out], progress),
+                "held_out": _judged(folder, unseen, progress),
             }
             return finish(folder, facts)
 
-    def _skills(self, book: Book) -> Skills:
+    def _over(self, task: Task) -> Context:
         from prlm_bench.running.bench import open_split  # brings pyarrow, which a list of trainers does without
 
-        own = book.task == self._context.task
-        context = self._context if own else self._context.over(open_split(book.task, "train"))
+        return self._context if task == self._context.task else self._context.over(open_split(task, "train"))
+
+    def _skills(self, book: Book, context: Context) -> Skills:
         return Skills(book, Claims(book.task.synthetic or 0, book.truth), context, self._recipe)
 
 
