@@ -26,11 +26,11 @@ pytest.importorskip("transformers", reason="needs transformers: pip install 'prl
 from prlm_bench_plugins.tiny.generator import MODEL
 
 from prlm_bench import Prompt
-from prlm_bench._cache import cache_root
-from prlm_bench._plugins import PluginHost
+from prlm_bench._util.cache_folder import cache_root
+from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Generator
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
+from prlm_bench.running._components import Components
+from prlm_bench.running._prepare import open_split
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PROMPTS, MOST, ROUNDS = 384, 48, 3

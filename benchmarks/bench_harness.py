@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from prlm_bench._plugins import PluginHost
-from prlm_bench.running.execute import Outcome, execute, open_benches
-from prlm_bench.running.study import Study
+from prlm_bench.host._host import PluginHost
+from prlm_bench.running._config import RunConfig
+from prlm_bench.running._execute import Outcome, execute, prepare_tasks
 
 LIMIT = 200
 ROUNDS = 5
@@ -69,13 +69,13 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PluginHost:
 
 @pytest.mark.parametrize("task", ["mini_lamp_1", "mini_lamp_3"])
 def test_run(benchmark: Any, capsys: pytest.CaptureFixture[str], host: PluginHost, tmp_path: Path, task: str) -> None:
-    study = Study(tasks=[task], retrievers=["first"], generators=["same"], k=[4], controls=False, synth_users=500)
+    study = RunConfig(tasks=[task], retrievers=["first"], generators=["same"], k=[4], controls=False, synth_users=500)
     results = tmp_path / "results"
-    samples = sum(len(bench.ids) * len(bench.plan.cells) for bench in open_benches(study, host))
+    samples = sum(len(bench.ids) * len(bench.plan.cells) for bench in prepare_tasks(study, host))
 
     def fresh() -> tuple[tuple[Any, ...], dict[str, Any]]:
         shutil.rmtree(results, ignore_errors=True)
-        return (study, host, results), {"benches": open_benches(study, host)}
+        return (study, host, results), {"benches": prepare_tasks(study, host)}
 
     processor: list[float] = []
 

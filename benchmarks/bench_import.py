@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from prlm_bench.data import Dataset, open_dataset
-from prlm_bench.tasks import TaskBook
+from prlm_bench.tasks import TaskRegistry
 
 MEGABYTES = int(os.environ.get("PRLM_BENCH_IMPORT_MB", "200"))
 TASKS = {"articles": "lamp_4_time", "tweets": "lamp_7"}
@@ -28,31 +28,31 @@ TASKS = {"articles": "lamp_4_time", "tweets": "lamp_7"}
 LIMIT = 500
 
 
-def articles(dice: random.Random) -> Iterator[dict[str, Any]]:
+def articles(rng: random.Random) -> Iterator[dict[str, Any]]:
     """Time split: few users, long items, profiles that grow from question to question."""
-    pool = [" ".join(dice.choices(WORDS, k=90)) for _ in range(2000)]
+    pool = [" ".join(rng.choices(WORDS, k=90)) for _ in range(2000)]
     serial = 0
     while True:
         user, items = f"u{serial}", []
-        for _ in range(dice.randint(10, 60)):
-            for _ in range(dice.randint(1, 8)):
+        for _ in range(rng.randint(10, 60)):
+            for _ in range(rng.randint(1, 8)):
                 serial += 1
-                text = f"{serial} {dice.choice(pool)}"
+                text = f"{serial} {rng.choice(pool)}"
                 items.append({"id": f"{user}{serial}", "title": text[:60], "text": text, "date": "2015-03-02"})
-            question = f"Generate a headline for the following article: {dice.choice(pool)}"
+            question = f"Generate a headline for the following article: {rng.choice(pool)}"
             yield {"id": f"q{serial}", "user_id": user, "input": question, "profile": list(items)}
 
 
-def tweets(dice: random.Random) -> Iterator[dict[str, Any]]:
+def tweets(rng: random.Random) -> Iterator[dict[str, Any]]:
     """User split: every question its own user, short items, none of them repeated."""
-    pool = [" ".join(dice.choices(WORDS, k=14)) for _ in range(2000)]
+    pool = [" ".join(rng.choices(WORDS, k=14)) for _ in range(2000)]
     serial = 0
     while True:
         items = []
-        for _ in range(dice.randint(5, 30)):
+        for _ in range(rng.randint(5, 30)):
             serial += 1
-            items.append({"text": f"{dice.choice(pool)} {serial}", "id": f"{serial}"})
-        question = f"Paraphrase the following tweet without any explanation before or after it: {dice.choice(pool)}"
+            items.append({"text": f"{rng.choice(pool)} {serial}", "id": f"{serial}"})
+        question = f"Paraphrase the following tweet without any explanation before or after it: {rng.choice(pool)}"
         yield {"id": f"q{serial}", "input": question, "profile": items}
 
 
@@ -133,7 +133,7 @@ def test_import(benchmark: Any, data: tuple[str, Path], capsys: pytest.CaptureFi
 
 def test_reading(benchmark: Any, data: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     shape, root = data
-    dataset = open_dataset(TaskBook().get(TASKS[shape]), root, "dev", cache=root / "cache")
+    dataset = open_dataset(TaskRegistry().get(TASKS[shape]), root, "dev", cache=root / "cache")
     started = time.perf_counter()
     count, items = benchmark.pedantic(_read, (dataset,), rounds=1)
     seconds = time.perf_counter() - started

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prlm_bench.results.summarize import mean_value
+from prlm_bench.results._summarize import mean_value
 from prlm_bench.stats import INTERVALS, SEED, Floats, bootstrap_totals, interval_of, user_totals
 
 SAMPLES, METRICS, RESAMPLES = 20_000, 8, 10_000
@@ -28,8 +28,8 @@ FEW = 500
 
 def statistics(users: int) -> Floats:
     """(score, 1) of 8 metrics by user."""
-    dice = np.random.default_rng(0)
-    columns = [each for _ in range(METRICS) for each in (dice.random(SAMPLES), np.ones(SAMPLES))]
+    rng = np.random.default_rng(0)
+    columns = [each for _ in range(METRICS) for each in (rng.random(SAMPLES), np.ones(SAMPLES))]
     return user_totals(np.stack(columns, axis=1), [str(at % users) for at in range(SAMPLES)])
 
 

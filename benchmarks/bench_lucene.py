@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from prlm_bench import Example
-from prlm_bench._plugins import PluginHost
+from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
+from prlm_bench.running._components import Components
+from prlm_bench.running._prepare import open_split
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 ROUNDS = 5
@@ -37,7 +37,7 @@ def context_of(name: str) -> tuple[Context, list[Example]]:
     folder = TASKS[name]
     if folder is not None and not folder.is_dir():
         pytest.skip(f"needs {folder.name}, which is not part of the project: no folder ../shared/data beside it")
-    from prlm_bench._cache import cache_root
+    from prlm_bench._util.cache_folder import cache_root
 
     host = PluginHost()
     dataset = open_split(host.tasks.get(name), "dev", folder, synth_users=200)

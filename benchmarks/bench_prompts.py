@@ -27,10 +27,10 @@ from transformers import PreTrainedTokenizerFast
 
 from prlm_bench.data import open_dataset
 from prlm_bench.prompting import lamp_prompt, lamp_prompts
+from prlm_bench.prompting._tokenizers import load_tokenizer
 from prlm_bench.records import Example, Ranking
-from prlm_bench.running.bench import open_split
-from prlm_bench.tasks import Task, TaskBook
-from prlm_bench.tokenizers import load_tokenizer
+from prlm_bench.running._prepare import open_split
+from prlm_bench.tasks import Task, TaskRegistry
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SETS = {"LaMP_7": "lamp_7", "LaMP_4": "lamp_4", "mini-LaMP 4": "mini_lamp_4"}
@@ -62,7 +62,7 @@ class Anew:
 
 @cache
 def examples(name: str, folder: Path) -> tuple[Task, list[Example]]:
-    task = TaskBook().get(SETS[name])
+    task = TaskRegistry().get(SETS[name])
     if task.synthetic:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PRLM_BENCH_CACHE", str(folder))

@@ -29,7 +29,7 @@ from rank_bm25 import BM25Okapi
 
 from prlm_bench.data import open_dataset
 from prlm_bench.records import Document, Example
-from prlm_bench.tasks import TaskBook
+from prlm_bench.tasks import TaskRegistry
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 ROUNDS = 5
@@ -39,7 +39,7 @@ BACKENDS: list[Backend] = ["numpy", "numba"]
 def real(name: str, cache_folder: Path) -> list[Example]:
     if not (DATA / name).is_dir():
         pytest.skip(f"needs {name}, which is not part of the project: no folder ../shared/data beside it")
-    dataset = open_dataset(TaskBook().get(name.lower()), DATA / name, "dev", cache=cache_folder)
+    dataset = open_dataset(TaskRegistry().get(name.lower()), DATA / name, "dev", cache=cache_folder)
     return [example for batch in dataset.batches(128) for example in batch]
 
 

@@ -15,7 +15,7 @@ from .records import Answer, Completion, Example, Prompt, Ranking, Sample
 
 if TYPE_CHECKING:
     from .data import Dataset
-    from .running.progress import Progress
+    from .progress import Progress
     from .tasks import Task
 
 
@@ -149,6 +149,6 @@ class Context:
     #: A folder where components may keep what is expensive to compute, keyed by their own fingerprints.
     cache_dir: Path
     build: Build
-    identify: Identify
+    identity_of: Identify
     #: The same for another dataset: its components are made for that one, and its task.
-    over: Callable[[Dataset], Context]
+    for_dataset: Callable[[Dataset], Context]

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from ._assets import asset
+from ._util.assets import asset
 from .errors import TaskError, UnknownNameError
 
 Protocol = Literal["lamp", "prlm"]
@@ -313,7 +313,7 @@ def task_folder() -> Path:
     return asset("tasks")
 
 
-class TaskBook:
+class TaskRegistry:
     """The known tasks by name; a task's file is read when the task is first asked for."""
 
     def __init__(self) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from prlm_bench._plugins import PluginHost
 from prlm_bench.cli import _app
+from prlm_bench.host._host import PluginHost
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

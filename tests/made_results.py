@@ -10,12 +10,12 @@ from typing import Any
 
 import orjson
 
-from prlm_bench._files import digest, pretty, write_whole
-from prlm_bench._plugins import PluginHost
-from prlm_bench.results.schema import ComponentIdentity, DataIdentity, Manifest, MethodIdentity, SampleRecord
-from prlm_bench.results.store import MANIFEST, SAMPLES, SUMMARY
-from prlm_bench.results.summarize import summarize
-from prlm_bench.running.execute import load_metrics
+from prlm_bench._util.files import digest, pretty, write_whole
+from prlm_bench.host._host import PluginHost
+from prlm_bench.results._schema import ComponentIdentity, DataIdentity, Manifest, MethodIdentity, SampleRecord
+from prlm_bench.results._store import MANIFEST, SAMPLES, SUMMARY
+from prlm_bench.results._summarize import summarize
+from prlm_bench.running._execute import load_metrics
 
 
 def sample(identifier: str, user: str, answer: str, gold: str | None, **fields: Any) -> dict[str, Any]:

@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 from prlm_bench_plugins.bm25 import backend, retriever
 from prlm_bench_plugins.bm25.backend import compiled_index
 from prlm_bench_plugins.bm25.okapi import OkapiIndex
 from prlm_bench_plugins.bm25.retriever import BM25
 from rank_bm25 import BM25Okapi
 
-from prlm_bench._plugins import PluginHost
 from prlm_bench.data import Dataset, open_dataset
 from prlm_bench.errors import SpecError
+from prlm_bench.host._host import PluginHost
 from prlm_bench.records import Document, Example, Ranking
-from prlm_bench.tasks import TaskBook
+from prlm_bench.tasks import TaskRegistry
 
 #: All that `str.split` takes for white space and that tokenizers treat otherwise, and what looks like it and is none.
 BLANKS = [" ", "  ", "\n", "\t", "\x1c", "\x1d", "\x1e", "\x1f", "\x85", "\xa0", "\u2003", "\u2028", "\u3000"]
@@ -101,7 +100,7 @@ def test_many_tokens(documents: int) -> None:
 
 
 def real_dataset(shared_data: Path, name: str) -> Dataset:
-    return open_dataset(TaskBook().get(name.lower().removesuffix("_arxiv")), shared_data / name, "dev")
+    return open_dataset(TaskRegistry().get(name.lower().removesuffix("_arxiv")), shared_data / name, "dev")
 
 
 def check_real(shared_data: Path, name: str, count: int) -> None:

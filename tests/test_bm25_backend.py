@@ -7,15 +7,14 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from prlm_bench_plugins.bm25 import backend
 from prlm_bench_plugins.bm25.backend import IndexBuilder, compiled_index
 from prlm_bench_plugins.bm25.okapi import OkapiIndex
 from prlm_bench_plugins.bm25.retriever import BM25
 
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import MissingDependencyError
+from prlm_bench.host._host import PluginHost
 
 with_numba = pytest.mark.skipif(compiled_index() is None, reason="needs numba: pip install 'prlm-bench[fast]'")
 

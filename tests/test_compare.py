@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from prlm_bench.errors import DataError, UnknownNameError
-from prlm_bench.report.compare import describe, select
-from prlm_bench.results.store import load_results
+from prlm_bench.report._compare import describe, select
+from prlm_bench.results._store import load_results
 
 GRID = ("--task", "mini_lamp_2", "--synth-users", "12", "--results", "r")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import RunError
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
+from prlm_bench.host._host import PluginHost
+from prlm_bench.running._components import Components
+from prlm_bench.running._prepare import open_split
 
 
 @pytest.fixture

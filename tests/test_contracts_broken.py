@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from prlm_bench import Answer, Completion, Example, Prompt, Ranking, Sample
-from prlm_bench.running.bench import open_split
-from prlm_bench.tasks import TaskBook
+from prlm_bench.running._prepare import open_split
+from prlm_bench.tasks import TaskRegistry
 from prlm_bench.testing import GeneratorContract, ReasonerContract, RetrieverContract, RewardContract
 
 
@@ -177,7 +177,7 @@ class NormsItsBatch(Even):
 
 @pytest.fixture(scope="module")
 def examples() -> list[Example]:
-    dataset = open_split(TaskBook().get("mini_lamp_4"), "dev", synth_users=4)
+    dataset = open_split(TaskRegistry().get("mini_lamp_4"), "dev", synth_users=4)
     return [example for batch in dataset.batches(64) for example in batch]
 
 

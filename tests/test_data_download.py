@@ -18,9 +18,9 @@ import pytest
 
 from prlm_bench.data import download
 from prlm_bench.errors import DataError
-from prlm_bench.tasks import TaskBook
+from prlm_bench.tasks import TaskRegistry
 
-BOOK = TaskBook()
+BOOK = TaskRegistry()
 TASK = BOOK.get("lamp_7")
 QUESTIONS = json.dumps([{"id": str(place), "input": "x" * 50, "profile": []} for place in range(4000)]).encode()
 OUTPUTS = json.dumps({"task": "LaMP_7", "golds": [{"id": "0", "output": "x"}]}).encode()

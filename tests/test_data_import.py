@@ -16,9 +16,9 @@ import pytest
 
 from prlm_bench.data import _hashes, _import, open_dataset
 from prlm_bench.errors import DataError
-from prlm_bench.tasks import TaskBook
+from prlm_bench.tasks import TaskRegistry
 
-BOOK = TaskBook()
+BOOK = TaskRegistry()
 LAMP_4 = BOOK.get("lamp_4")
 
 

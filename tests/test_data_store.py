@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-from prlm_bench._cache import cache_root
+from prlm_bench._util.cache_folder import cache_root
 from prlm_bench.data import Dataset, data_root, open_dataset, validate
 from prlm_bench.errors import DataError, TaskError
-from prlm_bench.tasks import Task, TaskBook
+from prlm_bench.tasks import Task, TaskRegistry
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
-BOOK = TaskBook()
+BOOK = TaskRegistry()
 LAMP_4 = BOOK.get("lamp_4")
 TIME = BOOK.get("lamp_4_time")
 LAMP_1 = BOOK.get("lamp_1")

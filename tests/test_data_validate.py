@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from prlm_bench.data import Report, open_dataset, validate
 from prlm_bench.data._check import Checker, Row
 from prlm_bench.data._companions import Golds
 from prlm_bench.data._problems import SURROGATE
 from prlm_bench.errors import DataError
-from prlm_bench.tasks import TaskBook
+from prlm_bench.tasks import TaskRegistry
 
-TASK = TaskBook().get("lamp_4")
+TASK = TaskRegistry().get("lamp_4")
 INPUT = "Generate a headline for the following article: words"
 ITEM = {"id": "i", "text": "t", "title": "h", "date": "2020-01-02"}
 GOOD = {"id": "good", "input": INPUT, "profile": [ITEM]}

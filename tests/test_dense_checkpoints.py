@@ -28,8 +28,8 @@ from prlm_bench_plugins.dense.folder import ModelFolder  # noqa: E402
 from prlm_bench_plugins.dense.locate import locate  # noqa: E402
 from prlm_bench_plugins.dense.settings import Settings, resolve_settings  # noqa: E402
 
+from prlm_bench._util.silence import quiet_transformers  # noqa: E402
 from prlm_bench.errors import PrlmBenchError  # noqa: E402
-from prlm_bench.quiet import quiet_transformers  # noqa: E402
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.ascii_lowercase, "the", "cat", "dog", "sat", "ran"]
 WORDS += [f"##{letter}" for letter in string.ascii_lowercase]

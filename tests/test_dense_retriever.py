@@ -15,19 +15,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prlm_bench_plugins.dense import device as device_module
-from prlm_bench_plugins.dense import encoder as encoder_module
-from prlm_bench_plugins.dense import folder as folder_module
-from prlm_bench_plugins.dense import presets
+from prlm_bench_plugins.dense import (
+    device as device_module,
+    encoder as encoder_module,
+    folder as folder_module,
+    presets,
+)
 from prlm_bench_plugins.dense.encoder import Encoder
 from test_dense_checkpoints import TEXTS, make_checkpoint, reference, torch, transformers
 
 from prlm_bench import Document, Example
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import MissingDependencyError, PrlmBenchError, SpecError
+from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
+from prlm_bench.running._components import Components
+from prlm_bench.running._prepare import open_split
 from prlm_bench.testing import RetrieverContract
 
 PRESETS = {

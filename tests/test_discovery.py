@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sites import HOOK, WORKS, Site, the_failure
 
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import PluginError, UnknownNameError
+from prlm_bench.host._host import PluginHost
 
 
 @pytest.fixture

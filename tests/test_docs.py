@@ -20,11 +20,11 @@ from manual import DOCS, REPOSITORY
 from pydantic import BaseModel
 
 from prlm_bench import interfaces, metrics, records
-from prlm_bench._plugins import PluginHost
 from prlm_bench.cli import _app
-from prlm_bench.results import schema
-from prlm_bench.running.study import Study
-from prlm_bench.tasks import TaskBook
+from prlm_bench.host._host import PluginHost
+from prlm_bench.results import _schema as schema
+from prlm_bench.running._config import RunConfig
+from prlm_bench.tasks import TaskRegistry
 
 PAGES = [page for page in (*DOCS, REPOSITORY / "README.md") if page.stat().st_size > 100]
 PLUGINS, RUNNING, RESULTS, PROTOCOLS, ARCHITECTURE, BENCHMARKS = (
@@ -155,9 +155,9 @@ def test_every_stored_field_is_documented(model: type[BaseModel]) -> None:
 
 def test_every_field_of_a_study_is_documented() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", manual.section(RUNNING, "A study in YAML"), re.MULTILINE)
-    assert rows == list(Study.model_fields)
+    assert rows == list(RunConfig.model_fields)
     (example,) = [block for block in manual.blocks(RUNNING) if block.file == "study.yaml"]
-    Study.model_validate(yaml.safe_load(example.text))
+    RunConfig.model_validate(yaml.safe_load(example.text))
 
 
 def test_every_environment_variable_is_documented() -> None:
@@ -211,7 +211,7 @@ def test_every_kind_of_record_is_exported() -> None:
 
 def test_the_protocols_page_has_the_formats_of_the_tasks() -> None:
     text = PROTOCOLS.read_text(encoding="utf-8")
-    book = TaskBook()
+    book = TaskRegistry()
     for number in range(1, 8):
         task = book.get(f"lamp_{number}")
         lamp = task.prompts.lamp

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sites import WORKS, Site
 
-from prlm_bench import diagnosis
-from prlm_bench._plugins import PluginHost
-from prlm_bench._registry import Origin, make_component
+from prlm_bench import doctor as diagnosis
+from prlm_bench.host._host import PluginHost
+from prlm_bench.host._registry import Origin, make_component
 
 Cli = Callable[..., Any]
 

@@ -17,13 +17,13 @@ import pytest
 import yaml
 
 from prlm_bench import Completion, Prompt, Sample
-from prlm_bench._plugins import PluginHost
-from prlm_bench._registry import Origin, make_component
 from prlm_bench.errors import RunError
+from prlm_bench.host._host import PluginHost
+from prlm_bench.host._registry import Origin, make_component
 from prlm_bench.results import load_results
-from prlm_bench.running.execute import Outcome, execute, open_benches, preview
-from prlm_bench.running.journal import Journal, finished_ids
-from prlm_bench.running.study import Study
+from prlm_bench.results._journal import Journal, finished_ids
+from prlm_bench.running._config import RunConfig
+from prlm_bench.running._execute import Outcome, execute, prepare_tasks, preview
 
 Command = Callable[..., Any]
 MINE = Origin("mine", "mine", "1", "mine.py")
@@ -62,9 +62,9 @@ def model(host: PluginHost) -> Model:
     return made
 
 
-def study(**fields: Any) -> Study:
+def study(**fields: Any) -> RunConfig:
     base = {"tasks": ["mini_lamp_4"], "synth_users": 4, "retrievers": ["bm25"], "generators": ["model"]}
-    return Study.model_validate({**base, "controls": False, **fields})
+    return RunConfig.model_validate({**base, "controls": False, **fields})
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -125,7 +125,7 @@ def test_a_cell_is_the_same_alone_and_in_company(host: PluginHost, model: Model,
 def test_what_changes_the_result_is_another_folder(
     host: PluginHost, model: Model, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    first, second = (open_benches(study(**fields), host)[0] for fields in ({}, change))
+    first, second = (prepare_tasks(study(**fields), host)[0] for fields in ({}, change))
     assert first.folder(tmp_path, 0) != second.folder(tmp_path, 0)
     assert first.manifests[0].fingerprint != second.manifests[0].fingerprint
 
@@ -133,18 +133,18 @@ def test_what_changes_the_result_is_another_folder(
 def test_another_task_definition_or_other_data_are_another_folder(
     host: PluginHost, model: Model, tmp_path: Path
 ) -> None:
-    (bench,) = open_benches(study(), host)
+    (bench,) = prepare_tasks(study(), host)
     data = tmp_path / "data"
     shutil.copytree(bench.dataset.root, data)
-    (same,) = open_benches(study(data=data), host)
+    (same,) = prepare_tasks(study(data=data), host)
     assert same.manifests[0].fingerprint == bench.manifests[0].fingerprint
     golds = data / "dev" / "dev_outputs.json"
     golds.write_text(golds.read_text().replace('"output": "', '"output": "New ', 1))
-    (other,) = open_benches(study(data=data), host)
+    (other,) = prepare_tasks(study(data=data), host)
     assert other.manifests[0].fingerprint != bench.manifests[0].fingerprint
     task = tmp_path / "mini.yaml"
     task.write_text(yaml.safe_dump({"extends": "mini_lamp_4", "name": "mini", "title": "Another title"}))
-    (renamed,) = open_benches(study(tasks=[str(task)]), host)
+    (renamed,) = prepare_tasks(study(tasks=[str(task)]), host)
     assert renamed.manifests[0].fingerprint != bench.manifests[0].fingerprint
 
 
@@ -167,7 +167,7 @@ def test_a_journal_that_is_whole_is_finished_without_asking(host: PluginHost, mo
         journal.append(record["id"], json.dumps(record).encode())
     journal.close()
     (folder / "summary.json").unlink()
-    (bench,) = open_benches(study(), host)
+    (bench,) = prepare_tasks(study(), host)
     assert preview(bench, tmp_path)[0]["done"] == 12
     assert only(execute(study(), host, tmp_path)) == folder
     assert len(model.asked) == 12
@@ -185,7 +185,7 @@ def test_a_component_that_fails_leaves_the_others_finished_and_its_own_resumable
     assert reason == "generator model from mine (mine 1): RuntimeError: the model is gone"
     assert "copy" in only(outcome).name
     assert finished_ids(folder / "journal.jsonl") == ids[:5]
-    (bench,) = open_benches(study(), host)
+    (bench,) = prepare_tasks(study(), host)
     assert [(row["samples"], row["done"]) for row in preview(bench, tmp_path / "broken")] == [(12, 5)]
     finished, unfinished = load_results(tmp_path / "broken")
     assert ([r.folder for r in finished], [r.folder for r in unfinished]) == ([only(outcome)], [folder])
@@ -208,7 +208,7 @@ def test_a_reward_that_fails_stops_the_run_with_one_line(host: PluginHost, model
 
 
 def test_a_folder_that_another_process_writes_is_left_alone(host: PluginHost, model: Model, tmp_path: Path) -> None:
-    (bench,) = open_benches(study(), host)
+    (bench,) = prepare_tasks(study(), host)
     journal = Journal(bench.folder(tmp_path, 0) / "journal.jsonl")
     with pytest.raises(RunError, match="is being written by another process"):
         execute(study(), host, tmp_path)

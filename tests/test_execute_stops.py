@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from prlm_bench.running.journal import finished_ids
+from prlm_bench.results._journal import finished_ids
 
 Command = Callable[..., Any]
 MORE_MOMENTS = ["before:manifest.json", "before:samples.jsonl", "after:samples.jsonl"]
@@ -188,14 +188,14 @@ def test_killed_when_only_tidying_is_left(cli: Command, tmp_path: Path, unbroken
 def test_killed_at_random_moments(
     started: Callable[..., subprocess.Popen[str]], tmp_path: Path, unbroken: dict[str, bytes], jobs: int
 ) -> None:
-    dice = random.Random(jobs)
+    rng = random.Random(jobs)
     results = tmp_path / "results"
     seen = [0]
     while True:
         process = started(jobs, SLOW="0.05")
-        goal = seen[-1] + dice.randint(1, 8)
+        goal = seen[-1] + rng.randint(1, 8)
         wait_until(lambda goal=goal, process=process: finished_samples(results) >= goal or process.poll() is not None)
-        time.sleep(dice.uniform(0, 0.1))
+        time.sleep(rng.uniform(0, 0.1))
         process.kill()
         if process.wait() == 0:
             break

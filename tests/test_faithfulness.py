@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prlm_bench.errors import DataError
-from prlm_bench.results.store import load_results, read_samples
+from prlm_bench.results._store import load_results, read_samples
 
 #: Each cites the items at `cites` and answers with the title of the one at `rests`.
 CITERS = """

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from made_results import sample, write_result
 
-from prlm_bench._plugins import PluginHost
+from prlm_bench.host._host import PluginHost
 from prlm_bench.report.findings import Finding, find, to_lines
-from prlm_bench.report.findings.rewards import _correlation, _sums
-from prlm_bench.results.store import load_results
+from prlm_bench.report.findings._rewards import _correlation, _sums
+from prlm_bench.results._store import load_results
 
 USERS, EACH = 20, 4
 
@@ -134,14 +134,14 @@ def test_a_reward_that_scores_all_alike_is_found(tmp_path: Path, host: PluginHos
 
 
 def test_a_reward_must_follow_the_metric(tmp_path: Path, host: PluginHost) -> None:
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     right = rows(lambda u, q: q > 1)
 
     def good(at: int, record: dict[str, Any]) -> float:
-        return float(record["answer"] == record["gold"]) + float(dice.normal())
+        return float(record["answer"] == record["gold"]) + float(rng.normal())
 
     write(tmp_path / "good", rewarded(right, good), "bm25")
-    write(tmp_path / "noise", rewarded(right, lambda at, record: float(dice.normal())), "bm25")
+    write(tmp_path / "noise", rewarded(right, lambda at, record: float(rng.normal())), "bm25")
     write(tmp_path / "length", rewarded(right, lambda at, record: -good(at, record)), "bm25")
     statuses = {name: found(tmp_path / name, host, "rewards")[0].status for name in ("good", "noise", "length")}
     assert statuses == {"good": "passed", "noise": "found", "length": "found"}
@@ -159,10 +159,10 @@ def test_what_is_hard_for_all_rows_counts_for_nothing(tmp_path: Path, host: Plug
 
 
 def test_correlations_from_sums_are_those_of_numpy() -> None:
-    dice = np.random.default_rng(2)
-    x, y = dice.normal(size=(1, 50)), dice.normal(size=(1, 50))
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(1, 50)), rng.normal(size=(1, 50))
     assert float(_correlation(_sums(x, y).sum(axis=0))) == pytest.approx(np.corrcoef(x[0], y[0])[0, 1])
-    many, other = dice.normal(size=(3, 50)), dice.normal(size=(3, 50))
+    many, other = rng.normal(size=(3, 50)), rng.normal(size=(3, 50))
     expected = np.corrcoef((many - many.mean(axis=0)).ravel(), (other - other.mean(axis=0)).ravel())[0, 1]
     assert float(_correlation(_sums(many, other).sum(axis=0))) == pytest.approx(expected)
     assert np.isnan(_correlation(_sums(np.full((1, 50), 0.1), y).sum(axis=0)))

@@ -11,21 +11,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from prlm_bench_plugins.fusion.hybrid import Hybrid
 from prlm_bench_plugins.fusion.inner import Pool, min_max
 
 from prlm_bench import Document, Example, Ranking
-from prlm_bench._plugins import PluginHost
-from prlm_bench._registry import Origin, make_component
-from prlm_bench._specs import bind, canonical, parse_spec
 from prlm_bench.data import Dataset
 from prlm_bench.errors import DataError, PrlmBenchError
+from prlm_bench.host._host import PluginHost
+from prlm_bench.host._registry import Origin, make_component
+from prlm_bench.host._specs import bind, canonical, parse_spec
 from prlm_bench.interfaces import Context
-from prlm_bench.ranking import by_score
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
+from prlm_bench.prompting._ranking import by_score
+from prlm_bench.running._components import Components
+from prlm_bench.running._prepare import open_split
 from prlm_bench.testing import RetrieverContract
 
 MINE = Origin("mine", "mine", "1", "mine.py")

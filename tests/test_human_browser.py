@@ -12,9 +12,9 @@ import pytest
 from browsing import AUDIT, chromium, contrast, watched_page
 from human_data import three
 
-from prlm_bench.human.files import read_export, read_key
-from prlm_bench.human.page import form_page
-from prlm_bench.human.schema import Shown
+from prlm_bench.human._files import read_export, read_key
+from prlm_bench.human._page import form_page
+from prlm_bench.human._schema import Shown
 
 NASTY = (
     "</script><script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">"

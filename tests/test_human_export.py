@@ -12,16 +12,15 @@ from typing import Any
 
 import pytest
 from human_data import export, gold, three, write_method
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from made_results import sample, write_result
 
 from prlm_bench.errors import DataError
-from prlm_bench.human.checks import NO_ANSWER, wrong_golds
-from prlm_bench.human.drawing import draw, open_pairs
-from prlm_bench.human.files import COLUMNS, guard, read_export, read_key, unguard, write_export, write_key
-from prlm_bench.human.schema import Shown
-from prlm_bench.results.store import load_folders, load_results, read_samples
+from prlm_bench.human._checks import NO_ANSWER, wrong_golds
+from prlm_bench.human._files import COLUMNS, guard, read_export, read_key, unguard, write_export, write_key
+from prlm_bench.human._sampling import draw, open_pairs
+from prlm_bench.human._schema import Shown
+from prlm_bench.results._store import load_folders, load_results, read_samples
 
 NASTY = "</script><script>alert(1)</script> \"'`,;\t\u2028\u202e\u0000\r\n=1+1"
 

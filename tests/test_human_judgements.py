@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from prlm_bench.errors import DataError
-from prlm_bench.human.files import write_key
-from prlm_bench.human.judgements import read_judgements
-from prlm_bench.human.schema import Judgement, Key, KeyMethod, KeyPair
+from prlm_bench.human._files import write_key
+from prlm_bench.human._judgements import read_judgements
+from prlm_bench.human._schema import Judgement, Key, KeyMethod, KeyPair
 
 KEY = Key(
     export="ab",

@@ -10,19 +10,18 @@ import numpy as np
 import orjson
 import pytest
 from human_data import export, judge, three, write_method
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from made_results import sample, write_result
 from scipy.optimize import minimize
 from scipy.stats import kendalltau
 
 from prlm_bench.errors import DataError
-from prlm_bench.human.agreement import alpha_estimate, krippendorff_alpha
-from prlm_bench.human.metrics import kendall_tau
-from prlm_bench.human.preference import Comparison, bradley_terry, strengths, win_rates
-from prlm_bench.human.report import make_report
-from prlm_bench.human.schema import Judgement
-from prlm_bench.results.store import load_folders
+from prlm_bench.human._agreement import alpha_estimate, krippendorff_alpha
+from prlm_bench.human._metrics import kendall_tau
+from prlm_bench.human._preference import Comparison, bradley_terry, strengths, win_rates
+from prlm_bench.human._report import make_report
+from prlm_bench.human._schema import Judgement
+from prlm_bench.results._store import load_folders
 
 #: Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), example C: four observers, twelve units.
 OBSERVERS = (
@@ -71,8 +70,8 @@ def test_alpha_is_what_its_definition_says(values: list[list[str]]) -> None:
 
 
 def test_alpha_is_1_for_identical_and_about_0_for_random_annotators() -> None:
-    dice = np.random.default_rng(1)
-    choices = dice.integers(3, size=(4000, 3)).tolist()
+    rng = np.random.default_rng(1)
+    choices = rng.integers(3, size=(4000, 3)).tolist()
     assert krippendorff_alpha([[a, a, a] for a, _, _ in choices]) == 1
     assert abs(krippendorff_alpha(choices)) < 0.03
     assert krippendorff_alpha([[a, 1 - a] for a in (0, 1, 0, 1)]) < 0
@@ -92,13 +91,13 @@ def test_alphas_interval_resamples_users() -> None:
 
 def planted(logs: list[float], users: int = 80, each: int = 10, tie: float = 0.1, seed: int = 0) -> list[Comparison]:
     """Judgements drawn by the Bradley-Terry model, some of them tied."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     found = []
     for user in range(users):
         for _ in range(each):
-            first, second = map(int, dice.permutation(len(logs))[:2])
-            wins = dice.random() < 1 / (1 + math.exp(logs[second] - logs[first]))
-            found.append(Comparison(f"u{user}", first, second, 0.5 if dice.random() < tie else float(wins)))
+            first, second = map(int, rng.permutation(len(logs))[:2])
+            wins = rng.random() < 1 / (1 + math.exp(logs[second] - logs[first]))
+            found.append(Comparison(f"u{user}", first, second, 0.5 if rng.random() < tie else float(wins)))
     return found
 
 
@@ -121,8 +120,8 @@ def test_equal_methods_are_not_told_apart() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_strengths_have_the_highest_likelihood(seed: int) -> None:
-    dice = np.random.default_rng(seed)
-    wins = dice.integers(1, 20, size=(4, 4)).astype(float) * (1 - np.eye(4))
+    rng = np.random.default_rng(seed)
+    wins = rng.integers(1, 20, size=(4, 4)).astype(float) * (1 - np.eye(4))
 
     def loss(logs: np.ndarray) -> float:
         return float(sum(w * np.logaddexp(0, logs[j] - logs[i]) for (i, j), w in np.ndenumerate(wins)))
@@ -176,9 +175,9 @@ def test_tau_is_scipys_over_both_directions(pairs: list[tuple[int, int]]) -> Non
 
 
 def test_tau_does_not_depend_on_which_answer_stands_first() -> None:
-    dice = np.random.default_rng(3)
-    x, y = dice.normal(size=(2, 700))
-    signs = dice.choice([-1, 1], size=700)
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(2, 700))
+    signs = rng.choice([-1, 1], size=700)
     assert kendall_tau(list(x), list(y + x)) == pytest.approx(kendall_tau(list(signs * x), list(signs * (y + x))))
 
 

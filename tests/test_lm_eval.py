@@ -21,15 +21,15 @@ from prlm_bench_plugins.lm_eval_bridge.judged import total
 from prlm_bench_plugins.tiny.generator import MODEL
 
 from prlm_bench import Example, Prompt, Ranking
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import DataError, PrlmBenchError, RunError
+from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.prompting import find_answer
-from prlm_bench.results.summarize import score_answers
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
-from prlm_bench.running.execute import load_metrics
-from prlm_bench.tasks import TaskBook
+from prlm_bench.results._summarize import score_answers
+from prlm_bench.running._components import Components
+from prlm_bench.running._execute import load_metrics
+from prlm_bench.running._prepare import open_split
+from prlm_bench.tasks import TaskRegistry
 
 Cli = Callable[..., Any]
 
@@ -43,7 +43,7 @@ METHOD = ("--retriever", "bm25", "-k", "2", "--reasoner", "direct:protocol=chat"
 def test_there_is_a_task_of_lm_eval_for_each_task_that_ships(here: Cli) -> None:
     printed = here("paths", "lm-eval")
     assert printed.stdout == f"{TASKS}\n"
-    assert {path.stem for path in TASKS.glob("*.yaml")} == {f"prlm_{name}" for name in TaskBook().names}
+    assert {path.stem for path in TASKS.glob("*.yaml")} == {f"prlm_{name}" for name in TaskRegistry().names}
     for path in TASKS.glob("*.yaml"):
         assert path.read_text() == frozen._YAML.format(name=path.stem)
 

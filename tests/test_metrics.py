@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from prlm_bench import metrics
 from prlm_bench.errors import DataError, SpecError, UnknownNameError
 from prlm_bench.metrics import Metric, Pairs, _tokens
 from prlm_bench.metrics._lcs import lcs_length
 from prlm_bench.metrics._ngrams import clipped_matches
-from prlm_bench.metrics.retrieval import retrieval_scores
+from prlm_bench.metrics._retrieval import retrieval_scores
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 LABELS = ("[1]", "[2]", "sci-fi")

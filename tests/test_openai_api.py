@@ -27,13 +27,13 @@ from prlm_bench_plugins.openai_api import _waiting
 from prlm_bench_plugins.openai_api._replies import read_completion
 from prlm_bench_plugins.openai_api._server import Key
 
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.records import Completion, Example, Prompt, Ranking
-from prlm_bench.results.store import load_results, read_samples
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
+from prlm_bench.results._store import load_results, read_samples
+from prlm_bench.running._components import Components
+from prlm_bench.running._prepare import open_split
 from prlm_bench.testing import GeneratorContract
 
 SECRET = "sk-Planted0123456789abcdefSECRET"
@@ -305,14 +305,14 @@ DOUBTFUL = {
 @pytest.mark.parametrize(("concurrency", "count"), [(1, 30), (5, 80), (32, 80)])
 def test_nothing_is_lost_or_doubled(fake: Fake, build: Callable[..., Any], concurrency: int, count: int) -> None:
     """Every fault there is, at random, up to six in a row for one prompt."""
-    dice = random.Random(concurrency)
+    rng = random.Random(concurrency)
     plan = {}
     for prompt in prompts(count):
-        faults = dice.choices(list(PASSING.values()), k=dice.randrange(5)) + dice.sample(list(DOUBTFUL.values()), 2)
-        plan[prompt.text] = dice.sample(faults, len(faults))
+        faults = rng.choices(list(PASSING.values()), k=rng.randrange(5)) + rng.sample(list(DOUBTFUL.values()), 2)
+        plan[prompt.text] = rng.sample(faults, len(faults))
 
     def act(prompt: str, attempt: int) -> Reply:
-        good = Reply(content=fake.answer(prompt), wait=dice.choice([0, 0.001, 0.004]))
+        good = Reply(content=fake.answer(prompt), wait=rng.choice([0, 0.001, 0.004]))
         return plan[prompt][attempt](good.content) if attempt < len(plan[prompt]) else good
 
     fake.act = act

@@ -11,17 +11,16 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
-from hypothesis import assume, example, given
-from hypothesis import strategies as st
+from hypothesis import assume, example, given, strategies as st
 
-from prlm_bench._plugins import PluginHost
+from prlm_bench.host._host import PluginHost
 from prlm_bench.metrics import Pairs
 from prlm_bench.prompting import find_answer, read_object, split_reasoning
-from prlm_bench.prompting.parsing import STEPS
+from prlm_bench.prompting._parsing import STEPS
 from prlm_bench.records import Answer
-from prlm_bench.tasks import TaskBook
+from prlm_bench.tasks import TaskRegistry
 
-BOOK = TaskBook()
+BOOK = TaskRegistry()
 MANUAL = Path(__file__).resolve().parent.parent / "docs" / "reasoners.md"
 TITLES, TAGS, PAPERS, SCORES = (BOOK.get(name) for name in ("lamp_4", "lamp_2", "lamp_1", "lamp_3"))
 

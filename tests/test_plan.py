@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from prlm_bench._plugins import Method, PluginHost
-from prlm_bench._registry import NEEDS, Origin, make_component
 from prlm_bench.data import Dataset
 from prlm_bench.errors import PluginError, RunError, SpecError, UnknownNameError
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import lacks
-from prlm_bench.running.plan import Plan, check_asked_for, plan_cells
-from prlm_bench.running.study import Study
+from prlm_bench.host._host import Method, PluginHost
+from prlm_bench.host._registry import NEEDS, Origin, make_component
+from prlm_bench.running._components import lacks
+from prlm_bench.running._config import RunConfig
+from prlm_bench.running._plan import Plan, check_asked_for, plan_cells
+from prlm_bench.running._prepare import open_split
 
 Row = tuple[str, int, str, str]
 MINE = Origin("mine", "mine", "1", "mine.py")
@@ -23,7 +23,7 @@ MINE = Origin("mine", "mine", "1", "mine.py")
 
 def planned(host: PluginHost, dataset: Dataset, **fields: Any) -> Plan:
     fields = {"controls": False} | fields
-    return plan_cells(Study(tasks=[dataset.task.name], **fields), host, dataset)
+    return plan_cells(RunConfig(tasks=[dataset.task.name], **fields), host, dataset)
 
 
 def rows(plan: Plan) -> list[Row]:
@@ -180,14 +180,16 @@ def test_what_cannot_run_is_left_out_with_the_reason(host: PluginHost, bare: Dat
 def test_what_was_asked_for_and_can_run_nowhere_is_an_error(
     host: PluginHost, bare: Dataset, fields: dict[str, Any], said: str
 ) -> None:
-    study = Study(tasks=["lamp_4"], controls=False, **fields)
+    study = RunConfig(tasks=["lamp_4"], controls=False, **fields)
     with pytest.raises(RunError) as caught:
         check_asked_for(study, [plan_cells(study, host, bare)], host)
     assert str(caught.value).startswith(said)
 
 
 def test_it_is_enough_to_run_on_one_of_the_tasks(host: PluginHost, bare: Dataset, headlines: Dataset) -> None:
-    study = Study(tasks=["lamp_4", "mini_lamp_4"], retrievers=["recency", "bm25"], generators=["copy"], controls=False)
+    study = RunConfig(
+        tasks=["lamp_4", "mini_lamp_4"], retrievers=["recency", "bm25"], generators=["copy"], controls=False
+    )
     check_asked_for(study, [plan_cells(study, host, dataset) for dataset in (bare, headlines)], host)
     with pytest.raises(RunError, match="recency cannot run on lamp_4"):
         check_asked_for(study, [plan_cells(study, host, bare)], host)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sites import HOOK, SHIPPED, WORKS, Site, the_failure
 
-from prlm_bench._plugins import PluginHost, own_commands
 from prlm_bench.cli import _app
+from prlm_bench.host._host import PluginHost, own_commands
 
 
 @pytest.fixture

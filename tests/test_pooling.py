@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from made_results import sample, write_result
 
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import DataError
-from prlm_bench.report.families import families
-from prlm_bench.report.formats import BCA, SEEDS, columns, legend, render
-from prlm_bench.report.leaderboard import build_tables
-from prlm_bench.report.pooling import Pooling
-from prlm_bench.results.store import Stored, load_results
-from prlm_bench.results.summarize import as_mean, mean_value
+from prlm_bench.host._host import PluginHost
+from prlm_bench.report._formats import BCA, SEEDS, columns, legend, render
+from prlm_bench.report._leaderboard import build_tables
+from prlm_bench.report._pooling import SeedAggregation
+from prlm_bench.results._seed_groups import seed_groups
+from prlm_bench.results._store import Stored, load_results
+from prlm_bench.results._summarize import as_mean, mean_value
 from prlm_bench.stats import bca_interval, bootstrap_totals, percentile_interval, user_totals, variance_components
 
 METRICS = ("mae@lamp", "rmse@lamp")
@@ -28,10 +28,10 @@ USERS = [f"u{i // 3}" for i in range(36)]
 
 
 def ratings(seed: int) -> list[dict[str, Any]]:
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     return [
-        sample(f"q{i}", user, str(dice.integers(1, 6)), str(1 + i % 5), parsed=None if i % 7 == seed else "whole",
-               cut=int(i % 5 == 0), rewards={"r": float(dice.random())}, retrieval={"R@5": 1.0} if i % 2 else {})
+        sample(f"q{i}", user, str(rng.integers(1, 6)), str(1 + i % 5), parsed=None if i % 7 == seed else "whole",
+               cut=int(i % 5 == 0), rewards={"r": float(rng.random())}, retrieval={"R@5": 1.0} if i % 2 else {})
         for i, user in enumerate(USERS)
     ]  # fmt: skip
 
@@ -58,8 +58,8 @@ def test_components_are_those_of_analysis_of_variance() -> None:
 
 
 def test_components_find_planted_deviations() -> None:
-    dice = np.random.default_rng(3)
-    values = dice.normal(0, 2, (1, 400)) + dice.normal(0, 0.5, (200, 1)) + dice.normal(0, 1, (200, 400))
+    rng = np.random.default_rng(3)
+    values = rng.normal(0, 2, (1, 400)) + rng.normal(0, 0.5, (200, 1)) + rng.normal(0, 1, (200, 400))
     found = variance_components(values)
     assert (found.users, found.seeds, found.rest) == pytest.approx((2, 0.5, 1), rel=0.1)
 
@@ -75,7 +75,7 @@ def test_components_without_a_source_are_zero_and_without_seeds_unknown() -> Non
 
 def test_figures_computed_anew_are_those_of_the_summary(tmp_path: Path, host: PluginHost) -> None:
     (stored,) = write(tmp_path, (1,))
-    anew = Pooling(host, "bca").pool((stored,))
+    anew = SeedAggregation(host, "bca").pool((stored,))
     old = stored.summary
 
     def values(found: dict[str, Any]) -> dict[str, float]:
@@ -119,13 +119,13 @@ def test_what_depends_on_the_seed_parts_no_family(
 ) -> None:
     stored = sorted(write(tmp_path, (0, 1)), key=lambda result: result.manifest.seed)
     pairs = zip(stored, fingerprints, strict=True)
-    assert len(families([renamed(result, spec, fingerprint) for result, fingerprint in pairs])) == count
+    assert len(seed_groups([renamed(result, spec, fingerprint) for result, fingerprint in pairs])) == count
 
 
 def test_a_row_of_several_seeds_is_their_mean_with_an_interval_over_users(tmp_path: Path, host: PluginHost) -> None:
     stored = write(tmp_path, (0, 1, 2))
-    (family,) = families(stored)
-    pooled = Pooling(host).pool(family)
+    (family,) = seed_groups(stored)
+    pooled = SeedAggregation(host).pool(family)
     for name in METRICS:
         own = [float(result.summary.metrics[name].value or 0) for result in family]
         assert pooled.metrics[name].value == pytest.approx(np.mean(own))
@@ -144,7 +144,7 @@ def test_a_row_of_several_seeds_is_their_mean_with_an_interval_over_users(tmp_pa
 
 
 def test_without_a_known_metric_a_corpus_figure_has_no_interval(tmp_path: Path) -> None:
-    pooled = Pooling().pool(families(write(tmp_path, (0, 1)))[0])
+    pooled = SeedAggregation().pool(seed_groups(write(tmp_path, (0, 1)))[0])
     found = pooled.metrics["rmse@lamp"]
     assert (found.low, found.high) == (None, None)
     assert found.value is not None
@@ -157,16 +157,16 @@ def test_seeds_of_other_questions_are_refused(tmp_path: Path) -> None:
     lines = (folder / "samples.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "samples.jsonl").write_bytes(b"".join(reversed(lines)))
     with pytest.raises(DataError, match="answered different questions"):
-        Pooling().pool(families(load_results(tmp_path)[0])[0])
+        SeedAggregation().pool(seed_groups(load_results(tmp_path)[0])[0])
 
 
 def test_tables_keep_seeds_together_unless_asked(tmp_path: Path, host: PluginHost) -> None:
     write(tmp_path, (0, 1))
     stored = write(tmp_path, (0,), retriever="other")
-    (together,) = build_tables(stored, host.tasks, Pooling(host))
+    (together,) = build_tables(stored, host.tasks, SeedAggregation(host))
     assert sorted((row.seeds, len(row.fingerprints)) for row in together.rows) == [((0,), 1), ((0, 1), 2)]
     assert {"seed", "seed sd", "user sd"} <= set(columns(together))
-    (apart,) = build_tables(stored, host.tasks, Pooling(host, by_seed=True))
+    (apart,) = build_tables(stored, host.tasks, SeedAggregation(host, by_seed=True))
     assert sorted(row.seeds for row in apart.rows) == [(0,), (0,), (1,)]
     assert "seed sd" not in columns(apart)
     assert SEEDS in legend([together])
@@ -180,7 +180,7 @@ def test_tables_keep_seeds_together_unless_asked(tmp_path: Path, host: PluginHos
 
 
 def test_csv_and_json_name_each_source_of_variance(tmp_path: Path, host: PluginHost) -> None:
-    (table,) = build_tables(write(tmp_path, (0, 1)), host.tasks, Pooling(host, "bca"))
+    (table,) = build_tables(write(tmp_path, (0, 1)), host.tasks, SeedAggregation(host, "bca"))
     spread = table.rows[0].spread["mae@lamp"]
     first, second, *_ = csv.DictReader(io.StringIO(render([table], "csv")))
     assert (first["seed"], first["interval"], second["metric"]) == ("0+1", "bca", "rmse@lamp")

@@ -228,7 +228,7 @@ class TestOthers:
 
 
 def test_without_trl(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prlm_bench import _registry
+    from prlm_bench.host import _registry
 
     is_there = _registry._is_there
     monkeypatch.setattr(_registry, "_is_there", lambda module: module != "trl" and is_there(module))

@@ -176,9 +176,9 @@ class TestRollout:
 
 def batch_of(tokenizer: Any) -> tuple[Any, Any, int]:
     """Shuffled rows of three groups, prompts padded at the left and completions at the right."""
-    dice = torch.Generator().manual_seed(3)
+    rng = torch.Generator().manual_seed(3)
     prompts = encode_prompts(tokenizer, ["what", "a headline for the article", "x " * 12])
-    rows = [(prompts[place], torch.randint(2, 300, (length,), generator=dice).tolist()) for place, length in
+    rows = [(prompts[place], torch.randint(2, 300, (length,), generator=rng).tolist()) for place, length in
             ((2, 5), (0, 9), (1, 1), (2, 9), (1, 4), (0, 3), (2, 2))]  # fmt: skip
     width, keep = max(len(p) for p, _ in rows), max(len(c) for _, c in rows)
     ids, mask = [], []

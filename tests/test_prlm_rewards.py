@@ -23,12 +23,12 @@ from prlm_bench_plugins.prlm.scorer import Scorer, load_scorer, new_scorer, ques
 from prlm_shop import make_bert, settings, workshop
 
 from prlm_bench import Answer, Completion, Document, Example, Prompt, Ranking, Sample
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.metrics import Pairs
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
+from prlm_bench.running._components import Components
+from prlm_bench.running._prepare import open_split
 from prlm_bench.testing import RewardContract
 
 TEXTS = [f"{who} {what} the {thing}" for who in ("she", "he") for what in ("saw", "sold") for thing in ("house", "car")]
@@ -140,8 +140,8 @@ class TestScorer:
         assert again.score(TEXTS, TEXTS) == scorer.score(TEXTS, TEXTS) != other.score(TEXTS, TEXTS)
 
     def test_the_vocabulary_does_not_hang_on_chance(self) -> None:
-        dice = random.Random(0)
-        texts = ["".join(dice.choice("abcdefgh") for _ in range(dice.randint(2, 7))) for _ in range(300)] * 2
+        rng = random.Random(0)
+        texts = ["".join(rng.choice("abcdefgh") for _ in range(rng.randint(2, 7))) for _ in range(300)] * 2
         sizes = Scratch(vocabulary=150, hidden=8, layers=1, heads=1)
         first, *others = (new_scorer(sizes, texts, 8, 0).tokenizer.get_vocab() for _ in range(4))
         assert others == [first] * 3

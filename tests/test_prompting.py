@@ -12,17 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from hub_tokenizers import KINDS, saved
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from rank_bm25 import BM25Okapi
 from transformers import AutoTokenizer
 
 from prlm_bench.prompting import lamp_prompt, lamp_prompts
+from prlm_bench.prompting._tokenizers import WordTokenizer, load_tokenizer
 from prlm_bench.records import Document, Example, Prompt, Ranking
-from prlm_bench.tasks import TaskBook
-from prlm_bench.tokenizers import WordTokenizer, load_tokenizer
+from prlm_bench.tasks import TaskRegistry
 
-BOOK = TaskBook()
+BOOK = TaskRegistry()
 KS = (0, 1, 2, 4, 8)
 Item = dict[str, str]
 

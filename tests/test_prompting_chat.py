@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 from hub_tokenizers import KINDS, saved
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from prlm_bench.interfaces import Tokenizer
 from prlm_bench.prompting import chat_prompt
+from prlm_bench.prompting._tokenizers import WordTokenizer, load_tokenizer
 from prlm_bench.records import Document, Example, Prompt, Ranking
-from prlm_bench.tasks import TaskBook
-from prlm_bench.tokenizers import WordTokenizer, load_tokenizer
+from prlm_bench.tasks import TaskRegistry
 
-BOOK = TaskBook()
+BOOK = TaskRegistry()
 TASKS = [f"lamp_{number}" for number in range(1, 8)]
 FIELDS = ("title", "text", "abstract", "description", "tag", "score")
 WORDS = WordTokenizer()

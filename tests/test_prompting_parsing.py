@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from prlm_bench.prompting import find_answer, read_object, split_reasoning
-from prlm_bench.tasks import TaskBook
+from prlm_bench.tasks import TaskRegistry
 
-BOOK = TaskBook()
+BOOK = TaskRegistry()
 TITLES, TAGS, SCORES = BOOK.get("lamp_4"), BOOK.get("lamp_2"), BOOK.get("lamp_3")
 settings.register_profile("parsing", deadline=None, max_examples=300)
 thorough = settings.get_profile("parsing")

@@ -8,24 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from prlm_bench_plugins.reasoning import prlm as prlm_module
 from prlm_bench_plugins.reasoning.prlm import prlm_prompt
 
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.prompting import chat_prompt, shown_items
+from prlm_bench.prompting._tokenizers import WordTokenizer
 from prlm_bench.records import Completion, Document, Example, Prompt, Ranking
-from prlm_bench.results.store import load_results, read_samples
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
-from prlm_bench.tasks import TaskBook
+from prlm_bench.results._store import load_results, read_samples
+from prlm_bench.running._components import Components
+from prlm_bench.running._prepare import open_split
+from prlm_bench.tasks import TaskRegistry
 from prlm_bench.testing import ODD_TEXTS, ReasonerContract, odd_example
-from prlm_bench.tokenizers import WordTokenizer
 
-BOOK = TaskBook()
+BOOK = TaskRegistry()
 ALL = ("think", "prlm", "summary", "cite")
 
 

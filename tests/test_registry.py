@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from prlm_bench._plugins import PluginHost
-from prlm_bench._registry import IGNORES, KINDS, NEEDS, Component, Origin, Registry, make_component
 from prlm_bench.errors import PluginError, PrlmBenchError, SpecError, UnknownNameError
+from prlm_bench.host._host import PluginHost
+from prlm_bench.host._registry import IGNORES, KINDS, NEEDS, Component, Origin, Registry, make_component
 
 ONE = Origin("one", "dist-one", "1.0", "one.py")
 TWO = Origin("two", "dist-two", "2.0", "two.py")

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from prlm_bench._plugins import PluginHost
-from prlm_bench.report.formats import FORMATS, LEGEND, REPORTED, columns, heading, render
-from prlm_bench.report.leaderboard import Table, build_tables
-from prlm_bench.report.reported import all_reported, reported_for
+from prlm_bench.host._host import PluginHost
+from prlm_bench.report._formats import FORMATS, LEGEND, REPORTED, columns, heading, render
+from prlm_bench.report._leaderboard import Table, build_tables
+from prlm_bench.report._reported import all_reported, reported_for
 from prlm_bench.results import Manifest, Stored, Summary
-from prlm_bench.tasks import TaskBook
+from prlm_bench.tasks import TaskRegistry
 
 NOTHING = {"value": 0.0, "low": 0.0, "high": 0.0}
 
@@ -69,7 +69,7 @@ def ranked(table: Table) -> list[str]:
 
 
 def tables(*results: Stored) -> list[Table]:
-    return build_tables(results, TaskBook())
+    return build_tables(results, TaskRegistry())
 
 
 def sheet(text: str) -> list[dict[str, str]]:
@@ -179,7 +179,7 @@ def test_a_terminal_shows_names_as_they_are(odd_table: list[Table], monkeypatch:
     text = render(odd_table, "terminal")
     assert ODD in text
     assert "judge[/x]" in text
-    named = build_tables([stored("a", rouge(0.1), task="my[red]task")], TaskBook())
+    named = build_tables([stored("a", rouge(0.1), task="my[red]task")], TaskRegistry())
     assert "my[red]task dev" in render(named, "terminal")
 
 
@@ -277,7 +277,7 @@ def test_the_published_figures_of_prlm_are_there() -> None:
 
 
 def test_every_published_row_refers_to_what_there_is(host: PluginHost) -> None:
-    book = TaskBook()
+    book = TaskRegistry()
     tasks = [book.get(name) for name in book.names]
     known = {component.name: component.factory() for component in host.registry.all("metric")}
     assert len(all_reported()) > 90

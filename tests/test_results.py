@@ -16,19 +16,19 @@ import pytest
 import yaml
 
 from prlm_bench import Example, Ranking
-from prlm_bench._files import pretty
-from prlm_bench._plugins import PluginHost
-from prlm_bench._registry import Origin, make_component
+from prlm_bench._util.files import pretty
 from prlm_bench.data import open_dataset
 from prlm_bench.errors import DataError
+from prlm_bench.host._host import PluginHost
+from prlm_bench.host._registry import Origin, make_component
 from prlm_bench.metrics import MeanMetric
-from prlm_bench.report.formats import FORMATS, render
-from prlm_bench.report.leaderboard import build_tables
+from prlm_bench.report._formats import FORMATS, render
+from prlm_bench.report._leaderboard import build_tables
 from prlm_bench.results import Manifest, SampleRecord, Summary, load_results, read_manifest, read_samples
-from prlm_bench.results.store import load_folders
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.execute import execute
-from prlm_bench.running.study import Study
+from prlm_bench.results._store import load_folders
+from prlm_bench.running._config import RunConfig
+from prlm_bench.running._execute import execute
+from prlm_bench.running._prepare import open_split
 from prlm_bench.stats import RESAMPLES, SEED
 
 MINE = Origin("mine", "mine", "1", "mine.py")
@@ -36,7 +36,7 @@ MINE = Origin("mine", "mine", "1", "mine.py")
 
 def run(host: PluginHost, results: Path, **fields: Any) -> list[Path]:
     base = {"tasks": ["mini_lamp_4"], "synth_users": 4, "retrievers": ["bm25"], "generators": ["copy"]}
-    outcome = execute(Study.model_validate({**base, "controls": False, **fields}), host, results)
+    outcome = execute(RunConfig.model_validate({**base, "controls": False, **fields}), host, results)
     assert outcome.failed == []
     return outcome.finished
 
@@ -111,10 +111,10 @@ def mean_and_interval(values: Sequence[float], users: Sequence[str]) -> tuple[fl
     for user, value in zip(users, values, strict=True):
         by_user.setdefault(user, []).append(value)
     groups = list(by_user.values())
-    dice = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SEED)
     means: list[float] = []
     while len(means) < RESAMPLES:
-        for drawn in dice.integers(len(groups), size=(min(64, RESAMPLES - len(means)), len(groups))).tolist():
+        for drawn in rng.integers(len(groups), size=(min(64, RESAMPLES - len(means)), len(groups))).tolist():
             pooled = [value for user in drawn for value in groups[user]]
             means.append(sum(pooled) / len(pooled))
     low, high = np.quantile(means, [0.025, 0.975])

@@ -13,22 +13,21 @@ from typing import Any
 import ir_measures
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy.stats import kendalltau
 
 from prlm_bench import Document, Example, Ranking
-from prlm_bench._plugins import PluginHost
 from prlm_bench.data import Dataset
 from prlm_bench.errors import DataError, PrlmBenchError
-from prlm_bench.ranking import by_score
-from prlm_bench.retrieval_eval import RetrieverSource, RunSource, evaluate, picture
-from prlm_bench.retrieval_eval.agreement import agreement, rank_biased_overlap, tau_b
-from prlm_bench.retrieval_eval.evaluate import CHANCE
-from prlm_bench.retrieval_eval.trec import escaped, qrels_lines, read_run, run_lines
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
-from prlm_bench.running.progress import Silent
+from prlm_bench.host._host import PluginHost
+from prlm_bench.progress import Silent
+from prlm_bench.prompting._ranking import by_score
+from prlm_bench.retrieval_eval import RetrieverSource, RunSource, _evaluate as evaluate, _plots as picture
+from prlm_bench.retrieval_eval._agreement import agreement, rank_biased_overlap, tau_b
+from prlm_bench.retrieval_eval._evaluate import CHANCE
+from prlm_bench.retrieval_eval._trec import escaped, qrels_lines, read_run, run_lines
+from prlm_bench.running._components import Components
+from prlm_bench.running._prepare import open_split
 
 MINI = ("--task", "mini_lamp_4", "--limit", 30)
 
@@ -170,7 +169,7 @@ def test_time_and_size_are_told(host: PluginHost, headlines: Dataset, tmp_path: 
         def cache_bytes(self) -> int:
             return 12_345_678
 
-    from prlm_bench._registry import Origin, make_component
+    from prlm_bench.host._registry import Origin, make_component
 
     host.registry.add(make_component("retriever", Origin("mine", "mine", "1", "mine.py"), "large", Large))
     components = Components(host, headlines, tmp_path)

@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 from made_results import sample, write_result
 
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import DataError
+from prlm_bench.host._host import PluginHost
+from prlm_bench.report._leaderboard import build_tables
+from prlm_bench.report._pooling import SeedAggregation, SeedSpread
 from prlm_bench.report.findings import find
-from prlm_bench.report.leaderboard import build_tables
-from prlm_bench.report.pooling import Pooling, SeedSpread
-from prlm_bench.results.schema import Estimate
-from prlm_bench.results.store import Stored, load_folders, load_results
-from prlm_bench.results.summarize import as_mean
+from prlm_bench.results._schema import Estimate
+from prlm_bench.results._store import Stored, load_folders, load_results
+from prlm_bench.results._summarize import as_mean
 from prlm_bench.site import write_site
-from prlm_bench.site.drawing import WIDTH, Axis, axis_for, draw
-from prlm_bench.site.entries import make_entries
-from prlm_bench.site.groups import group_name, tied_groups
-from prlm_bench.site.pages import compose, seed_range, split_spec
-from prlm_bench.site.samples import PAGE, as_script, write_samples
+from prlm_bench.site._charts import WIDTH, Axis, axis_for, draw
+from prlm_bench.site._entries import make_entries
+from prlm_bench.site._groups import group_name, tied_groups
+from prlm_bench.site._pages import compose, seed_range, split_spec
+from prlm_bench.site._samples import PAGE, as_script, write_samples
 from prlm_bench.stats import user_totals
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \"'`${1}{{ 1 }}&amp;\u2028\u2029\u202e\u0000\\"
@@ -47,7 +47,7 @@ def load(path: Path) -> tuple[str, list[Any]]:
 def entries_of(root: Path) -> list[Any]:
     stored, _ = load_results(root)
     totals = {r.manifest.fingerprint: write_samples(r, root / "out" / r.manifest.fingerprint).totals for r in stored}
-    (table,) = build_tables(stored, pooling=Pooling())
+    (table,) = build_tables(stored, pooling=SeedAggregation())
     return make_entries(table, totals)
 
 
@@ -177,8 +177,8 @@ def test_what_differs_in_more_than_the_seed_is_another_row(tmp_path: Path) -> No
 
 def test_rows_that_a_test_does_not_separate_share_a_group(tmp_path: Path) -> None:
     users = [f"u{i}" for i in range(40)]
-    dice = np.random.default_rng(0)
-    base = dice.normal(size=40)
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=40)
     rows = [user_totals(as_mean(list(base + shift)), users) for shift in (3.0, 3.0, 0.0, 0.0)]
     assert tied_groups(rows) == [1, 1, 2, 2]
     assert tied_groups([rows[0], None, rows[2]]) == [1, 2, 3]

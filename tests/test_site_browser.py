@@ -11,8 +11,8 @@ import pytest
 from browsing import AUDIT, Watched, chromium, contrast, watched_page
 from made_results import sample, write_result
 
-from prlm_bench._plugins import PluginHost
-from prlm_bench.results.store import load_results
+from prlm_bench.host._host import PluginHost
+from prlm_bench.results._store import load_results
 from prlm_bench.site import write_site
 
 NASTY = (

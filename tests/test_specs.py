@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from prlm_bench._specs import Spec, bind, canonical, options_of, parse_spec
 from prlm_bench.errors import SpecError
+from prlm_bench.host._specs import Spec, bind, canonical, options_of, parse_spec
 from prlm_bench.interfaces import SameResults
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prlm_bench.metrics import MeanMetric, Metric, Pairs
-from prlm_bench.results.summarize import Figures, as_mean, describe_samples, mean_value, score_answers
+from prlm_bench.results._summarize import ClusterEstimates, as_mean, describe_samples, mean_value, score_answers
 from prlm_bench.stats import (
     RESAMPLES,
     SEED,
@@ -78,7 +78,7 @@ def test_percentile_interval() -> None:
 def test_user_macro_is_the_mean_of_the_users_means() -> None:
     users = ["often"] * 4 + ["once"]
     values = [1.0, 1.0, 1.0, 1.0, 6.0]
-    figures = Figures(users)
+    figures = ClusterEstimates(users)
     figures.add("mean", as_mean(values))
     figures.add_user_macro("macro", as_mean(values), mean_value)
     found = figures.estimates()
@@ -91,7 +91,7 @@ def test_user_macro_is_the_mean_of_the_users_means() -> None:
 def test_user_macro_has_the_interval_of_the_users_means() -> None:
     users = [str(i // 5) for i in range(100)]
     values = np.random.default_rng(4).random(100)
-    figures = Figures(users)
+    figures = ClusterEstimates(users)
     figures.add_user_macro("macro", as_mean(values.tolist()), mean_value)
     means = values.reshape(20, 5).mean(axis=1)
     resampled = [means[drawn].mean() for drawn in draws(20, RESAMPLES, SEED)]
@@ -102,7 +102,7 @@ def test_user_macro_has_the_interval_of_the_users_means() -> None:
 def test_figures_do_not_depend_on_their_company() -> None:
     users = [str(i % 7) for i in range(30)]
     values = np.random.default_rng(6).integers(0, 9, 30).astype(float).tolist()
-    alone, among = Figures(users), Figures(users)
+    alone, among = ClusterEstimates(users), ClusterEstimates(users)
     alone.add("x", as_mean(values))
     among.add("other", as_mean([1.0] * 30))
     among.add("x", as_mean(values))
@@ -179,12 +179,12 @@ def coverage(trials: int, clustered: bool) -> float:
 
     40 users with 1 to 12 questions each; a user's own mean varies as much as the answers around it.
     """
-    dice = np.random.default_rng(20)
+    rng = np.random.default_rng(20)
     hits = 0
     for _ in range(trials):
-        sizes = dice.integers(1, 13, size=40)
+        sizes = rng.integers(1, 13, size=40)
         owner = np.repeat(np.arange(40), sizes)
-        values = dice.normal(size=40)[owner] + dice.normal(size=len(owner))
+        values = rng.normal(size=40)[owner] + rng.normal(size=len(owner))
         users = owner if clustered else np.arange(len(owner))
         totals = user_totals(as_mean(values.tolist()), users.tolist())
         low, high = percentile_interval(mean_value(bootstrap_totals(totals, 400)))

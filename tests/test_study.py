@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from prlm_bench.cli.run import DEFAULT_STUDY
+from prlm_bench.cli._run import DEFAULT_STUDY
 from prlm_bench.errors import RunError
-from prlm_bench.running.study import Study, read_study
+from prlm_bench.running._config import RunConfig, read_run_config
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -20,7 +20,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def test_flags_alone_make_a_study() -> None:
-    study = read_study(None, {"tasks": ["lamp_4"], "retrievers": ["bm25"], "generators": ["copy"]})
+    study = read_run_config(None, {"tasks": ["lamp_4"], "retrievers": ["bm25"], "generators": ["copy"]})
     assert (study.tasks, study.split, study.k, study.reasoners) == (["lamp_4"], "dev", [4], ["direct"])
     assert (study.seeds, study.limit, study.view, study.controls) == ([0], None, "lamp", True)
 
@@ -45,14 +45,14 @@ def test_a_file_holds_every_field(tmp_path: Path) -> None:
         "lenient": True,
         "synth_users": 3,
     }
-    assert set(fields) == set(Study.model_fields)
-    study = read_study(written(tmp_path, yaml.safe_dump(fields)), {})
+    assert set(fields) == set(RunConfig.model_fields)
+    study = read_run_config(written(tmp_path, yaml.safe_dump(fields)), {})
     assert study.model_dump() == fields | {"data": Path("some/where")}
 
 
 def test_one_value_counts_as_a_list(tmp_path: Path) -> None:
     text = "tasks: lamp_4\nretrievers: {name: bm25, k1: 2}\nk: 3\nseeds: 5\ngenerators: copy\nmethods: echo\n"
-    study = read_study(written(tmp_path, text), {})
+    study = read_run_config(written(tmp_path, text), {})
     assert study.tasks == ["lamp_4"]
     assert study.retrievers == [{"name": "bm25", "k1": 2}]
     assert (study.k, study.seeds, study.generators, study.methods) == ([3], [5], ["copy"], ["echo"])
@@ -61,13 +61,13 @@ def test_one_value_counts_as_a_list(tmp_path: Path) -> None:
 def test_flags_that_were_given_win(tmp_path: Path) -> None:
     path = written(tmp_path, "tasks: [lamp_4]\nk: [1]\nlimit: 3\ndates: true\ncontrols: false\n")
     flags = {"k": [2, 8], "limit": None, "seeds": [], "dates": False, "controls": None, "split": "test"}
-    study = read_study(path, flags)
+    study = read_run_config(path, flags)
     assert (study.k, study.limit, study.seeds, study.split) == ([2, 8], 3, [0], "test")
     assert (study.dates, study.controls) == (False, False)
 
 
 def test_the_embedded_study_runs_all_tasks_with_the_tiny_model() -> None:
-    study = read_study(DEFAULT_STUDY, {})
+    study = read_run_config(DEFAULT_STUDY, {})
     assert study.tasks == [f"mini_lamp_{number}" for number in range(1, 8)]
     assert study.generators == ["tiny", "vote", "nearest"]
     assert study.reasoners == ["direct:protocol=chat"]
@@ -94,14 +94,14 @@ def test_the_embedded_study_runs_all_tasks_with_the_tiny_model() -> None:
 def test_a_mistake_names_file_and_field(tmp_path: Path, text: str, said: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(RunError) as caught:
-        read_study(path, {})
+        read_run_config(path, {})
     assert str(caught.value).startswith(f"{path}: {said}")
     assert "\n" not in str(caught.value)
 
 
 def test_a_mistake_in_flags_names_the_command() -> None:
     with pytest.raises(RunError, match=r"^run: k: k counts items, so it is 0 or more$"):
-        read_study(None, {"tasks": ["lamp_4"], "k": [-1]})
+        read_run_config(None, {"tasks": ["lamp_4"], "k": [-1]})
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
@@ -110,6 +110,6 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, content: bytes |
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(RunError) as caught:
-        read_study(path, {})
+        read_run_config(path, {})
     assert str(caught.value).startswith(f"{path}: cannot be read: ")
     assert "\n" not in str(caught.value)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from made_results import sample, write_result
 
-from prlm_bench.results.submit import submission_tasks
-from prlm_bench.tasks import TaskBook
+from prlm_bench.submission import submission_tasks
+from prlm_bench.tasks import TaskRegistry
 
 SUFFIXES = {False: "", True: "_time"}
 
@@ -101,7 +101,7 @@ def test_the_time_split_has_its_own_tasks(tmp_path: Path, here: Callable[..., An
 
 def test_the_tasks_are_the_seven_of_the_benchmark() -> None:
     for split, suffix in SUFFIXES.items():
-        tasks = submission_tasks(TaskBook(), split)
+        tasks = submission_tasks(TaskRegistry(), split)
         assert [task.name for task in tasks] == [f"lamp_{number}{suffix}" for number in range(1, 8)]
         assert [task.benchmark for task in tasks] == [f"LaMP_{number}" for number in range(1, 8)]
 

@@ -15,7 +15,7 @@ import yaml
 
 from prlm_bench.data.synth import VERSION, SynthConfig, answer, truth, write_mini_lamp
 from prlm_bench.errors import DataError, PrlmBenchError, UnknownNameError
-from prlm_bench.tasks import TaskBook
+from prlm_bench.tasks import TaskRegistry
 
 TASKS = (1, 2, 3, 4, 5, 6, 7)
 SPLITS = ("train", "dev", "test")
@@ -73,7 +73,7 @@ def texts(node: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("number", TASKS)
 def test_files_have_the_shape_of_lamp(root: Path, number: int) -> None:
-    task = TaskBook().get(f"mini_lamp_{number}")
+    task = TaskRegistry().get(f"mini_lamp_{number}")
     folder = root / task.folder
     users = {split: {question["user_id"] for question in read(folder, split).questions} for split in SPLITS}
     assert {split: len(names) for split, names in users.items()} == {"train": 60, "dev": 120, "test": 40}
@@ -94,7 +94,7 @@ def test_files_have_the_shape_of_lamp(root: Path, number: int) -> None:
 
 @pytest.mark.parametrize("number", TASKS)
 def test_the_queries_of_the_task_files_fit(root: Path, number: int) -> None:
-    task = TaskBook().get(f"mini_lamp_{number}")
+    task = TaskRegistry().get(f"mini_lamp_{number}")
     for question in read(root / task.folder, "dev").questions:
         parts = task.query.parts(question["input"])
         assert all(parts)
@@ -313,7 +313,7 @@ def about(topics: dict[str, list[str]], text: str) -> frozenset[str]:
 
 @pytest.mark.parametrize("number", TASKS)
 def test_relevant_is_what_shares_the_topic(root: Path, number: int) -> None:
-    task, topics = TaskBook().get(f"mini_lamp_{number}"), phrases(number)
+    task, topics = TaskRegistry().get(f"mini_lamp_{number}"), phrases(number)
     questions, _, relevance = read(root / task.folder, "dev")
     for question in questions:
         asked = about(topics, " ".join(task.query.parts(question["input"])))
@@ -324,7 +324,7 @@ def test_relevant_is_what_shares_the_topic(root: Path, number: int) -> None:
 
 @pytest.mark.parametrize("number", TASKS[1:])
 def test_own_relevant_items_tell_more_than_those_of_others(root: Path, number: int) -> None:
-    task, topics, score = TaskBook().get(f"mini_lamp_{number}"), phrases(number), SCORES[number]
+    task, topics, score = TaskRegistry().get(f"mini_lamp_{number}"), phrases(number), SCORES[number]
     assert task.answer_field is not None
     questions, golds, relevance = read(root / task.folder, "dev")
     items = {item["id"]: item for question in questions for item in question["profile"]}
@@ -366,7 +366,7 @@ def true_items(out: Path, number: int, config: SynthConfig) -> list[bool]:
 
 
 def test_a_few_own_papers_may_mislead_but_their_count_tells_the_citation(root: Path) -> None:
-    task, topics = TaskBook().get("mini_lamp_1"), phrases(1)
+    task, topics = TaskRegistry().get("mini_lamp_1"), phrases(1)
     questions, golds, _ = read(root / task.folder, "dev")
     right = []
     for question in questions:
@@ -387,7 +387,7 @@ def test_the_vocabulary_is_all_text() -> None:
 def test_small_models_can_learn_the_words(root: Path) -> None:
     types: set[str] = set()
     for number in TASKS:
-        task = TaskBook().get(f"mini_lamp_{number}")
+        task = TaskRegistry().get(f"mini_lamp_{number}")
         for question in read(root / task.folder, "dev").questions:
             shown = [question["input"], *(item[field] for item in question["profile"] for field in task.item_fields)]
             types.update(re.findall("[a-z0-9]+", " ".join(shown).lower()))
@@ -398,8 +398,8 @@ def test_groups_of_tags_share_one_tag_at_most() -> None:
     words = yaml.safe_load((VOCABULARY / "films.yaml").read_text(encoding="utf-8"))
     groups = [frozenset(group) for group in words["groups"]]
     assert all(len(one & other) < 2 for one in groups for other in groups if one is not other)
-    assert frozenset.union(*groups) == set(words["hints"]) == set(TaskBook().get("lamp_2").labels)
-    assert list(words["hints"]) == list(TaskBook().get("lamp_2").labels)
+    assert frozenset.union(*groups) == set(words["hints"]) == set(TaskRegistry().get("lamp_2").labels)
+    assert list(words["hints"]) == list(TaskRegistry().get("lamp_2").labels)
 
 
 # Determinism, streaming and mistakes.

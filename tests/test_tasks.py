@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from prlm_bench.errors import TaskError, UnknownNameError
-from prlm_bench.tasks import Query, Task, TaskBook, task_folder
+from prlm_bench.tasks import Query, Task, TaskRegistry, task_folder
 
-BOOK = TaskBook()
+BOOK = TaskRegistry()
 USER = [f"lamp_{number}" for number in range(1, 8)]
 TAGS = (
     "sci-fi, based on a book, comedy, action, twist ending, dystopia, dark comedy, classic, psychology, fantasy, "

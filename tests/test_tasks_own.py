@@ -8,7 +8,7 @@ import pytest
 
 from prlm_bench.data import open_dataset
 from prlm_bench.errors import TaskError
-from prlm_bench.tasks import TaskBook, load_task
+from prlm_bench.tasks import TaskRegistry, load_task
 
 OWN = """\
 # Reviews of books, in the manner of LaMP.
@@ -63,7 +63,7 @@ def mistake(path: Path) -> str:
 
 
 def test_one_file_is_a_task(tmp_path: Path) -> None:
-    book = TaskBook()
+    book = TaskRegistry()
     task = book.get(str(write(tmp_path, OWN)))
     assert (task.name, task.view("lamp").document) == ("books", "{name} {review}")
     assert book.get("books") is task
@@ -210,7 +210,7 @@ def test_extends_in_a_circle(tmp_path: Path) -> None:
 
 
 def test_a_name_can_be_taken_once(tmp_path: Path) -> None:
-    book = TaskBook()
+    book = TaskRegistry()
     path = write(tmp_path, OWN)
     assert book.get(str(path)) == book.get(str(path))
     other = write(tmp_path, OWN, "other.yaml")

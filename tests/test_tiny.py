@@ -26,11 +26,11 @@ from prlm_bench_plugins.tiny.trainer import TinyTrainer
 from prlm_bench_plugins.tiny.vocabulary import learn_tokenizer
 
 from prlm_bench import Completion, Example, Ranking
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
-from prlm_bench.running.progress import Silent
+from prlm_bench.host._host import PluginHost
+from prlm_bench.progress import Silent
+from prlm_bench.running._components import Components
+from prlm_bench.running._prepare import open_split
 from prlm_bench.testing import ODD_TEXTS, GeneratorContract
 
 MANIFEST = json.loads((MODEL / "manifest.json").read_text())
@@ -135,13 +135,13 @@ class TestLessons:
 
     def test_items_are_chosen_as_asked(self, tmp_path: Path) -> None:
         example = book("mini_lamp_4", tmp_path).examples[0]
-        dice = random.Random(0)
-        chosen = {choice: [item.id for item in choose(example, choice, 3, dice)] for choice in CHOICES}
+        rng = random.Random(0)
+        chosen = {choice: [item.id for item in choose(example, choice, 3, rng)] for choice in CHOICES}
         assert chosen["none"] == []
         assert chosen["recent"] == [item.id for item in example.profile[:-4:-1]]
         assert set(chosen["relevant"]) <= (example.relevant or set())
         assert all(len(set(ids)) == 3 for choice, ids in chosen.items() if choice != "none")
-        assert choose(example, "random", 99, dice)
+        assert choose(example, "random", 99, rng)
 
     def test_they_are_the_same_for_a_seed(self, tmp_path: Path) -> None:
         books = [book(task, tmp_path) for task in TASKS[:2]]
@@ -153,9 +153,9 @@ class TestVocabulary:
     def test_phrases_that_stay_together_become_tokens(self, tmp_path: Path) -> None:
         from transformers import AutoTokenizer, Qwen2Config
 
-        dice = random.Random(0)
+        rng = random.Random(0)
         words = ["red", "blue", "green", "black"]
-        texts = [f"say: 'a {dice.choice(words)} old piano in {dice.choice(words)}'" for _ in range(200)]
+        texts = [f"say: 'a {rng.choice(words)} old piano in {rng.choice(words)}'" for _ in range(200)]
         tokenizer = learn_tokenizer(texts, ["say: '", "'"])
         tokens = tokenizer.convert_ids_to_tokens(tokenizer(texts[0])["input_ids"])
         assert tokens[0] == "say: '" and " old piano in" in tokens and tokens[-1] == "'"

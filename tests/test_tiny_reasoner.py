@@ -23,13 +23,13 @@ from prlm_bench_plugins.tiny.reasoner_recipe import ReasonerRecipe
 from prlm_bench_plugins.tiny.skills import Skills, course
 
 from prlm_bench import Ranking
-from prlm_bench._plugins import PluginHost
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.host._host import PluginHost
+from prlm_bench.progress import Silent
 from prlm_bench.prompting import find_answer
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
-from prlm_bench.running.progress import Silent
+from prlm_bench.running._components import Components
+from prlm_bench.running._prepare import open_split
 
 TASKS = [f"mini_lamp_{number}" for number in (4, 5, 6, 7)]
 
@@ -120,10 +120,10 @@ class TestLessons:
     @pytest.mark.parametrize("task", TASKS)
     def test_an_answer_follows_from_the_trace(self, task: str, tmp_path: Path) -> None:
         made = skills(task, tmp_path, useful=1.0, wrong=0.5, statements=(8, 8))
-        dice = random.Random(0)
+        rng = random.Random(0)
         seen = set()
         for index in range(40):
-            lesson = made.trace(index, dice)
+            lesson = made.trace(index, rng)
             found = find_answer(made.book.task, lesson.answer, made.book.task.prompts.chat.key, thinks=True)
             stated = [claim for claim in made.claims.read(found.reasoning or "") if claim]
             style = {claim.trait: claim.option for claim in stated}
@@ -136,9 +136,9 @@ class TestLessons:
     @pytest.mark.parametrize("task", TASKS)
     def test_claims_are_true_of_the_user(self, task: str, tmp_path: Path) -> None:
         made = skills(task, tmp_path, useful=0.5, wrong=0.0)
-        dice = random.Random(0)
+        rng = random.Random(0)
         for index, kind in ((index, kind) for index in range(30) for kind in ("trace", "habits")):
-            claims = made.claims.read(made.kinds[kind](index, dice).answer.partition("</think>")[0])
+            claims = made.claims.read(made.kinds[kind](index, rng).answer.partition("</think>")[0])
             assert all(made.claims.holds(made.book.examples[index], claim) for claim in claims if claim)
             if kind == "habits":
                 assert {claim.trait for claim in claims if claim} == set(made.claims.options)
@@ -146,9 +146,9 @@ class TestLessons:
     def test_without_statements_the_answer_is_a_guess(self, tmp_path: Path) -> None:
         """A trace that says nothing must not be followed by what the items show."""
         made = skills("mini_lamp_4", tmp_path, useful=0.0)
-        dice = random.Random(0)
+        rng = random.Random(0)
         golds = [
-            (example.gold or "") in made.trace(index, dice).answer for index, example in enumerate(made.book.examples)
+            (example.gold or "") in made.trace(index, rng).answer for index, example in enumerate(made.book.examples)
         ]
         assert sum(golds) <= 2
 

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 from hub_tokenizers import CORPUS, KINDS
-from hypothesis import assume, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, example, given, settings, strategies as st
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
-from prlm_bench import token_counts
-from prlm_bench.token_counts import word_counts
-from prlm_bench.tokenizers import HubTokenizer
+from prlm_bench.prompting import _token_counts as token_counts
+from prlm_bench.prompting._token_counts import word_counts
+from prlm_bench.prompting._tokenizers import HubTokenizer
 
 PIECES = [
     *" ".join(CORPUS).split(),

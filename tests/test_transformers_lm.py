@@ -33,11 +33,11 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from prlm_bench import Completion, Prompt, Ranking
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Generator
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
+from prlm_bench.running._components import Components
+from prlm_bench.running._prepare import open_split
 from prlm_bench.testing import GeneratorContract
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
@@ -562,7 +562,7 @@ class TestBadInput:
 
 
 def test_planning_leaves_it_out_without_torch(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import prlm_bench._registry as registry
+    import prlm_bench.host._registry as registry
 
     real = registry.find_spec
     monkeypatch.setattr(registry, "find_spec", lambda name: None if name == "torch" else real(name))

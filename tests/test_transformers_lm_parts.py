@@ -40,9 +40,9 @@ def test_reading_in_parts_changes_nothing(sees: str) -> None:
     with torch.no_grad():
         for weights in model.parameters():
             weights.mul_(6 if weights.dim() > 1 else 1)  # so that answers differ
-    part, dice = batch._READ_AT_ONCE, random.Random(1)
+    part, rng = batch._READ_AT_ONCE, random.Random(1)
     lengths = [3, part - 1, part, part + 1, 2 * part, 2 * part + 9, 1, 100]
-    rows = [Row(index, "", [dice.randrange(3, 300) for _ in range(length)]) for index, length in enumerate(lengths)]
+    rows = [Row(index, "", [rng.randrange(3, 300) for _ in range(length)]) for index, length in enumerate(lengths)]
     together = Batch(Loaded(model, (END,), PAD), rows, Decoding(MOST, 0.0, 1.0, 1, 0))
     found = {}
     while together.rows:

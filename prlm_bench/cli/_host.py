@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from .._plugins import PluginHost
+    from ..host._host import PluginHost
 
 PluginOption = Annotated[
     list[str] | None,
@@ -21,8 +21,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def host_for(extra: Sequence[str] | None, *, quiet: bool = False) -> PluginHost:
     """Load all plugins; those that fail cost one line on standard error each."""
-    from .._plugins import PluginHost
     from ..errors import PluginError
+    from ..host._host import PluginHost
 
     for name in extra or ():
         if name.endswith(".py") and not Path(name).is_file():

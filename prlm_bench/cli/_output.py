@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .._files import pretty, replacing, write_whole
+from .._util.files import pretty, replacing, write_whole
 
 
 def print_json(value: Any) -> None:

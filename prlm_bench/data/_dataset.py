@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._cache import cache_root
+from .._util.cache_folder import cache_root
 from ..errors import DataError
 from ..records import Document, Example
 from ..tasks import Task

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from importlib import import_module
 
-from prlm_bench.hookspecs import Register, hookimpl
+from prlm_bench.host._hookspecs import Register, hookimpl
 
 from ._metric import MeanMetric, Metric, Pairs
 

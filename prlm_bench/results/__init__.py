@@ -1,7 +1,7 @@
 """Stored results: their schema, how they are finished and how they are read."""
 
-from .schema import Estimate, Manifest, MetricSummary, SampleRecord, Summary
-from .store import Stored, Unfinished, load_results, read_manifest, read_samples
+from ._schema import Estimate, Manifest, MetricSummary, SampleRecord, Summary
+from ._store import Stored, Unfinished, load_results, read_manifest, read_samples
 
 __all__ = [
     "Estimate",

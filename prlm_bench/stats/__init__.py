@@ -4,7 +4,7 @@ Questions of one user are not independent, so an interval over questions is too 
 function of summed per-sample statistics (see `prlm_bench.metrics`), so a resample of users is a weighted sum.
 """
 
-from .bootstrap import (
+from ._bootstrap import (
     INTERVALS,
     RESAMPLES,
     SEED,
@@ -19,10 +19,10 @@ from .bootstrap import (
     user_totals,
     user_values,
 )
-from .components import Components, variance_components
-from .correction import benjamini_hochberg, holm
-from .paired import Difference, paired_difference, smallest_detectable
-from .permutation import sign_flip_test
+from ._correction import benjamini_hochberg, holm
+from ._paired import Difference, paired_difference, smallest_detectable
+from ._permutation import sign_flip_test
+from ._variance import Components, variance_components
 
 __all__ = [
     "INTERVALS",

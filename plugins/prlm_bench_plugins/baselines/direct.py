@@ -7,8 +7,8 @@ from typing import Literal
 
 from prlm_bench import Answer, Completion, Example, Prompt, Ranking
 from prlm_bench.interfaces import Context, Generator
-from prlm_bench.prompting import chat_prompt, find_answer, lamp_prompts, prompt_room
-from prlm_bench.tokenizers import load_tokenizer
+from prlm_bench.prompting import chat_prompt, find_answer, lamp_prompts, token_budget
+from prlm_bench.prompting._tokenizers import load_tokenizer
 
 
 class Direct:
@@ -43,7 +43,7 @@ class Direct:
     def prompts(self, examples: Sequence[Example], rankings: Sequence[Ranking], generator: Generator) -> list[Prompt]:
         """One prompt for each example, within the budget."""
         tokenizer = self._tokenizer or generator.tokenizer or self._default
-        room = prompt_room(generator, self._max_length)
+        room = token_budget(generator, self._max_length)
         if self._chat:
             chat = self._task.prompts.chat
             pairs = zip(examples, rankings, strict=True)

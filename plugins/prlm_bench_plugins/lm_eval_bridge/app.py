@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prlm_bench.cli.kit import (
+from prlm_bench.cli.plugin_api import (
     DataOption,
     DatesOption,
     JsonOption,

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from prlm_bench import Completion, Document, Example, Prompt, Ranking
-from prlm_bench._cache import cache_root
-from prlm_bench._files import pretty, replacing, write_whole
-from prlm_bench._plugins import PluginHost
+from prlm_bench._util.cache_folder import cache_root
+from prlm_bench._util.files import pretty, replacing, write_whole
 from prlm_bench.errors import DataError, RunError
-from prlm_bench.running.components import Components
-from prlm_bench.running.execute import BATCH, load_metrics
+from prlm_bench.host._host import PluginHost
+from prlm_bench.running._components import Components
+from prlm_bench.running._execute import BATCH, load_metrics
 from prlm_bench.tasks import Task
 
 from .judged import PREFIX, Judged
 
 if TYPE_CHECKING:
     from prlm_bench.data import Dataset
-    from prlm_bench.running.bench import Bench
-    from prlm_bench.running.progress import Progress
+    from prlm_bench.progress import Progress
+    from prlm_bench.running._prepare import PreparedTask
 
 #: Names the folder of the prompts, where `--metadata prompts=FOLDER` does not.
 VARIABLE = "PRLM_BENCH_PROMPTS"
@@ -37,7 +37,7 @@ _MOST = 128
 _YAML = "task: {name}\nclass: !function prlm_bench_plugins.lm_eval_bridge.adapter.FrozenTask\n"
 
 
-def freeze(bench: Bench, folder: Path, host: PluginHost, most: int | None, progress: Progress) -> Path:
+def freeze(bench: PreparedTask, folder: Path, host: PluginHost, most: int | None, progress: Progress) -> Path:
     """Write the prompts of a bench with one cell.
 
     Args:
@@ -77,7 +77,7 @@ def freeze(bench: Bench, folder: Path, host: PluginHost, most: int | None, progr
     return path
 
 
-def _prompts(bench: Bench) -> Iterator[Prompt]:
+def _prompts(bench: PreparedTask) -> Iterator[Prompt]:
     parts, k = bench.pipeline.parts[0], bench.plan.cells[0].k
     for examples in bench.dataset.batches(BATCH, 0, len(bench.ids)):
         rankings = [Ranking(r.items[:k], r.scores[:k]) for r in parts.retriever.rank(examples, k)]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prlm_bench.metrics import Metric, Pairs
-from prlm_bench.running.execute import load_metrics
+from prlm_bench.running._execute import load_metrics
 from prlm_bench.stats import user_totals
 
 if TYPE_CHECKING:
-    from prlm_bench._plugins import PluginHost
-    from prlm_bench.running.bench import Bench
+    from prlm_bench.host._host import PluginHost
+    from prlm_bench.running._prepare import PreparedTask
 
 #: What our tasks are called in lm_eval: this, and their own name.
 PREFIX = "prlm_"
@@ -66,7 +66,7 @@ def total(metric: Metric, items: Sequence[Sequence[Any]]) -> float:
     return float(metric.value(user_totals(rows, [item[0] for item in items]).sum(axis=0)))
 
 
-def questions(bench: Bench, host: PluginHost) -> Judged:
+def questions(bench: PreparedTask, host: PluginHost) -> Judged:
     """The questions of a bench, to be answered by its pipeline."""
     task, manifest = bench.dataset.task, bench.manifests[0]
     shared = {"task": task.name, "protocol": "question", "fingerprint": manifest.fingerprint}

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prlm_bench.errors import RunError
-from prlm_bench.running.execute import BATCH, open_benches
-from prlm_bench.running.study import read_study
+from prlm_bench.running._config import read_run_config
+from prlm_bench.running._execute import BATCH, prepare_tasks
 
 if TYPE_CHECKING:
-    from prlm_bench._plugins import PluginHost
-    from prlm_bench.running.bench import Bench
-    from prlm_bench.running.progress import Progress
+    from prlm_bench.host._host import PluginHost
+    from prlm_bench.progress import Progress
+    from prlm_bench.running._prepare import PreparedTask
 
 
 class Methods:
@@ -28,13 +28,13 @@ class Methods:
     """
 
     def __init__(self, flags: Mapping[str, Any], host: PluginHost, progress: Progress) -> None:
-        study = read_study(None, {**flags, "controls": False})
+        study = read_run_config(None, {**flags, "controls": False})
         #: What was asked for, without what was left open.
         self.flags = study.model_dump(mode="json", exclude_defaults=True)
         self.host, self._progress = host, progress
         #: By the name of the task; each has one cell.
-        self.benches: dict[str, Bench] = {}
-        for bench in open_benches(study, host, progress):
+        self.benches: dict[str, PreparedTask] = {}
+        for bench in prepare_tasks(study, host, progress):
             if len(bench.plan.cells) != 1:
                 reasons = [f": {s.what} {s.why}" for s in bench.plan.skipped[:1]] or [", but several were asked for"]
                 raise RunError(f"one method is needed on {bench.dataset.task.name}{reasons[0]}")

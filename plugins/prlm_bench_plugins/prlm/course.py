@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 from transformers import PrinterCallback, TrainerCallback
 
-from prlm_bench.cli.kit import write_whole
+from prlm_bench.cli.plugin_api import write_whole
 from prlm_bench.errors import RunError
-from prlm_bench.running.progress import Progress
+from prlm_bench.progress import Progress
 
 from .artefact import clear
 from .processes import is_main

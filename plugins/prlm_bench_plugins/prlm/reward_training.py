@@ -105,10 +105,10 @@ def _encoded(
     texts = [question_text(pair.query, pair.items, profile=settings.profile) for pair in pairs]
     better = scorer.encode(texts, [pair.better for pair in pairs])
     worse = scorer.encode(texts, [pair.worse for pair in pairs])
-    dice = random.Random(f"reward {seed}")
+    rng = random.Random(f"reward {seed}")
     order: list[int] = []
     while len(order) < steps * settings.batch:
-        order += dice.sample(range(len(pairs)), len(pairs))
+        order += rng.sample(range(len(pairs)), len(pairs))
     return [(better[place], worse[place]) for place in order[: steps * settings.batch]]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prlm_bench.interfaces import Context
-from prlm_bench.running.progress import Progress
+from prlm_bench.progress import Progress
 
 from .artefact import Artefact
 from .identity import code, package_versions

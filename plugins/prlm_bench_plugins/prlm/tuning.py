@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prlm_bench._util.silence import quiet_transformers
 from prlm_bench.errors import PrlmBenchError, RunError
-from prlm_bench.quiet import quiet_transformers
 
 from .artefact import MODEL, clear
 from .course import CHECKPOINTS, follow, last_whole_checkpoint
@@ -64,10 +64,10 @@ def passes(rows: Sequence[T], settings: Tuning, seed: int) -> list[T]:
     Raises:
         RunError: fewer rows than one step takes.
     """
-    dice = random.Random(f"passes {seed}")
+    rng = random.Random(f"passes {seed}")
     order: list[T] = []
     for number in range(int(settings.epochs) + (settings.epochs % 1 > 0)):
-        part = dice.sample(rows, len(rows))
+        part = rng.sample(rows, len(rows))
         order += part[: round((settings.epochs - number) * len(rows))]
     steps = len(order) // settings.batch
     if steps == 0:

@@ -12,8 +12,8 @@ from typing import Any
 from prlm_bench import Answer, Completion, Example, Prompt, Ranking, Sample
 from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.interfaces import Context, Generator, Reasoner
-from prlm_bench.running.generation_cache import CachedGenerator, GenerationCache
-from prlm_bench.running.progress import Progress
+from prlm_bench.progress import Progress
+from prlm_bench.running._generation_cache import CachedGenerator, GenerationCache
 
 from .artefact import MANIFEST, Artefact, make_artefact
 from .identity import code, package_versions
@@ -198,10 +198,10 @@ class Workshop:
             "data": dict(self.context.dataset.sha256),
             "seed": self.context.seed,
             "base": self.base_identity,
-            "retriever": self.context.identify("retriever", recipe.retriever),
-            "reasoner": self.context.identify("reasoner", getattr(settings, "reasoner", recipe.reasoner)),
+            "retriever": self.context.identity_of("retriever", recipe.retriever),
+            "reasoner": self.context.identity_of("reasoner", getattr(settings, "reasoner", recipe.reasoner)),
             "rewards": {
-                spec: self.context.identify("reward", spec)
+                spec: self.context.identity_of("reward", spec)
                 for spec in getattr(settings, "rewards", ())
                 if spec != PERSONALIZATION  # known by the hashes of its files
             },

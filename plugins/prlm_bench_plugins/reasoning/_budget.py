@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from prlm_bench.interfaces import Generator, Tokenizer
-from prlm_bench.prompting import prompt_room
-from prlm_bench.tokenizers import load_tokenizer
+from prlm_bench.prompting import token_budget
+from prlm_bench.prompting._tokenizers import load_tokenizer
 
 
 class Budget:
@@ -33,4 +33,4 @@ class Budget:
 
     def of(self, generator: Generator) -> tuple[Tokenizer, int]:
         """The tokenizer for prompts to this generator, and how many of its tokens they may have."""
-        return self._own or generator.tokenizer or self._default, prompt_room(generator, self._max_length)
+        return self._own or generator.tokenizer or self._default, token_budget(generator, self._max_length)

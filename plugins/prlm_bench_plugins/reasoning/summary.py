@@ -14,7 +14,7 @@ from dataclasses import replace
 from prlm_bench import Answer, Completion, Document, Example, Prompt, Ranking
 from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Context, Generator, Tokenizer
-from prlm_bench.prompting import chat_prompt, find_answer, prompt_room, split_reasoning
+from prlm_bench.prompting import chat_prompt, find_answer, split_reasoning, token_budget
 
 from ._budget import Budget
 
@@ -99,7 +99,7 @@ class Summary:
         tokenizer: Tokenizer,
     ) -> dict[str, str]:
         """Descriptions by `_key`; those that are not there yet are generated."""
-        room = prompt_room(generator, self._profile_length)
+        room = token_budget(generator, self._profile_length)
         _, written = self._written.setdefault(id(generator), (generator, {}))
         wanted: dict[str, Prompt] = {}
         for example, source in zip(examples, sources, strict=True):

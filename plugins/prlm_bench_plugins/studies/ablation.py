@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from prlm_bench.errors import RunError
-from prlm_bench.report.compare import Comparison, compare
+from prlm_bench.report._compare import Comparison, compare
 from prlm_bench.results import Stored
 
 from .cells import seed_values
@@ -28,13 +28,13 @@ def ablation(asked: Training) -> Report:
     if len(asked.tasks) != 1:
         raise RunError("an ablation is of one task", "give --task once")
     (task,) = asked.tasks
-    families = {label: tuple(asked.run(task, method)) for label, method in asked.train(task).items()}
-    first, *others = families
+    seed_groups = {label: tuple(asked.run(task, method)) for label, method in asked.train(task).items()}
+    first, *others = seed_groups
     metric = asked.metric(task)
     labels = asked.host.tasks.get(task).labels
-    found = compare([families[label] for label in others], families[first], [metric], labels, correction="holm")
+    found = compare([seed_groups[label] for label in others], seed_groups[first], [metric], labels, correction="holm")
     compared: dict[str, Comparison | None] = {first: None, **dict(zip(others, found, strict=True))}
-    rows = [_row(label, families[label], metric.name, compared[label]) for label in families]
+    rows = [_row(label, seed_groups[label], metric.name, compared[label]) for label in seed_groups]
     rows.sort(key=lambda row: -row[1] if metric.higher_is_better else row[1])
     sign = 1 if metric.higher_is_better else -1
     return Report(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prlm_bench.cli.kit import (
+from prlm_bench.cli.plugin_api import (
     DEFAULT_RESULTS,
     DataOption,
     JsonOption,

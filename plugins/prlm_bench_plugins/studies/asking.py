@@ -11,14 +11,14 @@ import numpy as np
 
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.metrics import Metric
+from prlm_bench.progress import Progress
 from prlm_bench.results import Stored, read_samples
-from prlm_bench.running.execute import load_metrics
-from prlm_bench.running.progress import Progress
+from prlm_bench.running._execute import load_metrics
 
 from .cells import run_cells
 
 if TYPE_CHECKING:
-    from prlm_bench._plugins import PluginHost
+    from prlm_bench.host._host import PluginHost
 
 Spec = str | Mapping[str, Any]
 

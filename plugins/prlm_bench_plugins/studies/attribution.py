@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from prlm_bench.errors import DataError
-from prlm_bench.results.store import load_results
+from prlm_bench.results._store import load_results
 
 from .asking import Asked
 from .report import Report

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prlm_bench.errors import RunError
+from prlm_bench.progress import Progress
 from prlm_bench.results import Stored
-from prlm_bench.results.store import load_folders
-from prlm_bench.running.execute import execute, open_benches
-from prlm_bench.running.progress import Progress
-from prlm_bench.running.study import Study
+from prlm_bench.results._store import load_folders
+from prlm_bench.running._config import RunConfig
+from prlm_bench.running._execute import execute, prepare_tasks
 
 if TYPE_CHECKING:
-    from prlm_bench._plugins import PluginHost
+    from prlm_bench.host._host import PluginHost
 
 
 def run_cells(host: PluginHost, results: Path, progress: Progress, **fields: Any) -> list[Stored]:
@@ -29,8 +29,8 @@ def run_cells(host: PluginHost, results: Path, progress: Progress, **fields: Any
     Raises:
         RunError: a cell failed.
     """
-    study = Study.model_validate({**fields, "controls": False})
-    benches = open_benches(study, host, progress)
+    study = RunConfig.model_validate({**fields, "controls": False})
+    benches = prepare_tasks(study, host, progress)
     outcome = execute(study, host, results, benches=benches, progress=progress)
     if outcome.failed:
         raise RunError(outcome.failed[0][1])

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from prlm_bench.results.summarize import Figures, as_mean
-from prlm_bench.running.bench import open_split
+from prlm_bench.results._summarize import ClusterEstimates, as_mean
+from prlm_bench.running._prepare import open_split
 
 from .asking import Asked, scores
 from .report import Report, draw_intervals
@@ -32,7 +32,7 @@ def cold_start(asked: Asked) -> Report:
         chosen = np.flatnonzero((sizes >= low) & ((sizes < high) | (high == edges[-1])))
         if not chosen.size:
             continue
-        figures = Figures([users[i] for i in chosen])
+        figures = ClusterEstimates([users[i] for i in chosen])
         figures.add("score", as_mean(values[chosen].tolist()))
         figures.add("gain", as_mean((values - baseline)[chosen].tolist()))
         found = figures.estimates()

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prlm_bench.cli.kit import cache_root
+from prlm_bench.cli.plugin_api import cache_root
 from prlm_bench.results import Estimate, SampleRecord, Stored, read_samples
-from prlm_bench.results.summarize import Figures, as_mean
+from prlm_bench.results._summarize import ClusterEstimates, as_mean
 
 from .asking import Asked, scores
 from .only import keep
@@ -113,7 +113,7 @@ def _plain(text: str) -> str:
 def _estimates(
     users: list[str], changed: list[NDArray[np.float64]], lost: list[NDArray[np.float64]]
 ) -> dict[str, Estimate]:
-    figures = Figures(users)
+    figures = ClusterEstimates(users)
     for name, (cited, others) in (("changed", changed), ("lost", lost)):
         for at, values in enumerate((cited, others, cited - others)):
             figures.add(f"{name} {at}", as_mean(values.tolist()))

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from prlm_bench import Example, Ranking
-from prlm_bench.cli.kit import write_whole
+from prlm_bench.cli.plugin_api import write_whole
 from prlm_bench.errors import DataError
 from prlm_bench.interfaces import Context, Retriever
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prlm_bench.cli.kit import pretty, replacing, write_whole
+from prlm_bench.cli.plugin_api import pretty, replacing, write_whole
 from prlm_bench.errors import MissingDependencyError
 from prlm_bench.results import Estimate
 

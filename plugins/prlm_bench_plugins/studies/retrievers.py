@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import obstacle
+from prlm_bench.running._components import missing_requirement
+from prlm_bench.running._prepare import open_split
 
 from .asking import Asked
 from .report import Report, draw_intervals, spread
@@ -20,7 +20,7 @@ def retrievers(asked: Asked) -> Report:
     dataset = open_split(task, asked.split, asked.data, synth_users=asked.synth_users)
     names = []
     for component in asked.host.registry.all("retriever"):
-        if not any(o.required for o in component.options.values()) and obstacle(component, dataset) is None:
+        if not any(o.required for o in component.options.values()) and missing_requirement(component, dataset) is None:
             names.append(component.name)
     tried = {name: asked.with_retriever(name) for name in dict.fromkeys([*names, asked.retriever])}
     results = [result for result in tried.values() if not isinstance(result, str)]

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from prlm_bench import Example
 from prlm_bench.errors import DataError
 from prlm_bench.metrics import Metric, Pairs
-from prlm_bench.results.summarize import Figures
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.execute import load_metrics
+from prlm_bench.results._summarize import ClusterEstimates
+from prlm_bench.running._execute import load_metrics
+from prlm_bench.running._prepare import open_split
 
 from .report import Report
 
 if TYPE_CHECKING:
-    from prlm_bench._plugins import PluginHost
+    from prlm_bench.host._host import PluginHost
 
 Values = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def reward(asked: RewardAsked) -> Report:
     for label, places in _stretches([row["step"] for row in rows]):
         for name, values in columns.items():
             x, y = scores[places], values[places]
-            figures = Figures([users[place] for place in places])
+            figures = ClusterEstimates([users[place] for place in places])
             figures.add("r", _products(x, y, [groups[place] for place in places]), _correlation)
             found = figures.estimates()["r"]
             table.append(

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import RunError
-from prlm_bench.report.compare import compare
+from prlm_bench.progress import Progress
+from prlm_bench.report._compare import compare
 from prlm_bench.results import Stored
-from prlm_bench.running.bench import synthetic_folder
-from prlm_bench.running.execute import load_metrics
-from prlm_bench.running.progress import Progress
+from prlm_bench.running._execute import load_metrics
+from prlm_bench.running._prepare import synthetic_folder
 
 from .cells import run_cells, seed_values
 from .report import Report
 
 if TYPE_CHECKING:
-    from prlm_bench._plugins import PluginHost
+    from prlm_bench.host._host import PluginHost
 
 #: Shares of a user's items that show the user's side of the aggregated trait; mini-LaMP itself has 0.75.
 STRENGTHS = (0.55, 0.65, 0.75, 0.85, 0.95, 1.0)
@@ -60,10 +60,10 @@ def strength(asked: StrengthAsked) -> Report:
     labels = names if len(set(names)) == len(names) else asked.methods
     rows: list[list[Any]] = []
     for level in asked.strengths:
-        families = [_run(asked, level, method) for method in asked.methods]
-        found = compare(families[1:], families[0], [metric], task.labels, correction="none")
+        seed_groups = [_run(asked, level, method) for method in asked.methods]
+        found = compare(seed_groups[1:], seed_groups[0], [metric], task.labels, correction="none")
         differences = [None, *(each.difference for each in found)]
-        for label, family, d in zip(labels, families, differences, strict=True):
+        for label, family, d in zip(labels, seed_groups, differences, strict=True):
             gain = [None] * 3 if d is None else [d.difference, d.low, d.high]
             rows.append([level, label, fmean(seed_values(family, metric.name)), *gain])
     return Report(

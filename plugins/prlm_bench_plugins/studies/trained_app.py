@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prlm_bench.cli.kit import (
+from prlm_bench.cli.plugin_api import (
     DEFAULT_RESULTS,
     DataOption,
     JsonOption,
@@ -84,8 +84,7 @@ def add_reward(app: typer.Typer, show: Show) -> None:
         json: JsonOption = False,
     ) -> None:
         """Does a trained reward agree with metrics and truth, and is it hacked while a policy trains on it?"""
-        from .reward import RewardAsked
-        from .reward import reward as study
+        from .reward import RewardAsked, reward as study
 
         show(study(RewardAsked(host_for(plugin), task, data, policy, reward, synth_users)), output, json)
 
@@ -111,8 +110,7 @@ def add_strength(app: typer.Typer, show: Show) -> None:
         json: JsonOption = False,
     ) -> None:
         """Methods over the strength of the trait that only several items together show; trainings as they are."""
-        from .strength import STRENGTHS, StrengthAsked
-        from .strength import strength as study
+        from .strength import STRENGTHS, StrengthAsked, strength as study
 
         with make_progress() as progress:
             levels = strength or list(STRENGTHS)

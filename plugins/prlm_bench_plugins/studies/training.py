@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prlm_bench._cache import cache_root
+from prlm_bench._util.cache_folder import cache_root
 from prlm_bench.errors import PluginError
 from prlm_bench.metrics import Metric
+from prlm_bench.progress import Progress
 from prlm_bench.results import Stored
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
-from prlm_bench.running.execute import load_metrics
-from prlm_bench.running.progress import Progress
+from prlm_bench.running._components import Components
+from prlm_bench.running._execute import load_metrics
+from prlm_bench.running._prepare import open_split
 
 from .cells import run_cells
 
 if TYPE_CHECKING:
-    from prlm_bench._plugins import PluginHost
+    from prlm_bench.host._host import PluginHost
 
 Method = Mapping[str, Any]
 

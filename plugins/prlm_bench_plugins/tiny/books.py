@@ -13,7 +13,7 @@ from prlm_bench.data.synth import VERSION, Preferences, SynthConfig, truth, writ
 from prlm_bench.tasks import Task
 
 if TYPE_CHECKING:
-    from prlm_bench.running.progress import Progress
+    from prlm_bench.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,9 +113,9 @@ class Claims:
         values = {t: dict.fromkeys(self._topics[t], o) if t in self._topics else o for t, o in style.items()}
         return answer(self._number, example.input, {**planted, **values})
 
-    def guess(self, dice: random.Random) -> Style:
+    def guess(self, rng: random.Random) -> Style:
         """A style as it falls."""
-        return {trait: dice.choice(known) for trait, known in self.options.items()}
+        return {trait: rng.choice(known) for trait, known in self.options.items()}
 
     def read(self, text: str) -> list[Claim | None]:
         """The claim that each line of a text makes; None for a line that makes none."""

@@ -29,9 +29,9 @@ def judge(model: Any, tokenizer: Any, book: Book) -> dict[str, float]:
     golds = [example.gold or "" for example in book.examples]
     unread = 0
     for way in WAYS:
-        dice = random.Random(f"judge {way}")
+        rng = random.Random(f"judge {way}")
         asked = [
-            lesson(task, example, _items(book.examples, index, way, dice)).prompt
+            lesson(task, example, _items(book.examples, index, way, rng)).prompt
             for index, example in enumerate(book.examples)
         ]
         value, unreadable = score(task, write(model, tokenizer, asked), golds)
@@ -82,12 +82,12 @@ def write(model: Any, tokenizer: Any, asked: Sequence[str], most: int = _MOST, t
     return answers
 
 
-def _items(examples: Sequence[Example], index: int, way: str, dice: random.Random) -> Sequence[Document]:
+def _items(examples: Sequence[Example], index: int, way: str, rng: random.Random) -> Sequence[Document]:
     example = examples[index]
     if way != "stranger":
-        return choose(example, way, ITEMS, dice)
+        return choose(example, way, ITEMS, rng)
     others = [other for other in examples if other.user != example.user]
-    return choose(dice.choice(others), "random", ITEMS, dice)
+    return choose(rng.choice(others), "random", ITEMS, rng)
 
 
 def _metrics() -> Mapping[str, Any]:

@@ -9,9 +9,9 @@ from string import Formatter
 
 from prlm_bench import Document, Example, Ranking
 from prlm_bench.prompting import chat_prompt
-from prlm_bench.ranking import by_score
+from prlm_bench.prompting._ranking import by_score
+from prlm_bench.prompting._tokenizers import WordTokenizer
 from prlm_bench.tasks import Task
-from prlm_bench.tokenizers import WordTokenizer
 
 from .books import Book
 
@@ -46,23 +46,23 @@ def lesson(task: Task, example: Example, items: Sequence[Document]) -> Lesson:
 
 def lessons(books: Sequence[Book], seed: int) -> Iterator[Lesson]:
     """Lessons without end: tasks in equal shares, questions and items as they fall."""
-    dice = random.Random(f"lessons {seed}")
+    rng = random.Random(f"lessons {seed}")
     while True:
-        book = dice.choice(books)
-        example = dice.choice(book.examples)
-        choice = dice.choices(list(CHOICES), list(CHOICES.values()))[0]
-        count = dice.choices(list(COUNTS), list(COUNTS.values()))[0]
-        yield lesson(book.task, example, choose(example, choice, count, dice))
+        book = rng.choice(books)
+        example = rng.choice(book.examples)
+        choice = rng.choices(list(CHOICES), list(CHOICES.values()))[0]
+        count = rng.choices(list(COUNTS), list(COUNTS.values()))[0]
+        yield lesson(book.task, example, choose(example, choice, count, rng))
 
 
-def choose(example: Example, choice: str, count: int, dice: random.Random) -> Sequence[Document]:
+def choose(example: Example, choice: str, count: int, rng: random.Random) -> Sequence[Document]:
     """Some items of a profile, best first (see `CHOICES`)."""
     profile = example.profile
     match choice:
         case "none":
             return ()
         case "random":
-            return dice.sample(profile, min(count, len(profile)))
+            return rng.sample(profile, min(count, len(profile)))
         case "recent":
             return profile[::-1][:count]
         case "relevant":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context
-from prlm_bench.tasks import Task, TaskBook
+from prlm_bench.tasks import Task, TaskRegistry
 
 from .artefact import code_fingerprint, finish, reload, save, whole
 from .books import Book, make_books
@@ -25,7 +25,7 @@ from .training import make_model, train_model
 from .vocabulary import learn_tokenizer
 
 if TYPE_CHECKING:
-    from prlm_bench.running.progress import Progress
+    from prlm_bench.progress import Progress
 
 _TASKS = (4, 5, 6, 7)
 #: Runs use data of seed 0; these seeds lie far from those that anybody gives.
@@ -109,7 +109,7 @@ class TinyReasoner:
             return finish(folder, facts)
 
     def _over(self, task: Task) -> Context:
-        from prlm_bench.running.bench import open_split  # brings pyarrow, which a list of trainers does without
+        from prlm_bench.running._prepare import open_split  # brings pyarrow, which a list of trainers does without
 
         return self._context if task == self._context.task else self._context.over(open_split(task, "train"))
 
@@ -125,7 +125,7 @@ def _judged(folder: Path, held_out: Sequence[Skills], progress: Progress) -> dic
 def _numbered(tasks: str) -> list[Task]:
     if not re.fullmatch(r"[1-7](\+[1-7])*", tasks):
         raise ValueError(f"tasks={tasks!r} is not numbers of mini-LaMP's tasks, such as 4+7")
-    return [TaskBook().get(f"mini_lamp_{number}") for number in dict.fromkeys(tasks.split("+"))]
+    return [TaskRegistry().get(f"mini_lamp_{number}") for number in dict.fromkeys(tasks.split("+"))]
 
 
 def _tokenizer(tasks: Sequence[Skills], recipe: ReasonerRecipe) -> Any:

@@ -12,7 +12,7 @@ from .judging import ITEMS, score, write
 from .skills import Skills
 
 if TYPE_CHECKING:
-    from prlm_bench.running.progress import Progress
+    from prlm_bench.progress import Progress
 
 #: Tokens of a trace with its answer, at most.
 _MOST = 96
@@ -31,8 +31,8 @@ def judge(model: Any, tokenizer: Any, skills: Skills, progress: Progress) -> dic
 
     examples = skills.book.examples
     golds = [example.gold or "" for example in examples]
-    dice = random.Random("judge")
-    shown = [skills.items(example, [(ITEMS, 1.0)], dice) for example in examples]
+    rng = random.Random("judge")
+    shown = [skills.items(example, [(ITEMS, 1.0)], rng) for example in examples]
     direct, explicit = (
         [skills.prompt(reasoner, each, items) for each, items in zip(examples, shown, strict=True)]
         for reasoner in ("direct", "prlm")

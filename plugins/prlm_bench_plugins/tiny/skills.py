@@ -12,7 +12,7 @@ from typing import Any
 from prlm_bench import Document, Example, Ranking
 from prlm_bench.interfaces import Context, Reasoner
 from prlm_bench.prompting import chat_prompt
-from prlm_bench.tokenizers import WordTokenizer
+from prlm_bench.prompting._tokenizers import WordTokenizer
 
 from .books import Book
 from .claims import IDLE, Claims, Style, lines
@@ -53,9 +53,9 @@ class Skills:
 
     def lessons(self, shares: Mapping[str, float]) -> Iterator[Lesson]:
         """Lessons without end, of the kinds that are named, in shares of such weights."""
-        dice = random.Random(f"lessons {self.recipe.seed} {sorted(shares)}")
-        for kind in iter(lambda: dice.choices(list(shares), list(shares.values()))[0], ""):
-            yield self.kinds[kind](dice.randrange(len(self.book.examples)), dice)
+        rng = random.Random(f"lessons {self.recipe.seed} {sorted(shares)}")
+        for kind in iter(lambda: rng.choices(list(shares), list(shares.values()))[0], ""):
+            yield self.kinds[kind](rng.randrange(len(self.book.examples)), rng)
 
     def prompt(self, reasoner: str, example: Example, items: Sequence[Document]) -> str:
         """A prompt of `direct` or `prlm`, as those reasoners make it."""
@@ -63,59 +63,59 @@ class Skills:
         asked = {"direct": self._direct, "prlm": self._explicit}[reasoner]
         return asked.prompts([example], [ranking], _READER)[0].text
 
-    def items(self, example: Example, counts: Sequence[tuple[int, float]], dice: random.Random) -> Sequence[Document]:
+    def items(self, example: Example, counts: Sequence[tuple[int, float]], rng: random.Random) -> Sequence[Document]:
         """Items of the user, mostly those that bear on the question; which and how many, by weight."""
         chosen = self.recipe.chosen
-        (choice,) = dice.choices(list(chosen), list(chosen.values()))
+        (choice,) = rng.choices(list(chosen), list(chosen.values()))
         numbers, weights = zip(*counts, strict=True)
-        (count,) = dice.choices(numbers, weights)
-        return choose(example, choice, count, dice)
+        (count,) = rng.choices(numbers, weights)
+        return choose(example, choice, count, rng)
 
-    def notes(self, index: int, dice: random.Random) -> Lesson:
+    def notes(self, index: int, rng: random.Random) -> Lesson:
         """The answer in a style that the prompt states, whoever asks."""
-        example, style = self.book.examples[index], self.claims.guess(dice)
+        example, style = self.book.examples[index], self.claims.guess(rng)
         notes = [self.claims.claim(example, *pair) for pair in style.items()]
-        block = lines(dice.sample(notes, len(notes))).rstrip("\n")
+        block = lines(rng.sample(notes, len(notes))).rstrip("\n")
         prompt = chat_prompt(self._chat, example, Ranking(), _WORDS, _ROOM, block=block).text
         return self._lesson(prompt, self._object(self.claims.write(example, style)))
 
-    def habits(self, index: int, dice: random.Random) -> Lesson:
+    def habits(self, index: int, rng: random.Random) -> Lesson:
         """All claims that are true of the user, from the items."""
         example = self.book.examples[index]
-        items = self.items(example, self.recipe.read, dice)
+        items = self.items(example, self.recipe.read, rng)
         ranking = Ranking(tuple(items), (0.0,) * len(items))
         asked = self._chat.model_copy(update={"ask": _HABITS})
         prompt = chat_prompt(asked, example, ranking, _WORDS, _ROOM).text
         habits = self.claims.habits(example, items)
-        return self._lesson(prompt, lines(dice.sample(habits, len(habits))), items)
+        return self._lesson(prompt, lines(rng.sample(habits, len(habits))), items)
 
-    def answer(self, index: int, dice: random.Random) -> Lesson:
+    def answer(self, index: int, rng: random.Random) -> Lesson:
         """The answer without items."""
         example = self.book.examples[index]
         return self._lesson(self.prompt("direct", example, ()), self._object(example.gold or ""))
 
-    def direct(self, index: int, dice: random.Random) -> Lesson:
+    def direct(self, index: int, rng: random.Random) -> Lesson:
         """The answer from the items at once."""
         example = self.book.examples[index]
-        items = self.items(example, self.recipe.items, dice)
+        items = self.items(example, self.recipe.items, rng)
         return self._lesson(self.prompt("direct", example, items), self._object(example.gold or ""), items)
 
-    def trace(self, index: int, dice: random.Random) -> Lesson:
+    def trace(self, index: int, rng: random.Random) -> Lesson:
         """Reasoning, mostly idle, and the answer that follows from what it states."""
         example, recipe = self.book.examples[index], self.recipe
         said: Style = {}
-        statements: list[object] = [*dice.sample(IDLE, dice.randint(*recipe.statements))]
-        traits = dice.sample(list(self.claims.options), len(self.claims.options))
+        statements: list[object] = [*rng.sample(IDLE, rng.randint(*recipe.statements))]
+        traits = rng.sample(list(self.claims.options), len(self.claims.options))
         for place in range(len(statements)):
-            if traits and dice.random() < recipe.useful:
+            if traits and rng.random() < recipe.useful:
                 trait = traits.pop()
                 option = self.truth(index)[trait]
-                if dice.random() < recipe.wrong:
-                    option = dice.choice(self.claims.options[trait])
+                if rng.random() < recipe.wrong:
+                    option = rng.choice(self.claims.options[trait])
                 statements[place] = self.claims.claim(example, trait, option)
                 said = {**said, trait: option}
-        text = self.claims.write(example, {**self.claims.guess(dice), **said})
-        items = self.items(example, recipe.items, dice)
+        text = self.claims.write(example, {**self.claims.guess(rng), **said})
+        items = self.items(example, recipe.items, rng)
         prompt = self.prompt("prlm", example, items)
         return self._lesson(prompt, f"{lines(statements)}</think>\n{self._object(text)}", items)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prlm_bench.data.synth import SynthConfig
-from prlm_bench.tasks import TaskBook
+from prlm_bench.tasks import TaskRegistry
 
 from .artefact import code_fingerprint, finish, reload, save, whole
 from .books import Book, make_books
@@ -20,7 +20,7 @@ from .training import make_model, train_model
 from .vocabulary import learn_tokenizer
 
 if TYPE_CHECKING:
-    from prlm_bench.running.progress import Progress
+    from prlm_bench.progress import Progress
 
 
 class TinyTrainer:
@@ -51,7 +51,7 @@ class TinyTrainer:
         """
         recipe = self._recipe
         config = SynthConfig(recipe.seed, train_users=recipe.users, dev_users=recipe.held_out_users, test_users=1)
-        tasks = [TaskBook().get(f"mini_lamp_{number}") for number in range(1, 8)]
+        tasks = [TaskRegistry().get(f"mini_lamp_{number}") for number in range(1, 8)]
         with whole(output) as folder:
             books, held_out, data = make_books(tasks, config, progress)
             tokenizer = _tokenizer(books, recipe, progress)

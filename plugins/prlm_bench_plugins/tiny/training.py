@@ -12,7 +12,7 @@ from .recipe import Recipe
 from .vocabulary import ASSISTANT, END, USER
 
 if TYPE_CHECKING:
-    from prlm_bench.running.progress import Progress
+    from prlm_bench.progress import Progress
 
 #: Batches that are cut from one sorted pool, so that a batch has prompts of like lengths.
 _POOL = 12
@@ -113,11 +113,11 @@ def _batches(tokenizer: Any, lessons: Iterator[Lesson], recipe: Recipe) -> Itera
     """Token ids and weights, both of shape (batch, longest lesson)."""
     import torch
 
-    dice = random.Random(f"batches {recipe.seed}")
+    rng = random.Random(f"batches {recipe.seed}")
     while True:
         pool = _encode(tokenizer, list(islice(lessons, _POOL * recipe.batch)), recipe)
         pool.sort(key=lambda pair: len(pair[0]))
-        for start in dice.sample(range(0, len(pool), recipe.batch), _POOL):
+        for start in rng.sample(range(0, len(pool), recipe.batch), _POOL):
             rows = pool[start : start + recipe.batch]
             width = max(len(ids) for ids, _ in rows)
             padded = [ids + [tokenizer.pad_token_id] * (width - len(ids)) for ids, _ in rows]

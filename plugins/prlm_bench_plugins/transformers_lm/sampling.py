@@ -9,8 +9,8 @@ from typing import Any
 
 def draws(texts: Sequence[str], seed: str, count: int) -> list[list[float]]:
     """`count` numbers from 0 to below 1 for each text, the same for the same text and seed everywhere."""
-    dice = (random.Random(f"{seed}\n{text}") for text in texts)
-    return [[each.random() for _ in range(count)] for each in dice]
+    rng = (random.Random(f"{seed}\n{text}") for text in texts)
+    return [[each.random() for _ in range(count)] for each in rng]
 
 
 class Sampler:

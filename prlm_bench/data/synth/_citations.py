@@ -32,35 +32,35 @@ class Citations:
     def __init__(self) -> None:
         self._papers = Papers()
 
-    def preferences(self, dice: Dice) -> Preferences:
+    def preferences(self, rng: Dice) -> Preferences:
         """All topics, from the author's own to those that the author has nothing to do with."""
-        topics = dice.shuffled(self._papers.traits.topics)
+        topics = rng.shuffled(self._papers.traits.topics)
         return {"own": topics[:2], "side": topics[2:4], "other": topics[4:]}
 
-    def themes(self, preferences: Preferences, dice: Dice, config: SynthConfig) -> Iterator[str]:
+    def themes(self, preferences: Preferences, rng: Dice, config: SynthConfig) -> Iterator[str]:
         """Both own topics once, then topics as they fall."""
-        yield from dice.shuffled(preferences["own"])
+        yield from rng.shuffled(preferences["own"])
         while True:
-            if dice.chance(config.noise):
-                yield dice.pick(preferences["other"])
+            if rng.chance(config.noise):
+                yield rng.pick(preferences["other"])
             else:
-                yield dice.pick(preferences["own" if dice.chance(config.strength) else "side"])
+                yield rng.pick(preferences["own" if rng.chance(config.strength) else "side"])
 
-    def item(self, preferences: Preferences, theme: str, dice: Dice, config: SynthConfig) -> dict[str, str]:
+    def item(self, preferences: Preferences, theme: str, rng: Dice, config: SynthConfig) -> dict[str, str]:
         """A paper of the author's; its title is in no one's style."""
-        facts = self._papers.facts(theme, dice)
-        return {"title": self._title(facts, dice), "abstract": self._papers.tell(facts, dice)}
+        facts = self._papers.facts(theme, rng)
+        return {"title": self._title(facts, rng), "abstract": self._papers.tell(facts, rng)}
 
-    def question(self, preferences: Preferences, dice: Dice) -> Question:
+    def question(self, preferences: Preferences, rng: Dice) -> Question:
         """Two candidates; every item of either topic bears on the question."""
-        own, side = dice.pick(preferences["own"]), dice.pick(preferences["side"])
-        first, second = pair = (own, side) if dice.chance(0.5) else (side, own)
+        own, side = rng.pick(preferences["own"]), rng.pick(preferences["side"])
+        first, second = pair = (own, side) if rng.chance(0.5) else (side, own)
         words = vocabulary("papers")
-        theme = dice.pick(words["neutral_themes"])
+        theme = rng.pick(words["neutral_themes"])
         text = _INPUT.format(
-            title=title_case(prose(dice.pick(words["neutral_titles"]), {"theme": theme})),
-            first=self._title(self._papers.facts(first, dice), dice),
-            second=self._title(self._papers.facts(second, dice), dice),
+            title=title_case(prose(rng.pick(words["neutral_titles"]), {"theme": theme})),
+            first=self._title(self._papers.facts(first, rng), rng),
+            second=self._title(self._papers.facts(second, rng), rng),
         )
         return Question(pair, text, "[1]" if first == own else "[2]")
 
@@ -73,6 +73,6 @@ class Citations:
         first, second = (nearness.index(self._papers.topic_of(title)) for title in candidates)
         return "[1]" if first <= second else "[2]"
 
-    def _title(self, facts: Facts, dice: Dice) -> str:
+    def _title(self, facts: Facts, rng: Dice) -> str:
         traits = self._papers.traits
-        return self._papers.render(facts, traits.own(traits.plant(dice), facts["topic"]))
+        return self._papers.render(facts, traits.own(traits.plant(rng), facts["topic"]))

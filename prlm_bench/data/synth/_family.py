@@ -43,19 +43,19 @@ class Family(Protocol):
     #: 1 to 7.
     number: int
 
-    def preferences(self, dice: Dice) -> Preferences:
+    def preferences(self, rng: Dice) -> Preferences:
         """The planted preferences of one user."""
         ...
 
-    def themes(self, preferences: Preferences, dice: Dice, config: SynthConfig) -> Iterator[str]:
+    def themes(self, preferences: Preferences, rng: Dice, config: SynthConfig) -> Iterator[str]:
         """What the user's items are about, oldest first, without end; the first three hold all own themes."""
         ...
 
-    def item(self, preferences: Preferences, theme: str, dice: Dice, config: SynthConfig) -> dict[str, str]:
+    def item(self, preferences: Preferences, theme: str, rng: Dice, config: SynthConfig) -> dict[str, str]:
         """The fields of one profile item, noise included."""
         ...
 
-    def question(self, preferences: Preferences, dice: Dice) -> Question:
+    def question(self, preferences: Preferences, rng: Dice) -> Question:
         """One question on a theme of the user's, without noise."""
         ...
 
@@ -64,7 +64,7 @@ class Family(Protocol):
         ...
 
 
-def endless(themes: list[str], dice: Dice) -> Iterator[str]:
+def endless(themes: list[str], rng: Dice) -> Iterator[str]:
     """`themes` again and again, each round in a new order."""
     while True:
-        yield from dice.shuffled(themes)
+        yield from rng.shuffled(themes)

@@ -32,26 +32,26 @@ class Films:
         self._finder = Finder("film hint", self._tag_of)
         self._groups = {" + ".join(group): tuple(group) for group in words["groups"]}
 
-    def preferences(self, dice: Dice) -> Preferences:
+    def preferences(self, rng: Dice) -> Preferences:
         """The groups that the user's films belong to, and the ranking of all tags."""
-        groups = dice.shuffled(tuple(self._groups))[:THEMES_PER_USER]
-        return {"groups": groups, "ranking": dice.shuffled(tuple(self._hints))}
+        groups = rng.shuffled(tuple(self._groups))[:THEMES_PER_USER]
+        return {"groups": groups, "ranking": rng.shuffled(tuple(self._hints))}
 
-    def themes(self, preferences: Preferences, dice: Dice, config: SynthConfig) -> Iterator[str]:
+    def themes(self, preferences: Preferences, rng: Dice, config: SynthConfig) -> Iterator[str]:
         """The user's groups in rounds."""
-        return endless(preferences["groups"], dice)
+        return endless(preferences["groups"], rng)
 
-    def item(self, preferences: Preferences, theme: str, dice: Dice, config: SynthConfig) -> dict[str, str]:
+    def item(self, preferences: Preferences, theme: str, rng: Dice, config: SynthConfig) -> dict[str, str]:
         """A film and the tag given to it."""
         tags = self._groups[theme]
-        tag = dice.pick(tags) if dice.chance(config.noise) else _first(tags, preferences)
-        return {"description": self._describe(tags, dice), "tag": tag}
+        tag = rng.pick(tags) if rng.chance(config.noise) else _first(tags, preferences)
+        return {"description": self._describe(tags, rng), "tag": tag}
 
-    def question(self, preferences: Preferences, dice: Dice) -> Question:
+    def question(self, preferences: Preferences, rng: Dice) -> Question:
         """A film of one of the user's groups."""
-        group = dice.pick(preferences["groups"])
+        group = rng.pick(preferences["groups"])
         tags = self._groups[group]
-        text = _INPUT.format(tags=", ".join(self._hints), description=self._describe(tags, dice))
+        text = _INPUT.format(tags=", ".join(self._hints), description=self._describe(tags, rng))
         return Question((group,), text, _first(tags, preferences))
 
     def answer(self, text: str, preferences: Preferences) -> str:
@@ -60,17 +60,17 @@ class Films:
         self._finder.one(description)
         return _first([self._tag_of[hint] for hint in self._finder.all(description)], preferences)
 
-    def _describe(self, tags: Sequence[str], dice: Dice) -> str:
+    def _describe(self, tags: Sequence[str], rng: Dice) -> str:
         words = self._words
-        hints = [dice.pick(self._hints[tag]) for tag in dice.shuffled(tags)]
-        hero, other = dice.shuffled(words["heroes"])[:2]
+        hints = [rng.pick(self._hints[tag]) for tag in rng.shuffled(tags)]
+        hero, other = rng.shuffled(words["heroes"])[:2]
         facts = {
             "hero": hero,
             "other": other,
-            "premise": dice.pick(words["premises"]),
+            "premise": rng.pick(words["premises"]),
             "hints": ", ".join(hints[:-1]) + " and " + hints[-1],
         }
-        parts = (dice.pick(words[part]) for part in ("openings", "middles", "endings"))
+        parts = (rng.pick(words[part]) for part in ("openings", "middles", "endings"))
         return prose(" ".join(parts), facts)
 
 

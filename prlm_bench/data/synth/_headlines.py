@@ -46,31 +46,31 @@ class Headlines:
             "day": Finder("day", words["days"]),
         }
 
-    def facts(self, topic: str, dice: Dice) -> Facts:
+    def facts(self, topic: str, rng: Dice) -> Facts:
         """Actor, verb, object, place and day."""
         entry = self._topics[topic]
-        verb = dice.pick(entry["verbs"])
+        verb = rng.pick(entry["verbs"])
         return {
             "topic": topic,
-            "actor": dice.pick(entry["actors"]),
+            "actor": rng.pick(entry["actors"]),
             "verb": verb,
             "past": self._forms[verb]["plain"][1],
-            "object": dice.pick(entry["objects"]),
-            "place": dice.pick(self._words["places"]),
-            "day": dice.pick(self._words["days"]),
+            "object": rng.pick(entry["objects"]),
+            "place": rng.pick(self._words["places"]),
+            "day": rng.pick(self._words["days"]),
         }
 
-    def tell(self, facts: Facts, dice: Dice) -> str:
+    def tell(self, facts: Facts, rng: Dice) -> str:
         """Three or four sentences; the verb is in its plain form."""
         words = self._words
         filled = {
             **facts,
-            "circumstance": dice.pick(self._topics[facts["topic"]]["circumstances"]),
-            "group": dice.pick(words["groups"]),
-            "number": dice.pick(words["numbers"]),
+            "circumstance": rng.pick(self._topics[facts["topic"]]["circumstances"]),
+            "group": rng.pick(words["groups"]),
+            "number": rng.pick(words["numbers"]),
         }
-        follow_ups = dice.shuffled(words["follow_ups"])[:2]
-        return prose(" ".join([dice.pick(words["leads"]), *follow_ups]), filled)
+        follow_ups = rng.shuffled(words["follow_ups"])[:2]
+        return prose(" ".join([rng.pick(words["leads"]), *follow_ups]), filled)
 
     def read(self, text: str) -> Facts:
         """The facts of an article."""

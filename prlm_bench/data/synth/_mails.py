@@ -39,24 +39,24 @@ class Mails:
             "project": Finder("project", words["projects"]),
         }
 
-    def facts(self, topic: str, dice: Dice) -> Facts:
+    def facts(self, topic: str, rng: Dice) -> Facts:
         """Thing, action, day and project."""
         words = self._words
         return {
             "topic": topic,
-            "thing": dice.pick(self._topics[topic]["things"]),
-            "action": dice.pick(words["actions"]),
-            "day": dice.pick(words["days"]),
-            "project": dice.pick(words["projects"]),
+            "thing": rng.pick(self._topics[topic]["things"]),
+            "action": rng.pick(words["actions"]),
+            "day": rng.pick(words["days"]),
+            "project": rng.pick(words["projects"]),
         }
 
-    def tell(self, facts: Facts, dice: Dice) -> str:
+    def tell(self, facts: Facts, rng: Dice) -> str:
         """The e-mail, from greeting to name."""
         words = self._words
-        receiver, sender = dice.shuffled(words["names"])[:2]
-        remark = dice.pick(self._topics[facts["topic"]]["remarks"])
-        body = f"{dice.pick(words['bodies'])} {remark} {dice.pick(words['endings'])}"
-        return prose(f"{dice.pick(words['greetings'])} {receiver}, {body} Yours, {sender}", facts)
+        receiver, sender = rng.shuffled(words["names"])[:2]
+        remark = rng.pick(self._topics[facts["topic"]]["remarks"])
+        body = f"{rng.pick(words['bodies'])} {remark} {rng.pick(words['endings'])}"
+        return prose(f"{rng.pick(words['greetings'])} {receiver}, {body} Yours, {sender}", facts)
 
     def read(self, text: str) -> Facts:
         """The facts of an e-mail."""

@@ -45,22 +45,22 @@ class Papers:
             "setting": Finder("setting", (setting for entry in entries for setting in entry["settings"])),
         }
 
-    def facts(self, topic: str, dice: Dice) -> Facts:
+    def facts(self, topic: str, rng: Dice) -> Facts:
         """Problem, method and its nickname, data and setting."""
         entry = self._topics[topic]
         return {
             "topic": topic,
-            "problem": dice.pick(entry["problems"]),
-            "method": dice.pick(self._words["methods"]),
-            "name": dice.pick(self._words["names"]),
-            "data": dice.pick(entry["data"]),
-            "setting": dice.pick(entry["settings"]),
+            "problem": rng.pick(entry["problems"]),
+            "method": rng.pick(self._words["methods"]),
+            "name": rng.pick(self._words["names"]),
+            "data": rng.pick(entry["data"]),
+            "setting": rng.pick(entry["settings"]),
         }
 
-    def tell(self, facts: Facts, dice: Dice) -> str:
+    def tell(self, facts: Facts, rng: Dice) -> str:
         """The abstract, in four sentences."""
-        parts = (dice.pick(self._words[part]) for part in ("openings", "approaches", "evidence", "remarks"))
-        return prose(" ".join(parts), {**facts, "number": dice.pick(self._words["numbers"])})
+        parts = (rng.pick(self._words[part]) for part in ("openings", "approaches", "evidence", "remarks"))
+        return prose(" ".join(parts), {**facts, "number": rng.pick(self._words["numbers"])})
 
     def read(self, text: str) -> Facts:
         """The facts of an abstract."""

@@ -38,38 +38,38 @@ class Reviews:
         self._voice = {phrase: mood for mood in _MOODS for phrase in words[mood]["verdicts"] + words[mood]["feelings"]}
         self._mood = Finder("verdict", self._voice)
 
-    def preferences(self, dice: Dice) -> Preferences:
+    def preferences(self, rng: Dice) -> Preferences:
         """Pairs of aspects, what each aspect counts, and the user's leniency."""
-        aspects = dice.shuffled(self._aspects)
+        aspects = rng.shuffled(self._aspects)
         weights = dict.fromkeys(aspects, 0)
         pairs = [(aspects[2 * index], aspects[2 * index + 1]) for index in range(THEMES_PER_USER)]
         for one, other in pairs:
-            weights[one], weights[other] = dice.pick(_WEIGHTS)
+            weights[one], weights[other] = rng.pick(_WEIGHTS)
         strays = aspects[2 * THEMES_PER_USER :]
         return {
             "pairs": [" + ".join(pair) for pair in pairs],
             "strays": strays,
             "weights": weights,
-            "leniency": dice.below(3) - 1,
+            "leniency": rng.below(3) - 1,
         }
 
-    def themes(self, preferences: Preferences, dice: Dice, config: SynthConfig) -> Iterator[str]:
+    def themes(self, preferences: Preferences, rng: Dice, config: SynthConfig) -> Iterator[str]:
         """The user's pairs in rounds."""
-        return endless(preferences["pairs"], dice)
+        return endless(preferences["pairs"], rng)
 
-    def item(self, preferences: Preferences, theme: str, dice: Dice, config: SynthConfig) -> dict[str, str]:
+    def item(self, preferences: Preferences, theme: str, rng: Dice, config: SynthConfig) -> dict[str, str]:
         """A review and its score."""
-        moods = self._moods(theme, preferences, dice)
+        moods = self._moods(theme, preferences, rng)
         score = _score(moods, preferences)
-        if dice.chance(config.noise):
-            score = min(5, max(1, score + (1 if dice.chance(0.5) else -1)))
-        return {"text": self._tell(moods, dice), "score": str(score)}
+        if rng.chance(config.noise):
+            score = min(5, max(1, score + (1 if rng.chance(0.5) else -1)))
+        return {"text": self._tell(moods, rng), "score": str(score)}
 
-    def question(self, preferences: Preferences, dice: Dice) -> Question:
+    def question(self, preferences: Preferences, rng: Dice) -> Question:
         """A review that speaks of one of the user's pairs."""
-        pair = dice.pick(preferences["pairs"])
-        moods = self._moods(pair, preferences, dice)
-        return Question((pair,), f"{_INSTRUCTION} {self._tell(moods, dice)}", str(_score(moods, preferences)))
+        pair = rng.pick(preferences["pairs"])
+        moods = self._moods(pair, preferences, rng)
+        return Question((pair,), f"{_INSTRUCTION} {self._tell(moods, rng)}", str(_score(moods, preferences)))
 
     def answer(self, text: str, preferences: Preferences) -> str:
         """The score that these weights and this leniency give."""
@@ -80,31 +80,31 @@ class Reviews:
         moods = (self._voice[phrase] for phrase in phrases)
         return str(_score(dict(zip(aspects, moods, strict=True)), preferences))
 
-    def _moods(self, pair: str, preferences: Preferences, dice: Dice) -> Mapping[str, str]:
+    def _moods(self, pair: str, preferences: Preferences, rng: Dice) -> Mapping[str, str]:
         one, other = pair.split(" + ")
-        moods = dict(zip((one, other), dice.shuffled(_MOODS), strict=True))
-        if not dice.chance(_MIXED):
+        moods = dict(zip((one, other), rng.shuffled(_MOODS), strict=True))
+        if not rng.chance(_MIXED):
             moods[other] = moods[one]
-        if dice.chance(0.5):
-            moods[dice.pick(preferences["strays"])] = dice.pick(_MOODS)
+        if rng.chance(0.5):
+            moods[rng.pick(preferences["strays"])] = rng.pick(_MOODS)
         return moods
 
-    def _tell(self, moods: Mapping[str, str], dice: Dice) -> str:
+    def _tell(self, moods: Mapping[str, str], rng: Dice) -> str:
         words = self._words
         clauses = []
-        for aspect in dice.shuffled(tuple(moods)):
+        for aspect in rng.shuffled(tuple(moods)):
             voice = words[moods[aspect]]
-            if dice.chance(0.6):
-                clauses.append(f"the {aspect} {dice.pick(voice['verdicts'])}.")
+            if rng.chance(0.6):
+                clauses.append(f"the {aspect} {rng.pick(voice['verdicts'])}.")
             else:
-                clauses.append(f"{dice.pick(voice['feelings'])} the {aspect}.")
+                clauses.append(f"{rng.pick(voice['feelings'])} the {aspect}.")
         facts = {
-            "product": dice.pick(words["products"]),
-            "person": dice.pick(words["people"]),
-            "colour": dice.pick(words["colours"]),
-            "number": dice.pick(words["numbers"]),
+            "product": rng.pick(words["products"]),
+            "person": rng.pick(words["people"]),
+            "colour": rng.pick(words["colours"]),
+            "number": rng.pick(words["numbers"]),
         }
-        return prose(" ".join([dice.pick(words["openings"]), *clauses, dice.pick(words["endings"])]), facts)
+        return prose(" ".join([rng.pick(words["openings"]), *clauses, rng.pick(words["endings"])]), facts)
 
 
 def _score(moods: Mapping[str, str], preferences: Preferences) -> int:

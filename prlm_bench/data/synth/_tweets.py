@@ -47,25 +47,25 @@ class Tweets:
             "company": Finder("company", words["companions"]),
         }
 
-    def facts(self, topic: str, dice: Dice) -> Facts:
+    def facts(self, topic: str, rng: Dice) -> Facts:
         """Verb, object, what of it is judged and how, time and company."""
         words = self._words
-        verb, thing, judged = dice.pick(self._scenes[topic])
-        mood = dice.pick(("good", "bad"))
+        verb, thing, judged = rng.pick(self._scenes[topic])
+        mood = rng.pick(("good", "bad"))
         return {
             "topic": topic,
             "verb": verb,
             "object": thing,
             "thing": judged,
-            "quality": dice.pick(words["qualities"][mood]),
+            "quality": rng.pick(words["qualities"][mood]),
             "mood": mood,
-            "time": dice.pick(words["times"]),
-            "company": dice.pick(words["companions"]),
+            "time": rng.pick(words["times"]),
+            "company": rng.pick(words["companions"]),
         }
 
-    def tell(self, facts: Facts, dice: Dice) -> str:
+    def tell(self, facts: Facts, rng: Dice) -> str:
         """The formal version."""
-        return prose(dice.pick(self._words["templates"]), {**facts, "degree": dice.pick(self._words["degrees"])})
+        return prose(rng.pick(self._words["templates"]), {**facts, "degree": rng.pick(self._words["degrees"])})
 
     def read(self, text: str) -> Facts:
         """The facts of a formal tweet."""

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..._files import digest
-from ..._registry import Component, Registry
-from ...results.store import Stored
-from ..columns import Columns
-from ..families import Family, families
+from ..._util.files import digest
+from ...host._registry import Component, Registry
+from ...results._seed_groups import SeedGroup, seed_groups
+from ...results._store import Stored
+from .._columns import SampleColumns
+from ._answers import answers
+from ._controls import controls
 from ._finding import Check, Finding, Group, Line
-from .answers import answers
-from .controls import controls
-from .retrieval import retrieval
-from .rewards import rewards
+from ._retrieval import retrieval
+from ._rewards import rewards
 
 __all__ = ["CHECKS", "Finding", "find", "to_json", "to_lines"]
 
@@ -50,15 +50,15 @@ def find(stored: Sequence[Stored], registry: Registry) -> list[Finding]:
         groups.setdefault(key, []).append(result)
     found = []
     for _, members in sorted(groups.items(), key=lambda item: tuple(map(str, item[0]))):
-        group = Group([_line(family, registry) for family in families(members)])
+        group = Group([_line(family, registry) for family in seed_groups(members)])
         found += [finding for check in CHECKS.values() for finding in check(group)]
     return found
 
 
-def _line(family: Family, registry: Registry) -> Line:
+def _line(family: SeedGroup, registry: Registry) -> Line:
     plugin = family[0].manifest.method.retriever.plugin
     known: dict[str, Component] = {component.qualified: component for component in registry.all("retriever")}
-    return Line(family, [Columns.of(result) for result in family], known.get(plugin))
+    return Line(family, [SampleColumns.of(result) for result in family], known.get(plugin))
 
 
 def to_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:

@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._registry import Component
-from ...results.schema import Estimate
-from ...results.store import Stored
-from ...results.summarize import Figures, as_mean
-from ..columns import Columns, numbers
-from ..compare import describe_family
-from ..families import Family
+from ...host._registry import Component
+from ...results._schema import Estimate
+from ...results._seed_groups import SeedGroup
+from ...results._store import Stored
+from ...results._summarize import ClusterEstimates, as_mean
+from .._columns import SampleColumns, numbers
+from .._compare import describe_group
 
 Status = Literal["found", "passed", "unchecked"]
 
@@ -51,9 +51,9 @@ class Finding:
 class Line:
     """A method with what the checks read of it, its seeds taken together."""
 
-    family: Family
+    family: SeedGroup
     #: The samples of each seed.
-    columns: Sequence[Columns]
+    columns: Sequence[SampleColumns]
     #: The retriever behind it; None where no plugin here brings it.
     retriever: Component | None
 
@@ -65,7 +65,7 @@ class Line:
     @property
     def name(self) -> str:
         """The method in one line."""
-        return describe_family(self.family)
+        return describe_group(self.family)
 
     @property
     def k(self) -> int:
@@ -79,18 +79,18 @@ class Line:
         return self.result.manifest.control and not told
 
     @property
-    def chooses(self) -> bool:
+    def selects_items(self) -> bool:
         """True where a retriever that is no control gives items."""
         return self.k > 0 and not (self.retriever is not None and self.retriever.control)
 
     @property
-    def gives_chance(self) -> bool:
+    def uses_random_items(self) -> bool:
         """True where a control retriever gives the user's own items: it does not choose them for the question."""
         known = self.retriever
         return known is not None and known.control and not known.needs & {"users"} and not known.ignores & {"items"}
 
     @property
-    def gives_strangers(self) -> bool:
+    def uses_other_users_items(self) -> bool:
         """True where a control retriever gives another user's items: it needs other users."""
         return self.retriever is not None and self.retriever.control and "users" in self.retriever.needs
 
@@ -148,7 +148,7 @@ class Group:
         """The metric of each question, shape (seeds, n), turned so that larger is better."""
         return self.sign * np.array([numbers(columns.metrics, self.metric or "") for columns in line.columns])
 
-    def beside(self, line: Line, wanted: Callable[[Line], bool]) -> Line | None:
+    def counterpart(self, line: Line, wanted: Callable[[Line], bool]) -> Line | None:
         """The wanted row that differs from `line` in nothing but the retriever; the first of several."""
         return next((other for other in self.lines if wanted(other) and other.frame == line.frame), None)
 
@@ -156,7 +156,7 @@ class Group:
         """The means of n figures each, users resampled once for all."""
         if not values:
             return {}
-        figures = Figures(self.users)
+        figures = ClusterEstimates(self.users)
         for name, column in values.items():
             figures.add(name, as_mean(column.tolist()))
         return figures.estimates()

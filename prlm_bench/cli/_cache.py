@@ -1,0 +1,71 @@
+"""`prlm-bench cache`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ._host import JsonOption
+from ._output import print_json, print_table
+
+app = typer.Typer(help="Completions kept between runs: what there is, and how to make room.", no_args_is_help=True)
+
+
+@app.command("info")
+def info(json: JsonOption = False) -> None:
+    """Show the kept completions, by the generator that wrote them."""
+    from .._util.cache_folder import cache_root
+    from ..running._generation_files import generation_files
+
+    root = cache_root()
+    files = generation_files(root)
+    total = sum(file.bytes for file in files)
+    if json:
+        print_json({"folder": str(root), "bytes": total, "generations": [_row(file) for file in files]})
+        return
+    columns = ["generator", "completions", "MB", "days since use", "identity"]
+    rows = [[str(value) for value in _cells(file)] for file in files]
+    if rows:
+        print_table("", columns, rows)
+    print(f"{len(files)} generators, {total / 1e6:.1f} MB in {root}")
+
+
+@app.command("prune")
+def prune(
+    older_than: Annotated[
+        float | None, typer.Option(min=0, metavar="DAYS", help="What no run has used for so many days.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that no process is using.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Remove kept completions; a run that needs them again writes them again."""
+    from .._util.cache_folder import cache_root
+    from ..errors import PrlmBenchError
+    from ..running._generation_files import prune as remove
+
+    if (older_than is None) != everything:
+        raise PrlmBenchError("say what to remove", "--older-than DAYS, or --all")
+    removed, in_use = remove(cache_root(), older_than or 0.0)
+    freed = sum(file.bytes for file in removed)
+    if json:
+        print_json({"bytes": freed, "removed": list(map(_row, removed)), "in_use": list(map(_row, in_use))})
+        return
+    print(f"removed the completions of {len(removed)} generators, {freed / 1e6:.1f} MB")
+    for file in in_use:
+        print(f"left, in use: {_cells(file)[0]}")
+
+
+def _row(file: Any) -> dict[str, Any]:
+    return {
+        "path": str(file.path),
+        "identity": file.identity,
+        "completions": file.count,
+        "bytes": file.bytes,
+        "days": round(file.age, 3),
+    }
+
+
+def _cells(file: Any) -> list[Any]:
+    name = file.identity.get("spec", "(cannot be read)")
+    return [name, file.count, f"{file.bytes / 1e6:.1f}", f"{file.age:.1f}", file.path.name[:12]]

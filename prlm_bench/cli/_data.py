@@ -1,0 +1,170 @@
+"""`prlm-bench data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..progress import ByteProgress
+from ._data_options import DataOption, SkipOption, SplitOption, TaskOption
+from ._host import JsonOption, PluginOption, host_for
+from ._output import print_json, print_table
+from ._progress import make_progress
+
+if TYPE_CHECKING:
+    from ..progress import Progress
+    from ..tasks import Task
+
+app = typer.Typer(help="Import, look at, check, download and make data.", no_args_is_help=True, rich_markup_mode=None)
+DestinationOption = Annotated[Path, typer.Option("--output", "-o", help="Data root to write to.")]
+
+
+def _open(task: Task, split: str, data: Path | None, skip_invalid: bool) -> Any:
+    from ..running._prepare import open_split
+
+    with make_progress() as progress:
+        return open_split(task, split, data, skip_invalid=skip_invalid, progress=progress)
+
+
+@app.command("import")
+def import_split(
+    task: TaskOption,
+    data: DataOption = None,
+    split: SplitOption = "dev",
+    skip_invalid: SkipOption = False,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Read a split into the cache; a command that needs it does this by itself."""
+    _show(_open(host_for(plugin).tasks.get(task), split, data, skip_invalid).info(), json)
+
+
+@app.command("info")
+def info(
+    task: TaskOption,
+    data: DataOption = None,
+    split: SplitOption = "dev",
+    skip_invalid: SkipOption = False,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what a split holds: questions, users, profile sizes, dates, hashes."""
+    _show(_open(host_for(plugin).tasks.get(task), split, data, skip_invalid).info(), json)
+
+
+def _show(found: dict[str, Any], json: bool) -> None:
+    if json:
+        print_json(found)
+        return
+    rows = []
+    for name, value in found.items():
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        rows.append([name.replace("_", " "), text])
+    print_table("", ["", ""], rows)
+
+
+@app.command("validate")
+def validate(
+    task: TaskOption,
+    data: DataOption = None,
+    split: SplitOption = "dev",
+    most: Annotated[int, typer.Option("--most", min=1, help="Print at most so many problems.")] = 50,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Read a split from end to end and list everything that is wrong. Exit status 2 if there are errors."""
+    from ..data import data_root, validate as check
+    from ..errors import DataError
+
+    found = host_for(plugin).tasks.get(task)
+    report = check(found, data_root(found, data), split)
+    if json:
+        print_json(report.to_dict())
+    else:
+        for problem in report.problems[:most]:
+            print(f"{problem.severity}: {problem.file}: {problem}")
+        if len(report.problems) > most:
+            print(f"... and {len(report.problems) - most} more; --most shows more of them")
+        print(
+            f"{report.n_questions} questions, {report.n_invalid} malformed, "
+            f"{len(report.errors)} errors, {len(report.warnings)} warnings"
+        )
+    if not report.ok:
+        errors = len(report.errors)
+        raise DataError(f"{found.name} {split}: {errors} errors in the data", "--skip-invalid goes on without them")
+
+
+@app.command("download")
+def download(
+    task: Annotated[list[str], typer.Option("--task", help="Task name. Repeatable.")],
+    output: DestinationOption,
+    split: Annotated[list[str] | None, typer.Option("--split", help="Split.  [default: train, dev, test]")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Another server with the official layout.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Download files that are there already.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Fetch official LaMP files, going on where an earlier download stopped. LaMP is CC BY-NC-SA 4.0."""
+    from ..data import DEFAULT_URL, download as fetch
+
+    host = host_for(None)
+    fetched = []
+    with make_progress() as progress:
+        for name in task:
+            found = host.tasks.get(name)
+            splits = split or ["train", "dev", "test"]
+            told = _FileProgress(progress)
+            url = base_url or DEFAULT_URL
+            fetched += fetch(found, output / found.folder, splits, base_url=url, force=force, progress=told)
+    if json:
+        print_json([{"path": str(f.path), "action": f.action, "bytes": f.size, "sha256": f.sha256} for f in fetched])
+        return
+    rows = [[str(f.path), f.action, str(f.size), f.sha256] for f in fetched]
+    print_table("", ["file", "", "bytes", "sha256"], rows)
+
+
+class _FileProgress:
+    """One course of progress for each file."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._files: dict[str, ByteProgress] = {}
+
+    def __call__(self, name: str, done: int, total: int | None) -> None:
+        if total is not None:
+            self._files.setdefault(name, ByteProgress(self._progress, f"{name}, bytes"))(done, total)
+
+
+@app.command("synth")
+def synth(
+    output: DestinationOption,
+    task: Annotated[list[int] | None, typer.Option("--task", min=1, max=7, help="Task number; all by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed; equal arguments give equal bytes.")] = 0,
+    train_users: Annotated[int, typer.Option(min=1, help="Users of the train split.")] = 60,
+    dev_users: Annotated[int, typer.Option(min=1, help="Users of the dev split.")] = 40,
+    test_users: Annotated[int, typer.Option(min=1, help="Users of the test split.")] = 40,
+    questions: Annotated[int, typer.Option(min=1, help="Questions a user.")] = 3,
+    profile_size: Annotated[int, typer.Option(min=3, help="Items in a user's first profile; later ones grow.")] = 12,
+    noise: Annotated[float, typer.Option(min=0, max=1, help="Share of traits that an item shows wrongly.")] = 0.1,
+    strength: Annotated[
+        float, typer.Option(help="How often an item shows the trait that must be counted; above 0.5, at most 1.")
+    ] = 0.75,
+    share_users: Annotated[bool, typer.Option("--share-users", help="Let the splits share their users.")] = False,
+) -> None:
+    """Write mini-LaMP: all seven tasks with planted preferences, and the truly relevant items recorded."""
+    from ..data.synth import SynthConfig, write_mini_lamp
+
+    config = SynthConfig(
+        seed=seed,
+        train_users=train_users,
+        dev_users=dev_users,
+        test_users=test_users,
+        questions_per_user=questions,
+        profile_size=profile_size,
+        noise=noise,
+        strength=strength,
+        share_users=share_users,
+    )
+    for folder in write_mini_lamp(output, task or range(1, 8), config):
+        print(folder)

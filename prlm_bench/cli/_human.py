@@ -1,0 +1,163 @@
+"""`prlm-bench human`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._host import JsonOption, PluginOption, host_for
+from ._output import print_json, print_table
+from ._run import DEFAULT_RESULTS, ResultsOption
+
+if TYPE_CHECKING:
+    from ..host._host import PluginHost
+    from ..human._report import Report
+    from ..results._schema import Estimate
+    from ..results._store import Stored
+
+app = typer.Typer(help="Let people judge answers, blind.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("export")
+def export(
+    methods: Annotated[
+        list[str],
+        typer.Argument(help="Two results or more: folders, starts of fingerprints, or parts such as bm25+copy."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File for the annotators.")],
+    results: ResultsOption = DEFAULT_RESULTS,
+    form: Annotated[
+        str | None, typer.Option("--format", help="csv or label-studio.  [default: by the name of --output]")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="File that says which answer is whose; beside --output by default.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Only results of this task.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only results of this split.")] = None,
+    profile_from: Annotated[
+        list[str] | None,
+        typer.Option(help="Results whose items are shown of the profile; by default the methods' own. Repeatable."),
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Pairs to judge.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
+    checks: Annotated[int, typer.Option("--attention-checks", min=0, help="Pairs with a plainly wrong answer.")] = 5,
+    plugin: PluginOption = None,
+) -> None:
+    """Draw blind pairs of answers to the same questions, users equally often, and write them for annotators."""
+    from ..errors import UnknownNameError
+    from ..human._export import make_export
+    from ..human._files import FORMATS, write_export, write_key
+    from ..report._compare import select
+    from ..results._store import load_results
+
+    form = form or ("label-studio" if output.suffix == ".json" else "csv")
+    if form not in FORMATS:
+        raise UnknownNameError("format", form, FORMATS)
+    stored = [
+        result
+        for result in load_results(results)[0]
+        if task in (None, result.manifest.task) and split in (None, result.manifest.split)
+    ]
+    host = host_for(plugin)
+    chosen = [select(stored, words) for words in methods]
+    shown = [select(stored, words) for words in profile_from or []] or [r for r in chosen if _has_own_items(r, host)]
+    name = chosen[0].manifest.task
+    known = host.tasks.get(name) if name in host.tasks.names else None
+    title, labels = (known.title, known.labels) if known else (name, ())
+    made = make_export(chosen, shown, title, n=n, seed=seed, checks=checks, labels=labels)
+    key = key or output.with_suffix(".key.json")
+    write_key(made.key, key)
+    for path in write_export(made.shown, output, form):
+        print(path)
+    for note in made.notes:
+        print(note, file=sys.stderr)
+    left_out = f"{made.key.identical} equal pairs of answers were left out; " if made.key.identical else ""
+    print(f"{left_out}the key is in {key}: keep it from the annotators", file=sys.stderr)
+
+
+def _has_own_items(result: Stored, host: PluginHost) -> bool:
+    """Whether the items are the user's own: a retriever that needs several users takes them from another one."""
+    known = {component.qualified: component for component in host.registry.all("retriever")}
+    component = known.get(result.manifest.method.retriever.plugin)
+    return component is None or "users" not in component.needs
+
+
+@app.command("page")
+def page(
+    pairs: Annotated[Path, typer.Argument(metavar="EXPORT", help="What `human export` wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file.")],
+) -> None:
+    """Make a form of an export: one HTML file that needs no network and saves the judgements as a file."""
+    from .._util.files import write_whole
+    from ..human._files import read_export
+    from ..human._page import form_page
+
+    write_whole(output, form_page(read_export(pairs)).encode())
+    print(output)
+
+
+@app.command("import")
+def import_judgements(
+    judgements: Annotated[list[Path], typer.Argument(help="Files of the form, filled-in CSV, or Label Studio's JSON.")],
+    key: Annotated[Path, typer.Option(help="The key that `human export` wrote.")],
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of the results, to compare every metric with people.")
+    ] = None,
+    drop_failed: Annotated[
+        bool, typer.Option("--drop-failed", help="Leave out annotators who failed an attention check.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Read judgements: agreement, win rates, strengths, and which metrics agree with people."""
+    from ..human._files import read_key
+    from ..human._judgements import read_judgements
+    from ..human._report import make_report
+    from ..results._store import load_results
+
+    read = read_key(key)
+    stored = None if results is None else load_results(results)[0]
+    report = make_report(read_judgements(judgements, read), read, stored, drop_failed=drop_failed)
+    if json:
+        print_json(report.to_json())
+    else:
+        _print(report)
+
+
+def _print(report: Report) -> None:
+    total = report.identical + report.different
+    judged = f"{report.judgements} judgements of {report.pairs} of {report.pairs_total} pairs"
+    equal = f"{report.identical} of {total} pairs of answers were equal and not shown"
+    print(f"{report.task} {report.split}: {judged}; {equal}")
+    rows = []
+    for a in report.annotators:
+        failed = f"{a.failed} of {a.checks}" + (", dropped" if a.dropped else "")
+        rows.append([a.name, str(a.judgements), f"{a.first}/{a.neither}/{a.second}", failed])
+    print_table("annotators", ["annotator", "judgements", "1/0/2", "checks failed"], rows)
+    print(f"agreement: Krippendorff's alpha {_interval(report.alpha)} on {report.alpha_pairs} pairs\n")
+    names = report.methods
+    rows = []
+    for w in report.win_rates:
+        against = "all" if w.second is None else names[w.second]
+        rows.append([names[w.first], against, _interval(w.rate), f"{w.wins}/{w.ties}/{w.losses}", str(w.users)])
+    print_table("win rates, a tie as half a win", ["method", "against", "win rate", "win/tie/loss", "users"], rows)
+    strengths = [[name, _interval(s)] for name, s in zip(names, report.strengths, strict=True)]
+    print_table("Bradley-Terry strengths (log odds, mean 0)", ["method", "strength"], strengths)
+    if report.metrics is not None:
+        print_table(
+            "metrics: the same answer as people",
+            ["metric", "pairs", "tied", "accuracy", "Kendall's tau-b"],
+            [
+                [m.metric, str(m.n), str(m.tied), _interval(m.accuracy), "-" if m.tau is None else f"{m.tau:.3f}"]
+                for m in report.metrics
+            ],
+        )
+    print("[ ] 95 % interval, users resampled.")
+
+
+def _interval(found: Estimate) -> str:
+    from ..report._formats import estimate
+
+    return estimate(found)

@@ -1,0 +1,147 @@
+"""`prlm-bench run`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._data_options import DataOption
+from ._host import JsonOption, PluginOption, host_for
+from ._output import print_json, print_table
+
+if TYPE_CHECKING:
+    from ..running._config import RunConfig
+    from ..running._execute import Outcome
+    from ..running._plan import Skipped
+    from ..running._prepare import PreparedTask
+
+#: The study that runs when nothing is asked for: mini-LaMP with the model-free methods.
+DEFAULT_STUDY = Path(__file__).resolve().parent.parent / "running" / "default_run.yaml"
+
+ResultsOption = Annotated[
+    Path, typer.Option("--results", envvar="PRLM_BENCH_RESULTS", help="Folder of the results.", show_default=True)
+]
+DEFAULT_RESULTS = Path("prlm-results")
+
+
+def _many(*names: str, help: str) -> Any:
+    return typer.Option(*names, help=help + " Repeatable.")
+
+
+def run(
+    study: Annotated[Path | None, typer.Argument(help="A study file (YAML); flags override it.")] = None,
+    task: Annotated[list[str] | None, _many("--task", help="Task name or task file.")] = None,
+    data: DataOption = None,
+    split: Annotated[str | None, typer.Option(help="Split to answer.  [default: dev]")] = None,
+    retriever: Annotated[list[str] | None, _many("--retriever", help="Retriever, as NAME:option=value.")] = None,
+    k: Annotated[list[int] | None, _many("-k", help="Items to show.")] = None,
+    reasoner: Annotated[list[str] | None, _many("--reasoner", help="Reasoner.  [default: direct]")] = None,
+    generator: Annotated[list[str] | None, _many("--generator", help="Generator.")] = None,
+    method: Annotated[list[str] | None, _many("--method", help="Named method.")] = None,
+    reward: Annotated[list[str] | None, _many("--reward", help="Reward to report.")] = None,
+    seed: Annotated[list[int] | None, _many("--seed", help="Seed.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first questions.")] = None,
+    view: Annotated[str | None, typer.Option(help="Texts that retrieval reads: lamp or prlm.  [default: lamp]")] = None,
+    dates: Annotated[bool | None, typer.Option("--dates", help="Append dates to what retrieval reads.")] = None,
+    controls: Annotated[bool | None, typer.Option(help="Add the control rows.  [default: controls]")] = None,
+    skip_invalid: Annotated[bool | None, typer.Option("--skip-invalid", help="Leave malformed questions out.")] = None,
+    synth_users: Annotated[int | None, typer.Option(min=2, help="Users a split of generated tasks.")] = None,
+    results: ResultsOption = DEFAULT_RESULTS,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and what is done.")] = False,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Run a grid of methods and end in a leaderboard. Without arguments: mini-LaMP, made here, offline.
+
+    A run that was stopped, in any way, goes on when the same command is given again.
+    """
+    from ..running._config import read_run_config
+
+    names = ("split", "limit", "view", "dates", "controls", "skip_invalid", "synth_users", "data")
+    values = (split, limit, view, dates, controls, skip_invalid, synth_users, data)
+    asked = dict(zip(names, values, strict=True)) | {
+        "tasks": task,
+        "retrievers": retriever,
+        "k": k,
+        "reasoners": reasoner,
+        "generators": generator,
+        "methods": method,
+        "rewards": reward,
+        "seeds": seed,
+    }
+    composed = any(asked[name] for name in ("retrievers", "generators", "methods"))
+    path = study or (None if composed else DEFAULT_STUDY)
+    plan = read_run_config(path, asked)
+    host = host_for(plugin)
+    if dry_run:
+        _show_plan(plan, host, results, json)
+    else:
+        _execute(plan, host, results, jobs, json)
+
+
+def _show_plan(study: RunConfig, host: Any, results: Path, json: bool) -> None:
+    from ..running._execute import prepare_tasks, preview
+
+    benches = prepare_tasks(study, host)
+    rows = [row for bench in benches for row in preview(bench, results)]
+    skipped = [s for bench in benches for s in bench.plan.skipped]
+    if json:
+        print_json({"cells": rows, "skipped": [{"task": s.task, "what": s.what, "why": s.why} for s in skipped]})
+        return
+    columns = ["task", "split", "retriever", "k", "reasoner", "generator", "seed", "samples", "done"]
+    print_table("would run", columns, [[str(row[name]) for name in columns] for row in rows])
+    for line in _skipped_lines(skipped):
+        print(line)
+    samples, done = sum(int(row["samples"]) for row in rows), sum(int(row["done"]) for row in rows)
+    print(f"{len(rows)} methods, {samples} samples, {done} done, {samples - done} to run; results in {results}")
+
+
+def _execute(study: RunConfig, host: Any, results: Path, jobs: int, json: bool) -> None:
+    from ..report._formats import render, to_json
+    from ..report._leaderboard import build_tables
+    from ..report._pooling import SeedAggregation
+    from ..report.findings import find, to_json as findings_json, to_lines
+    from ..results._store import load_folders
+    from ..running._execute import execute, prepare_tasks
+    from ._progress import make_progress
+
+    try:
+        with make_progress() as progress:
+            benches: list[PreparedTask] = prepare_tasks(study, host, progress)
+            outcome = execute(study, host, results, jobs=jobs, benches=benches, progress=progress)
+    except KeyboardInterrupt:
+        again = shlex.join(["prlm-bench", *sys.argv[1:]])
+        print(f"prlm-bench: stopped; nothing is lost. Go on with: {again}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    stored = load_folders([*outcome.finished, *outcome.already])
+    tables, findings = build_tables(stored, host.tasks, SeedAggregation(host)), find(stored, host.registry)
+    if json:
+        print_json({**to_json(tables), "findings": findings_json(findings)})
+    else:
+        print("\n".join([render(tables, "terminal"), *to_lines(findings)]))
+    _say_outcome(outcome, results)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
+    reasons: dict[str, list[str]] = {}
+    for s in skipped:
+        reasons.setdefault(f"{s.what} {s.why}", []).append(s.task)
+    return [f"left out: {reason} (on {', '.join(tasks)})" for reason, tasks in reasons.items()]
+
+
+def _say_outcome(outcome: Outcome, results: Path) -> None:
+    lines = _skipped_lines(outcome.skipped)
+    lines += [f"FAILED {folder}: {reason}" for folder, reason in outcome.failed]
+    lines.append(
+        f"{len(outcome.finished)} rows run, {len(outcome.already)} were there already, "
+        f"{len(outcome.failed)} failed; results in {results}"
+    )
+    print("\n".join(lines), file=sys.stderr)

@@ -1,0 +1,35 @@
+"""`prlm-bench site`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._host import PluginOption, host_for
+from ._interval import IntervalOption, checked_interval
+from ._progress import make_progress
+from ._run import DEFAULT_RESULTS, ResultsOption
+
+
+def site(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the site.")],
+    results: ResultsOption = DEFAULT_RESULTS,
+    interval: IntervalOption = "percentile",
+    plugin: PluginOption = None,
+) -> None:
+    """Write the leaderboard as a static site that opens from a folder, every sample in reach."""
+    from ..report._pooling import SeedAggregation
+    from ..report.findings import find
+    from ..results._store import load_results
+    from ..site import write_site
+
+    host, kind = host_for(plugin), checked_interval(interval)
+    finished, unfinished = load_results(results)
+    with make_progress() as progress:
+        pooling, findings = SeedAggregation(host, kind), find(finished, host.registry)
+        index = write_site(finished, host.tasks, output, progress, pooling=pooling, findings=findings)
+        if unfinished:
+            progress.note(f"{len(unfinished)} unfinished results are left out")
+    print(index)

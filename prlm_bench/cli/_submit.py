@@ -1,0 +1,48 @@
+"""`prlm-bench submit`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._data_options import DataOption
+from ._output import print_table
+from ._run import DEFAULT_RESULTS, ResultsOption
+
+app = typer.Typer(help="Make submissions for official leaderboards.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _group() -> None:
+    """Make submissions for official leaderboards."""
+
+
+@app.command("lamp")
+def lamp(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The zip to write.")],
+    results: ResultsOption = DEFAULT_RESULTS,
+    method: Annotated[
+        str | None, typer.Option(help="The result of each task, where there are several: parts such as bm25+copy.")
+    ] = None,
+    data: DataOption = None,
+    time: Annotated[bool, typer.Option("--time", help="The time split's tasks, in place of the user split's.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Fewer than seven tasks; the server refuses it.")] = False,
+) -> None:
+    """Write the official LaMP submission from results on the test split, checked against the question files."""
+    from ..report._compare import describe
+    from ..results._store import load_results
+    from ..submission import gather, submission_tasks, write_submission
+    from ..tasks import TaskRegistry
+
+    tasks = submission_tasks(TaskRegistry(), time)
+    submitted = gather(load_results(results)[0], tasks, method, data, partial=partial)
+    write_submission(submitted, output)
+    rows = [[s.task.benchmark, str(len(s.answers)), str(s.empty), describe(s.result)] for s in submitted]
+    print_table(str(output), ["task", "answers", "blank", "method"], rows)
+    if len(submitted) < len(tasks):
+        given = {s.task.name for s in submitted}
+        left = ", ".join(task.name for task in tasks if task.name not in given)
+        print(f"partial, without {left}: the server refuses a submission that lacks a task", file=sys.stderr)

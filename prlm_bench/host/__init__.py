@@ -1,0 +1,5 @@
+"""The plugin host: finds plugins, loads them one by one, and makes components of what they registered."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,12 @@
+from ._hookspecs import hookimpl as hookimpl, hookspec as hookspec
+from ._host import Method as Method, Plugin as Plugin, PluginHost as PluginHost
+from ._registry import (
+    KINDS as KINDS,
+    NEEDS as NEEDS,
+    Component as Component,
+    ComponentChoice as ComponentChoice,
+    Origin as Origin,
+    Registry as Registry,
+)
+from ._scaffold import write_plugin as write_plugin
+from ._specs import Option as Option, Spec as Spec, parse_spec as parse_spec

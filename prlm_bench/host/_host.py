@@ -1,0 +1,224 @@
+"""Loads plugins one by one, so that a broken one costs a warning and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from .. import __version__
+from ..errors import PluginError, PrlmBenchError
+from ..tasks import TaskRegistry
+from . import _hookspecs as hookspecs
+from ._discovery import GROUP, RESTRICT, installed, local
+from ._failures import HOOKS, Failure, describe
+from ._registry import KINDS, Component, Origin, Registry, check_name, make_component, unknown_name
+
+__all__ = ["GROUP", "RESTRICT", "Failure", "Method", "Plugin", "PluginHost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A named composition of a retriever, a reasoner and a generator."""
+
+    name: str
+    retriever: str
+    reasoner: str
+    generator: str
+    k: int | None
+    origin: Origin
+
+    @property
+    def qualified(self) -> str:
+        """`dist/name`, which is always unique."""
+        return f"{self.origin.dist}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A plugin that was loaded, and what it registered (kind and name)."""
+
+    origin: Origin
+    hooks: tuple[str, ...]
+    registered: tuple[tuple[str, str], ...]
+
+
+@dataclass
+class _Pending:
+    """What one plugin has registered so far; it counts only if all of its hooks succeed."""
+
+    origin: Origin
+    #: Names of commands that no plugin may take.
+    reserved: frozenset[str] = frozenset()
+    components: list[Component] = field(default_factory=list)
+    methods: list[Method] = field(default_factory=list)
+    tasks: list[Path] = field(default_factory=list)
+    commands: dict[str, Any] = field(default_factory=dict)
+
+    def component(self, kind: str) -> Callable[..., None]:
+        def register(name: str, factory: Callable[..., Any], **traits: Any) -> None:
+            made = make_component(kind, self.origin, name, factory, **traits)
+            taken = [label for c in self.components if c.kind == kind for label in (c.name, *c.aliases)]
+            for label in (name, *made.aliases):
+                self._once(kind, label, taken)
+                taken.append(label)
+            self.components.append(made)
+
+        return register
+
+    def method(
+        self,
+        name: str,
+        *,
+        retriever: str = "none",
+        reasoner: str = "direct",
+        generator: str,
+        k: int | None = None,
+    ) -> None:
+        check_name("method", name)
+        self._once("method", name, (m.name for m in self.methods))
+        self.methods.append(Method(name, retriever, reasoner, generator, k, self.origin))
+
+    def task(self, path: str | Path) -> None:
+        # A path that is not absolute starts at the plugin's own file.
+        self.tasks.append(Path(self.origin.file).parent / path)
+
+    def command(self, name: str, app: Any) -> None:
+        check_name("command", name)
+        if not hasattr(app, "registered_commands"):
+            raise PrlmBenchError(f"command {name!r} is no typer.Typer")
+        if name in self.reserved:
+            raise PrlmBenchError(f"command {name!r} is one of prlm-bench itself", "choose another name")
+        self._once("command", name, self.commands)
+        self.commands[name] = app
+
+    def registers(self) -> dict[str, Callable[..., None]]:
+        return {hook: self.component(kind) for kind, hook in KINDS.items()} | {
+            "prlm_bench_register_methods": self.method,
+            "prlm_bench_register_tasks": self.task,
+            "prlm_bench_register_commands": self.command,
+        }
+
+    def names(self) -> tuple[tuple[str, str], ...]:
+        return (
+            *((c.kind, c.name) for c in self.components),
+            *(("method", m.name) for m in self.methods),
+            *(("task", str(path)) for path in self.tasks),
+            *(("command", name) for name in self.commands),
+        )
+
+    @staticmethod
+    def _once(kind: str, name: str, taken: Iterable[str]) -> None:
+        if name in taken:
+            raise PrlmBenchError(f"{kind} {name!r} is registered twice")
+
+
+class PluginHost:
+    """All loaded plugins, what they brought, and those that failed.
+
+    Args:
+        extra: local plugins, as given to `--plugin`: `path/to/file.py` or `package.module`.
+        reserved: names of commands that no plugin may take.
+    """
+
+    def __init__(self, extra: Iterable[str] = (), reserved: Iterable[str] = ()) -> None:
+        self.extra = tuple(dict.fromkeys(map(str, extra)))
+        self._reserved = frozenset(reserved)
+        self.registry = Registry()
+        self.registry.why_missing = self._why_missing
+        self.tasks = TaskRegistry()
+        self.plugins: list[Plugin] = []
+        self.failures: list[Failure] = []
+        #: Commands of plugins: a `typer.Typer` by name.
+        self.commands: dict[str, Any] = {}
+        self._methods: dict[str, list[Method]] = {}
+        self._manager = pluggy.PluginManager("prlm_bench")
+        self._manager.add_hookspecs(hookspecs)
+        own = Origin("metrics", "prlm-bench", __version__, "prlm_bench.metrics")
+        self._load(own, lambda: importlib.import_module("prlm_bench.metrics"))
+        for origin, load in (*installed(), *map(local, self.extra)):
+            self._load(origin, load)
+
+    def method(self, name: str) -> Method:
+        """A named method, by name or `dist/name`.
+
+        Raises:
+            PrlmBenchError: there is none, or two plugins bring it.
+        """
+        found = self._methods.get(name, [])
+        if len(found) > 1:
+            origins = " and ".join(str(m.origin) for m in found)
+            choices = " or ".join(m.qualified for m in found)
+            raise PluginError(f"method {name!r} is registered by {origins}", f"write {choices}")
+        if not found:
+            names = [known for known in self._methods if ("/" in known) == ("/" in name)]
+            raise unknown_name("method", name, names, self._why_missing())
+        return found[0]
+
+    @property
+    def methods(self) -> list[Method]:
+        """All named methods, sorted by name."""
+        found = {(m.name, m.origin.dist): m for methods in self._methods.values() for m in methods}
+        return [found[key] for key in sorted(found)]
+
+    def _load(self, origin: Origin, load: Callable[[], Any]) -> None:
+        module = None
+        try:
+            module = load()
+            if module in self._manager.get_plugins():
+                return  # named twice, say by its distribution and by --plugin
+            pending = _Pending(replace(origin, file=getattr(module, "__file__", None) or ""), self._reserved)
+            self._manager.register(module, name=f"{origin.dist}/{origin.plugin}")
+            self._manager.check_pending()
+            hooks = self._collect(module, pending)
+            tasks = copy.deepcopy(self.tasks) if pending.tasks else self.tasks
+            for path in pending.tasks:
+                tasks.add(path)
+            self._check_unique(pending)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin may even call sys.exit() while it is imported
+            if module is not None and self._manager.is_registered(module):
+                self._manager.unregister(module)
+            self.failures.append(describe(origin, module, error))
+            return
+        self.tasks = tasks
+        for component in pending.components:
+            self.registry.add(component)
+        for method in pending.methods:
+            for name in (method.name, method.qualified):
+                self._methods.setdefault(name, []).append(method)
+        self.commands.update(pending.commands)
+        self.plugins.append(Plugin(pending.origin, hooks, pending.names()))
+
+    def _collect(self, module: Any, pending: _Pending) -> tuple[str, ...]:
+        for name in dir(module):
+            if name in HOOKS and not hasattr(getattr(module, name), "prlm_bench_impl"):
+                raise PluginError(f"{name} is not marked as a hook", "write @prlm_bench.hookimpl above it")
+        others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
+        registers = pending.registers()
+        hooks = tuple(sorted(caller.name for caller in self._manager.get_hookcallers(module) or []))
+        if not hooks:
+            raise PluginError("it has no hooks", "docs/plugins.md shows how a plugin registers something")
+        for hook in hooks:
+            self._manager.subset_hook_caller(hook, others)(register=registers[hook])
+        return hooks
+
+    def _check_unique(self, pending: _Pending) -> None:
+        """`dist/name` is always clear, and so is the name of a command."""
+        mine = {entry for entry in pending.names() if entry[0] != "task"}
+        for plugin in self.plugins:
+            same_dist = plugin.origin.dist == pending.origin.dist
+            for kind, name in sorted(mine.intersection(plugin.registered)):
+                if same_dist or kind == "command":
+                    raise PluginError(f"{kind} {name!r} is registered by {plugin.origin} and by {pending.origin}")
+
+    def _why_missing(self) -> str:
+        if not self.failures:
+            return ""
+        return "; ".join(map(str, self.failures[:3])) + "; see `prlm-bench plugins --verbose`"

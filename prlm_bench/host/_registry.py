@@ -1,0 +1,259 @@
+"""What plugins have registered: components by kind and name, each with where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..errors import PluginError, PrlmBenchError, SpecError, UnknownNameError
+from ..interfaces import Context
+from ._specs import Option, Spec, bind, canonical, options_of, parse_spec, takes_context, unwrapped
+
+#: The kinds of component, each with the hook that registers it.
+KINDS = {
+    "retriever": "prlm_bench_register_retrievers",
+    "reasoner": "prlm_bench_register_reasoners",
+    "generator": "prlm_bench_register_generators",
+    "reward": "prlm_bench_register_rewards",
+    "metric": "prlm_bench_register_metrics",
+    "trainer": "prlm_bench_register_trainers",
+}
+#: What a component may need before it can run, in words for the user.
+NEEDS = {
+    "date": "dates on every profile item",
+    "relevance": "recorded relevant items",
+    "items": "retrieved items",
+    "answer-field": "a profile item field that holds an answer",
+    "labels": "a task whose answers are labels or numbers",
+    "candidates": "a task whose question names a candidate for each label",
+    "train": "the training split with its golds",
+    "users": "at least two users",
+    "generator": "the generator while it shapes prompts",
+}
+#: What a component may ignore, so that a grid does not repeat it.
+IGNORES = frozenset({"items", "reasoner"})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a plugin came from."""
+
+    #: Name of the plugin: its entry point, or the file or module given to `--plugin`.
+    plugin: str
+    #: Distribution and version; for a local file its stem and an empty version.
+    dist: str
+    version: str
+    #: The plugin module's file; what should have been imported, where that failed.
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.plugin} ({self.dist}{' ' + self.version if self.version else ''})"
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered factory."""
+
+    kind: str
+    name: str
+    factory: Callable[..., Any]
+    origin: Origin
+    aliases: tuple[str, ...] = ()
+    needs: frozenset[str] = frozenset()
+    #: Optional modules that it imports, each with the pip requirement that brings it.
+    requires: Mapping[str, str] = field(default_factory=dict)
+    ignores: frozenset[str] = frozenset()
+    control: bool = False
+    #: A generator whose completions are kept between runs: they depend on its identity and the prompt alone.
+    cached: bool = False
+
+    @property
+    def qualified(self) -> str:
+        """`dist/name`, which is always unique."""
+        return f"{self.origin.dist}/{self.name}"
+
+    def missing(self) -> str | None:
+        """What keeps this installation from making it: a module that is not there, and how to get it."""
+        for module, requirement in self.requires.items():
+            if not _is_there(module):
+                return f"needs the package {module} (pip install '{requirement}')"
+        return None
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """The factory's options by name."""
+        return options_of(self.factory)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the factory's docstring."""
+        return (inspect.getdoc(unwrapped(self.factory)) or "").partition("\n")[0]
+
+    @cached_property
+    def source(self) -> str:
+        """A hash of the code that defines the factory, so that changed code is another identity.
+
+        The code is the factory's file, or all files of its package's folder where it is part of a package.
+        """
+        module = sys.modules.get(getattr(unwrapped(self.factory), "__module__", ""))
+        file = getattr(module, "__file__", None)
+        if file is None:
+            return ""
+        folder = Path(file).parent
+        files = sorted(folder.glob("*.py")) if (folder / "__init__.py").is_file() else [Path(file)]
+        return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class ComponentChoice:
+    """A component with its options, checked but not yet made."""
+
+    component: Component
+    options: Mapping[str, Any]
+    #: What it is called here: its name, or `dist/name` where another plugin brings the same name.
+    label: str
+
+    def __str__(self) -> str:
+        return canonical(self.label, self.component.factory, self.options)
+
+    def make(self, context: Context | None = None) -> Any:
+        """Call the factory.
+
+        Args:
+            context: for factories that ask for it.
+
+        Raises:
+            PrlmBenchError: whatever the component itself finds wrong; a context that is needed and not given.
+        """
+        extra = {"context": context} if takes_context(self.component.factory) else {}
+        if extra and context is None:
+            raise PluginError(f"{self.component.kind} {self} needs a task and its data")
+        try:
+            made = self.component.factory(**self.options, **extra)
+        except ValueError as error:
+            raise SpecError(f"{self.component.kind} {self}: {error}") from error
+        return made
+
+    def identity(self, made: Any) -> dict[str, str]:
+        """Everything that tells this component's results from another's."""
+        fingerprint = made.fingerprint() if hasattr(made, "fingerprint") else ""
+        origin = self.component.origin
+        return {
+            # Not the label: what else is installed is no part of an identity.
+            "spec": canonical(self.component.name, self.component.factory, self.options),
+            "plugin": self.component.qualified,
+            "version": origin.version,
+            "source": self.component.source,
+            "fingerprint": str(fingerprint),
+        }
+
+
+class Registry:
+    """Components by kind and name. Two origins may bring the same name; then only `dist/name` is clear."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[tuple[str, str], list[Component]] = {}
+        #: Told when a name is unknown, to say which plugin may be missing.
+        self.why_missing: Callable[[], str] = lambda: ""
+
+    def add(self, component: Component) -> None:
+        """Add a component under its name, its aliases and `dist/name`."""
+        for name in (component.name, *component.aliases, component.qualified):
+            self._by_name.setdefault((component.kind, name), []).append(component)
+
+    def all(self, kind: str) -> list[Component]:
+        """The components of a kind, sorted by name."""
+        found = {id(c): c for (k, _), cs in self._by_name.items() if k == kind for c in cs}
+        return sorted(found.values(), key=lambda c: (c.name, c.origin.dist))
+
+    def get(self, kind: str, name: str) -> Component:
+        """A component by name, alias or `dist/name`.
+
+        Raises:
+            UnknownNameError: nothing of that name; the hint names close matches or plugins that failed.
+            PluginError: two plugins bring it.
+        """
+        found = self._by_name.get((kind, name), [])
+        if len(found) > 1:
+            origins = " and ".join(str(c.origin) for c in found)
+            choices = " or ".join(c.qualified for c in found)
+            raise PluginError(f"{kind} {name!r} is registered by {origins}", f"write {choices}")
+        if not found:
+            names = [n for k, n in self._by_name if k == kind and ("/" in n) == ("/" in name)]
+            raise unknown_name(kind, name, names, self.why_missing())
+        return found[0]
+
+    def choose(self, kind: str, spec: str | Mapping[str, Any] | Spec) -> ComponentChoice:
+        """A component with typed options.
+
+        Raises:
+            PrlmBenchError: unknown name, unknown or ill-typed option.
+        """
+        parsed = spec if isinstance(spec, Spec) else parse_spec(spec)
+        component = self.get(kind, parsed.name)
+        unique = len(self._by_name[kind, component.name]) == 1
+        options = bind(kind, component.factory, parsed)
+        return ComponentChoice(component, options, component.name if unique else component.qualified)
+
+
+def unknown_name(kind: str, name: str, names: Iterable[str], why_missing: str) -> UnknownNameError:
+    """The error for a name that nobody registered: its close matches, then the plugins that may have brought it."""
+    error = UnknownNameError(kind, name, names)
+    return UnknownNameError(kind, name, names, f"{error.hint}; {why_missing}") if why_missing else error
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):  # its parent is not there, or it was put together by hand
+        return module in sys.modules
+
+
+def make_component(
+    kind: str,
+    origin: Origin,
+    name: str,
+    factory: Callable[..., Any],
+    *,
+    aliases: Iterable[str] = (),
+    needs: Collection[str] = (),
+    requires: Mapping[str, str] | None = None,
+    ignores: Collection[str] = (),
+    control: bool = False,
+    cached: bool = False,
+) -> Component:
+    """Check what a plugin registers.
+
+    Raises:
+        PrlmBenchError: an unusable name, a factory that cannot be called, an unknown need.
+    """
+    for what, given in (("aliases", aliases), ("needs", needs), ("ignores", ignores)):
+        if isinstance(given, str):
+            raise PrlmBenchError(f"{kind} {name!r}: {what}={given!r} is one text", f"write {what}=[{given!r}]")
+    for label in (name, *aliases):
+        check_name(kind, label)
+    if not callable(factory):
+        raise PrlmBenchError(f"{kind} {name!r}: the factory is not callable")
+    for what, given, known in (("needs", needs, NEEDS.keys()), ("ignores", ignores, IGNORES)):
+        for word in given:
+            if word not in known:
+                raise PrlmBenchError(f"{kind} {name!r}: {what}={word!r}", "known: " + ", ".join(sorted(known)))
+    if kind != "metric" and "name" in options_of(factory):
+        raise PrlmBenchError(f"{kind} {name!r}: an option cannot be called 'name'", "it names the component in YAML")
+    if cached and kind != "generator":
+        raise PrlmBenchError(f"{kind} {name!r}: only generators are cached")
+    traits = (frozenset(needs), dict(requires or {}), frozenset(ignores), control, cached)
+    return Component(kind, name, factory, origin, tuple(aliases), *traits)
+
+
+def check_name(kind: str, name: object) -> None:
+    """Raise a PrlmBenchError where `name` could not be written in a spec."""
+    if not isinstance(name, str) or not name or set(name) & set(":,=/+\"'") or any(map(str.isspace, name)):
+        raise PrlmBenchError(f"{kind} name {name!r}", "no blanks and none of : , = / + or quotes")

@@ -1,0 +1,146 @@
+"""Reads judgements, from the form, a filled-in CSV file or Label Studio, and refuses what is not one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from ._files import csv_rows, read_text, unguard
+from ._schema import Choice, Judgement, Key
+
+_CHOICES: Mapping[str, Choice] = {"1": 1, "2": 2, "0": 0, "left": 1, "right": 2, "tie": 0}
+_BLANK = re.compile(r"\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """What a file says, before it is checked."""
+
+    where: str
+    pair: Any
+    annotator: Any
+    choice: Any
+
+
+class _Malformed(ValueError):
+    """Why a raw judgement is none."""
+
+
+def read_judgements(paths: Sequence[Path], key: Key) -> list[Judgement]:
+    """All judgements of some files, in their order.
+
+    A CSV row without a choice has not been judged yet and is passed over, and so is an annotation that was
+    cancelled in Label Studio.
+
+    Args:
+        paths: CSV with the columns pair, annotator and choice; JSON lists of objects with these fields; or
+            Label Studio's JSON export.
+        key: of the export that was judged.
+
+    Raises:
+        DataError: malformed judgements, or two of one annotator on one pair; one line that names the first by
+            file and line, and says how many there are.
+    """
+    found: dict[tuple[str, str], Judgement] = {}
+    places: dict[tuple[str, str], str] = {}
+    problems: list[str] = []
+    for path in paths:
+        for raw in _raw_judgements(path):
+            try:
+                judgement = _check(raw, key)
+                place = (judgement.annotator, judgement.pair)
+                if place in found:
+                    raise _Malformed(f"{raw.annotator!r} judged {raw.pair} already, in {places[place]}")
+                found[place], places[place] = judgement, raw.where
+            except _Malformed as error:
+                problems.append(f"{raw.where}: {error}")
+    if problems:
+        count = "the only one" if len(problems) == 1 else f"the first of {len(problems)}"
+        raise DataError(f"{problems[0]}; {count} refused of {len(problems) + len(found)} judgements")
+    if not found:
+        raise DataError(f"no judgements in {', '.join(map(str, paths))}")
+    return list(found.values())
+
+
+def _check(raw: _Raw, key: Key) -> Judgement:
+    if not isinstance(raw.pair, str) or raw.pair not in key.pairs:
+        raise _Malformed(f"pair {raw.pair!r} is not of this key's export {key.export}")
+    annotator = str(raw.annotator).strip() if isinstance(raw.annotator, (str, int)) else ""
+    if not annotator:
+        raise _Malformed("no annotator")
+    words = str(raw.choice).strip().lower() if isinstance(raw.choice, (str, int)) else ""
+    if isinstance(raw.choice, bool) or words not in _CHOICES:
+        raise _Malformed(f"choice {raw.choice!r} is none of 1, 2 and 0")
+    return Judgement(raw.pair, annotator, _CHOICES[words])
+
+
+def _raw_judgements(path: Path) -> Iterator[_Raw]:
+    text = read_text(path)
+    if text.lstrip().startswith(("[", "{")):
+        for line, value in _elements(path, text):
+            yield from _from_json(f"{path}:{line}", value)
+        return
+    for line, row in csv_rows(path, text, ("pair", "annotator", "choice")):
+        if row["choice"].strip():
+            yield _Raw(f"{path}:{line}", row["pair"].strip(), unguard(row["annotator"]), row["choice"])
+
+
+def _from_json(where: str, value: Any) -> Iterable[_Raw]:
+    if not isinstance(value, dict):
+        return [_Raw(where, None, None, None)]
+    if "annotations" not in value:
+        return [_Raw(where, value.get("pair"), value.get("annotator"), value.get("choice"))]
+    data = value.get("data")
+    pair = data.get("pair") if isinstance(data, dict) else None
+    annotations = value["annotations"] if isinstance(value["annotations"], list) else [None]
+    return [
+        _Raw(where, pair, _annotator(each), _label(each)) if isinstance(each, dict) else _Raw(where, pair, None, None)
+        for each in annotations
+        if not (isinstance(each, dict) and each.get("was_cancelled"))
+    ]
+
+
+def _annotator(annotation: Mapping[str, Any]) -> Any:
+    by = annotation.get("completed_by")
+    return (by.get("email") or by.get("id")) if isinstance(by, dict) else by
+
+
+def _label(annotation: Mapping[str, Any]) -> Any:
+    """The one choice of a Label Studio annotation; None where there is none, or several."""
+    results = annotation.get("result")
+    values = [
+        result["value"].get("choices")
+        for result in (results if isinstance(results, list) else [])
+        if isinstance(result, dict) and result.get("from_name") == "choice" and isinstance(result.get("value"), dict)
+    ]
+    return values[0][0] if len(values) == 1 and isinstance(values[0], list) and len(values[0]) == 1 else None
+
+
+def _elements(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """The elements of a JSON list, each with the line where it begins; or of lines of JSON objects."""
+    decoder = json.JSONDecoder()
+    at = _BLANK.match(text).end()  # type: ignore[union-attr]
+    listed = text[at] == "["
+    at += listed
+    line, counted = 1, 0
+    while True:
+        at = _BLANK.match(text, at).end()  # type: ignore[union-attr]
+        line, counted = line + text.count("\n", counted, at), at
+        if at == len(text) or text[at] == "]":
+            if listed and text[at:].strip() != "]":
+                raise DataError(f"{path}:{line}: not JSON: the list does not end, or text follows it")
+            return
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"{path}:{line}: not JSON: {getattr(error, 'msg', 'nested too deep')}") from None
+        yield line, value
+        at = _BLANK.match(text, at).end()  # type: ignore[union-attr]
+        if listed and text[at : at + 1] not in (",", "]"):
+            raise DataError(f"{path}:{line}: not JSON: no comma follows")
+        at += listed and text[at] == ","

@@ -1,0 +1,159 @@
+"""Everything that judgements say, in one record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import DataError
+from ..results._schema import Estimate
+from ..results._store import Stored
+from ._agreement import alpha_estimate
+from ._metrics import MetricAgreement, Preferred, metric_agreements
+from ._preference import Comparison, WinRate, strengths, win_rates
+from ._schema import Judgement, Key
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """What one annotator did."""
+
+    name: str
+    judgements: int
+    #: How often each choice was made, attention checks left out: a preference for one side shows here.
+    first: int
+    second: int
+    neither: int
+    #: Attention checks judged, and of these the ones in which the right answer was not chosen.
+    checks: int
+    failed: int
+    #: Left out of all figures.
+    dropped: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures of one evaluation."""
+
+    task: str
+    split: str
+    methods: list[str]
+    #: Pairs with at least one judgement that counts, of how many; and those judgements.
+    pairs: int
+    pairs_total: int
+    judgements: int
+    #: Pairs of answers that were not shown because they were equal, and those that differed.
+    identical: int
+    different: int
+    annotators: list[Annotator]
+    #: Krippendorff's alpha over the choices 1, 2 and 0, in the order that annotators saw.
+    alpha: Estimate
+    #: Pairs with two judgements or more, on which alpha rests.
+    alpha_pairs: int
+    win_rates: list[WinRate]
+    strengths: list[Estimate]
+    #: None where no results were given to take metrics from.
+    metrics: list[MetricAgreement] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        fields = asdict(self) | {
+            "alpha": self.alpha.model_dump(),
+            "strengths": [strength.model_dump() for strength in self.strengths],
+        }
+        for name in ("win_rates", "metrics"):
+            for row, each in zip(fields[name] or (), getattr(self, name) or (), strict=True):
+                row.update(
+                    {key: value.model_dump() for key, value in vars(each).items() if isinstance(value, Estimate)}
+                )
+        return fields
+
+
+def make_report(
+    judgements: Sequence[Judgement], key: Key, results: Sequence[Stored] | None = None, *, drop_failed: bool = False
+) -> Report:
+    """All figures of the judgements of one export.
+
+    Args:
+        judgements: as `read_judgements` gives them.
+        key: of the export.
+        results: where the metrics of the key's methods are; others may be among them.
+        drop_failed: leave out annotators who failed an attention check.
+
+    Raises:
+        DataError: a method's result is not among `results`, or no judgement is left.
+    """
+    annotators = _annotators(judgements, key, drop_failed)
+    out = {annotator.name for annotator in annotators if annotator.dropped}
+    counted = [j for j in judgements if j.annotator not in out and key.pairs[j.pair].right is None]
+    if not counted:
+        raise DataError(
+            "no judgement of two methods is left", "all annotators failed an attention check" if out else ""
+        )
+    by_pair: dict[str, list[int]] = {}
+    for judgement in counted:
+        by_pair.setdefault(judgement.pair, []).append(judgement.choice)
+    comparisons = [_comparison(judgement, key) for judgement in counted]
+    several = {pair: choices for pair, choices in by_pair.items() if len(choices) > 1}
+    return Report(
+        task=key.task,
+        split=key.split,
+        methods=[method.name for method in key.methods],
+        pairs=len(by_pair),
+        pairs_total=sum(place.right is None for place in key.pairs.values()),
+        judgements=len(counted),
+        identical=key.identical,
+        different=key.different,
+        annotators=annotators,
+        alpha=alpha_estimate(several, {pair: place.user for pair, place in key.pairs.items()}),
+        alpha_pairs=len(several),
+        win_rates=win_rates(comparisons, len(key.methods)),
+        strengths=strengths(comparisons, len(key.methods)),
+        metrics=None if results is None else _metrics(by_pair, key, results),
+    )
+
+
+def _counted(judgements: Sequence[Judgement], key: Key, out: set[str]) -> list[Judgement]:
+    found = [j for j in judgements if j.annotator not in out and key.pairs[j.pair].right is None]
+    if not found:
+        raise DataError(
+            "no judgement of two methods is left", "all annotators failed an attention check" if out else ""
+        )
+    return found
+
+
+def _annotators(judgements: Sequence[Judgement], key: Key, drop_failed: bool) -> list[Annotator]:
+    found = []
+    for name in dict.fromkeys(judgement.annotator for judgement in judgements):
+        mine = [judgement for judgement in judgements if judgement.annotator == name]
+        rights = [(key.pairs[j.pair].right, j.choice) for j in mine if key.pairs[j.pair].right is not None]
+        choices = Counter(judgement.choice for judgement in mine if key.pairs[judgement.pair].right is None)
+        failed = sum(right != choice for right, choice in rights)
+        dropped = drop_failed and failed > 0
+        found.append(Annotator(name, len(mine), choices[1], choices[2], choices[0], len(rights), failed, dropped))
+    return found
+
+
+def _comparison(judgement: Judgement, key: Key) -> Comparison:
+    place = key.pairs[judgement.pair]
+    assert place.first is not None and place.second is not None
+    return Comparison(place.user, place.first, place.second, {1: 1.0, 2: 0.0, 0: 0.5}[judgement.choice])
+
+
+def _metrics(by_pair: dict[str, list[int]], key: Key, results: Sequence[Stored]) -> list[MetricAgreement]:
+    known = {result.manifest.fingerprint: result for result in results}
+    for method in key.methods:
+        if method.fingerprint not in known:
+            name = f"{method.name} ({method.fingerprint[:8]})"
+            raise DataError(
+                f"the result of {name} is not there", "--results names the folder that the export was made of"
+            )
+    pairs = []
+    for pair, choices in by_pair.items():
+        place = key.pairs[pair]
+        assert place.first is not None and place.second is not None
+        people = sum({1: 1, 2: -1, 0: 0}[choice] for choice in choices) / len(choices)
+        pairs.append(Preferred(place.question, place.user, place.first, place.second, people))
+    return metric_agreements(pairs, [known[method.fingerprint] for method in key.methods])

@@ -1,0 +1,58 @@
+"""What tables and findings need of a result's samples, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..results._store import Stored, read_samples
+
+
+@dataclass
+class SampleColumns:
+    """The n samples of a result, in the order of the data."""
+
+    ids: list[str] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    golds: list[str | None] = field(default_factory=list)
+    #: Whether the answer could be parsed, and whether an item was cut or dropped.
+    parsed: list[bool] = field(default_factory=list)
+    cut: list[bool] = field(default_factory=list)
+    metrics: list[dict[str, float | None]] = field(default_factory=list)
+    rewards: list[dict[str, float | None]] = field(default_factory=list)
+    retrieval: list[dict[str, float | None]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, result: Stored) -> SampleColumns:
+        """Read a finished result.
+
+        Raises:
+            DataError: a line is against the schema.
+        """
+        columns = cls()
+        for sample in read_samples(result.folder):
+            columns.ids.append(sample.id)
+            columns.users.append(sample.user)
+            columns.answers.append(sample.answer)
+            columns.golds.append(sample.gold)
+            columns.parsed.append(sample.parsed is not None)
+            columns.cut.append(sample.cut + sample.dropped > 0)
+            columns.metrics.append(sample.metrics)
+            columns.rewards.append(sample.rewards)
+            columns.retrieval.append(sample.retrieval)
+        return columns
+
+
+def names_in(records: Iterable[dict[str, float | None]]) -> list[str]:
+    """Every name that some sample has a figure for, in order of first appearance."""
+    return list(dict.fromkeys(name for record in records for name in record))
+
+
+def numbers(records: Sequence[dict[str, float | None]], name: str) -> NDArray[np.float64]:
+    """A named figure of each sample, shape (n,); nan where a sample has none."""
+    values = [record.get(name) for record in records]
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

@@ -1,0 +1,188 @@
+"""The figures of a method over its seeds: means over the seeds, intervals over users, and the two kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import DataError
+from ..host._host import PluginHost
+from ..metrics import Pairs
+from ..results._schema import Estimate, MetricSummary
+from ..results._seed_groups import SeedGroup
+from ..results._store import Stored
+from ..results._summarize import ClusterEstimates, as_mean, mean_value
+from ..stats import Floats, Interval, Value, user_totals, user_values, variance_components
+from ._columns import SampleColumns, names_in, numbers
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """How a metric varies between seeds, apart from how it varies between users."""
+
+    #: The metric of each seed, in the order of the seeds.
+    values: tuple[float | None, ...]
+    #: Their standard deviation (n - 1): how far the score with another seed is from this one, the users the same.
+    sd: float | None
+    #: Standard deviations of users' own values by source, see `stats.variance_components`; None for a metric that is
+    #: not a mean.
+    between_users: float | None
+    between_seeds: float | None
+    rest: float | None
+
+
+@dataclass(frozen=True)
+class MethodFigures:
+    """What a table shows of a method."""
+
+    metrics: dict[str, MetricSummary]
+    rewards: dict[str, Estimate]
+    retrieval: dict[str, Estimate]
+    parse_failures: Estimate
+    truncated_prompts: Estimate
+    truncated_completions: float | None
+    items_shown: float
+    #: By metric; empty with one seed.
+    spread: dict[str, SeedSpread] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SeedAggregation:
+    """How rows are made of results.
+
+    Args:
+        host: knows tasks and metrics; without it, metrics that are no means have no interval over several seeds.
+        interval: the kind of all intervals. Another kind than the stored one is computed anew from the samples.
+        by_seed: a row for each seed.
+    """
+
+    host: PluginHost | None = None
+    interval: Interval = "percentile"
+    by_seed: bool = False
+
+    def pool(self, family: SeedGroup) -> MethodFigures:
+        """The figures of one family; samples are read only where its summaries do not have them.
+
+        Raises:
+            DataError: its results answered different questions.
+        """
+        first = family[0].summary
+        if len(family) == 1 and self.interval == "percentile":
+            return MethodFigures(
+                metrics=first.metrics,
+                rewards=first.rewards,
+                retrieval=first.retrieval,
+                parse_failures=first.parse_failures,
+                truncated_prompts=first.truncated_prompts,
+                truncated_completions=first.truncated_completions,
+                items_shown=first.items_shown,
+            )
+        return _Pool(family, self).pooled()
+
+
+class _Pool:
+    """One family, its samples read."""
+
+    def __init__(self, family: SeedGroup, pooling: SeedAggregation) -> None:
+        self._family, self._pooling = family, pooling
+        self._columns = [SampleColumns.of(result) for result in family]
+        first = self._columns[0]
+        if any(columns.ids != first.ids or columns.users != first.users for columns in self._columns):
+            raise DataError(f"{family[0].folder} and other seeds of it answered different questions")
+        self._figures = ClusterEstimates(first.users)
+
+    def pooled(self) -> MethodFigures:
+        means = {name: self._add_metric(name) for name in self._family[0].summary.metrics}
+        groups = {
+            group: self._add_records(group, [getattr(columns, group) for columns in self._columns])
+            for group in ("rewards", "retrieval")
+        }
+        self._add("parse failures", [as_mean([not parsed for parsed in c.parsed]) for c in self._columns])
+        self._add("cut prompts", [as_mean(list(map(float, c.cut))) for c in self._columns])
+        found = self._figures.estimates(self._pooling.interval)
+        summaries = [result.summary for result in self._family]
+        completions = [s.truncated_completions for s in summaries if s.truncated_completions is not None]
+        return MethodFigures(
+            metrics={name: self._metric(name, found) for name in means},
+            rewards={name: found[f"rewards {name}"] for name in groups["rewards"]},
+            retrieval={name: found[f"retrieval {name}"] for name in groups["retrieval"]},
+            parse_failures=found["parse failures"],
+            truncated_prompts=found["cut prompts"],
+            truncated_completions=sum(completions) / len(completions) if completions else None,
+            items_shown=sum(s.items_shown for s in summaries) / len(summaries),
+            spread={name: self._spread(name, values) for name, values in means.items()} if len(summaries) > 1 else {},
+        )
+
+    def _add(self, name: str, statistics: Sequence[Floats], value: Value = mean_value) -> None:
+        totals = [user_totals(each, self._figures.users) for each in statistics]
+        self._figures.add_totals(name, np.concatenate(totals, axis=1), over_seeds(value, len(totals)))
+
+    def _add_records(self, group: str, records: Sequence[list[dict[str, float | None]]]) -> list[str]:
+        names = list(dict.fromkeys(name for of_seed in records for name in names_in(of_seed)))
+        for name in names:
+            self._add(f"{group} {name}", [as_mean(numbers(of_seed, name).tolist()) for of_seed in records])
+        return names
+
+    def _add_metric(self, name: str) -> list[Floats]:
+        """Add a metric, and its mean over users where it has one; for that, the users' values with each seed."""
+        if self._family[0].summary.metrics[name].user_macro is None:
+            self._add_corpus_metric(name)
+            return []
+        statistics = [as_mean(numbers(columns.metrics, name).tolist()) for columns in self._columns]
+        self._add(f"metric {name}", statistics)
+        own = [user_values(user_totals(each, self._figures.users), mean_value) for each in statistics]
+        macro = over_seeds(mean_value, len(own))
+        self._figures.add_totals(f"macro {name}", np.concatenate(own, axis=1), macro)
+        return [each[:, 0] for each in own]
+
+    def _add_corpus_metric(self, name: str) -> None:
+        host, task = self._pooling.host, self._family[0].manifest.task
+        if host is None or task not in host.tasks.names:
+            return
+        metric, labels = host.registry.get("metric", name).factory(), host.tasks.get(task).labels
+        pairs = [Pairs(c.answers, [gold or "" for gold in c.golds], labels) for c in self._columns]
+        self._add(f"metric {name}", [metric.statistics(each) for each in pairs], metric.value)
+
+    def _metric(self, name: str, found: dict[str, Estimate]) -> MetricSummary:
+        estimate = found.get(f"metric {name}")
+        if estimate is None:
+            known = [value for value in self._values(name) if value is not None]
+            whole = len(known) == len(self._family)
+            estimate = Estimate(value=sum(known) / len(known) if whole else None, low=None, high=None)
+        better = self._family[0].summary.metrics[name].higher_is_better
+        macro = found.get(f"macro {name}")
+        return MetricSummary(**estimate.model_dump(), higher_is_better=better, user_macro=macro)
+
+    def _values(self, name: str) -> tuple[float | None, ...]:
+        return tuple(_value(result, name) for result in self._family)
+
+    def _spread(self, name: str, own: Sequence[Floats]) -> SeedSpread:
+        values = self._values(name)
+        known = [value for value in values if value is not None]
+        sd = float(np.std(known, ddof=1)) if len(known) == len(values) else None
+        if not own:
+            return SeedSpread(values, sd, None, None, None)
+        parts = variance_components(np.stack(own))
+        return SeedSpread(values, sd, _or_none(parts.users), _or_none(parts.seeds), _or_none(parts.rest))
+
+
+def over_seeds(value: Value, seeds: int) -> Value:
+    """The mean over seeds of a figure, from the statistics of all seeds side by side, shape (..., seeds · s)."""
+    if seeds == 1:
+        return value
+
+    def mean(totals: Floats) -> Floats:
+        return np.asarray(np.mean([value(part) for part in np.split(totals, seeds, axis=-1)], axis=0))
+
+    return mean
+
+
+def _value(result: Stored, name: str) -> float | None:
+    found = result.summary.metrics.get(name)
+    return found.value if found else None
+
+
+def _or_none(number: float) -> float | None:
+    return number if np.isfinite(number) else None

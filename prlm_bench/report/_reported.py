@@ -1,0 +1,46 @@
+"""Published figures, quoted with their source, split, protocol and model."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from .._util.assets import asset
+
+
+class Reported(BaseModel):
+    """One method's published figures on one task; nothing here was measured by this project."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    benchmark: str
+    #: User split or time split, and which part of it, such as `time/test`.
+    split: str
+    protocol: str
+    model: str
+    method: str
+    #: As printed; metric names are this project's.
+    metrics: dict[str, float]
+    note: str = ""
+
+
+@lru_cache
+def all_reported() -> tuple[Reported, ...]:
+    """Every published row that ships with the project, in the order of its file."""
+    content = yaml.safe_load((asset("results") / "reported.yaml").read_text(encoding="utf-8"))
+    rows = []
+    for source in content:
+        head = {key: source[key] for key in ("source", "split", "protocol", "model")} | {"note": source.get("note", "")}
+        for benchmark, table in source["tables"].items():
+            for method, values in table["rows"].items():
+                metrics = dict(zip(table["metrics"], values, strict=True))
+                rows.append(Reported(**head, benchmark=benchmark, method=method, metrics=metrics))
+    return tuple(rows)
+
+
+def reported_for(benchmark: str, protocol: str) -> list[Reported]:
+    """Published rows of one benchmark under one protocol."""
+    return [row for row in all_reported() if row.benchmark == benchmark and row.protocol == protocol]

@@ -1,0 +1,57 @@
+"""Tables for a terminal."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ._formats import REPORTED, cells, columns, heading, legend, reported_cells
+from ._leaderboard import Table
+
+
+def render_terminal(tables: Sequence[Table]) -> str:
+    """All tables as text, as wide as the terminal, or as they need where there is none."""
+    terminal = sys.stdout.isatty()
+    width = max(shutil.get_terminal_size().columns, 100) if terminal else 200
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=terminal, highlight=False)
+    for table in tables:
+        wide = _measured(table, narrow=False)
+        unbounded = console.options.update(width=10_000)
+        fits = console.measure(wide, options=unbounded).maximum <= width
+        console.print(wide if fits else _measured(table, narrow=True))
+        if table.reported:
+            console.print(_reported(table))
+    console.print(Text(legend(tables)), soft_wrap=True)
+    return out.getvalue()
+
+
+def _measured(table: Table, narrow: bool) -> RichTable:
+    """Intervals go on a line of their own where the table is too wide otherwise."""
+    title = Text(heading(table), style="table.title")
+    drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    numbers = {"#", "k", "seed"}
+    for name in columns(table):
+        left = name in ("retriever", "reasoner", "generator")
+        drawn.add_column(Text(name), justify="left" if left else "right", no_wrap=name in numbers, overflow="fold")
+    for row in table.rows:
+        style = "dim" if row.control else ""
+        drawn.add_row(*(Text(cell) for cell in cells(table, row, break_line=narrow)), style=style)
+    return drawn
+
+
+def _reported(table: Table) -> RichTable:
+    titles, rows = reported_cells(table)
+    drawn = RichTable(title=REPORTED, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, style="italic")
+    for title in titles:
+        drawn.add_column(title, justify="left" if title in ("source", "method", "model", "split") else "right")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn

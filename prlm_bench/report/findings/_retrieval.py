@@ -1,0 +1,30 @@
+"""Retrieval that does no better than random own items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ._finding import Finding, Group, signed
+
+
+def retrieval(group: Group) -> Iterator[Finding]:
+    """Compare each row with the row that differs only in taking own items at random, in the ranking metric."""
+    what = f"retrieval no better than random own items, gain in {group.metric}"
+    rows = [line for line in group.lines if line.selects_items]
+    if rows and group.metric is None:
+        yield group.unchecked("retrieval", rows, "retrieval against random own items", group.why_no_metric)
+        return
+    counterpart = [(line, group.counterpart(line, lambda other: other.uses_random_items)) for line in rows]
+    pairs = [(line, other) for line, other in counterpart if other is not None]
+    alone = [line for line, other in counterpart if other is None]
+    if alone:
+        why = "no row beside has random own items and the same k, reasoner and generator"
+        yield group.unchecked("retrieval", alone, "retrieval against random own items", why)
+    gaps = {str(at): group.scores(line) - group.scores(other) for at, (line, other) in enumerate(pairs)}
+    for at, found in group.intervals(gaps).items():
+        if found.value is None:
+            continue
+        better = found.low is not None and found.low > 0
+        worse = found.high is not None and found.high < 0
+        text = ("worse: " if worse else "") + signed(found)
+        yield group.finding("retrieval", "passed" if better else "found", [pairs[int(at)][0]], what, text, found)

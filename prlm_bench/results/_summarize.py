@@ -1,0 +1,196 @@
+"""From per-sample records to the figures of a cell, all with user-clustered intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..metrics import Metric, Pairs
+from ..stats import Floats, Interval, Value, bootstrap_totals, interval_of, user_totals, user_values
+from ._schema import Estimate, Manifest, MetricSummary, Summary
+
+
+def mean_value(totals: Floats) -> Floats:
+    """The mean, from summed statistics (value, 1)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(totals[..., 0] / totals[..., 1])
+
+
+def as_mean(values: Sequence[float]) -> Floats:
+    """Statistics (value, 1) of plain numbers, shape (n, 2); nan, a figure that does not exist, counts for nothing."""
+    column = np.asarray(values, dtype=np.float64)
+    known = ~np.isnan(column)
+    return np.stack([np.where(known, column, 0.0), known.astype(np.float64)], axis=1)
+
+
+@dataclass
+class ClusterEstimates:
+    """Gathers statistics of many figures over the same samples, and resamples the users once for all.
+
+    Args:
+        users: the user of each of the n samples.
+    """
+
+    users: Sequence[str]
+    _totals: list[Floats] = field(default_factory=list)
+    _values: dict[str, tuple[slice, Value]] = field(default_factory=dict)
+    _width: int = 0
+
+    def add(self, name: str, statistics: Floats, value: Value = mean_value) -> None:
+        """A figure from per-sample statistics, shape (n, s)."""
+        self.add_totals(name, user_totals(statistics, self.users), value)
+
+    def add_user_macro(self, name: str, statistics: Floats, value: Value) -> None:
+        """The mean over users of a figure that each user has alone."""
+        self.add_totals(name, user_values(user_totals(statistics, self.users), value), mean_value)
+
+    def add_totals(self, name: str, totals: Floats, value: Value) -> None:
+        """A figure from statistics that are summed by user already, shape (users, s)."""
+        self._values[name] = (slice(self._width, self._width + totals.shape[1]), value)
+        self._totals.append(totals)
+        self._width += totals.shape[1]
+
+    def estimates(self, interval: Interval = "percentile") -> dict[str, Estimate]:
+        """Value and 95 % interval by name."""
+        totals = np.concatenate(self._totals, axis=1)
+        resampled = bootstrap_totals(totals) if len(totals) > 1 else None
+        found = {}
+        for name, (columns, value) in self._values.items():
+            point = float(value(totals[:, columns].sum(axis=0)))
+            low = high = float("nan")
+            if resampled is not None:
+                low, high = interval_of(interval, totals[:, columns], value, resampled[:, columns])
+            found[name] = Estimate(value=_number(point), low=_number(low), high=_number(high))
+        return found
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Metric figures, and the metrics of single samples, aligned with the answers."""
+
+    summaries: dict[str, MetricSummary]
+    samples: list[dict[str, float]]
+
+
+def score_answers(
+    answers: Sequence[str],
+    golds: Sequence[str | None],
+    users: Sequence[str],
+    labels: Sequence[str],
+    metrics: Sequence[Metric],
+) -> Scored:
+    """Score answers against golds.
+
+    Args:
+        answers, golds, users: n each.
+        labels: the task's label list.
+        metrics: what to compute; none of them is computed where golds are withheld.
+
+    Raises:
+        DataError: some golds are there and some are not, or there are no answers.
+    """
+    if not answers:
+        raise DataError("there is nothing to score")
+    known = [gold for gold in golds if gold is not None]
+    if not known:
+        return Scored({}, [{} for _ in answers])
+    if len(known) < len(answers):
+        raise DataError(f"{len(answers) - len(known)} of {len(answers)} golds are missing")
+    pairs = Pairs(answers, known, labels)
+    figures = ClusterEstimates(users)
+    singles: dict[str, list[float]] = {}
+    for metric in metrics:
+        statistics = metric.statistics(pairs)
+        figures.add(metric.name, statistics, metric.value)
+        if metric.is_mean:
+            figures.add_user_macro(f"{metric.name} by user", statistics, metric.value)
+            singles[metric.name] = metric.value(statistics).tolist()
+    estimates = figures.estimates()
+    summaries = {
+        metric.name: MetricSummary(
+            **estimates[metric.name].model_dump(),
+            higher_is_better=metric.higher_is_better,
+            user_macro=estimates.get(f"{metric.name} by user"),
+        )
+        for metric in metrics
+    }
+    rows = [dict(zip(singles, row, strict=True)) for row in zip(*singles.values(), strict=True)]
+    return Scored(summaries, rows or [{} for _ in answers])
+
+
+def describe_samples(records: Sequence[Mapping[str, Any]], users: Sequence[str]) -> dict[str, dict[str, Estimate]]:
+    """Rewards, retrieval measures, and the shares of parse failures and cut prompts.
+
+    Args:
+        records: n sample records, as the journal keeps them.
+        users: the user of each.
+    """
+    figures = ClusterEstimates(users)
+    names: dict[str, list[str]] = {"rewards": [], "retrieval": []}
+    for group, found in names.items():
+        # Not every question need have them: relevant items may be known for some.
+        for name in dict.fromkeys(name for record in records for name in record[group]):
+            found.append(name)
+            figures.add(f"{group} {name}", as_mean([record[group].get(name, np.nan) for record in records]))
+    figures.add("parse_failures", as_mean([record["parsed"] is None for record in records]))
+    figures.add("truncated_prompts", as_mean([record["cut"] + record["dropped"] > 0 for record in records]))
+    estimates = figures.estimates()
+    return {group: {name: estimates[f"{group} {name}"] for name in found} for group, found in names.items()} | {
+        "shares": {name: estimates[name] for name in ("parse_failures", "truncated_prompts")}
+    }
+
+
+#: The fields of a sample record that its summary depends on.
+SUMMARIZED = ("user", "gold", "answer", "parsed", "shown", "cut", "dropped", "finish", "rewards", "retrieval")
+
+
+@dataclass(frozen=True)
+class Summarized:
+    """The figures of a cell, before they are given a name."""
+
+    figures: dict[str, Any]
+    #: Metrics of each single sample, aligned with the records.
+    samples: list[dict[str, float]]
+
+    def summary(self, manifest: Manifest, samples_sha256: str) -> Summary:
+        """The summary of the cell that `manifest` describes."""
+        return Summary(
+            fingerprint=manifest.fingerprint,
+            n_total=manifest.data.n_total,
+            samples_sha256=samples_sha256,
+            **self.figures,
+        )
+
+
+def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metrics: Sequence[Metric]) -> Summarized:
+    """All figures of n sample records.
+
+    Args:
+        records: at least the fields `SUMMARIZED` of each.
+        labels: the task's label list.
+        metrics: what to score with.
+    """
+    users = [record["user"] for record in records]
+    answers = [record["answer"] for record in records]
+    scored = score_answers(answers, [record["gold"] for record in records], users, labels, metrics)
+    described = describe_samples(records, users)
+    finishes = [record["finish"] for record in records if record["finish"] is not None]
+    figures = {
+        "n": len(records),
+        "n_users": len(set(users)),
+        "metrics": scored.summaries,
+        "rewards": described["rewards"],
+        "retrieval": described["retrieval"],
+        **described["shares"],
+        "truncated_completions": sum(f == "length" for f in finishes) / len(finishes) if finishes else None,
+        "items_shown": sum(record["shown"] for record in records) / len(records),
+    }
+    return Summarized(figures, scored.samples)

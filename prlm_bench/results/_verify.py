@@ -1,0 +1,94 @@
+"""Checks a contributed result folder from its own content, so that results can be taken by pull request."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import PrlmBenchError
+from ..host._host import PluginHost
+from ..metrics import Metric
+from ..tasks import Task
+from ._schema import Manifest, SampleRecord, Summary
+from ._store import JOURNAL, SAMPLES, load_folders, read_samples
+from ._summarize import SUMMARIZED, summarize
+
+#: Figures that are computed again may differ by this much, relatively, on another machine.
+_TOLERANCE = 1e-9
+
+
+def verify(folder: Path, host: PluginHost, fingerprint: Callable[[Manifest, Task], str]) -> list[str]:
+    """Everything that is wrong with a result folder; an empty list says that it holds up.
+
+    Checked: the three files against their schemas, the fingerprint and the folder's name against the manifest,
+    the checksum, number and ids of the samples, and every figure of the summary against one computed anew from
+    the samples.
+
+    Args:
+        folder: a finished result folder.
+        host: knows the task and its metrics.
+        fingerprint: computes a manifest's fingerprint.
+    """
+    try:
+        (stored,) = load_folders([folder])
+        task = host.tasks.get(stored.manifest.task)
+        records = list(read_samples(folder))
+        metrics = [host.registry.get("metric", name).factory() for name in stored.manifest.metrics]
+    except PrlmBenchError as error:
+        return [error.message]
+    return [
+        *_identity(folder, stored.manifest, stored.summary, fingerprint(stored.manifest, task)),
+        *_samples(stored.manifest, records),
+        *_figures(stored.manifest, stored.summary, records, task, metrics),
+    ]
+
+
+def _identity(folder: Path, manifest: Manifest, summary: Summary, expected: str) -> Iterator[str]:
+    if manifest.fingerprint != expected:
+        yield "manifest.json: the fingerprint is not that of its content and this task definition"
+    if summary.fingerprint != manifest.fingerprint:
+        yield "summary.json: the fingerprint is another than the manifest's"
+    if not folder.name.endswith(manifest.fingerprint[:8]):
+        yield f"the folder's name does not end with {manifest.fingerprint[:8]}"
+    if hashlib.sha256((folder / SAMPLES).read_bytes()).hexdigest() != summary.samples_sha256:
+        yield f"{SAMPLES}: the checksum is another than the summary's"
+    if (folder / JOURNAL).exists():
+        yield f"{JOURNAL} is still there: the run did not end"
+
+
+def _samples(manifest: Manifest, records: list[SampleRecord]) -> Iterator[str]:
+    if len(records) != manifest.data.n:
+        yield f"{SAMPLES}: {len(records)} samples where the manifest says {manifest.data.n}"
+    if len({record.id for record in records}) != len(records):
+        yield f"{SAMPLES}: a question is there twice"
+    if len({record.user for record in records}) != manifest.data.n_users:
+        yield f"{SAMPLES}: another number of users than the manifest says"
+
+
+def _figures(
+    manifest: Manifest, summary: Summary, records: list[SampleRecord], task: Task, metrics: list[Metric]
+) -> Iterator[str]:
+    if not records:
+        return
+    plain = [record.model_dump() for record in records]
+    light = [{key: record[key] for key in SUMMARIZED} for record in plain]
+    summarized = summarize(light, task.labels, metrics)
+    again = summarized.summary(manifest, summary.samples_sha256)
+    for where, old, new in _differences("summary.json", summary.model_dump(), again.model_dump()):
+        yield f"{where} is {old}, computed anew it is {new}"
+    for record, single in zip(plain, summarized.samples, strict=True):
+        for where, old, new in _differences(f"{SAMPLES}: {record['id']}: metrics", record["metrics"], single):
+            yield f"{where} is {old}, computed anew it is {new}"
+
+
+def _differences(where: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(f"{where}.{key}", old.get(key), new.get(key))
+    elif isinstance(old, float) and isinstance(new, float):
+        if abs(old - new) > _TOLERANCE * max(1.0, abs(old)):
+            yield where, old, new
+    elif old != new:
+        yield where, old, new

@@ -1,0 +1,121 @@
+"""What is judged: retrievers, timed while they rank, and run files made elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import DataError
+from ..interfaces import Retriever
+from ..records import Example, Ranking
+from ..running._components import Components
+from ._trec import escaped, read_run
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+
+class Source(Protocol):
+    """Gives rankings of whole profiles, and says how."""
+
+    #: How tables call it.
+    name: str
+
+    def rank(self, examples: Sequence[Example]) -> Sequence[Ranking]:
+        """One ranking for each example, in their order."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What there is to say of it besides its figures, as a JSON object."""
+        ...
+
+
+class RetrieverSource:
+    """A retriever.
+
+    Args:
+        components: the components of the dataset.
+        spec: the retriever, as on the command line.
+        seed: of what is random.
+        first: a question to try it on, so that what it makes once does not count as time per question.
+
+    Raises:
+        PrlmBenchError: it cannot be made, or the dataset lacks what it needs.
+    """
+
+    def __init__(self, components: Components, spec: str, seed: int, first: Example) -> None:
+        began = time.perf_counter()
+        self._retriever: Retriever = components.ready("retriever", spec, seed)
+        self._retriever.rank([first], None)
+        self._setup = time.perf_counter() - began
+        self._seconds, self._n = 0.0, 0
+        self.name = spec
+
+    def rank(self, examples: Sequence[Example]) -> Sequence[Ranking]:
+        """Rank whole profiles."""
+        began = time.perf_counter()
+        rankings = self._retriever.rank(examples, None)
+        self._seconds += time.perf_counter() - began
+        self._n += len(examples)
+        return rankings
+
+    def describe(self) -> dict[str, Any]:
+        """Identity, time and size.
+
+        `setup_s`: seconds to make it and to rank one question, with all that is made once. `ms_per_question`:
+        milliseconds, ranking whole profiles in batches. `cache_bytes`: what it keeps on disk; null where it
+        has no method of that name to tell.
+        """
+        tell: Callable[[], int | None] = getattr(self._retriever, "cache_bytes", lambda: None)
+        return {
+            "fingerprint": self._retriever.fingerprint(),
+            "setup_s": self._setup,
+            "ms_per_question": 1000 * self._seconds / self._n if self._n else None,
+            "cache_bytes": tell(),
+        }
+
+
+class RunSource:
+    """A TREC run file, read as trec_eval reads it: by score, equal scores by descending id, ranks ignored.
+
+    Args:
+        path: the file; `.gz` is unpacked.
+        dataset: what it claims to rank. Questions without a line count as ranked by nothing.
+        escape: the ids were written with `escape`.
+
+    Raises:
+        DataError: it is not a run, or it names a question that the dataset does not have.
+    """
+
+    def __init__(self, path: Path, dataset: Dataset, escape: bool = False) -> None:
+        self.name = path.name
+        self._path = path
+        self._written: Callable[[str], str] = escaped if escape else str
+        self._run = read_run(path)
+        known = set(map(self._written, dataset.ids))
+        for question in self._run:
+            if question not in known:
+                message = f"{path}: question {question!r} is not in {dataset.task.name} {dataset.split}"
+                raise DataError(message, f"its ids look like {dataset.ids[0]!r}" if len(dataset) else "")
+
+    def rank(self, examples: Sequence[Example]) -> list[Ranking]:
+        """The rankings of the file.
+
+        Raises:
+            DataError: an item that is not in its question's profile.
+        """
+        return [self._ranking(example) for example in examples]
+
+    def _ranking(self, example: Example) -> Ranking:
+        entries = self._run.get(self._written(example.id), [])
+        known = {self._written(item.id): item for item in reversed(example.profile)}
+        for _, item in entries:
+            if item not in known:
+                raise DataError(f"{self._path}: item {item!r} is not in the profile of question {example.id!r}")
+        return Ranking(tuple(known[item] for _, item in entries), tuple(score for score, _ in entries))
+
+    def describe(self) -> dict[str, Any]:
+        """The file's name."""
+        return {"run": self._path.name}

@@ -1,0 +1,93 @@
+"""What to run: a grid over tasks, retrievers, k, reasoners, generators and seeds, from flags or YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ..errors import RunError
+
+ComponentSpec = str | dict[str, Any]
+
+
+class RunConfig(BaseModel):
+    """A grid. Every field can be set in a YAML file and overridden by a flag of `prlm-bench run`."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    #: Task names, or paths of task files.
+    tasks: list[str] = Field(min_length=1)
+    #: A folder in LaMP's layout, or one that holds a folder for each task; None means the default root.
+    data: Path | None = None
+    split: str = "dev"
+    retrievers: list[ComponentSpec] = []
+    #: How many items a prompt shows.
+    k: list[int] = [4]
+    reasoners: list[ComponentSpec] = ["direct"]
+    generators: list[ComponentSpec] = []
+    #: Named compositions, besides the grid.
+    methods: list[ComponentSpec] = []
+    rewards: list[ComponentSpec] = []
+    seeds: list[int] = Field(default=[0], min_length=1)
+    #: Only the first questions of the split.
+    limit: int | None = Field(default=None, ge=1)
+    #: Which texts retrieval reads.
+    view: Literal["lamp", "prlm"] = "lamp"
+    #: Append each item's date to what retrieval reads.
+    dates: bool = False
+    #: Add the control rows that every table carries.
+    controls: bool = True
+    #: Go on without questions that cannot be used; the results say how many.
+    skip_invalid: bool = False
+    #: Leave out a component that can run on none of the tasks, instead of refusing the study.
+    lenient: bool = False
+    #: Users a split and questions a user of generated tasks (mini-LaMP).
+    synth_users: int | None = Field(default=None, ge=2)
+
+    @field_validator("k")
+    @classmethod
+    def _counts(cls, value: list[int]) -> list[int]:
+        if any(k < 0 for k in value):
+            raise ValueError("k counts items, so it is 0 or more")
+        return value
+
+    @field_validator(
+        "tasks", "retrievers", "reasoners", "generators", "methods", "rewards", "k", "seeds", mode="before"
+    )
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, (str, int, Mapping)) else value
+
+
+def read_run_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
+    """A study from a YAML file and from flags; flags that were given win.
+
+    Args:
+        path: the file, or None where flags say everything.
+        overrides: field name to value; None and empty lists count as not given.
+
+    Raises:
+        RunError: the file cannot be read, or a field is wrong; one line that names file and field.
+    """
+    content: dict[str, Any] = {}
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise RunError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        if not isinstance(loaded, dict):
+            raise RunError(f"{path}: a study is a mapping", "see docs/running.md")
+        content = loaded
+    content |= {key: value for key, value in overrides.items() if value is not None and value != []}
+    try:
+        return RunConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(RunConfig.model_fields)
+        hint = f"known fields: {known}" if first["type"] == "extra_forbidden" else ""
+        raise RunError(f"{path or 'run'}: {field}: {first['msg'].removeprefix('Value error, ')}", hint) from None

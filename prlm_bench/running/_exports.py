@@ -1,0 +1,64 @@
+"""Rankings and prompts as files for other programs, written as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import orjson
+
+from ..interfaces import Retriever, Tokenizer
+from ..progress import Progress
+from ..prompting import chat_prompt, lamp_prompts
+from ..records import Example, Ranking
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+_BATCH = 128
+
+
+def ranking_file(dataset: Dataset, retriever: Retriever, limit: int | None, progress: Progress) -> Iterator[bytes]:
+    """The pieces of LaMP's ranking file: {question id: [item ids, best first, the whole profile]}."""
+    separator = b"{"
+    for examples, rankings in _ranked(dataset, retriever, None, limit, progress):
+        for example, ranking in zip(examples, rankings, strict=True):
+            ids = orjson.dumps([item.id for item in ranking.items])
+            yield separator + orjson.dumps(example.id) + b": " + ids
+            separator = b",\n"
+    yield b"}\n" if separator != b"{" else b"{}\n"
+
+
+def prompt_lines(
+    dataset: Dataset,
+    retriever: Retriever,
+    k: int,
+    protocol: Literal["lamp", "chat"],
+    tokenizer: Tokenizer,
+    max_length: int,
+    limit: int | None,
+    progress: Progress,
+) -> Iterator[bytes]:
+    """One JSON line for each question: its id, its prompt, and how many items are shown, cut and dropped."""
+    templates = dataset.task.prompts
+    for examples, rankings in _ranked(dataset, retriever, k, limit, progress):
+        cut = [Ranking(ranking.items[:k], ranking.scores[:k]) for ranking in rankings]
+        if protocol == "lamp":
+            prompts = lamp_prompts(templates.lamp, examples, cut, tokenizer, max_length)
+        else:
+            pairs = zip(examples, cut, strict=True)
+            prompts = [chat_prompt(templates.chat, example, top, tokenizer, max_length) for example, top in pairs]
+        for prompt in prompts:
+            counts = {"tokens": prompt.tokens, "shown": prompt.shown, "cut": prompt.cut, "dropped": prompt.dropped}
+            yield orjson.dumps({"id": prompt.example.id, "prompt": prompt.text, **counts}) + b"\n"
+
+
+def _ranked(
+    dataset: Dataset, retriever: Retriever, k: int | None, limit: int | None, progress: Progress
+) -> Iterator[tuple[Sequence[Example], Sequence[Ranking]]]:
+    """Batches of examples with their rankings; a batch counts as done when the next one is asked for."""
+    count = min(limit or len(dataset), len(dataset))
+    progress.start(f"{dataset.task.name} {dataset.split}", count)
+    for examples in dataset.batches(_BATCH, 0, count):
+        yield examples, retriever.rank(examples, k)
+        progress.advance(len(examples))

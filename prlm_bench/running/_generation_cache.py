@@ -1,0 +1,180 @@
+"""Completions that outlive their run, kept by the full identity of the generator that wrote them.
+
+Each identity has a file of its own, so that two models can never share an answer: a completion is found only
+in the file of its generator, and only under the digest of all that the generator reads of the prompt.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from .._util.files import digest
+from ..interfaces import Generator, Tokenizer
+from ..records import Completion, Prompt
+
+_log = logging.getLogger(__name__)
+
+FOLDER = "generations"
+SUFFIX = ".sqlite"
+#: Added to the name of a file that cannot be read.
+BROKEN = ".broken"
+#: Seconds to wait for another process that is writing.
+_PATIENCE = 30.0
+_TABLES = """
+    CREATE TABLE IF NOT EXISTS identity (json TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+def prompt_key(prompt: Prompt) -> str:
+    """The digest of all that a cached generator may read of a prompt: its text, and whether it is a chat."""
+    return digest([prompt.text, prompt.chat])
+
+
+class _ForeignFileError(Exception):
+    """A file that names another identity than its name says."""
+
+
+class GenerationCache:
+    """The completions of one generator. Several processes may use it at a time.
+
+    A file that turns out broken is set aside, and one that cannot be written is done without; each is said
+    in one line of the log, and the run goes on.
+
+    Args:
+        root: the cache folder.
+        identity: all that tells this generator from any other.
+    """
+
+    def __init__(self, root: Path, identity: Mapping[str, str]) -> None:
+        self._identity = orjson.dumps(dict(identity), option=orjson.OPT_SORT_KEYS).decode()
+        self.path = root / FOLDER / (digest(dict(identity)) + SUFFIX)
+        self._connection: sqlite3.Connection | None = None
+        self._inode: int | None = None
+        self._usable = True
+
+    def get(self, prompt: Prompt) -> Completion | None:
+        """The completion of an earlier run; None where there is none."""
+        for (text,) in self._execute("SELECT json FROM completions WHERE key = ?", (prompt_key(prompt),)):
+            try:
+                return Completion(**orjson.loads(text))
+            except (TypeError, ValueError):
+                return None  # kept by a version with other fields
+        return None
+
+    def put(self, prompt: Prompt, completion: Completion) -> None:
+        """Keep a completion; it survives the end of this process from here on."""
+        row = (prompt_key(prompt), orjson.dumps(asdict(completion)).decode())
+        self._execute("INSERT OR REPLACE INTO completions VALUES (?, ?)", row)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _execute(self, statement: str, values: tuple[str, ...]) -> list[Any]:
+        """The rows of a statement; none where the cache cannot be used."""
+        for _ in range(3):
+            if not self._usable:
+                break
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                return self._connection.execute(statement, values).fetchall()
+            except (sqlite3.DatabaseError, _ForeignFileError, OSError) as error:
+                self.close()
+                if not _is_broken(error) or not self._set_aside(error):
+                    self._usable = False
+                    _log.warning("prlm-bench: warning: completions are not kept in %s: %s", self.path, error)
+        return []
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch()  # also says when it was last used
+        self._inode = self.path.stat().st_ino
+        # It is closed by whichever thread collects the garbage.
+        connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, connection.close)
+        try:
+            # With a write-ahead log a commit does not wait for the disk, and a killed process loses nothing.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(_TABLES)
+            first = "INSERT INTO identity SELECT ? WHERE NOT EXISTS (SELECT * FROM identity)"
+            connection.execute(first, (self._identity,))
+            if connection.execute("SELECT json FROM identity").fetchall() != [(self._identity,)]:
+                raise _ForeignFileError("it belongs to another generator")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_aside(self, error: Exception) -> bool:
+        """Make room for a new file; False where that cannot be done."""
+        try:
+            if self.path.stat().st_ino != self._inode:
+                return True  # another process has done it
+            for tail in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + tail).unlink(missing_ok=True)
+            self.path.replace(self.path.with_name(self.path.name + BROKEN))
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        _log.warning("prlm-bench: warning: broken cache file set aside as %s%s: %s", self.path, BROKEN, error)
+        return True
+
+
+def _is_broken(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, _ForeignFileError) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class CachedGenerator:
+    """A generator that asks another one only for what the cache does not have.
+
+    Args:
+        generator: who is asked.
+        cache: where its completions are kept.
+    """
+
+    def __init__(self, generator: Generator, cache: GenerationCache) -> None:
+        self._generator, self._cache = generator, cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generator, name)  # what only some generators have, such as `max_prompt_tokens`
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """That of the generator."""
+        return self._generator.tokenizer
+
+    def fingerprint(self) -> str:
+        """That of the generator."""
+        return self._generator.fingerprint()
+
+    def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
+        """What is known first, then the rest as it is written; equal prompts are asked once."""
+        places: dict[str, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            places.setdefault(prompt_key(prompt), []).append(index)
+        missing = []
+        for indices in places.values():
+            known = self._cache.get(prompts[indices[0]])
+            if known is None:
+                missing.append(indices)
+            else:
+                yield from ((index, known) for index in indices)
+        asked = [prompts[indices[0]] for indices in missing]
+        for number, completion in self._generator.generate(asked) if asked else ():
+            self._cache.put(asked[number], completion)
+            yield from ((index, completion) for index in missing[number])

@@ -1,0 +1,93 @@
+"""Writes the site: one index, and for each result a page with its samples in numbered data files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from .._util.files import write_whole
+from ..errors import DataError
+from ..progress import Progress, Silent
+from ..report._leaderboard import Table, build_tables
+from ..report._pooling import SeedAggregation
+from ..report.findings import Finding
+from ..results._store import Stored
+from ..tasks import TaskRegistry
+from ._entries import make_entries
+from ._pages import index_page, run_page
+from ._samples import Written, write_samples
+
+_STATIC = Path(__file__).resolve().parent / "static"
+#: Says that `runs/` beside it is ours, so that another folder of that name is never removed.
+_MARKER = ".prlm-bench-site"
+
+
+def write_site(
+    stored: Sequence[Stored],
+    tasks: TaskRegistry,
+    output: Path,
+    progress: Progress | None = None,
+    *,
+    pooling: SeedAggregation | None = None,
+    findings: Sequence[Finding] = (),
+) -> Path:
+    """Write the whole site below `output`.
+
+    Args:
+        stored: finished results.
+        tasks: gives titles.
+        output: the site's folder; what an earlier site left there is replaced, other files are left alone.
+        progress: told about each result.
+        pooling: how results become rows; by default seeds are taken together.
+        findings: what checks of these results have found; each page shows those of its result.
+
+    Returns:
+        The index page.
+
+    Raises:
+        DataError: a `runs` folder is there that no site has written, or a fingerprint is none.
+    """
+    progress = progress or Silent()
+    by_fingerprint = {_checked(result): result for result in stored}
+    tables = build_tables(by_fingerprint.values(), tasks, pooling or SeedAggregation())
+    runs = _clear(output)
+    for file in sorted(_STATIC.iterdir()):
+        write_whole(output / "static" / file.name, file.read_bytes())
+    progress.start("site", len(by_fingerprint))
+    written: dict[str, Written] = {}
+    for fingerprint, result in by_fingerprint.items():
+        written[fingerprint] = write_samples(result, runs / fingerprint[:12])
+        progress.advance()
+    totals = {fingerprint: each.totals for fingerprint, each in written.items()}
+    entries = [make_entries(table, totals) for table in tables]
+    for fingerprint, result in by_fingerprint.items():
+        mine = [(table, rows) for table, rows in zip(tables, entries, strict=True) if _holds(table, fingerprint)]
+        found = [finding for finding in findings if fingerprint in finding.fingerprints]
+        page = run_page(result, mine, written[fingerprint].pages, found)
+        write_whole(runs / fingerprint[:12] / "index.html", page.encode())
+    index = output / "index.html"
+    write_whole(index, index_page(list(zip(tables, entries, strict=True))).encode())
+    return index
+
+
+def _checked(result: Stored) -> str:
+    """The fingerprint, which names a folder of the site; a contributed manifest may say anything."""
+    fingerprint = result.manifest.fingerprint
+    if not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
+        raise DataError(f"{result.folder}: the fingerprint is not 64 hexadecimal digits", "prlm-bench results verify")
+    return fingerprint
+
+
+def _clear(output: Path) -> Path:
+    runs = output / "runs"
+    if runs.exists() and not (output / _MARKER).is_file():
+        raise DataError(f"{runs} is there and is not of a site", "choose another --output")
+    shutil.rmtree(runs, ignore_errors=True)
+    write_whole(output / _MARKER, b"")
+    return runs
+
+
+def _holds(table: Table, fingerprint: str) -> bool:
+    return any(fingerprint in row.fingerprints for row in table.rows)

@@ -1,0 +1,68 @@
+"""Intervals as drawings on one axis for each metric of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..report._formats import value
+from ..results._schema import Estimate
+from ._entries import Entry
+
+#: Width of a drawing in pixels, and what is kept free at either end.
+WIDTH = 96
+_MARGIN = 4
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The range in which all intervals of one metric are drawn."""
+
+    low: float
+    high: float
+    #: The best control row's value: a method that does not reach it has shown nothing.
+    control: float | None
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The range in words."""
+        return _short(self.low), _short(self.high)
+
+    def at(self, point: float) -> float:
+        """Where a value stands, in pixels from the left."""
+        unit = (WIDTH - 2 * _MARGIN) / (self.high - self.low) if self.high > self.low else 0.0
+        return round(_MARGIN + (point - self.low) * unit, 1)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An interval and its point, in pixels."""
+
+    low: float
+    value: float
+    high: float
+    control: float | None
+
+
+def axis_for(entries: Sequence[Entry], metric: str, higher_is_better: bool) -> Axis:
+    """The axis of a metric, wide enough for all entries."""
+    rows = [entry.row for entry in entries if metric in entry.row.metrics]
+    found = [(row.control, row.metrics[metric]) for row in rows]
+    ends = [end for _, each in found for end in (each.low, each.high, each.value) if end is not None]
+    if not ends:
+        return Axis(0.0, 1.0, None)
+    controls = [each.value for control, each in found if control and each.value is not None]
+    best = max if higher_is_better else min
+    return Axis(min(ends), max(ends), best(controls) if controls else None)
+
+
+def draw(found: Estimate, axis: Axis) -> Drawing | None:
+    """The drawing of an estimate; None where it has no interval."""
+    if found.value is None or found.low is None or found.high is None:
+        return None
+    control = None if axis.control is None else axis.at(axis.control)
+    return Drawing(axis.at(found.low), axis.at(found.value), axis.at(found.high), control)
+
+
+def _short(number: float) -> str:
+    return value(Estimate(value=number, low=None, high=None))[:5].rstrip(".")

@@ -1,0 +1,187 @@
+"""The pages, filled in by jinja2 with everything escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from .. import __version__
+from ..report._formats import REPORTED, estimate, percent, reported_cells, value
+from ..report._leaderboard import Table
+from ..report._pooling import SeedSpread
+from ..report.findings import Finding
+from ..results._schema import Estimate
+from ..results._store import Stored
+from ._charts import WIDTH, axis_for, draw
+from ._entries import Entry
+from ._groups import group_name
+from ._samples import PAGE, SHORT, safe_json
+
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
+#: Characters of a component's options that a table shows.
+_OPTIONS = 100
+#: Characters of a method's line that are shown with all options.
+_LINE = 100
+
+
+def index_page(tables: Sequence[tuple[Table, Sequence[Entry]]]) -> str:
+    """The leaderboard.
+
+    Args:
+        tables: each with its entries, best first.
+    """
+    facets = {
+        "task": sorted({table.task for table, _ in tables}),
+        "split": sorted({table.split for table, _ in tables}),
+        "protocol": sorted({table.protocol for table, _ in tables}),
+    }
+    views = [_view(table, entries) for table, entries in tables]
+    bca = any(table.interval == "bca" for table, _ in tables)
+    return _render("index.html", title="Leaderboard", root=".", views=views, facets=facets, bca=bca)
+
+
+def _view(table: Table, entries: Sequence[Entry]) -> dict[str, Any]:
+    better = {name: m.higher_is_better for row in table.rows for name, m in row.metrics.items()}
+    return {
+        "table": table,
+        "anchor": anchor(table),
+        "entries": entries,
+        "axes": {name: axis_for(entries, name, better.get(name, True)) for name in table.metrics},
+        "better": {name: "high" if better.get(name, True) else "low" for name in table.metrics},
+        "retrieval": _names(entries, "retrieval"),
+        "rewards": _names(entries, "rewards"),
+        "reported": reported_cells(table) if table.reported else None,
+    }
+
+
+def run_page(
+    result: Stored, tables: Sequence[tuple[Table, Sequence[Entry]]], pages: int, findings: Sequence[Finding] = ()
+) -> str:
+    """One result: its manifest, figures and samples.
+
+    Args:
+        result: the result.
+        tables: those that it stands in, with their entries.
+        pages: how many data files its samples fill.
+        findings: what checks of it have found.
+    """
+    manifest = result.manifest
+    mine = manifest.fingerprint
+    known = [entry for _, entries in tables for entry in entries]
+    family = next((entry.runs for entry in known if mine in entry.row.fingerprints), [])
+    ranking = result.summary.metrics.get(manifest.metrics[0]) if manifest.metrics else None
+    settings = {
+        "run": mine[:12],
+        "pages": pages,
+        "size": PAGE,
+        "higher": ranking is None or ranking.higher_is_better,
+        "neighbours": _neighbours(mine, known),
+    }
+    return _render(
+        "run.html",
+        title=f"{manifest.task} {manifest.split}: {_name(result)}",
+        root="../..",
+        manifest=manifest,
+        summary=result.summary,
+        name=_name(result),
+        tables=[(anchor(table), table) for table, _ in tables],
+        seeds=[(seed, fingerprint[:12]) for seed, fingerprint in family] if len(family) > 1 else [],
+        findings=findings,
+        manifest_json=orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2).decode(),
+        short=SHORT,
+        settings=safe_json(settings).decode(),
+    )
+
+
+def _name(result: Stored) -> str:
+    method = result.manifest.method
+    return compose(method.retriever.spec, method.k, method.reasoner.spec, method.generator.spec)
+
+
+def compose(retriever: str, k: int, reasoner: str, generator: str) -> str:
+    """A method in one line; options that make it long are left out and marked by an ellipsis."""
+    parts = [retriever, f"k={k}", reasoner, generator]
+    line = " × ".join(parts)
+    if len(line) <= _LINE:
+        return line
+    names = [spec.partition(":")[0] + ("…" if ":" in spec else "") for spec in parts]
+    return " × ".join(names)
+
+
+def _neighbours(mine: str, entries: Sequence[Entry]) -> list[dict[str, str]]:
+    """The other results over the same questions, best first, for side-by-side reading."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        row = entry.row
+        for seed, fingerprint in entry.runs:
+            suffix = f", seed {seed}" if len(entry.runs) > 1 else ""
+            found[fingerprint] = compose(row.retriever, row.k, row.reasoner, row.generator) + suffix
+    names = list(found.values())
+    return [
+        # Two runs may differ in what a name does not say, such as a version.
+        {"run": fingerprint[:12], "name": name if names.count(name) == 1 else f"{name} ({fingerprint[:8]})"}
+        for fingerprint, name in found.items()
+        if fingerprint != mine
+    ]
+
+
+def anchor(table: Table) -> str:
+    """The id of a table in the index."""
+    words = f"{table.task}-{table.split}-{table.protocol}-{table.n}-{table.data}"
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", words)
+
+
+def split_spec(spec: str) -> tuple[str, str]:
+    """A component's name, and its options for a table cell: broken after commas, cut where there are many."""
+    name, _, options = spec.partition(":")
+    readable = options.replace(",", ", ")
+    return name, readable if len(readable) <= _OPTIONS else readable[: _OPTIONS - 1] + "…"
+
+
+def seed_range(spread: SeedSpread) -> str:
+    """How several seeds differ, in words."""
+    known = [number for number in spread.values if number is not None]
+    if not known:
+        return ""
+    low, high, sd = (_figure(number) for number in (min(known), max(known), spread.sd))
+    return "seeds equal" if low == high else f"seeds {low} to {high}, sd {sd}"
+
+
+def _figure(number: float | None) -> str:
+    return value(Estimate(value=number, low=None, high=None))
+
+
+@lru_cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        estimate=estimate,
+        figure=value,
+        percent=percent,
+        drawn=draw,
+        letters=group_name,
+        parts=split_spec,
+        seeds=seed_range,
+    )
+    environment.globals.update(version=__version__, reported_note=REPORTED, drawing_width=WIDTH)
+    return environment
+
+
+def _render(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(**values)
+
+
+def _names(entries: Sequence[Entry], group: str) -> list[str]:
+    return list(dict.fromkeys(name for entry in entries for name in getattr(entry.row, group)))

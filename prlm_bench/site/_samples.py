@@ -1,0 +1,92 @@
+"""A result's samples as numbered data files that a page can load from a folder.
+
+Pages opened from a folder may not fetch, but may load scripts; so each data file is a script that calls one
+function with JSON. Nothing in it can end the script or be read as markup.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from .._util.files import replacing
+from ..results._schema import SampleRecord
+from ..results._store import Stored, read_samples
+from ..results._summarize import as_mean
+from ..stats import Floats, user_totals
+
+#: Samples in one data file.
+PAGE = 100
+#: Characters of a text that the list and its search see.
+SHORT = 160
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was seen on the way through the samples."""
+
+    pages: int
+    #: Statistics (value, 1) by user, shape (users, 2), of each metric that has a value for every sample.
+    totals: dict[str, Floats]
+
+
+def write_samples(result: Stored, folder: Path) -> Written:
+    """Write `pages/N.js`, 100 samples each, and `list.js` with a line for each sample."""
+    run = result.manifest.fingerprint[:12]
+    names = result.manifest.metrics
+    listed: list[list[Any]] = []
+    values: list[list[float]] = []
+    users: list[str] = []
+    page: list[dict[str, Any]] = []
+    for sample in read_samples(result.folder):
+        page.append(sample.model_dump())
+        listed.append(_line(sample, names[0] if names else ""))
+        users.append(sample.user)
+        values.append([_or_nan(sample.metrics.get(name)) for name in names])
+        if len(page) == PAGE:
+            _write_page(folder, run, len(users), page)
+            page = []
+    if page:
+        _write_page(folder, run, len(users), page)
+    _write(folder / "list.js", "prlmList", [listed])
+    columns = zip(names, np.asarray(values).reshape(len(users), len(names)).T.tolist(), strict=True)
+    totals = {name: user_totals(as_mean(column), users) for name, column in columns if not np.isnan(column).any()}
+    return Written(-(-len(users) // PAGE), totals)
+
+
+def _line(sample: SampleRecord, ranking: str) -> list[Any]:
+    short = [text[:SHORT] for text in (sample.query, sample.answer, sample.gold or "")]
+    return [sample.id, sample.user, sample.parsed is not None, sample.metrics.get(ranking), *short]
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def as_script(function: str, arguments: list[Any]) -> bytes:
+    """A script that calls `function` with JSON arguments, safe inside and outside of HTML."""
+    return function.encode() + b"(..." + safe_json(arguments) + b");\n"
+
+
+def safe_json(value: Any) -> bytes:
+    """JSON that can stand in a script, inside HTML too: nothing in it ends the script or begins a comment."""
+    json = orjson.dumps(value)
+    for char in (b"<", b">", b"&"):
+        json = json.replace(char, b"\\u%04x" % ord(char))
+    for text, escape in (("\u2028", b"\\u2028"), ("\u2029", b"\\u2029")):
+        json = json.replace(text.encode(), escape)
+    return json
+
+
+def _write_page(folder: Path, run: str, seen: int, page: list[dict[str, Any]]) -> None:
+    number = -(-seen // PAGE)
+    _write(folder / "pages" / f"{number}.js", "prlmPage", [run, number, page])
+
+
+def _write(path: Path, function: str, arguments: list[Any]) -> None:
+    with replacing(path) as file:
+        file.write(as_script(function, arguments))
