@@ -37,7 +37,7 @@ from prlm_bench_plugins.dense.store import SUFFIX, VectorStore  # noqa: E402
 from prlm_bench_plugins.dense.vectors import TextVectors  # noqa: E402
 
 from prlm_bench import Document, Example, Ranking  # noqa: E402
-from prlm_bench.prompting._ranking import by_score  # noqa: E402
+from prlm_bench.prompting import by_score  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FOLDER = Path(minilm_package.get_model_path())

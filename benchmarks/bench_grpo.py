@@ -37,10 +37,10 @@ from prlm_bench_plugins.tiny.generator import MODEL
 from transformers import PrinterCallback
 
 from prlm_bench import Prompt
+from prlm_bench.data import open_split
 from prlm_bench.host._host import PluginHost
 from prlm_bench.progress import Silent
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.running import Components
 
 BATCH, GROUP, MOST, STEPS, ROUNDS = 16, 4, 48, 3, 2
 TEMPERATURE = 0.7

@@ -20,8 +20,7 @@ from typing import Any
 import pytest
 
 from prlm_bench.host._host import PluginHost
-from prlm_bench.running._config import RunConfig
-from prlm_bench.running._execute import Outcome, execute, prepare_tasks
+from prlm_bench.running import Outcome, RunConfig, execute, prepare_tasks
 
 LIMIT = 200
 ROUNDS = 5

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prlm_bench.results._summarize import mean_value
+from prlm_bench.results import mean_value
 from prlm_bench.stats import INTERVALS, SEED, Floats, bootstrap_totals, interval_of, user_totals
 
 SAMPLES, METRICS, RESAMPLES = 20_000, 8, 10_000

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from prlm_bench import Example
+from prlm_bench.data import open_split
 from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.running import Components
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 ROUNDS = 5

@@ -25,11 +25,9 @@ from prlm_bench_plugins.bm25.retriever import BM25
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from prlm_bench.data import open_dataset
-from prlm_bench.prompting import lamp_prompt, lamp_prompts
-from prlm_bench.prompting._tokenizers import load_tokenizer
+from prlm_bench.data import open_dataset, open_split
+from prlm_bench.prompting import lamp_prompt, lamp_prompts, load_tokenizer
 from prlm_bench.records import Example, Ranking
-from prlm_bench.running._prepare import open_split
 from prlm_bench.tasks import Task, TaskRegistry
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -1,4 +1,22 @@
-from .errors import PrlmBenchError as PrlmBenchError
+from .api import (
+    Comparisons as Comparisons,
+    Results as Results,
+    SampleTable as SampleTable,
+    compare as compare,
+    load_results as load_results,
+    run as run,
+    score as score,
+)
+from .errors import (
+    DataError as DataError,
+    MissingDependencyError as MissingDependencyError,
+    PluginError as PluginError,
+    PrlmBenchError as PrlmBenchError,
+    RunError as RunError,
+    SpecError as SpecError,
+    TaskError as TaskError,
+    UnknownNameError as UnknownNameError,
+)
 from .host import PluginHost as PluginHost, hookimpl as hookimpl
 from .prompting import by_score as by_score
 from .records import (
@@ -10,5 +28,7 @@ from .records import (
     Ranking as Ranking,
     Sample as Sample,
 )
+from .results import Scores as Scores
+from .session import Session as Session
 
 __version__: str

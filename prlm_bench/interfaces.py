@@ -1,40 +1,62 @@
 """The contracts that plugins fulfil: structural types, batch in and batch out, nothing to inherit from.
 
-Every component has `fingerprint()`: whatever beyond its name, version and options changes what it
-computes (the hash of a model's files, the version of a library); an empty string where there is nothing.
+A component may have `fingerprint()`: whatever beyond its code, name, version and options changes what it computes, such
+as the hash of a model's files. What only some components can do is an optional protocol at the end of this file: the
+harness asks with `isinstance` and does without where it is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload, runtime_checkable
 
+from .progress import Progress
 from .records import Answer, Completion, Example, Prompt, Ranking, Sample
 
 if TYPE_CHECKING:
     from .data import Dataset
-    from .progress import Progress
     from .tasks import Task
 
+__all__ = [
+    "Build",
+    "CachesOnDisk",
+    "Context",
+    "Engine",
+    "Fingerprinted",
+    "Generator",
+    "IdentityOf",
+    "Importer",
+    "Judge",
+    "Logger",
+    "PreparesTexts",
+    "Progress",
+    "PromptLimited",
+    "Reasoner",
+    "Retriever",
+    "Reward",
+    "SameResults",
+    "Samples",
+    "ScoresContinuations",
+    "Spec",
+    "Streams",
+    "Tokenizer",
+    "Trainer",
+]
 
-class Fingerprinted(Protocol):
-    """Anything whose identity becomes part of the key under which results are stored."""
-
-    def fingerprint(self) -> str:
-        """Identity beyond name, version and options; "" where there is none."""
-        ...
+#: A component as it is written: `bm25:k1=1.2`, or a mapping with its name and options.
+Spec = str | Mapping[str, Any]
 
 
 class SameResults:
     """Marks an option that changes how fast a component is and nothing of its results: `Annotated[int, SameResults]`.
 
-    Such an option is no part of what the component is called or of its identity.
+    Such an option (a batch size, a timeout, a number of retries) is left out of the component's label and identity.
     """
 
 
-class Retriever(Fingerprinted, Protocol):
+class Retriever(Protocol):
     """Orders the items of each example's own profile."""
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> Sequence[Ranking]:
@@ -45,14 +67,18 @@ class Retriever(Fingerprinted, Protocol):
             k: how many items are needed; None asks for the whole profile. More may be returned.
 
         Returns:
-            One ranking for each example, in their order, best item first. The result for an example
-            must not depend on the other examples of the call.
+            One ranking for each example, in their order, best item first. The result for an example must not depend
+            on the other examples of the call.
         """
         ...
 
 
-class Tokenizer(Fingerprinted, Protocol):
+class Tokenizer(Protocol):
     """Counts and cuts text for prompt budgets."""
+
+    def fingerprint(self) -> str:
+        """What tells it from other tokenizers, such as a hash of its files."""
+        ...
 
     def count(self, text: str) -> int:
         """The number of ids of `text`, special tokens included."""
@@ -70,7 +96,7 @@ class Tokenizer(Fingerprinted, Protocol):
         ...
 
 
-class Generator(Fingerprinted, Protocol):
+class Generator(Protocol):
     """Answers prompts."""
 
     @property
@@ -83,30 +109,41 @@ class Generator(Fingerprinted, Protocol):
         ...
 
 
-class Reasoner(Fingerprinted, Protocol):
+class Reasoner(Protocol):
     """Shapes prompts from an example and its ranking, and reads the answer out of completions."""
 
     def prompts(
         self, examples: Sequence[Example], rankings: Sequence[Ranking], generator: Generator
     ) -> Sequence[Prompt]:
-        """One prompt for each example. May call `generator` first (a profile summary, say) if it was
-        registered with `needs={"generator"}`; otherwise only `generator.tokenizer` may be used."""
+        """One prompt for each example.
+
+        It may call `generator` first (for a profile summary, say) if it was registered with `needs={"generator"}`;
+        otherwise only `generator.tokenizer` may be used.
+        """
         ...
 
     def parse(self, prompt: Prompt, completion: Completion) -> Answer:
-        """Read reasoning and answer out of a completion; never raises on odd text."""
+        """Read reasoning and answer out of a completion; must not raise, whatever the text is."""
         ...
 
 
-class Reward(Fingerprinted, Protocol):
+class Reward(Protocol):
     """Scores attempts, as a column of a table or inside reinforcement learning."""
 
     def score(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """One finite number for each sample, larger is better."""
+        """One finite number for each sample; larger is better."""
         ...
 
 
-class Trainer(Fingerprinted, Protocol):
+class Judge(Protocol):
+    """Gives named values to samples, with everything that a sample holds in view."""
+
+    def judge(self, samples: Sequence[Sample]) -> Sequence[Mapping[str, float | None]]:
+        """Values by name for each sample, in order; None where the judge reached no verdict."""
+        ...
+
+
+class Trainer(Protocol):
     """Makes an artefact (a checkpoint, a reward model) from training data."""
 
     def train(self, output: Path, progress: Progress) -> Mapping[str, Any]:
@@ -114,7 +151,52 @@ class Trainer(Fingerprinted, Protocol):
 
         Args:
             output: the folder of the artefact. It must not look whole before it is.
-            progress: told about the course.
+            progress: receives progress updates.
+        """
+        ...
+
+
+class Importer(Protocol):
+    """Reads the files of another family of benchmarks into LaMP's layout."""
+
+    def recognizes(self, folder: Path) -> bool:
+        """Whether the folder holds files of this family."""
+        ...
+
+    def convert(self, folder: Path, output: Path, progress: Progress) -> None:
+        """Write `output/SPLIT/SPLIT_questions.json` and `_outputs.json`, each whole or not there.
+
+        Raises:
+            DataError: the files cannot be read.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """Decides where the batches of a run are computed: in this process, in others, on other machines."""
+
+    def map(self, work: Callable[[Any], Any], batches: Iterable[Any], start: Callable[[], None]) -> Iterator[Any]:
+        """Yield `work(batch)` for each batch, in their order.
+
+        Args:
+            work: computes one batch; pickles.
+            batches: what to compute, drawn as there is room for it; each pickles.
+            start: prepares a worker before its first batch; pickles.
+
+        Raises:
+            RunError: a worker died.
+        """
+        ...
+
+
+class Logger(Protocol):
+    """Receives the rows of a run when it has ended, for an experiment tracker."""
+
+    def log(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Record finished rows.
+
+        Args:
+            rows: one flat mapping a row: task, split, method, seed, n, and each metric with its interval.
         """
         ...
 
@@ -122,15 +204,26 @@ class Trainer(Fingerprinted, Protocol):
 class Build(Protocol):
     """Makes a component from a spec, so that components can be composed of others."""
 
-    def __call__(self, kind: str, spec: str | Mapping[str, Any]) -> Any:
-        """The component of this kind that the spec names, made for the same run."""
-        ...
+    @overload
+    def __call__(self, kind: Literal["retriever"], spec: Spec) -> Retriever: ...
+    @overload
+    def __call__(self, kind: Literal["reasoner"], spec: Spec) -> Reasoner: ...
+    @overload
+    def __call__(self, kind: Literal["generator"], spec: Spec) -> Generator: ...
+    @overload
+    def __call__(self, kind: Literal["reward"], spec: Spec) -> Reward: ...
+    @overload
+    def __call__(self, kind: Literal["judge"], spec: Spec) -> Judge: ...
+    @overload
+    def __call__(self, kind: Literal["trainer"], spec: Spec) -> Trainer: ...
+    @overload
+    def __call__(self, kind: str, spec: Spec) -> Any: ...
 
 
-class Identify(Protocol):
-    """Tells a component from any other, so that what is made with it can be known by it."""
+class IdentityOf(Protocol):
+    """The identity of a component, by which anything made with it can be known."""
 
-    def __call__(self, kind: str, spec: str | Mapping[str, Any]) -> Mapping[str, str]:
+    def __call__(self, kind: str, spec: Spec) -> Mapping[str, str]:
         """The identity of the component that `Build` makes of this spec."""
         ...
 
@@ -149,6 +242,70 @@ class Context:
     #: A folder where components may keep what is expensive to compute, keyed by their own fingerprints.
     cache_dir: Path
     build: Build
-    identity_of: Identify
+    identity_of: IdentityOf
     #: The same for another dataset: its components are made for that one, and its task.
     for_dataset: Callable[[Dataset], Context]
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A component whose results depend on more than its code and options."""
+
+    def fingerprint(self) -> str:
+        """What else decides its results, such as hashes of model files; "" where there is nothing."""
+        ...
+
+
+@runtime_checkable
+class PromptLimited(Protocol):
+    """A generator with a window: prompts are built to fit it."""
+
+    @property
+    def max_prompt_tokens(self) -> int | None:
+        """Tokens of a prompt at most, the chat template not counted; None for no limit."""
+        ...
+
+
+@runtime_checkable
+class PreparesTexts(Protocol):
+    """A tokenizer that is faster when it meets many texts at once."""
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Tokenize texts that `count` and `truncate` will be called with soon."""
+        ...
+
+
+@runtime_checkable
+class CachesOnDisk(Protocol):
+    """A retriever that keeps what it computed in the cache folder."""
+
+    def cache_bytes(self) -> int:
+        """Bytes on disk that belong to it."""
+        ...
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """A generator that takes prompts as they come and answers as they finish, without waiting for a batch."""
+
+    def stream(self, prompts: Iterator[Prompt]) -> Iterator[tuple[int, Completion]]:
+        """Yield `(number of the prompt, completion)`, in any order; prompts are drawn as there is room for them."""
+        ...
+
+
+@runtime_checkable
+class ScoresContinuations(Protocol):
+    """A generator that knows how likely a text is after a prompt."""
+
+    def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Natural log-probabilities, one for each continuation of each prompt."""
+        ...
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """A generator that draws several completions of one prompt."""
+
+    def sample(self, prompts: Sequence[Prompt], n: int) -> Iterator[tuple[int, Sequence[Completion]]]:
+        """Yield `(index into prompts, n completions)` once for each prompt, in any order."""
+        ...

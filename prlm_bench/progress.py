@@ -1,56 +1,58 @@
-"""How a run tells what it is doing; the command line draws it, tests and libraries may stay silent."""
+"""Progress of long work: the command line draws it, libraries and tests may stay silent."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+__all__ = ["ByteProgress", "Progress", "Silent"]
+
 
 class Progress(Protocol):
-    """Receives the course of a run."""
+    """Receives progress updates."""
 
     def start(self, label: str, total: int, done: int = 0) -> None:
-        """A stage begins: `total` units, `done` of them from an earlier run."""
+        """Begin a stage of `total` units, `done` of which were finished by an earlier run."""
         ...
 
     def advance(self, count: int = 1) -> None:
-        """`count` more units of the stage are done."""
+        """Report `count` more finished units of the stage."""
         ...
 
     def note(self, text: str) -> None:
-        """A line for the user."""
+        """Show one line to the user."""
         ...
 
 
 class Silent:
-    """Tells nothing."""
+    """Discards all updates."""
 
     def start(self, label: str, total: int, done: int = 0) -> None:
-        """Nothing."""
+        """Ignore."""
 
     def advance(self, count: int = 1) -> None:
-        """Nothing."""
+        """Ignore."""
 
     def note(self, text: str) -> None:
-        """Nothing."""
+        """Ignore."""
 
 
 class ByteProgress:
-    """Turns `(bytes done, bytes in all)` into the course of a run; small files are not worth a word.
+    """Reports byte counts as progress. Transfers under `MINIMUM` bytes are not reported.
 
     Args:
-        progress: who is told.
+        progress: receives the updates.
         label: what the bytes are.
     """
 
-    LEAST = 20_000_000
+    MINIMUM = 20_000_000
 
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress, self._label = progress, label
         self._done: int | None = None
 
     def __call__(self, done: int, total: int) -> None:
-        """So many bytes are done, of so many."""
-        if total < self.LEAST:
+        """Report that `done` of `total` bytes have been transferred."""
+        if total < self.MINIMUM:
             return
         if self._done is None:
             self._progress.start(self._label, total, 0)

@@ -18,7 +18,7 @@ from .data import data_root, split_files
 from .data._json import ListReader
 from .errors import DataError
 from .report._compare import describe, select
-from .results._store import Stored, read_samples
+from .results import Stored, read_samples
 from .tasks import Task, TaskRegistry
 
 SPLIT = "test"

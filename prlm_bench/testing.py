@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from .data import open_split
 from .host._host import PluginHost
 from .interfaces import Context
 from .records import Answer, Completion, Document, Example, Prompt, Ranking, Sample
-from .running._components import Components
-from .running._prepare import open_split
+from .running import Components
 
 #: A profile text that breaks what it can: empty, very long, not ASCII, control characters.
 ODD_TEXTS = ("", "   ", "a", "word " * 5000, "\u0000\u2028\r\n\t", "日本語 🙂 naïve", "{'title': 'x'}", '"quoted"')

@@ -10,7 +10,7 @@ from made_results import sample, write_result
 
 from prlm_bench.human._export import Export, make_export
 from prlm_bench.human._schema import Choice, Judgement, Key
-from prlm_bench.results._store import Stored, load_folders
+from prlm_bench.results import Stored, load_folders
 
 WORDS = ("apple", "bread", "candle", "dragon", "engine", "forest", "guitar", "harbour", "island", "jungle")
 

@@ -10,12 +10,20 @@ from typing import Any
 
 import orjson
 
-from prlm_bench._util.files import digest, pretty, write_whole
+from prlm_bench._util.files import pretty, write_whole
 from prlm_bench.host._host import PluginHost
-from prlm_bench.results._schema import ComponentIdentity, DataIdentity, Manifest, MethodIdentity, SampleRecord
-from prlm_bench.results._store import MANIFEST, SAMPLES, SUMMARY
-from prlm_bench.results._summarize import summarize
-from prlm_bench.running._execute import load_metrics
+from prlm_bench.identity import json_digest
+from prlm_bench.results import (
+    MANIFEST,
+    SAMPLES,
+    SUMMARY,
+    ComponentIdentity,
+    DataIdentity,
+    Manifest,
+    MethodIdentity,
+    SampleRecord,
+    summarize,
+)
 
 
 def sample(identifier: str, user: str, answer: str, gold: str | None, **fields: Any) -> dict[str, Any]:
@@ -57,7 +65,7 @@ def write_result(
         for name, spec in parts.items()
     }
     data = DataIdentity(
-        sha256={f"{split}_questions.json": digest([record["id"] for record in samples])},
+        sha256={f"{split}_questions.json": json_digest([record["id"] for record in samples])},
         n_total=n_total or len(samples),
         n_invalid=0,
         n=len(samples),
@@ -69,10 +77,10 @@ def write_result(
     content |= {"data": data.model_dump(), "method": MethodIdentity(**identities, k=k).model_dump()}
     content |= {"rewards": [], "metrics": list(metrics), "seed": seed, "control": control, "versions": {}}
     content |= {"command": "prlm-bench run"} | changes
-    fingerprint = digest([content, list(samples)])
+    fingerprint = json_digest([content, list(samples)])
     manifest = Manifest.model_validate({"fingerprint": fingerprint, **content})
     folder = root / fingerprint[:16]
-    summarized = summarize(samples, definition.labels, load_metrics(host, metrics))
+    summarized = summarize(samples, definition.labels, host.metrics(metrics))
     rows = [{**record, "metrics": single} for record, single in zip(samples, summarized.samples, strict=True)]
     lines = b"".join(orjson.dumps(SampleRecord.model_validate(row).model_dump()) + b"\n" for row in rows)
     write_whole(folder / MANIFEST, pretty(manifest.model_dump()))

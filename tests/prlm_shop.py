@@ -16,10 +16,10 @@ import yaml
 from prlm_bench_plugins.prlm.recipe import Recipe, read_recipe
 from prlm_bench_plugins.prlm.workshop import Workshop
 
+from prlm_bench.data import open_split
 from prlm_bench.host._host import PluginHost
 from prlm_bench.progress import Silent
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.running import Components
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
 #: As DeepSeek-R1's: it begins an answer with <think>, and drops the reasoning of answers that were given.

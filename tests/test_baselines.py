@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from prlm_bench import Answer, Completion, Document, Example, Prompt, Ranking, Sample
-from prlm_bench.data import Dataset
+from prlm_bench.data import Dataset, open_split
 from prlm_bench.errors import DataError, SpecError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
-from prlm_bench.running._prepare import open_split
 
 Make = Callable[..., Any]
 

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from prlm_bench import __version__
-from prlm_bench.data import Dataset
+from prlm_bench.data import Dataset, open_split
 from prlm_bench.host._host import PluginHost
-from prlm_bench.running._prepare import open_split
 
 Command = Callable[..., Any]
 

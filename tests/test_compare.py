@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from prlm_bench.errors import DataError, UnknownNameError
-from prlm_bench.report._compare import describe, select
-from prlm_bench.results._store import load_results
+from prlm_bench.results import describe, find_results, select
 
 GRID = ("--task", "mini_lamp_2", "--synth-users", "12", "--results", "r")
 
@@ -34,7 +33,7 @@ def test_two_results_are_compared_in_the_ranking_metric(run: Any) -> None:
 
 def test_a_baseline_is_compared_with_everything_and_corrected(run: Any) -> None:
     found = json.loads(run("compare", "--baseline", "echo", "--results", "r", "--json").stdout)
-    stored, _ = load_results(Path("r"))
+    stored, _ = find_results(Path("r"))
     assert len(found) == len(stored) - 1
     assert all(row["p_corrected"] >= row["difference"]["p"] for row in found)
     assert any(row["p_corrected"] > row["difference"]["p"] for row in found)
@@ -70,7 +69,7 @@ def test_results_of_other_questions_do_not_compare(run: Any) -> None:
 
 
 def test_select_takes_folders_and_fingerprints(run: Any) -> None:
-    stored, _ = load_results(Path("r"))
+    stored, _ = find_results(Path("r"))
     for result in stored:
         assert select(stored, str(result.folder)) is result
         assert select(stored, result.manifest.fingerprint[:12]) is result

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from prlm_bench.data import open_split
 from prlm_bench.errors import RunError
 from prlm_bench.host._host import PluginHost
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.running import Components
 
 
 @pytest.fixture

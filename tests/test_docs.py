@@ -23,7 +23,7 @@ from prlm_bench import interfaces, metrics, records
 from prlm_bench.cli import _app
 from prlm_bench.host._host import PluginHost
 from prlm_bench.results import _schema as schema
-from prlm_bench.running._config import RunConfig
+from prlm_bench.running import RunConfig
 from prlm_bench.tasks import TaskRegistry
 
 PAGES = [page for page in (*DOCS, REPOSITORY / "README.md") if page.stat().st_size > 100]

@@ -20,10 +20,8 @@ from prlm_bench import Completion, Prompt, Sample
 from prlm_bench.errors import RunError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.host._registry import Origin, make_component
-from prlm_bench.results import load_results
-from prlm_bench.results._journal import Journal, finished_ids
-from prlm_bench.running._config import RunConfig
-from prlm_bench.running._execute import Outcome, execute, prepare_tasks, preview
+from prlm_bench.results import Journal, find_results, finished_ids
+from prlm_bench.running import Outcome, RunConfig, execute, prepare_tasks, preview
 
 Command = Callable[..., Any]
 MINE = Origin("mine", "mine", "1", "mine.py")
@@ -187,7 +185,7 @@ def test_a_component_that_fails_leaves_the_others_finished_and_its_own_resumable
     assert finished_ids(folder / "journal.jsonl") == ids[:5]
     (bench,) = prepare_tasks(study(), host)
     assert [(row["samples"], row["done"]) for row in preview(bench, tmp_path / "broken")] == [(12, 5)]
-    finished, unfinished = load_results(tmp_path / "broken")
+    finished, unfinished = find_results(tmp_path / "broken")
     assert ([r.folder for r in finished], [r.folder for r in unfinished]) == ([only(outcome)], [folder])
     model.fails_at, model.asked = None, []
     assert only(execute(study(), host, tmp_path / "broken")) == folder

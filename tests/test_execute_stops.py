@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from prlm_bench.results._journal import finished_ids
+from prlm_bench.results import finished_ids
 
 Command = Callable[..., Any]
 MORE_MOMENTS = ["before:manifest.json", "before:samples.jsonl", "after:samples.jsonl"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prlm_bench.errors import DataError
-from prlm_bench.results._store import load_results, read_samples
+from prlm_bench.results import find_results, read_samples
 
 #: Each cites the items at `cites` and answers with the title of the one at `rests`.
 CITERS = """
@@ -86,7 +86,7 @@ def test_reasoning_that_cites_nothing_is_said_in_one_line(study: Any, here: Any)
     assert found["rows"] == []
     (line,) = found["findings"]
     assert line.startswith("Nothing to take away: none of 60 answers of cite × citer:cites=0 cites an item")
-    assert len(load_results(Path("r"))[0]) == 1
+    assert len(find_results(Path("r"))[0]) == 1
     out = here("study", "faithfulness", *WORDS, "--generator", "citer:cites=0", "-o", "out").stdout
     assert out == f"{line}\n"
     assert "--reasoner cite" in study("copy", "--reasoner", "direct")["findings"][0]
@@ -100,7 +100,7 @@ def test_more_cited_than_not_leaves_nothing_to_compare(study: Any) -> None:
 def test_each_arm_takes_away_as_many(study: Any) -> None:
     study("citer:cites=2+4")
     by_retriever: dict[str, list[list[str]]] = {}
-    for result in load_results(Path("r"))[0]:
+    for result in find_results(Path("r"))[0]:
         spec = result.manifest.method.retriever.spec
         by_retriever[spec] = [[item.id for item in sample.items] for sample in read_samples(result.folder)]
     whole = by_retriever.pop("bm25")

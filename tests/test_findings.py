@@ -14,7 +14,7 @@ from made_results import sample, write_result
 from prlm_bench.host._host import PluginHost
 from prlm_bench.report.findings import Finding, find, to_lines
 from prlm_bench.report.findings._rewards import _correlation, _sums
-from prlm_bench.results._store import load_results
+from prlm_bench.results import find_results
 
 USERS, EACH = 20, 4
 
@@ -35,7 +35,7 @@ def write(root: Path, samples: list[dict[str, Any]], retriever: str, **changes: 
 
 
 def found(root: Path, host: PluginHost, check: str) -> list[Finding]:
-    return [finding for finding in find(load_results(root)[0], host.registry) if finding.check == check]
+    return [finding for finding in find(find_results(root)[0], host.registry) if finding.check == check]
 
 
 def test_retrieval_that_beats_random_items_passes_and_one_that_does_not_is_found(
@@ -188,7 +188,7 @@ def test_a_control_that_is_told_the_relevant_items_is_no_bar(tmp_path: Path, hos
 def test_withheld_golds_are_said_to_be_the_reason(tmp_path: Path, host: PluginHost) -> None:
     for retriever in ("bm25", "random", "other-user"):
         write(tmp_path, [sample(f"q{u}", f"u{u}", retriever, None) for u in range(4)], retriever)
-    by_check = {finding.check: finding for finding in find(load_results(tmp_path)[0], host.registry)}
+    by_check = {finding.check: finding for finding in find(find_results(tmp_path)[0], host.registry)}
     assert by_check["retrieval"].text == "the golds are withheld, so that answers have no score"
     assert by_check["controls"].status == "unchecked"
     assert by_check["answers"].status == "found"  # one answer for all needs no golds

@@ -16,15 +16,13 @@ from typing import Any
 import pytest
 
 from prlm_bench import Completion, Example, Prompt, Ranking
+from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.host._registry import Origin, make_component
-from prlm_bench.running._config import RunConfig
+from prlm_bench.running import Components, Pipeline, RunConfig, generation_files, prune
 from prlm_bench.running._generation_cache import CachedGenerator, GenerationCache
-from prlm_bench.running._generation_files import generation_files, prune
-from prlm_bench.running._pipeline import Pipeline
 from prlm_bench.running._plan import plan_cells
-from prlm_bench.running._prepare import open_split
 
 IDENTITY = {"spec": "mine", "plugin": "dist/mine", "version": "1", "source": "abc", "fingerprint": "files=1 torch=2.13"}
 EXAMPLE = Example("q", "u", "input", "query", ())
@@ -226,7 +224,7 @@ class TestPipeline:
         dataset = open_split(host.tasks.get("mini_lamp_4"), "dev", synth_users=4)
         study = RunConfig(tasks=["mini_lamp_4"], controls=False, retrievers=["none"], **fields)
         cells = plan_cells(study, host, dataset).cells
-        pipeline = Pipeline(cells, [], host, dataset, root)
+        pipeline = Pipeline(cells, [], Components(host, dataset, root))
         results = list(pipeline.run(next(dataset.batches(100)), lambda cell, identifier: False))
         assert pipeline.failed == {}
         return [result.sample.completion.text for result in results]

@@ -20,7 +20,7 @@ from prlm_bench.human._checks import NO_ANSWER, wrong_golds
 from prlm_bench.human._files import COLUMNS, guard, read_export, read_key, unguard, write_export, write_key
 from prlm_bench.human._sampling import draw, open_pairs
 from prlm_bench.human._schema import Shown
-from prlm_bench.results._store import load_folders, load_results, read_samples
+from prlm_bench.results import find_results, load_folders, read_samples
 
 NASTY = "</script><script>alert(1)</script> \"'`,;\t\u2028\u202e\u0000\r\n=1+1"
 
@@ -103,7 +103,7 @@ def test_the_seed_decides_everything(tmp_path: Path) -> None:
 def test_equal_answers_are_counted_and_left_out(tmp_path: Path) -> None:
     write_method(tmp_path, "one", lambda i: "same" if i < 20 else "one", n=30)
     write_method(tmp_path, "two", lambda i: " same " if i < 20 else "two", n=30)
-    made = export(load_results(tmp_path)[0], n=99)
+    made = export(find_results(tmp_path)[0], n=99)
     assert (made.key.identical, made.key.different, len(made.shown)) == (20, 10, 10)
     assert made.notes == ["only 10 of 99 pairs: there are no more that differ"]
     assert open_pairs({"q": ["a", "b", "a "]}).pairs == {"q": [(0, 1), (1, 2)]}
@@ -131,7 +131,7 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
 def test_one_gold_for_all_makes_no_attention_check(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_result(tmp_path, [sample(f"q{i}", "u", name, "Gold ") for i in range(4)], retriever=name)
-    made = export(load_results(tmp_path)[0], n=4, checks=3)
+    made = export(find_results(tmp_path)[0], n=4, checks=3)
     assert made.notes[0] == "only 0 of 3 attention checks: there are no more golds that differ"
 
 
@@ -139,7 +139,7 @@ def test_numbers_are_checked_against_the_farthest(tmp_path: Path) -> None:
     for name in ("a", "b"):
         samples = [sample(f"q{i}", f"u{i}", name, str(1 + i % 5)) for i in range(10)]
         write_result(tmp_path, samples, retriever=name, task="lamp_3", metrics=["mae@lamp"])
-    made = export(load_results(tmp_path)[0], n=1, checks=9)
+    made = export(find_results(tmp_path)[0], n=1, checks=9)
     for row in made.shown:
         right = made.key.pairs[row.pair].right
         if right:

@@ -21,7 +21,7 @@ from prlm_bench.human._metrics import kendall_tau
 from prlm_bench.human._preference import Comparison, bradley_terry, strengths, win_rates
 from prlm_bench.human._report import make_report
 from prlm_bench.human._schema import Judgement
-from prlm_bench.results._store import load_folders
+from prlm_bench.results import load_folders
 
 #: Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), example C: four observers, twelve units.
 OBSERVERS = (

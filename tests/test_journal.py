@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from prlm_bench.errors import RunError
-from prlm_bench.results._journal import Journal, finished_ids
+from prlm_bench.results import Journal, finished_ids
 
 RECORDS = {name: {"id": name, "answer": f"{name} ünïcode \u2028 {'x' * 20}"} for name in ("one", "two", "three")}
 LINES = {name: orjson.dumps(record) for name, record in RECORDS.items()}

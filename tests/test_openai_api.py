@@ -27,13 +27,13 @@ from prlm_bench_plugins.openai_api import _waiting
 from prlm_bench_plugins.openai_api._replies import read_completion
 from prlm_bench_plugins.openai_api._server import Key
 
+from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.records import Completion, Example, Prompt, Ranking
-from prlm_bench.results._store import load_results, read_samples
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.results import find_results, read_samples
+from prlm_bench.running import Components
 from prlm_bench.testing import GeneratorContract
 
 SECRET = "sk-Planted0123456789abcdefSECRET"
@@ -615,7 +615,7 @@ def test_the_key_is_nowhere(
     done = here(*RUN.split(), "--generator", spec, "--results", "out")
     said += [done.stdout, done.stderr]
     assert done.status == 0, done
-    samples = [sample for stored in load_results(tmp_path / "out")[0] for sample in read_samples(stored.folder)]
+    samples = [sample for stored in find_results(tmp_path / "out")[0] for sample in read_samples(stored.folder)]
     assert {sample.answer for sample in samples} == {"***"}
     for status in (400, 401):
         fake.act = lambda prompt, attempt, status=status: Reply(status, {"error": {"message": f"not {SECRET}"}})
@@ -658,7 +658,7 @@ def test_a_failed_run_goes_on_where_it_stopped(fake: Fake, here: Any, tmp_path: 
     asked = len(fake.posts)
     done = here(*RUN.split(), "--generator", spec, "--results", "out")
     assert done.status == 0, done
-    ((stored,), _) = load_results(tmp_path / "out")
+    ((stored,), _) = find_results(tmp_path / "out")
     samples = list(read_samples(stored.folder))
     assert len({sample.id for sample in samples}) == len(samples) == len(kept) + len(fake.posts) - asked
     assert set(fake.answered.values()) == {1}
@@ -800,5 +800,5 @@ def test_a_real_run(here: Any, transformers_serve: tuple[str, Path], tmp_path: P
         *RUN.replace("direct:protocol=chat", "summary:items=2").split(), "--generator", spec, "--results", "out"
     )
     assert done.status == 0, done
-    ((stored,), _) = load_results(tmp_path / "out")
+    ((stored,), _) = find_results(tmp_path / "out")
     assert all(sample.completion_tokens for sample in read_samples(stored.folder))

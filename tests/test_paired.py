@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from prlm_bench.results._summarize import as_mean, mean_value
+from prlm_bench.results import as_mean, mean_value
 from prlm_bench.stats import (
     Floats,
     bca_interval,

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 from prlm_bench import Answer, Completion, Document, Example, Prompt, Ranking, Sample
-from prlm_bench.data import Dataset
+from prlm_bench.data import Dataset, open_split
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.host._registry import Origin, make_component
-from prlm_bench.running._config import RunConfig
-from prlm_bench.running._pipeline import Pipeline, Result
+from prlm_bench.running import Components, Pipeline, RunConfig
+from prlm_bench.running._pipeline import Result
 from prlm_bench.running._plan import plan_cells
-from prlm_bench.running._prepare import open_split
 
 MINE = Origin("mine", "my-dist", "1.2", "mine.py")
 
@@ -64,7 +63,7 @@ def examples(dataset: Dataset) -> list[Example]:
     return next(dataset.batches(100))
 
 
-class PreparedTask:
+class PipelineMaker:
     """Registers components and runs the pipeline of a study."""
 
     def __init__(self, host: PluginHost, dataset: Dataset, tmp_path: Path) -> None:
@@ -78,12 +77,12 @@ class PreparedTask:
         study = RunConfig(tasks=["mini_lamp_4"], controls=False, **fields)
         rewards = [self._host.registry.choose("reward", spec) for spec in study.rewards]
         cells = plan_cells(study, self._host, self._dataset).cells
-        return Pipeline(cells, rewards, self._host, self._dataset, self._cache)
+        return Pipeline(cells, rewards, Components(self._host, self._dataset, self._cache))
 
 
 @pytest.fixture
-def bench(host: PluginHost, dataset: Dataset, tmp_path: Path) -> PreparedTask:
-    made = PreparedTask(host, dataset, tmp_path)
+def bench(host: PluginHost, dataset: Dataset, tmp_path: Path) -> PipelineMaker:
+    made = PipelineMaker(host, dataset, tmp_path)
     for kind in ("retriever", "reasoner", "generator", "reward"):
         made.add(kind, "stub", Stub())
     return made
@@ -99,7 +98,7 @@ def counts(results: Sequence[Result], cells: int) -> list[int]:
     return [sum(result.cell == cell for result in results) for cell in range(cells)]
 
 
-def test_a_ranking_is_made_once_for_the_largest_k(bench: PreparedTask, examples: list[Example]) -> None:
+def test_a_ranking_is_made_once_for_the_largest_k(bench: PipelineMaker, examples: list[Example]) -> None:
     retriever = bench.add("retriever", "mine", Stub())
     pipeline = bench.pipeline(retrievers=["mine"], k=[1, 8, 4], generators=["stub", "copy"], reasoners=["stub"])
     results = run(pipeline, examples)
@@ -112,7 +111,7 @@ def test_a_ranking_is_made_once_for_the_largest_k(bench: PreparedTask, examples:
         assert len(sample.prompt.ranking.scores) == ks[result.cell]
 
 
-def test_it_looks_deeper_only_where_relevant_items_are_known(bench: PreparedTask, examples: list[Example]) -> None:
+def test_it_looks_deeper_only_where_relevant_items_are_known(bench: PipelineMaker, examples: list[Example]) -> None:
     retriever = bench.add("retriever", "mine", Stub())
     pipeline = bench.pipeline(retrievers=["mine"], k=[1], generators=["stub"])
     run(pipeline, examples)
@@ -122,7 +121,7 @@ def test_it_looks_deeper_only_where_relevant_items_are_known(bench: PreparedTask
     assert all(result.retrieval == {} for result in results)
 
 
-def test_each_seed_ranks_for_itself(bench: PreparedTask, examples: list[Example]) -> None:
+def test_each_seed_ranks_for_itself(bench: PipelineMaker, examples: list[Example]) -> None:
     results = run(bench.pipeline(retrievers=["random"], k=[3], generators=["stub"], seeds=[0, 1]), examples)
     first, second = (
         [[item.id for item in r.sample.prompt.ranking.items] for r in results if r.cell == cell] for cell in (0, 1)
@@ -130,7 +129,7 @@ def test_each_seed_ranks_for_itself(bench: PreparedTask, examples: list[Example]
     assert first != second
 
 
-def test_prompts_are_shared_by_generators_with_one_tokenizer(bench: PreparedTask, examples: list[Example]) -> None:
+def test_prompts_are_shared_by_generators_with_one_tokenizer(bench: PipelineMaker, examples: list[Example]) -> None:
     reasoner = bench.add("reasoner", "mine", Stub())
     one, two, own = (bench.add("generator", name, Stub()) for name in ("one", "two", "own"))
     own.tokenizer = object()
@@ -141,7 +140,7 @@ def test_prompts_are_shared_by_generators_with_one_tokenizer(bench: PreparedTask
 
 
 def test_a_tokenizer_made_anew_at_every_look_is_not_taken_for_another(
-    bench: PreparedTask, examples: list[Example]
+    bench: PipelineMaker, examples: list[Example]
 ) -> None:
     # Of an uncommon size, so that the next one is likely to lie where the last one lay.
     tokenizer = type("Wide", (), {"__slots__": tuple(f"slot_{number}" for number in range(53))})
@@ -157,14 +156,14 @@ def test_a_tokenizer_made_anew_at_every_look_is_not_taken_for_another(
     assert reasoner.calls == [(12, one), (12, two)]
 
 
-def test_a_reasoner_that_calls_the_generator_works_for_each(bench: PreparedTask, examples: list[Example]) -> None:
+def test_a_reasoner_that_calls_the_generator_works_for_each(bench: PipelineMaker, examples: list[Example]) -> None:
     reasoner = bench.add("reasoner", "mine", Stub(), needs={"generator"})
     one, two = (bench.add("generator", name, Stub()) for name in ("one", "two"))
     run(bench.pipeline(retrievers=["bm25"], reasoners=["mine"], generators=["one", "two"]), examples)
     assert reasoner.calls == [(12, one), (12, two)]
 
 
-def test_only_what_is_not_done_is_asked(bench: PreparedTask, examples: list[Example]) -> None:
+def test_only_what_is_not_done_is_asked(bench: PipelineMaker, examples: list[Example]) -> None:
     retriever, generator = bench.add("retriever", "mine", Stub()), bench.add("generator", "mine", Stub())
     pipeline = bench.pipeline(retrievers=["mine"], k=[5], generators=["mine", "stub"])
     ids = [example.id for example in examples]
@@ -182,7 +181,7 @@ def test_only_what_is_not_done_is_asked(bench: PreparedTask, examples: list[Exam
     assert retriever.calls == [(5, 5)]
 
 
-def test_samples_come_as_they_are_finished(bench: PreparedTask, examples: list[Example]) -> None:
+def test_samples_come_as_they_are_finished(bench: PipelineMaker, examples: list[Example]) -> None:
     class Slow(Stub):
         def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
             for j in range(len(prompts)):
@@ -197,7 +196,7 @@ def test_samples_come_as_they_are_finished(bench: PreparedTask, examples: list[E
         assert generator.calls == list(range(number + 1))
 
 
-def test_an_answer_needs_no_parsing(bench: PreparedTask, examples: list[Example]) -> None:
+def test_an_answer_needs_no_parsing(bench: PipelineMaker, examples: list[Example]) -> None:
     texts = ["  as it is\n", "", " \t"]
 
     class Given(Stub):
@@ -211,7 +210,7 @@ def test_an_answer_needs_no_parsing(bench: PreparedTask, examples: list[Example]
     assert results[3].sample.answer == Answer(f"ANSWER {examples[2].id}: 4 ITEMS".upper(), "shout", "because")
 
 
-def test_retrieval_is_judged_where_the_truth_is_known(bench: PreparedTask, examples: list[Example]) -> None:
+def test_retrieval_is_judged_where_the_truth_is_known(bench: PipelineMaker, examples: list[Example]) -> None:
     profile = tuple(Document(f"d{i}", "", {"title": "", "text": ""}) for i in range(8))
     known = [
         replace(examples[0], id="all", profile=profile, relevant=frozenset({"d0", "d1"})),
@@ -231,7 +230,7 @@ def test_retrieval_is_judged_where_the_truth_is_known(bench: PreparedTask, examp
     assert [found[1, example.id] for example in known] == [{}] * 4
 
 
-def test_each_reward_judges_all_samples_of_a_batch_together(bench: PreparedTask, examples: list[Example]) -> None:
+def test_each_reward_judges_all_samples_of_a_batch_together(bench: PipelineMaker, examples: list[Example]) -> None:
     reward = bench.add("reward", "mine", Stub())
     pipeline = bench.pipeline(retrievers=["bm25"], k=[1, 2], generators=["stub"], rewards=["mine", "format"])
     results = run(pipeline, examples)
@@ -242,7 +241,7 @@ def test_each_reward_judges_all_samples_of_a_batch_together(bench: PreparedTask,
     assert [r.rewards for r in scored] == [{"mine": float(len(r.sample.answer.text)), "format": 1.0} for r in results]
 
 
-def test_a_reward_must_score_every_sample(bench: PreparedTask, examples: list[Example]) -> None:
+def test_a_reward_must_score_every_sample(bench: PipelineMaker, examples: list[Example]) -> None:
     class Short(Stub):
         def score(self, samples: Sequence[Sample]) -> list[float]:
             return [1.0]
@@ -299,7 +298,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("kind", "method", "returns", "said", "kept"), BROKEN)
 def test_a_component_that_fails_takes_only_its_own_cells(
-    bench: PreparedTask, examples: list[Example], kind: str, method: str, returns: Any, said: str, kept: int
+    bench: PipelineMaker, examples: list[Example], kind: str, method: str, returns: Any, said: str, kept: int
 ) -> None:
     bad = bench.add(kind, "bad", broken(method, returns))
     grid = {"retriever": ["stub"], "reasoner": ["stub"], "generator": ["stub"]}
@@ -318,7 +317,7 @@ def test_a_component_that_fails_takes_only_its_own_cells(
     assert len(bad.calls) == calls, "a component that failed is not asked again"
 
 
-def test_scores_become_plain_numbers(bench: PreparedTask, examples: list[Example]) -> None:
+def test_scores_become_plain_numbers(bench: PipelineMaker, examples: list[Example]) -> None:
     def rank(examples: Sequence[Example], k: int | None) -> list[Ranking]:
         return [Ranking(e.profile[:2], tuple(np.array([2.5, 1.5], dtype=np.float32))) for e in examples]
 

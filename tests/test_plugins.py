@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sites import HOOK, SHIPPED, WORKS, Site, the_failure
 
-from prlm_bench.cli import _app
-from prlm_bench.host._host import PluginHost, own_commands
+from prlm_bench.cli import COMMANDS, _app
+from prlm_bench.host import PluginHost
 
 
 @pytest.fixture
@@ -211,4 +211,4 @@ def test_two_plugins_cannot_bring_one_command(site: Site) -> None:
 def test_the_names_of_our_own_commands_are_known() -> None:
     _app._add_commands()
     names = {c.name for c in _app.app.registered_commands} | {g.name for g in _app.app.registered_groups}
-    assert {"run", "data", "list", "new-plugin"} <= names <= own_commands()
+    assert {"run", "data", "list", "new-plugin"} <= names <= COMMANDS.keys()

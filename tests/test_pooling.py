@@ -15,12 +15,9 @@ from made_results import sample, write_result
 
 from prlm_bench.errors import DataError
 from prlm_bench.host._host import PluginHost
-from prlm_bench.report._formats import BCA, SEEDS, columns, legend, render
-from prlm_bench.report._leaderboard import build_tables
-from prlm_bench.report._pooling import SeedAggregation
-from prlm_bench.results._seed_groups import seed_groups
-from prlm_bench.results._store import Stored, load_results
-from prlm_bench.results._summarize import as_mean, mean_value
+from prlm_bench.report import SeedAggregation, build_tables, render
+from prlm_bench.report._text import BCA, SEEDS, columns, legend
+from prlm_bench.results import Stored, as_mean, find_results, mean_value, seed_groups
 from prlm_bench.stats import bca_interval, bootstrap_totals, percentile_interval, user_totals, variance_components
 
 METRICS = ("mae@lamp", "rmse@lamp")
@@ -39,7 +36,7 @@ def ratings(seed: int) -> list[dict[str, Any]]:
 def write(root: Path, seeds: tuple[int, ...], **changes: Any) -> list[Stored]:
     for seed in seeds:
         write_result(root, ratings(seed), task="lamp_3", metrics=METRICS, seed=seed, **changes)
-    return load_results(root)[0]
+    return find_results(root)[0]
 
 
 def errors(seed: int) -> list[float]:
@@ -157,7 +154,7 @@ def test_seeds_of_other_questions_are_refused(tmp_path: Path) -> None:
     lines = (folder / "samples.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "samples.jsonl").write_bytes(b"".join(reversed(lines)))
     with pytest.raises(DataError, match="answered different questions"):
-        SeedAggregation().pool(seed_groups(load_results(tmp_path)[0])[0])
+        SeedAggregation().pool(seed_groups(find_results(tmp_path)[0])[0])
 
 
 def test_tables_keep_seeds_together_unless_asked(tmp_path: Path, host: PluginHost) -> None:

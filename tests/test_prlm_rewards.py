@@ -23,12 +23,12 @@ from prlm_bench_plugins.prlm.scorer import Scorer, load_scorer, new_scorer, ques
 from prlm_shop import make_bert, settings, workshop
 
 from prlm_bench import Answer, Completion, Document, Example, Prompt, Ranking, Sample
+from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.metrics import Pairs
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.running import Components
 from prlm_bench.testing import RewardContract
 
 TEXTS = [f"{who} {what} the {thing}" for who in ("she", "he") for what in ("saw", "sold") for thing in ("house", "car")]

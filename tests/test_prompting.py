@@ -16,8 +16,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from rank_bm25 import BM25Okapi
 from transformers import AutoTokenizer
 
-from prlm_bench.prompting import lamp_prompt, lamp_prompts
-from prlm_bench.prompting._tokenizers import WordTokenizer, load_tokenizer
+from prlm_bench.prompting import WordTokenizer, lamp_prompt, lamp_prompts, load_tokenizer
 from prlm_bench.records import Document, Example, Prompt, Ranking
 from prlm_bench.tasks import TaskRegistry
 

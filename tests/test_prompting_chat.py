@@ -10,8 +10,7 @@ from hub_tokenizers import KINDS, saved
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from prlm_bench.interfaces import Tokenizer
-from prlm_bench.prompting import chat_prompt
-from prlm_bench.prompting._tokenizers import WordTokenizer, load_tokenizer
+from prlm_bench.prompting import WordTokenizer, chat_prompt, load_tokenizer
 from prlm_bench.records import Document, Example, Prompt, Ranking
 from prlm_bench.tasks import TaskRegistry
 

@@ -12,15 +12,14 @@ from hypothesis import given, strategies as st
 from prlm_bench_plugins.reasoning import prlm as prlm_module
 from prlm_bench_plugins.reasoning.prlm import prlm_prompt
 
+from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
-from prlm_bench.prompting import chat_prompt, shown_items
-from prlm_bench.prompting._tokenizers import WordTokenizer
+from prlm_bench.prompting import WordTokenizer, chat_prompt, shown_items
 from prlm_bench.records import Completion, Document, Example, Prompt, Ranking
-from prlm_bench.results._store import load_results, read_samples
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.results import find_results, read_samples
+from prlm_bench.running import Components
 from prlm_bench.tasks import TaskRegistry
 from prlm_bench.testing import ODD_TEXTS, ReasonerContract, odd_example
 
@@ -400,7 +399,7 @@ def test_how_an_answer_was_read_is_written_down(here: Any, tmp_path: Path) -> No
     command = "run --task mini_lamp_4 --synth-users 4 --retriever recency -k 2 --generator scripted --no-controls"
     done = here(*command.split(), "--reasoner", "cite", "--plugin", plugin, "--results", "out")
     assert done.status == 0, done
-    ((stored,), _) = load_results(tmp_path / "out")
+    ((stored,), _) = find_results(tmp_path / "out")
     samples = list(read_samples(stored.folder))
     assert [sample.parsed for sample in samples[:3]] == ["strict", "unclosed", None]
     assert [sample.answer for sample in samples[:3]] == ["x", "x", ""]

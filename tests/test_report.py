@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from prlm_bench.host._host import PluginHost
-from prlm_bench.report._formats import FORMATS, LEGEND, REPORTED, columns, heading, render
-from prlm_bench.report._leaderboard import Table, build_tables
-from prlm_bench.report._reported import all_reported, reported_for
+from prlm_bench.report import FORMATS, Table, build_tables, render, reported_for
+from prlm_bench.report._reported import all_reported
+from prlm_bench.report._text import LEGEND, REPORTED, columns, heading
 from prlm_bench.results import Manifest, Stored, Summary
 from prlm_bench.tasks import TaskRegistry
 
@@ -263,7 +263,7 @@ def test_no_published_row_stands_beside_synthetic_data_or_an_unknown_task() -> N
 
 def test_the_published_figures_of_prlm_are_there() -> None:
     (row,) = [row for row in reported_for("LaMP_4", "prlm") if row.method == "PrLM"]
-    assert row.metrics == {
+    assert row.figures.metrics == {
         "rouge-1@prlm": 0.1202,
         "rouge-2@prlm": 0.0259,
         "rouge-l@prlm": 0.1035,
@@ -285,8 +285,8 @@ def test_every_published_row_refers_to_what_there_is(host: PluginHost) -> None:
         own = [task for task in tasks if task.benchmark == row.benchmark and task.split_by == row.split.split("/")[0]]
         assert own, row
         assert row.split.split("/")[1] in ("dev", "test")
-        assert row.metrics
-        for name, value in row.metrics.items():
+        assert row.figures.metrics
+        for name, value in row.figures.metrics.items():
             assert name in known and name in own[0].metrics, row
             assert name.endswith(f"@{row.protocol}"), row
             assert 0 < value < (1 if known[name].higher_is_better else 2), row

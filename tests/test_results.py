@@ -17,18 +17,14 @@ import yaml
 
 from prlm_bench import Example, Ranking
 from prlm_bench._util.files import pretty
-from prlm_bench.data import open_dataset
+from prlm_bench.data import open_dataset, open_split
 from prlm_bench.errors import DataError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.host._registry import Origin, make_component
 from prlm_bench.metrics import MeanMetric
-from prlm_bench.report._formats import FORMATS, render
-from prlm_bench.report._leaderboard import build_tables
-from prlm_bench.results import Manifest, SampleRecord, Summary, load_results, read_manifest, read_samples
-from prlm_bench.results._store import load_folders
-from prlm_bench.running._config import RunConfig
-from prlm_bench.running._execute import execute
-from prlm_bench.running._prepare import open_split
+from prlm_bench.report import FORMATS, build_tables, render
+from prlm_bench.results import Manifest, SampleRecord, Summary, find_results, load_folders, read_manifest, read_samples
+from prlm_bench.running import RunConfig, execute
 from prlm_bench.stats import RESAMPLES, SEED
 
 MINE = Origin("mine", "mine", "1", "mine.py")
@@ -126,7 +122,7 @@ def figures(estimate: Any) -> tuple[float, float, float]:
 
 
 def test_every_figure_of_a_summary_follows_from_the_samples(finished: Path) -> None:
-    stored, unfinished = load_results(finished)
+    stored, unfinished = find_results(finished)
     assert (len(stored), unfinished) == (11, [])
     for result in stored:
         summary = result.summary
@@ -193,7 +189,7 @@ def test_a_damaged_file_is_one_line(one: Path, here: Callable[..., Any], name: s
     path = one / name
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     with pytest.raises(DataError) as caught:
-        load_results(one.parent)
+        find_results(one.parent)
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).endswith("(the folder is damaged; remove it and run again)")
     assert here("leaderboard", "--results", one.parent).mistake.startswith(f"{path}: ")
@@ -211,7 +207,7 @@ def test_a_damaged_sample_is_named_by_its_line(one: Path) -> None:
 @pytest.mark.parametrize("missing", ["summary.json", "samples.jsonl"])
 def test_what_is_not_whole_is_in_no_table(one: Path, here: Callable[..., Any], missing: str) -> None:
     (one / missing).unlink()
-    stored, unfinished = load_results(one.parent)
+    stored, unfinished = find_results(one.parent)
     assert (stored, [left.folder for left in unfinished]) == ([], [one])
     ended = here("leaderboard", "--results", one.parent)
     assert (ended.status, ended.stdout) == (0, "No finished results.\n")
@@ -222,13 +218,13 @@ def test_a_summary_of_another_run_does_not_finish_a_folder(one: Path) -> None:
     fingerprint = read_manifest(one).fingerprint
     content = (one / "summary.json").read_text()
     (one / "summary.json").write_text(content.replace(fingerprint, "0" * 64))
-    stored, unfinished = load_results(one.parent)
+    stored, unfinished = find_results(one.parent)
     assert (stored, [left.folder for left in unfinished]) == ([], [one])
 
 
 def test_no_results_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no results folder .* \(prlm-bench run makes one; --results names another\)"):
-        load_results(tmp_path / "nowhere")
+        find_results(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"manifest\.json: No such file or directory"):
         load_folders([tmp_path])
 
@@ -258,7 +254,7 @@ def odd(host: PluginHost, tmp_path: Path) -> Iterator[str]:
 
 def test_figures_that_are_no_numbers_are_null(host: PluginHost, odd: str, tmp_path: Path) -> None:
     (folder,) = run(host, tmp_path / "results", tasks=[odd], retrievers=["unscored"])
-    (stored,), _ = load_results(tmp_path / "results")
+    (stored,), _ = find_results(tmp_path / "results")
     assert [stored.summary.metrics[name].value for name in stored.manifest.metrics] == [None, None, None]
     samples = list(read_samples(folder))
     assert samples[0].metrics == {"nan@mine": None, "inf@mine": None, "some@mine": None}
@@ -275,7 +271,7 @@ def test_a_split_without_golds_is_answered_and_not_scored(host: PluginHost, tmp_
     (tmp_path / "data" / "test" / "test_outputs.json").unlink()
     assert "golds" not in open_dataset(task, tmp_path / "data", "test").has
     (folder,) = run(host, tmp_path / "results", data=tmp_path / "data", split="test")
-    (stored,), _ = load_results(tmp_path / "results")
+    (stored,), _ = find_results(tmp_path / "results")
     assert (stored.summary.metrics, stored.summary.n) == ({}, 12)
     samples = list(read_samples(folder))
     assert {sample.gold for sample in samples} == {None}

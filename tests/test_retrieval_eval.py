@@ -17,17 +17,16 @@ from hypothesis import given, settings, strategies as st
 from scipy.stats import kendalltau
 
 from prlm_bench import Document, Example, Ranking
-from prlm_bench.data import Dataset
+from prlm_bench.data import Dataset, open_split
 from prlm_bench.errors import DataError, PrlmBenchError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.progress import Silent
-from prlm_bench.prompting._ranking import by_score
-from prlm_bench.retrieval_eval import RetrieverSource, RunSource, _evaluate as evaluate, _plots as picture
+from prlm_bench.prompting import by_score
+from prlm_bench.retrieval_eval import RetrieverSource, RunSource, _plots as picture, evaluate
 from prlm_bench.retrieval_eval._agreement import agreement, rank_biased_overlap, tau_b
 from prlm_bench.retrieval_eval._evaluate import CHANCE
 from prlm_bench.retrieval_eval._trec import escaped, qrels_lines, read_run, run_lines
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.running import Components
 
 MINI = ("--task", "mini_lamp_4", "--limit", 30)
 

@@ -15,12 +15,9 @@ from made_results import sample, write_result
 
 from prlm_bench.errors import DataError
 from prlm_bench.host._host import PluginHost
-from prlm_bench.report._leaderboard import build_tables
-from prlm_bench.report._pooling import SeedAggregation, SeedSpread
+from prlm_bench.report import SeedAggregation, SeedSpread, build_tables
 from prlm_bench.report.findings import find
-from prlm_bench.results._schema import Estimate
-from prlm_bench.results._store import Stored, load_folders, load_results
-from prlm_bench.results._summarize import as_mean
+from prlm_bench.results import Estimate, Stored, as_mean, find_results, load_folders
 from prlm_bench.site import write_site
 from prlm_bench.site._charts import WIDTH, Axis, axis_for, draw
 from prlm_bench.site._entries import make_entries
@@ -45,7 +42,7 @@ def load(path: Path) -> tuple[str, list[Any]]:
 
 
 def entries_of(root: Path) -> list[Any]:
-    stored, _ = load_results(root)
+    stored, _ = find_results(root)
     totals = {r.manifest.fingerprint: write_samples(r, root / "out" / r.manifest.fingerprint).totals for r in stored}
     (table,) = build_tables(stored, pooling=SeedAggregation())
     return make_entries(table, totals)
@@ -83,7 +80,7 @@ def test_a_data_file_cannot_end_its_script(value: str) -> None:
 
 def test_names_from_data_are_escaped_in_pages(tmp_path: Path) -> None:
     write_result(tmp_path / "r", answers(3), retriever=NASTY, generator=NASTY, task=NASTY, split=NASTY, command=NASTY)
-    write_site(load_results(tmp_path / "r")[0], PluginHost().tasks, tmp_path / "site")
+    write_site(find_results(tmp_path / "r")[0], PluginHost().tasks, tmp_path / "site")
     pages = sorted((tmp_path / "site").rglob("*.html"))
     assert len(pages) == 2
     for page in pages:
@@ -144,7 +141,7 @@ def test_an_older_site_is_replaced_and_other_files_stay(tmp_path: Path) -> None:
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_result(tmp_path / "r", answers(3 + seed), seed=seed)
-    stored, _ = load_results(tmp_path / "r")
+    stored, _ = find_results(tmp_path / "r")
     found = []
     for name in ("one", "two"):
         root = tmp_path / name
@@ -158,14 +155,14 @@ def test_seeds_of_one_method_are_one_row(tmp_path: Path) -> None:
         write_result(tmp_path, answers(right), seed=seed)
     write_result(tmp_path, answers(5), retriever="other")
     other, best = entries_of(tmp_path)
-    assert (other.row.retriever, other.row.rank, other.row.spread) == ("other", 1, {})
+    assert (other.row.retriever, other.row.rank, other.row.figures.spread) == ("other", 1, {})
     assert [seed for seed, _ in best.runs] == [0, 1, 2]
-    figure = best.row.metrics["rouge1@lamp"]
+    figure = best.row.figures.metrics["rouge1@lamp"]
     assert figure.value == pytest.approx(4 / 12)
     assert figure.low < 4 / 12 < figure.high
     assert figure.user_macro.value == pytest.approx(4 / 12)
-    assert best.row.spread["rouge1@lamp"].values == pytest.approx((2 / 12, 4 / 12, 6 / 12))
-    assert best.row.spread["rouge1@lamp"].sd == pytest.approx(2 / 12)
+    assert best.row.figures.spread["rouge1@lamp"].values == pytest.approx((2 / 12, 4 / 12, 6 / 12))
+    assert best.row.figures.spread["rouge1@lamp"].sd == pytest.approx(2 / 12)
 
 
 def test_what_differs_in_more_than_the_seed_is_another_row(tmp_path: Path) -> None:
@@ -198,7 +195,7 @@ def test_intervals_of_a_column_share_an_axis(tmp_path: Path) -> None:
     assert axis.control == pytest.approx(4 / 12)
     assert axis_for(entries, "rouge1@lamp", False).control == pytest.approx(2 / 12)
     for entry in entries:
-        at = draw(entry.row.metrics["rouge1@lamp"], axis)
+        at = draw(entry.row.figures.metrics["rouge1@lamp"], axis)
         assert at is not None
         assert 0 < at.low <= at.value <= at.high < WIDTH
         assert at.control == axis.at(4 / 12)
@@ -232,7 +229,7 @@ def test_a_page_shows_what_checks_have_found_of_its_result(tmp_path: Path) -> No
     host = PluginHost()
     write_result(tmp_path / "r", answers(2), dist="prlm-bench")
     write_result(tmp_path / "r", answers(4), dist="prlm-bench", retriever="random", control=True)
-    stored = load_results(tmp_path / "r")[0]
+    stored = find_results(tmp_path / "r")[0]
     findings = find(stored, host.registry)
     write_site(stored, host.tasks, tmp_path / "site", findings=findings)
     pages = {
@@ -248,7 +245,7 @@ def test_a_page_shows_what_checks_have_found_of_its_result(tmp_path: Path) -> No
 def test_results_without_golds_or_with_one_user_have_pages(tmp_path: Path) -> None:
     write_result(tmp_path / "r", [sample("q", "u", "answer", None)])
     write_result(tmp_path / "r", [sample("q", "u", "answer", "answer")], retriever="none")
-    index = write_site(load_results(tmp_path / "r")[0], PluginHost().tasks, tmp_path / "site")
+    index = write_site(find_results(tmp_path / "r")[0], PluginHost().tasks, tmp_path / "site")
     assert '<td data-value="">-</td>' in index.read_text()
     assert len(list((tmp_path / "site" / "runs").iterdir())) == 2
 

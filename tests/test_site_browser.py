@@ -12,7 +12,7 @@ from browsing import AUDIT, Watched, chromium, contrast, watched_page
 from made_results import sample, write_result
 
 from prlm_bench.host._host import PluginHost
-from prlm_bench.results._store import load_results
+from prlm_bench.results import find_results
 from prlm_bench.site import write_site
 
 NASTY = (
@@ -64,7 +64,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, text in ODD.items()
     ]
     write_result(root / "r", odd, task="lamp_5", retriever=NASTY, generator=ODD["separators"], command=NASTY)
-    write_site(load_results(root / "r")[0], PluginHost().tasks, root / "out")
+    write_site(find_results(root / "r")[0], PluginHost().tasks, root / "out")
     return root / "out"
 
 
@@ -372,7 +372,7 @@ def test_20_000_samples_stay_usable(browser: Any, tmp_path: Path) -> None:
         for i in range(20_000)
     ]
     write_result(tmp_path / "r", many)
-    index = write_site(load_results(tmp_path / "r")[0], PluginHost().tasks, tmp_path / "site")
+    index = write_site(find_results(tmp_path / "r")[0], PluginHost().tasks, tmp_path / "site")
     (run,) = (index.parent / "runs").iterdir()
     assert len(list((run / "pages").iterdir())) == 200
     with watched_page(browser) as watched:

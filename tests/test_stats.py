@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from prlm_bench.metrics import MeanMetric, Metric, Pairs
-from prlm_bench.results._summarize import ClusterEstimates, as_mean, describe_samples, mean_value, score_answers
+from prlm_bench.results import ClusterEstimates, as_mean, mean_value, score_answers
+from prlm_bench.results._summarize import describe_samples
 from prlm_bench.stats import (
     RESAMPLES,
     SEED,

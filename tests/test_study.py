@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from prlm_bench.cli._run import DEFAULT_STUDY
+from prlm_bench.cli._run import DEFAULT_CONFIG
 from prlm_bench.errors import RunError
-from prlm_bench.running._config import RunConfig, read_run_config
+from prlm_bench.running import RunConfig, read_run_config
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -67,7 +67,7 @@ def test_flags_that_were_given_win(tmp_path: Path) -> None:
 
 
 def test_the_embedded_study_runs_all_tasks_with_the_tiny_model() -> None:
-    study = read_run_config(DEFAULT_STUDY, {})
+    study = read_run_config(DEFAULT_CONFIG, {})
     assert study.tasks == [f"mini_lamp_{number}" for number in range(1, 8)]
     assert study.generators == ["tiny", "vote", "nearest"]
     assert study.reasoners == ["direct:protocol=chat"]
@@ -86,8 +86,8 @@ def test_the_embedded_study_runs_all_tasks_with_the_tiny_model() -> None:
         ("tasks: [lamp_4]\nlimit: 0\n", "limit: Input should be greater than or equal to 1"),
         ("tasks: [lamp_4]\nview: other\n", "view: Input should be 'lamp' or 'prlm'"),
         ("tasks: [lamp_4]\nsynth_users: 1\n", "synth_users: Input should be greater than or equal to 2"),
-        ("- lamp_4\n", "a study is a mapping (see docs/running.md)"),
-        ("", "a study is a mapping"),
+        ("- lamp_4\n", "a run file is a mapping (see the guide on run files)"),
+        ("", "a run file is a mapping"),
         ("tasks: [lamp_4\n", "cannot be read: while parsing a flow sequence"),
     ],
 )

@@ -26,11 +26,11 @@ from prlm_bench_plugins.tiny.trainer import TinyTrainer
 from prlm_bench_plugins.tiny.vocabulary import learn_tokenizer
 
 from prlm_bench import Completion, Example, Ranking
+from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.progress import Silent
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.running import Components
 from prlm_bench.testing import ODD_TEXTS, GeneratorContract
 
 MANIFEST = json.loads((MODEL / "manifest.json").read_text())

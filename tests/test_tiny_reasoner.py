@@ -23,13 +23,13 @@ from prlm_bench_plugins.tiny.reasoner_recipe import ReasonerRecipe
 from prlm_bench_plugins.tiny.skills import Skills, course
 
 from prlm_bench import Ranking
+from prlm_bench.data import open_split
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.progress import Silent
 from prlm_bench.prompting import find_answer
-from prlm_bench.running._components import Components
-from prlm_bench.running._prepare import open_split
+from prlm_bench.running import Components
 
 TASKS = [f"mini_lamp_{number}" for number in (4, 5, 6, 7)]
 

@@ -12,9 +12,8 @@ from hypothesis import assume, example, given, settings, strategies as st
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
-from prlm_bench.prompting import _token_counts as token_counts
+from prlm_bench.prompting import HubTokenizer, _token_counts as token_counts
 from prlm_bench.prompting._token_counts import word_counts
-from prlm_bench.prompting._tokenizers import HubTokenizer
 
 PIECES = [
     *" ".join(CORPUS).split(),

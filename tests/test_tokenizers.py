@@ -14,7 +14,7 @@ from hub_tokenizers import CORPUS, KINDS, saved
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from prlm_bench.errors import DataError, MissingDependencyError
-from prlm_bench.prompting._tokenizers import HubTokenizer, WordTokenizer, load_tokenizer
+from prlm_bench.prompting import HubTokenizer, WordTokenizer, load_tokenizer
 
 TEXT = "The council voted to close the old library, quietly: naïve 日本語 😀"
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -36,13 +35,3 @@ def write_whole(path: Path, content: bytes) -> None:
 def pretty(value: Any) -> bytes:
     """JSON for people, keys in the order given."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON value's canonical form, as hex."""
-    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def join_lines(lines: Iterable[bytes]) -> bytes:
-    """Lines, each ended."""
-    return b"".join(line + b"\n" for line in lines)

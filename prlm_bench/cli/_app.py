@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from importlib import import_module
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -12,11 +14,12 @@ from typer.exceptions import Abort, TyperException
 
 from .. import __version__
 from ..errors import PrlmBenchError
-from ._host import host_for
+from . import COMMANDS
+from .options import forget_hosts, host_for
 
 app = typer.Typer(
     name="prlm-bench",
-    help="A bench for personalized language models: any retriever, reasoner, generator and reward on LaMP.",
+    help="A benchmark for personalized language models: any retriever, reasoner, generator and reward on LaMP.",
     epilog="Plugins may add commands: `prlm-bench list commands`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -33,76 +36,56 @@ def _print_version(value: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """A bench for personalized language models: any retriever, reasoner, generator and reward on LaMP."""
+    """A benchmark for personalized language models: any retriever, reasoner, generator and reward on LaMP."""
 
 
 def _add_commands() -> None:
     if app.registered_commands:  # a second command line in one process
         return
-    from . import (
-        _cache as cache,
-        _compare as compare,
-        _data as data,
-        _doctor as doctor,
-        _human as human,
-        _leaderboard as leaderboard,
-        _list as listing,
-        _new_plugin as new_plugin,
-        _plugins as plugins,
-        _prompts as prompts,
-        _rank as rank,
-        _results as results,
-        _retrieval as retrieval,
-        _run as run,
-        _score as score,
-        _site as site,
-        _submit as submit,
-        _train as train,
-    )
-
-    app.command("run")(run.run)
-    app.command("leaderboard")(leaderboard.leaderboard)
-    app.command("compare")(compare.compare)
-    app.command("site")(site.site)
-    app.command("train")(train.train)
-    app.command("score")(score.score)
-    app.command("rank")(rank.rank)
-    app.command("prompts")(prompts.prompts)
-    app.command("list")(listing.list_things)
-    app.command("plugins")(plugins.plugins)
-    app.command("doctor")(doctor.doctor)
-    app.command("new-plugin")(new_plugin.new_plugin)
-    app.add_typer(data.app, name="data")
-    app.add_typer(cache.app, name="cache")
-    app.add_typer(results.app, name="results")
-    app.add_typer(submit.app, name="submit")
-    app.add_typer(human.app, name="human")
-    app.add_typer(retrieval.app, name="retrieval")
+    for name, place in COMMANDS.items():
+        module, _, attribute = place.partition(":")
+        command = getattr(import_module(f".{module}", __package__), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
 
 
-def _add_plugin_commands(arguments: list[str]) -> None:
-    """Plugins are loaded for their commands only when the command is not one of ours."""
-    words = [word for word in arguments if not word.startswith("-")]
-    ours = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    if words and words[0] not in ours:
-        for name, command in host_for([]).commands.items():
+def _add_plugin_commands(words: list[str]) -> None:
+    """Add the commands of plugins, those of `--plugin` files too, when the command is none of ours."""
+    first = next((word for word in _without_plugin_values(words) if not word.startswith("-")), None)
+    if first is None or first in COMMANDS:
+        return
+    for name, command in host_for(_plugin_values(words)).commands.items():
+        if name not in {group.name for group in app.registered_groups}:
             app.add_typer(command, name=name)
 
 
+def _plugin_values(words: list[str]) -> list[str]:
+    """The values of `--plugin` anywhere among the words."""
+    values = [after for word, after in pairwise(words) if word == "--plugin"]
+    return values + [word.partition("=")[2] for word in words if word.startswith("--plugin=")]
+
+
+def _without_plugin_values(words: list[str]) -> list[str]:
+    return [word for before, word in zip(["", *words], words, strict=False) if "--plugin" not in (before, word)]
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0, 2 for the user's mistake, 1 for ours, 130 when interrupted."""
+    """Run the command line and exit: 0, 2 for a mistake in the input, 1 for a defect, 130 when interrupted."""
     words = sys.argv[1:] if arguments is None else arguments
     sys.exit(_run(words))
 
 
 def _run(words: list[str]) -> int:
+    forget_hosts()  # plugins may have come or gone since another command line in this process
     try:
         _add_commands()
         _add_plugin_commands(words)
-        status = app(args=words, standalone_mode=False)
+        status = app(args=_leading_plugins_removed(words), standalone_mode=False)
         sys.stdout.flush()
         return int(status or 0)
     except PrlmBenchError as error:
@@ -114,7 +97,7 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except SystemExit as error:  # how the command line library ends when nobody reads on
+    except SystemExit as error:  # typer raises it when standard output is closed early
         if isinstance(error.__context__, BrokenPipeError):
             return 0
         raise
@@ -123,6 +106,14 @@ def _run(words: list[str]) -> int:
     except Exception:
         traceback.print_exc()
         return _say("this is a defect of prlm-bench or of a plugin; please report it with the lines above", 1)
+
+
+def _leading_plugins_removed(words: list[str]) -> list[str]:
+    """`--plugin FILE` before a plugin's command has been read already; behind a command it is that command's option."""
+    rest = list(words)
+    while rest[:1] and (rest[0] == "--plugin" or rest[0].startswith("--plugin=")):
+        rest = rest[2 if rest[0] == "--plugin" else 1 :]
+    return rest
 
 
 def _say(message: str, status: int) -> int:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ._host import JsonOption
 from ._output import print_json, print_table
+from .options import JsonOption
 
 app = typer.Typer(help="Completions kept between runs: what there is, and how to make room.", no_args_is_help=True)
 
@@ -16,7 +16,7 @@ app = typer.Typer(help="Completions kept between runs: what there is, and how to
 def info(json: JsonOption = False) -> None:
     """Show the kept completions, by the generator that wrote them."""
     from .._util.cache_folder import cache_root
-    from ..running._generation_files import generation_files
+    from ..running import generation_files
 
     root = cache_root()
     files = generation_files(root)
@@ -42,7 +42,7 @@ def prune(
     """Remove kept completions; a run that needs them again writes them again."""
     from .._util.cache_folder import cache_root
     from ..errors import PrlmBenchError
-    from ..running._generation_files import prune as remove
+    from ..running import prune as remove
 
     if (older_than is None) != everything:
         raise PrlmBenchError("say what to remove", "--older-than DAYS, or --all")

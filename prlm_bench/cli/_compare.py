@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+import sys
+from typing import Annotated, cast
 
 import typer
 
-from ._host import JsonOption, PluginOption, host_for
-from ._interval import IntervalOption, checked_interval
-from ._output import print_json, print_table
-from ._run import DEFAULT_RESULTS, ResultsOption
-
-if TYPE_CHECKING:
-    from ..report._compare import Comparison
+from ._output import print_json
+from .options import IntervalOption, JsonOption, ResultsOptions, checked_interval, takes
 
 
+@takes(ResultsOptions)
 def compare(
+    options: ResultsOptions,
     methods: Annotated[
         list[str] | None,
         typer.Argument(
@@ -25,8 +22,6 @@ def compare(
         ),
     ] = None,
     baseline: Annotated[str | None, typer.Option(help="The result that others are compared with.")] = None,
-    task: Annotated[str | None, typer.Option(help="Only results of this task.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only results of this split.")] = None,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="Compare in these metrics; by default the ranking ones.")
     ] = None,
@@ -35,8 +30,6 @@ def compare(
         float | None, typer.Option(min=0, help="Test equivalence: differences below this count as none.")
     ] = None,
     interval: IntervalOption = "percentile",
-    results: ResultsOption = DEFAULT_RESULTS,
-    plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """Test whether methods differ: paired on the same questions, users as the unit.
@@ -45,53 +38,19 @@ def compare(
     comparisons. Seeds of one method are taken together, unless `+seed=0` names one: the difference is the mean over
     the seeds, and its standard deviation between seeds has a column of its own.
     """
-    from ..errors import UnknownNameError
-    from ..report._compare import CORRECTIONS, choose_results, compare_stored
-    from ..results._store import load_results
+    from .. import api
+    from ..report import Correction
 
-    if correction not in CORRECTIONS:
-        raise UnknownNameError("correction", correction, CORRECTIONS)
-    host = host_for(plugin)
-    stored = [
-        result
-        for result in load_results(results)[0]
-        if task in (None, result.manifest.task) and split in (None, result.manifest.split)
-    ]
-    chosen, base = choose_results(stored, methods or [], baseline)
-    kind = checked_interval(interval)
-    found = compare_stored(host, chosen, base, metric or [], correction=correction, margin=margin, interval=kind)
-    if json:
-        print_json([asdict(comparison) for comparison in found])
-    else:
-        _print(found, correction)
-
-
-def _print(found: list[Comparison], correction: str) -> None:
-    several = any(c.seed_sd is not None for c in found)
-    margin = any(c.equivalent is not None for c in found)
-    titles = ["method", "metric", "value", "baseline", "difference", *(["seed sd"] if several else [])]
-    titles += ["p", f"p ({correction})", "detectable", "users +/=/-", *(["equivalent"] if margin else [])]
-    rows = []
-    for c in found:
-        d = c.difference
-        figures = [f"{d.first:.4f}", f"{d.second:.4f}", f"{d.difference:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"]
-        if several:
-            figures.append("-" if c.seed_sd is None else f"{c.seed_sd:.4f}")
-        figures += [f"{d.p:.4f}", f"{c.p_corrected:.4f}", f"{c.detectable:.4f}", f"{d.higher}/{d.equal}/{d.lower}"]
-        if margin:
-            figures.append("yes" if c.equivalent else "not shown")
-        rows.append([c.method, c.metric, *figures])
-    first = found[0]
-    # A method that lacks a seed is compared with fewer of the baseline's.
-    against = first.baseline if len({c.baseline for c in found}) == 1 else first.baseline.partition(", seeds")[0]
-    title = f"{first.task} {first.split}, against {against}: {first.n} questions, {first.n_users} users"
-    print_table(title, titles, rows)
-    kind = "BCa interval" if first.interval == "bca" else "interval"
-    print(
-        f"[ ] 95 % {kind}, users resampled. p: sign-flip test over users. "
-        "detectable: the difference that so many users show with probability 0.8."
+    found = api.compare(
+        options.load(),
+        methods or (),
+        baseline,
+        metrics=metric or (),
+        correction=cast(Correction, correction),
+        margin=margin,
+        interval=checked_interval(interval),
     )
-    if several:
-        print(
-            "Several seeds: the mean of their differences. seed sd: standard deviation of the difference between seeds."
-        )
+    if json:
+        print_json([row.to_dict() for row in found])
+    else:
+        sys.stdout.write(repr(found))

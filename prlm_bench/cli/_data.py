@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .._util.progress_bars import make_progress
 from ..progress import ByteProgress
-from ._data_options import DataOption, SkipOption, SplitOption, TaskOption
-from ._host import JsonOption, PluginOption, host_for
 from ._output import print_json, print_table
-from ._progress import make_progress
+from .options import DataOption, JsonOption, PluginOption, SkipOption, SplitOption, TaskOption, host_for
 
 if TYPE_CHECKING:
     from ..progress import Progress
@@ -22,7 +21,7 @@ DestinationOption = Annotated[Path, typer.Option("--output", "-o", help="Data ro
 
 
 def _open(task: Task, split: str, data: Path | None, skip_invalid: bool) -> Any:
-    from ..running._prepare import open_split
+    from ..data import open_split
 
     with make_progress() as progress:
         return open_split(task, split, data, skip_invalid=skip_invalid, progress=progress)

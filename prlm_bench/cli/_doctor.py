@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ._host import JsonOption, host_for
 from ._output import print_json, print_table
+from .options import JsonOption, host_for
 
 
 def doctor(json: JsonOption = False) -> None:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._host import JsonOption, PluginOption, host_for
 from ._output import print_json, print_table
-from ._run import DEFAULT_RESULTS, ResultsOption
+from .options import DEFAULT_RESULTS, JsonOption, PluginOption, ResultsOption, host_for
 
 if TYPE_CHECKING:
     from ..host._host import PluginHost
     from ..human._report import Report
-    from ..results._schema import Estimate
-    from ..results._store import Stored
+    from ..results import Estimate, Stored
 
 app = typer.Typer(help="Let people judge answers, blind.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -50,15 +48,14 @@ def export(
     from ..errors import UnknownNameError
     from ..human._export import make_export
     from ..human._files import FORMATS, write_export, write_key
-    from ..report._compare import select
-    from ..results._store import load_results
+    from ..results import find_results, select
 
     form = form or ("label-studio" if output.suffix == ".json" else "csv")
     if form not in FORMATS:
         raise UnknownNameError("format", form, FORMATS)
     stored = [
         result
-        for result in load_results(results)[0]
+        for result in find_results(results)[0]
         if task in (None, result.manifest.task) and split in (None, result.manifest.split)
     ]
     host = host_for(plugin)
@@ -115,10 +112,10 @@ def import_judgements(
     from ..human._files import read_key
     from ..human._judgements import read_judgements
     from ..human._report import make_report
-    from ..results._store import load_results
+    from ..results import find_results
 
     read = read_key(key)
-    stored = None if results is None else load_results(results)[0]
+    stored = None if results is None else find_results(results)[0]
     report = make_report(read_judgements(judgements, read), read, stored, drop_failed=drop_failed)
     if json:
         print_json(report.to_json())
@@ -158,6 +155,6 @@ def _print(report: Report) -> None:
 
 
 def _interval(found: Estimate) -> str:
-    from ..report._formats import estimate
+    from ..report import estimate
 
     return estimate(found)

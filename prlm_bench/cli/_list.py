@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._host import JsonOption, PluginOption, host_for
 from ._output import print_json, print_table
+from .options import JsonOption, PluginOption, host_for
 
 if TYPE_CHECKING:
     from ..host._host import PluginHost

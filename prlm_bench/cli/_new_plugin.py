@@ -13,7 +13,7 @@ def new_plugin(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make the project in.")] = Path(),
 ) -> None:
     """Write a working plugin project: a retriever of a few lines, its tests and its pyproject.toml."""
-    from ..host._scaffold import write_plugin
+    from ..host import write_plugin
 
     folder = write_plugin(name, output)
     print(f"wrote {folder}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._util.files import pretty, replacing, write_whole
+from .._util.tables import table_text
 
 
 def print_json(value: Any) -> None:
@@ -39,17 +40,4 @@ def print_or_write_pieces(pieces: Iterable[bytes], output: Path | None) -> None:
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """A plain table for people."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console = Console()
-    if not console.is_terminal:  # a file or a pipe has no width; do not fold what someone will grep
-        console = Console(width=max(200, console.width))
-    console.print(table)
+    sys.stdout.write(table_text(title, columns, rows))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._host import JsonOption, PluginOption, host_for
 from ._output import print_json, print_table
+from .options import DEFAULT_RESULTS, JsonOption, PluginOption, ResultsOption, ResultsOptions, host_for, takes
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-from ._run import DEFAULT_RESULTS, ResultsOption
 
 app = typer.Typer(help="Look at stored results.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -20,9 +20,9 @@ app = typer.Typer(help="Look at stored results.", no_args_is_help=True, rich_mar
 @app.command("list")
 def list_results(results: ResultsOption = DEFAULT_RESULTS, json: JsonOption = False) -> None:
     """List result folders, finished or not."""
-    from ..results._store import load_results
+    from ..results import find_results
 
-    finished, unfinished = load_results(results)
+    finished, unfinished = find_results(results)
     rows = [
         {"folder": str(r.folder), "task": r.manifest.task, "split": r.manifest.split, "n": r.manifest.data.n}
         | {"finished": done, "command": r.manifest.command}
@@ -37,12 +37,10 @@ def list_results(results: ResultsOption = DEFAULT_RESULTS, json: JsonOption = Fa
 
 
 @app.command("findings")
+@takes(ResultsOptions)
 def findings_of_results(
-    results: ResultsOption = DEFAULT_RESULTS,
-    task: Annotated[list[str] | None, typer.Option("--task", help="Only these tasks. Repeatable.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+    options: ResultsOptions,
     passed: Annotated[bool, typer.Option("--passed", help="Print the checks that found nothing, too.")] = False,
-    plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """Check results for failure signatures, as `prlm-bench run` does.
@@ -50,15 +48,9 @@ def findings_of_results(
     Retrieval no better than random, answers that hardly differ between users, rewards that do not separate, and
     methods that a control row reaches.
     """
-    from ..report.findings import find, to_json, to_lines
-    from ..results._store import load_results
+    from ..report.findings import to_json, to_lines
 
-    wanted = [
-        result
-        for result in load_results(results)[0]
-        if (not task or result.manifest.task in task) and split in (None, result.manifest.split)
-    ]
-    found = find(wanted, host_for(plugin).registry)
+    found = options.load().findings()
     if json:
         print_json(to_json(found))
         return
@@ -68,7 +60,7 @@ def findings_of_results(
 @app.command("schema")
 def schema() -> None:
     """Print the JSON schema of the files of a result folder."""
-    from ..results._schema import Manifest, SampleRecord, Summary
+    from ..results import Manifest, SampleRecord, Summary
 
     files: dict[str, type[BaseModel]] = {
         "manifest.json": Manifest,
@@ -81,23 +73,27 @@ def schema() -> None:
 @app.command("verify")
 def verify_results(
     folders: Annotated[list[Path], typer.Argument(help="Result folders, or folders that hold some.")],
+    samples: Annotated[
+        Path | None,
+        typer.Option(help="A results folder with the samples of published rows that have none, made again."),
+    ] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check result folders: schemas, fingerprints, checksums, ids, and every figure computed anew."""
+    """Check result folders: schemas, fingerprints, checksums, ids, and every figure computed again."""
     from ..errors import DataError
-    from ..results._manifest import manifest_fingerprint
-    from ..results._store import MANIFEST
-    from ..results._verify import verify
+    from ..results import MANIFEST, SAMPLES, verify
 
     host = host_for(plugin)
-    found = {
-        path.parent: verify(path.parent, host, manifest_fingerprint)
-        for folder in folders
-        for path in sorted(folder.rglob(MANIFEST))
-    }
+    rows = [(folder, path.parent) for folder in folders for path in sorted(folder.rglob(MANIFEST))]
+    found = {row: verify(row, host, _samples_of(row, folder, samples)) for folder, row in rows}
+    unread = [row for folder, row in rows if not (_samples_of(row, folder, samples) / SAMPLES).is_file()]
     if not found:
         raise DataError(f"no result folders in {', '.join(map(str, folders))}")
+    if unread:
+        print(
+            f"{len(unread)} of {len(rows)} rows have no samples here; their figures were not checked", file=sys.stderr
+        )
     if json:
         print_json({str(folder): problems for folder, problems in found.items()})
     else:
@@ -108,3 +104,10 @@ def verify_results(
     wrong = sum(bool(problems) for problems in found.values())
     if wrong:
         raise DataError(f"{wrong} of {len(found)} result folders do not hold up")
+
+
+def _samples_of(row: Path, folder: Path, samples: Path | None) -> Path:
+    """Where the samples of a row are: beside its summary, or at the same place below another results folder."""
+    if samples is None or (row / "samples.jsonl").is_file():
+        return row
+    return samples / row.relative_to(folder)

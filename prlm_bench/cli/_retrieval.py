@@ -9,87 +9,76 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ._data_options import (
+from .._util.progress_bars import make_progress
+from ._output import print_json, print_or_write_pieces, print_table
+from .options import (
     DataOption,
-    DatesOption,
+    JsonOption,
     LimitOption,
     OutputOption,
+    PluginOption,
     RetrieverOption,
-    SeedOption,
     SkipOption,
     SplitOption,
+    SplitOptions,
     TaskOption,
-    ViewOption,
+    host_for,
+    takes,
 )
-from ._host import JsonOption, PluginOption, host_for
-from ._output import print_json, print_or_write_pieces, print_table
-from ._progress import make_progress
 
 if TYPE_CHECKING:
-    from ..results._schema import Estimate
+    from ..results import Estimate
     from ..retrieval_eval import Evaluation
     from ..retrieval_eval._trec import Scores
 
 app = typer.Typer(
-    help="Judge retrieval on its own; read and write TREC files.", no_args_is_help=True, rich_markup_mode=None
+    help="Evaluate retrieval on its own; read and write TREC files.", no_args_is_help=True, rich_markup_mode=None
 )
 EscapeOption = Annotated[bool, typer.Option("--escape", help="Write blanks in ids as %20 and the like.")]
 
 
 @app.command("eval")
+@takes(SplitOptions)
 def evaluate_retrieval(
-    task: TaskOption,
+    options: SplitOptions,
     retriever: Annotated[
         list[str] | None, typer.Option("--retriever", help="Retriever, as NAME:option=value. Repeatable.")
     ] = None,
     run: Annotated[list[Path] | None, typer.Option("--run", help="A TREC run file made elsewhere. Repeatable.")] = None,
     escape: Annotated[bool, typer.Option("--escape", help="The run files were written with --escape.")] = False,
     measures: Annotated[str, typer.Option(help="As ir_measures writes them, joined by commas.")] = "nDCG@5,R@5,RR",
-    data: DataOption = None,
-    split: SplitOption = "dev",
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", help="Write evaluation.json, recall.png and recall.svg here.")
     ] = None,
-    seed: SeedOption = 0,
-    limit: LimitOption = None,
-    view: ViewOption = "lamp",
-    dates: DatesOption = False,
-    skip_invalid: SkipOption = False,
-    plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Judge retrievers and run files: by relevance where it is known, and against each other.
+    """Evaluate retrievers and run files: by relevance where it is known, and against each other.
 
     Every ranking is of the whole profile. Differences are from the first that is named.
     """
-    from .._util.cache_folder import cache_root
     from .._util.files import pretty, write_whole
-    from ..retrieval_eval import RetrieverSource, RunSource, _evaluate as evaluate, check_measures
+    from ..retrieval_eval import RetrieverSource, RunSource, check_measures, evaluate
     from ..retrieval_eval._plots import check_drawable, draw_recall
-    from ..running._components import Components
-    from ..running._prepare import open_split
 
-    host = host_for(plugin)
-    asked = [name.strip() for name in measures.split(",")]
-    check_measures(asked)
+    wanted = [name.strip() for name in measures.split(",")]
+    check_measures(wanted)
     if output_dir is not None:
         check_drawable()
-    with make_progress() as progress:
-        dataset = open_split(
-            host.tasks.get(task), split, data, view=view, dates=dates, skip_invalid=skip_invalid, progress=progress
-        )
-        components = Components(host, dataset, cache_root())
-        names = [str(host.registry.choose("retriever", spec)) for spec in retriever or ()]
+    with make_progress() as progress, options.open(progress) as session:
+        dataset = session.dataset
+        names = [str(session.host.registry.choose("retriever", spec)) for spec in retriever or ()]
         first = dataset.example(0) if names and len(dataset) else None
-        sources: list[Any] = [RetrieverSource(components, name, seed, first) for name in names if first is not None]
+        sources: list[Any] = [
+            RetrieverSource(session.components, name, options.seed, first) for name in names if first is not None
+        ]
         sources += [RunSource(path, dataset, escape) for path in run or ()]
-        found = evaluate(dataset, sources, asked, limit=limit, progress=progress)
+        found = evaluate(dataset, sources, wanted, limit=options.limit, progress=progress)
     if output_dir is not None:
         write_whole(output_dir / "evaluation.json", pretty(found.to_dict()))
         for path in [output_dir / "evaluation.json", *draw_recall(found, output_dir)]:
             print(f"wrote {path}", file=sys.stderr)
         if not found.recall:
-            print("no picture of recall: nobody knows which items are relevant", file=sys.stderr)
+            print("skipping the recall plot: no relevance labels", file=sys.stderr)
     if json:
         print_json(found.to_dict())
     else:
@@ -120,7 +109,7 @@ def _show(found: Evaluation) -> None:
 
 
 def _cells(figures: Mapping[str, Estimate]) -> list[str]:
-    from ..report._formats import estimate
+    from ..report import estimate
 
     return [estimate(figure) for figure in figures.values()]
 
@@ -130,41 +119,29 @@ def _number(value: float | None, form: str, scale: float = 1.0) -> str:
 
 
 @app.command("export-run")
+@takes(SplitOptions)
 def export_run(
-    task: TaskOption,
+    options: SplitOptions,
     retriever: RetrieverOption,
-    data: DataOption = None,
-    split: SplitOption = "dev",
     output: OutputOption = None,
     tag: Annotated[str | None, typer.Option(help="Name of the run; the retriever's by default.")] = None,
     depth: Annotated[int | None, typer.Option(min=1, help="Only the first items of each ranking.")] = None,
     scores: Annotated[str, typer.Option(help="places: count down, keeps the order; own: the retriever's.")] = "places",
     escape: EscapeOption = False,
-    seed: SeedOption = 0,
-    limit: LimitOption = None,
-    view: ViewOption = "lamp",
-    dates: DatesOption = False,
-    skip_invalid: SkipOption = False,
-    plugin: PluginOption = None,
 ) -> None:
     """Write rankings as a TREC run: question Q0 item rank score tag."""
-    from .._util.cache_folder import cache_root
     from ..errors import UnknownNameError
     from ..retrieval_eval._trec import run_lines
-    from ..running._components import Components
-    from ..running._prepare import open_split
 
     if scores not in ("places", "own"):
         raise UnknownNameError("kind of scores", scores, ("places", "own"))
-    host = host_for(plugin)
     kind = cast("Scores", scores)
-    with make_progress() as progress:
-        dataset = open_split(
-            host.tasks.get(task), split, data, view=view, dates=dates, skip_invalid=skip_invalid, progress=progress
+    with make_progress() as progress, options.open(progress) as session:
+        ranker = session.component("retriever", retriever)
+        label = tag or str(session.host.registry.choose("retriever", retriever))
+        lines = run_lines(
+            session.dataset, ranker, label, progress, limit=options.limit, depth=depth, scores=kind, escape=escape
         )
-        ranker = Components(host, dataset, cache_root()).ready("retriever", retriever, seed)
-        label = tag or str(host.registry.choose("retriever", retriever))
-        lines = run_lines(dataset, ranker, label, progress, limit=limit, depth=depth, scores=kind, escape=escape)
         print_or_write_pieces(lines, output)
 
 
@@ -180,8 +157,8 @@ def export_qrels(
     plugin: PluginOption = None,
 ) -> None:
     """Write the recorded relevant items as TREC relevance judgements: question 0 item 1."""
+    from ..data import open_split
     from ..retrieval_eval._trec import qrels_lines
-    from ..running._prepare import open_split
 
     with make_progress() as progress:
         found = host_for(plugin).tasks.get(task)

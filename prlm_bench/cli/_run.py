@@ -10,23 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._data_options import DataOption
-from ._host import JsonOption, PluginOption, host_for
 from ._output import print_json, print_table
+from .options import DEFAULT_RESULTS, DataOption, JsonOption, PluginOption, ResultsOption, host_for
 
 if TYPE_CHECKING:
-    from ..running._config import RunConfig
-    from ..running._execute import Outcome
-    from ..running._plan import Skipped
-    from ..running._prepare import PreparedTask
+    from ..host import PluginHost
+    from ..running import Outcome, RunConfig, Skipped
 
-#: The study that runs when nothing is asked for: mini-LaMP with the model-free methods.
-DEFAULT_STUDY = Path(__file__).resolve().parent.parent / "running" / "default_run.yaml"
-
-ResultsOption = Annotated[
-    Path, typer.Option("--results", envvar="PRLM_BENCH_RESULTS", help="Folder of the results.", show_default=True)
-]
-DEFAULT_RESULTS = Path("prlm-results")
+#: What runs without arguments: mini-LaMP with the tiny model and the methods that need none.
+DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "running" / "default_run.yaml"
 
 
 def _many(*names: str, help: str) -> Any:
@@ -34,7 +26,7 @@ def _many(*names: str, help: str) -> Any:
 
 
 def run(
-    study: Annotated[Path | None, typer.Argument(help="A study file (YAML); flags override it.")] = None,
+    config: Annotated[Path | None, typer.Argument(help="A run file (YAML); flags override it.")] = None,
     task: Annotated[list[str] | None, _many("--task", help="Task name or task file.")] = None,
     data: DataOption = None,
     split: Annotated[str | None, typer.Option(help="Split to answer.  [default: dev]")] = None,
@@ -57,15 +49,15 @@ def run(
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Run a grid of methods and end in a leaderboard. Without arguments: mini-LaMP, made here, offline.
+    """Run a grid of methods and print a leaderboard. Without arguments: mini-LaMP, generated here, offline.
 
-    A run that was stopped, in any way, goes on when the same command is given again.
+    Interrupted runs resume when you repeat the command.
     """
-    from ..running._config import read_run_config
+    from ..running import read_run_config
 
     names = ("split", "limit", "view", "dates", "controls", "skip_invalid", "synth_users", "data")
     values = (split, limit, view, dates, controls, skip_invalid, synth_users, data)
-    asked = dict(zip(names, values, strict=True)) | {
+    fields = dict(zip(names, values, strict=True)) | {
         "tasks": task,
         "retrievers": retriever,
         "k": k,
@@ -75,9 +67,9 @@ def run(
         "rewards": reward,
         "seeds": seed,
     }
-    composed = any(asked[name] for name in ("retrievers", "generators", "methods"))
-    path = study or (None if composed else DEFAULT_STUDY)
-    plan = read_run_config(path, asked)
+    composed = any(fields[name] for name in ("retrievers", "generators", "methods"))
+    path = config or (None if composed else DEFAULT_CONFIG)
+    plan = read_run_config(path, fields)
     host = host_for(plugin)
     if dry_run:
         _show_plan(plan, host, results, json)
@@ -85,12 +77,12 @@ def run(
         _execute(plan, host, results, jobs, json)
 
 
-def _show_plan(study: RunConfig, host: Any, results: Path, json: bool) -> None:
-    from ..running._execute import prepare_tasks, preview
+def _show_plan(config: RunConfig, host: PluginHost, results: Path, json: bool) -> None:
+    from ..running import prepare_tasks, preview
 
-    benches = prepare_tasks(study, host)
-    rows = [row for bench in benches for row in preview(bench, results)]
-    skipped = [s for bench in benches for s in bench.plan.skipped]
+    tasks = prepare_tasks(config, host)
+    rows = [row for task in tasks for row in preview(task, results)]
+    skipped = [s for task in tasks for s in task.plan.skipped]
     if json:
         print_json({"cells": rows, "skipped": [{"task": s.task, "what": s.what, "why": s.why} for s in skipped]})
         return
@@ -102,31 +94,27 @@ def _show_plan(study: RunConfig, host: Any, results: Path, json: bool) -> None:
     print(f"{len(rows)} methods, {samples} samples, {done} done, {samples - done} to run; results in {results}")
 
 
-def _execute(study: RunConfig, host: Any, results: Path, jobs: int, json: bool) -> None:
-    from ..report._formats import render, to_json
-    from ..report._leaderboard import build_tables
-    from ..report._pooling import SeedAggregation
-    from ..report.findings import find, to_json as findings_json, to_lines
-    from ..results._store import load_folders
-    from ..running._execute import execute, prepare_tasks
-    from ._progress import make_progress
+def _execute(config: RunConfig, host: PluginHost, results: Path, jobs: int, json: bool) -> None:
+    from .._util.progress_bars import make_progress
+    from ..api import run_config
+    from ..report import render, to_json
+    from ..report.findings import to_json as findings_json, to_lines
 
     try:
         with make_progress() as progress:
-            benches: list[PreparedTask] = prepare_tasks(study, host, progress)
-            outcome = execute(study, host, results, jobs=jobs, benches=benches, progress=progress)
+            found = run_config(config, host, results, jobs=jobs, progress=progress)
     except KeyboardInterrupt:
         again = shlex.join(["prlm-bench", *sys.argv[1:]])
-        print(f"prlm-bench: stopped; nothing is lost. Go on with: {again}", file=sys.stderr)
+        print(f"prlm-bench: stopped; nothing is lost. Resume with: {again}", file=sys.stderr)
         raise typer.Exit(130) from None
-    stored = load_folders([*outcome.finished, *outcome.already])
-    tables, findings = build_tables(stored, host.tasks, SeedAggregation(host)), find(stored, host.registry)
+    tables, findings = found.tables(), found.findings()
     if json:
         print_json({**to_json(tables), "findings": findings_json(findings)})
     else:
         print("\n".join([render(tables, "terminal"), *to_lines(findings)]))
-    _say_outcome(outcome, results)
-    if outcome.failed:
+    assert found.outcome is not None
+    _print_outcome(found.outcome, results)
+    if found.outcome.failed:
         raise typer.Exit(1)
 
 
@@ -137,7 +125,7 @@ def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
     return [f"left out: {reason} (on {', '.join(tasks)})" for reason, tasks in reasons.items()]
 
 
-def _say_outcome(outcome: Outcome, results: Path) -> None:
+def _print_outcome(outcome: Outcome, results: Path) -> None:
     lines = _skipped_lines(outcome.skipped)
     lines += [f"FAILED {folder}: {reason}" for folder, reason in outcome.failed]
     lines.append(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ._host import JsonOption, PluginOption, host_for
 from ._output import print_json, print_table
+from .options import JsonOption, PluginOption, host_for
 
 
 def score(
@@ -26,22 +26,13 @@ def score(
 
     Without --questions every question counts as its own user.
     """
-    from ..report._formats import estimate
-    from ..results._predictions import read_outputs, read_users
-    from ..results._summarize import score_answers
-    from ..running._execute import load_metrics
+    from .. import api
+    from ..report import estimate
 
-    host = host_for(plugin)
-    found = host.tasks.get(task)
-    gold = read_outputs(golds)
-    answers = read_outputs(predictions, like=gold, name=str(predictions))
-    users = read_users(questions, list(gold)) if questions else list(gold)
-    metrics = load_metrics(host, metric or found.metrics)
-    scored = score_answers([answers[i] for i in gold], list(gold.values()), users, found.labels, metrics)
+    scores = api.score(predictions, golds, task=task, users=questions, metrics=metric, host=host_for(plugin))
     if json:
-        figures = {name: summary.model_dump() for name, summary in scored.summaries.items()}
-        print_json({"task": found.name, "n": len(gold), "n_users": len(set(users)), "metrics": figures})
+        print_json(scores.to_dict())
         return
-    rows = [[name, estimate(s), estimate(s.user_macro)] for name, s in scored.summaries.items()]
-    title = f"{found.name}: {len(gold)} questions, {len(set(users))} users; [ ] 95 % interval over users"
+    rows = [[name, estimate(found), estimate(found.user_macro)] for name, found in scores.metrics.items()]
+    title = f"{scores.task}: {scores.n} questions, {scores.n_users} users; [ ] 95 % interval over users"
     print_table(title, ["metric", "value", "by user"], rows)

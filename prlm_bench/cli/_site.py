@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ._host import PluginOption, host_for
-from ._interval import IntervalOption, checked_interval
-from ._progress import make_progress
-from ._run import DEFAULT_RESULTS, ResultsOption
+from .._util.progress_bars import make_progress
+from .options import DEFAULT_RESULTS, IntervalOption, PluginOption, ResultsOption, checked_interval, host_for
 
 
 def site(
@@ -20,13 +18,13 @@ def site(
     plugin: PluginOption = None,
 ) -> None:
     """Write the leaderboard as a static site that opens from a folder, every sample in reach."""
-    from ..report._pooling import SeedAggregation
+    from ..report import SeedAggregation
     from ..report.findings import find
-    from ..results._store import load_results
+    from ..results import find_results
     from ..site import write_site
 
     host, kind = host_for(plugin), checked_interval(interval)
-    finished, unfinished = load_results(results)
+    finished, unfinished = find_results(results)
     with make_progress() as progress:
         pooling, findings = SeedAggregation(host, kind), find(finished, host.registry)
         index = write_site(finished, host.tasks, output, progress, pooling=pooling, findings=findings)

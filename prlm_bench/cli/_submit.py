@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ._data_options import DataOption
 from ._output import print_table
-from ._run import DEFAULT_RESULTS, ResultsOption
+from .options import DEFAULT_RESULTS, DataOption, ResultsOption
 
 app = typer.Typer(help="Make submissions for official leaderboards.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -32,13 +31,12 @@ def lamp(
     partial: Annotated[bool, typer.Option("--partial", help="Fewer than seven tasks; the server refuses it.")] = False,
 ) -> None:
     """Write the official LaMP submission from results on the test split, checked against the question files."""
-    from ..report._compare import describe
-    from ..results._store import load_results
+    from ..results import describe, find_results
     from ..submission import gather, submission_tasks, write_submission
     from ..tasks import TaskRegistry
 
     tasks = submission_tasks(TaskRegistry(), time)
-    submitted = gather(load_results(results)[0], tasks, method, data, partial=partial)
+    submitted = gather(find_results(results)[0], tasks, method, data, partial=partial)
     write_submission(submitted, output)
     rows = [[s.task.benchmark, str(len(s.answers)), str(s.empty), describe(s.result)] for s in submitted]
     print_table(str(output), ["task", "answers", "blank", "method"], rows)

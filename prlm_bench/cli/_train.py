@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from ._data_options import DataOption
-from ._host import JsonOption, PluginOption, host_for
+from .._util.progress_bars import make_progress
 from ._output import print_json, print_table
-from ._progress import make_progress
+from .options import DataOption, JsonOption, PluginOption, host_for
 
 if TYPE_CHECKING:
     from ..host._host import PluginHost
@@ -85,10 +84,10 @@ class _Data(NamedTuple):
 
 def _make(host: PluginHost, spec: Mapping[str, Any], given: _Data, seed: int | None, progress: Progress) -> Any:
     from .._util.cache_folder import cache_root
+    from ..data import open_split
     from ..errors import RunError
     from ..host._specs import takes_context
-    from ..running._components import Components
-    from ..running._prepare import open_split
+    from ..running import Components
 
     chosen = host.registry.choose("trainer", spec)
     if not takes_context(chosen.component.factory):

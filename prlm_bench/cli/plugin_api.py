@@ -1,23 +1,28 @@
-"""What a plugin's own commands may use, so that they look and behave like the others."""
+"""What the commands of plugins may use, so that they look and behave like the others."""
 
 from .._util.cache_folder import cache_root
 from .._util.files import pretty, replacing, write_whole
-from ._data_options import (
+from .._util.progress_bars import make_progress
+from ._output import print_json, print_or_write, print_table
+from .options import (
+    DEFAULT_RESULTS,
     DataOption,
     DatesOption,
+    JsonOption,
     LimitOption,
     OutputOption,
+    PluginOption,
+    ResultsOption,
     RetrieverOption,
     SeedOption,
     SkipOption,
     SplitOption,
+    SplitOptions,
     TaskOption,
     ViewOption,
+    host_for,
+    takes,
 )
-from ._host import JsonOption, PluginOption, host_for
-from ._output import print_json, print_or_write, print_table
-from ._progress import make_progress
-from ._run import DEFAULT_RESULTS, ResultsOption
 
 __all__ = [
     "DEFAULT_RESULTS",
@@ -32,6 +37,7 @@ __all__ = [
     "SeedOption",
     "SkipOption",
     "SplitOption",
+    "SplitOptions",
     "TaskOption",
     "ViewOption",
     "cache_root",
@@ -42,5 +48,6 @@ __all__ = [
     "print_or_write",
     "print_table",
     "replacing",
+    "takes",
     "write_whole",
 ]

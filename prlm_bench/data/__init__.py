@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._files import SplitFiles, data_root, split_files, splits_in
     from ._hashes import hash_file
     from ._json import StructureError
+    from ._open import open_split, synthetic_folder
     from ._problems import Problem
     from ._validate import Report, validate
 
@@ -29,8 +30,10 @@ __all__ = [
     "download",
     "hash_file",
     "open_dataset",
+    "open_split",
     "split_files",
     "splits_in",
+    "synthetic_folder",
     "validate",
 ]
 
@@ -46,6 +49,8 @@ _MODULES = {
     "download": "_download",
     "hash_file": "_hashes",
     "open_dataset": "_dataset",
+    "open_split": "_open",
+    "synthetic_folder": "_open",
     "split_files": "_files",
     "splits_in": "_files",
     "validate": "_validate",

@@ -7,6 +7,7 @@ from ._registry import (
     ComponentChoice as ComponentChoice,
     Origin as Origin,
     Registry as Registry,
+    given as given,
 )
 from ._scaffold import write_plugin as write_plugin
 from ._specs import Option as Option, Spec as Spec, parse_spec as parse_spec

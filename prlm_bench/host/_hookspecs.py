@@ -1,21 +1,73 @@
-"""The hooks that plugins implement; `register` is called once for each thing a plugin brings.
-
-For components it is `register(name, factory, *, aliases=(), needs=(), requires=None, ignores=(), control=False,
-cached=False)`; `docs/plugins.md` says what each of these means. `cached=True` is for generators that read
-nothing of a prompt but `text` and `chat`: their completions are kept, by their full identity, between runs.
-"""
+"""The hooks that plugins implement. Each receives `register`, to be called once for each thing the plugin brings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 import pluggy
 
 hookspec = pluggy.HookspecMarker("prlm_bench")
 hookimpl = pluggy.HookimplMarker("prlm_bench")
 
-Register = Callable[..., Any]
+
+class Register(Protocol):
+    """Adds a component."""
+
+    def __call__(
+        self,
+        name: str,
+        factory: Callable[..., Any],
+        *,
+        aliases: Iterable[str] = (),
+        needs: Collection[str] = (),
+        requires: Mapping[str, str] | None = None,
+        ignores: Collection[str] = (),
+        control: bool = False,
+        cached: bool = False,
+    ) -> None:
+        """Add a component.
+
+        Args:
+            name: what users write; no blanks and none of `: , = / +` or quotes.
+            factory: makes the component; its parameters are the component's options. It must be light: models are
+                loaded when they are first used.
+            aliases: other names.
+            needs: what the data must have (see `prlm_bench.host.NEEDS`).
+            requires: optional modules that it imports, each with the pip requirement that brings it.
+            ignores: `items` or `reasoner`, where it does not depend on them, so that a grid does not repeat it.
+            control: rows with it are control rows.
+            cached: for generators that read nothing of a prompt but `text` and `chat`: their completions are kept
+                between runs, keyed by the generator's identity and the prompt.
+        """
+        ...
+
+
+class RegisterMethod(Protocol):
+    """Adds a named preset."""
+
+    def __call__(
+        self, name: str, *, generator: str, retriever: str = "none", reasoner: str = "direct", k: int | None = None
+    ) -> None:
+        """Add a method. `{option}` in a spec is filled from the options of `--method NAME:option=value`."""
+        ...
+
+
+class RegisterTask(Protocol):
+    """Adds a task."""
+
+    def __call__(self, path: str | Path) -> None:
+        """Add the task of a YAML file; a relative path starts at the plugin's own file."""
+        ...
+
+
+class RegisterCommand(Protocol):
+    """Adds a command."""
+
+    def __call__(self, name: str, app: Any) -> None:
+        """Add a `typer.Typer`, which becomes `prlm-bench NAME`."""
+        ...
 
 
 @hookspec
@@ -34,6 +86,11 @@ def prlm_bench_register_generators(register: Register) -> None:
 
 
 @hookspec
+def prlm_bench_register_judges(register: Register) -> None:
+    """Add judges: `register(name, factory)`, the factory giving a `Judge`."""
+
+
+@hookspec
 def prlm_bench_register_rewards(register: Register) -> None:
     """Add rewards: `register(name, factory)`, the factory giving a `Reward`."""
 
@@ -44,16 +101,18 @@ def prlm_bench_register_metrics(register: Register) -> None:
 
 
 @hookspec
-def prlm_bench_register_tasks(register: Register) -> None:
+def prlm_bench_register_tasks(register: RegisterTask) -> None:
     """Add tasks: `register(path)`, a task's YAML file."""
 
 
 @hookspec
-def prlm_bench_register_methods(register: Register) -> None:
-    """Add named presets: `register(name, generator=..., retriever="none", reasoner="direct", k=None)`, as specs.
+def prlm_bench_register_importers(register: Register) -> None:
+    """Add importers: `register(name, factory)`, the factory giving an `Importer`."""
 
-    `{option}` in a spec is filled from the options given with the name: `--method NAME:option=value`.
-    """
+
+@hookspec
+def prlm_bench_register_methods(register: RegisterMethod) -> None:
+    """Add named presets: `register(name, generator=..., retriever="none", reasoner="direct", k=None)`, as specs."""
 
 
 @hookspec
@@ -62,5 +121,15 @@ def prlm_bench_register_trainers(register: Register) -> None:
 
 
 @hookspec
-def prlm_bench_register_commands(register: Register) -> None:
+def prlm_bench_register_engines(register: Register) -> None:
+    """Add engines: `register(name, factory)`, the factory giving an `Engine`."""
+
+
+@hookspec
+def prlm_bench_register_loggers(register: Register) -> None:
+    """Add loggers: `register(name, factory)`, the factory giving a `Logger`."""
+
+
+@hookspec
+def prlm_bench_register_commands(register: RegisterCommand) -> None:
     """Add commands: `register(name, app)`, a `typer.Typer` that becomes `prlm-bench NAME`."""

@@ -7,13 +7,16 @@ import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from .. import __version__
 from ..errors import PluginError, PrlmBenchError
 from ..tasks import TaskRegistry
+
+if TYPE_CHECKING:
+    from ..metrics import Metric
 from . import _hookspecs as hookspecs
 from ._discovery import GROUP, RESTRICT, installed, local
 from ._failures import HOOKS, Failure, describe
@@ -165,6 +168,27 @@ class PluginHost:
         """All named methods, sorted by name."""
         found = {(m.name, m.origin.dist): m for methods in self._methods.values() for m in methods}
         return [found[key] for key in sorted(found)]
+
+    def metrics(self, names: Iterable[str]) -> list[Metric]:
+        """Metrics by name.
+
+        Raises:
+            PrlmBenchError: a metric is unknown, or the package that it needs is missing.
+        """
+        return [self.metric(name)[0] for name in names]
+
+    def metric(self, name: str) -> tuple[Metric, dict[str, str]]:
+        """A metric and its identity.
+
+        Raises:
+            PrlmBenchError: it is unknown, or the package that it needs is missing.
+        """
+        choice = self.registry.choose("metric", name)
+        missing = choice.component.missing()
+        if missing is not None:
+            raise PluginError(f"metric {name} {missing}")
+        made: Metric = choice.make()
+        return made, choice.identity(made)
 
     def _load(self, origin: Origin, load: Callable[[], Any]) -> None:
         module = None

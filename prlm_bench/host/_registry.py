@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
 from ..errors import PluginError, PrlmBenchError, SpecError, UnknownNameError
-from ..identity import code_digest, core_digest
-from ..interfaces import Context
+from ..identity import code_digest, core_digest, object_state
+from ..interfaces import Context, Fingerprinted
 from ._specs import Option, Spec, bind, canonical, options_of, parse_spec, takes_context, unwrapped
 
 #: The kinds of component, each with the hook that registers it.
@@ -20,9 +20,13 @@ KINDS = {
     "retriever": "prlm_bench_register_retrievers",
     "reasoner": "prlm_bench_register_reasoners",
     "generator": "prlm_bench_register_generators",
+    "judge": "prlm_bench_register_judges",
     "reward": "prlm_bench_register_rewards",
     "metric": "prlm_bench_register_metrics",
+    "importer": "prlm_bench_register_importers",
     "trainer": "prlm_bench_register_trainers",
+    "engine": "prlm_bench_register_engines",
+    "logger": "prlm_bench_register_loggers",
 }
 #: What a component may need before it can run, in words for the user.
 NEEDS = {
@@ -72,6 +76,8 @@ class Component:
     control: bool = False
     #: A generator whose completions are kept between runs: they depend on its identity and the prompt alone.
     cached: bool = False
+    #: The component itself where it was given as an object instead of by name.
+    instance: Any = None
 
     @property
     def qualified(self) -> str:
@@ -98,6 +104,8 @@ class Component:
     @cached_property
     def source(self) -> str:
         """A digest of the code behind the factory (see `identity.code_digest`); the core's for a part of the core."""
+        if self.instance is not None:
+            return code_digest(type(self.instance))
         module = str(getattr(unwrapped(self.factory), "__module__", ""))
         return core_digest() if module.partition(".")[0] == "prlm_bench" else code_digest(self.factory)
 
@@ -123,6 +131,8 @@ class ComponentChoice:
         Raises:
             PrlmBenchError: whatever the component itself finds wrong; a context that is needed and not given.
         """
+        if self.component.instance is not None:
+            return self.component.instance
         extra = {"context": context} if takes_context(self.component.factory) else {}
         if extra and context is None:
             raise PluginError(f"{self.component.kind} {self} needs a task and its data")
@@ -134,7 +144,9 @@ class ComponentChoice:
 
     def identity(self, made: Any) -> dict[str, str]:
         """Everything that tells this component's results from another's."""
-        fingerprint = made.fingerprint() if hasattr(made, "fingerprint") else ""
+        fingerprint = made.fingerprint() if isinstance(made, Fingerprinted) else ""
+        if self.component.instance is not None and not isinstance(made, Fingerprinted):
+            fingerprint = object_state(made)
         origin = self.component.origin
         return {
             # Not the label: what else is installed is no part of an identity.
@@ -181,17 +193,82 @@ class Registry:
             raise unknown_name(kind, name, names, self.why_missing())
         return found[0]
 
-    def choose(self, kind: str, spec: str | Mapping[str, Any] | Spec) -> ComponentChoice:
+    def choose(self, kind: str, spec: str | Mapping[str, Any] | Spec | ComponentChoice) -> ComponentChoice:
         """A component with typed options.
+
+        Args:
+            kind: one of `KINDS`.
+            spec: names it; a choice that was made before is returned as it is.
 
         Raises:
             PrlmBenchError: unknown name, unknown or ill-typed option.
         """
+        if isinstance(spec, ComponentChoice):
+            return spec
         parsed = spec if isinstance(spec, Spec) else parse_spec(spec)
         component = self.get(kind, parsed.name)
         unique = len(self._by_name[kind, component.name]) == 1
         options = bind(kind, component.factory, parsed)
         return ComponentChoice(component, options, component.name if unique else component.qualified)
+
+
+#: What an object must have to serve as a component of a kind.
+_METHODS = {
+    "retriever": ("rank",),
+    "reasoner": ("prompts", "parse"),
+    "generator": ("generate", "tokenizer"),
+    "judge": ("judge",),
+    "reward": ("score",),
+}
+
+
+def given(kind: str, value: Any) -> ComponentChoice:
+    """A component that is given itself, as a class, a factory or an object, instead of by the name of a plugin's.
+
+    Attributes `needs`, `ignores`, `control` and `cached` of the class mean what they mean at registration.
+
+    Args:
+        kind: one of `KINDS`.
+        value: a class or function that makes it with its defaults, or the component.
+
+    Raises:
+        PrlmBenchError: it has not the methods of its kind.
+    """
+    makes = isinstance(value, type) or inspect.isroutine(value)
+    kind_of = value if makes else type(value)
+    for method in () if inspect.isroutine(value) else _METHODS.get(kind, ()):
+        if not hasattr(value, method):
+            raise PrlmBenchError(
+                f"{kind_of.__name__} is not a {kind}: it has no {method}", "see docs/tutorials/plugin.md"
+            )
+    traits = {
+        name: getattr(kind_of, name) for name in ("needs", "ignores", "control", "cached") if hasattr(kind_of, name)
+    }
+    origin = Origin("python", "python", "", inspect.getsourcefile(kind_of) or "" if _has_file(kind_of) else "")
+    factory = value if makes else _Given(value)
+    component = make_component(kind, origin, kind_of.__name__, factory, **traits)
+    if makes:
+        return ComponentChoice(component, bind(kind, factory, Spec(component.name, {})), component.name)
+    options = {name: held for name, held in sorted(getattr(value, "__dict__", {}).items()) if _is_shown(name, held)}
+    return ComponentChoice(replace(component, instance=value), options, component.name)
+
+
+def _has_file(kind: Any) -> bool:
+    return getattr(sys.modules.get(getattr(kind, "__module__", "")), "__file__", None) is not None
+
+
+def _is_shown(name: str, held: Any) -> bool:
+    return not name.startswith("_") and isinstance(held, str | int | float | bool | None)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The factory of a component that was given as an object."""
+
+    value: Any
+
+    def __call__(self) -> Any:
+        return self.value
 
 
 def unknown_name(kind: str, name: str, names: Iterable[str], why_missing: str) -> UnknownNameError:

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from ..results._schema import Estimate
+from ..results import Estimate
 from ..stats import Floats
 from ._estimates import clustered
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..results._schema import Estimate
+from ..results import Estimate
 from ..stats import Floats, bootstrap_totals, percentile_interval, user_totals
 
 UNKNOWN = Estimate(value=None, low=None, high=None)

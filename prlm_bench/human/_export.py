@@ -6,11 +6,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .._util.files import digest
 from ..errors import DataError
-from ..report._compare import describe
-from ..results._schema import SampleRecord
-from ..results._store import Stored, read_samples
+from ..identity import json_digest
+from ..results import SampleRecord, Stored, describe, questions_key, read_samples
 from ._checks import wrong_golds
 from ._sampling import Open, draw, open_pairs
 from ._schema import Key, KeyMethod, KeyPair, Shown
@@ -63,7 +61,7 @@ def make_export(
     rows = [maker.pair(*each) for each in drawn]
     rows += maker.checks({question for question, _, _ in drawn}, checks, labels) if checks else []
     rng.shuffle(rows)
-    export = digest([shown.model_dump(exclude={"pair"}) for shown, _ in rows])[:8]
+    export = json_digest([shown.model_dump(exclude={"pair"}) for shown, _ in rows])[:8]
     names = [f"{export}-{number:0{len(str(len(rows)))}d}" for number in range(1, len(rows) + 1)]
     places = {name: place for name, (_, place) in zip(names, rows, strict=True)}
     key = _key(export, results, seed, found, places)
@@ -130,7 +128,7 @@ def _check(results: Sequence[Stored], excerpts: Sequence[Stored]) -> None:
     first = results[0].manifest
     for other in [*results[1:], *excerpts]:
         manifest = other.manifest
-        if (manifest.task, manifest.split, manifest.data.sha256) != (first.task, first.split, first.data.sha256):
+        if questions_key(manifest) != questions_key(first):
             raise DataError(f"{describe(other)} and {describe(results[0])} answered different questions")
 
 

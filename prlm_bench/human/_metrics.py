@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..results._schema import Estimate, SampleRecord
-from ..results._store import Stored, read_samples
-from ..results._summarize import as_mean, mean_value
+from ..results import Estimate, SampleRecord, Stored, as_mean, mean_value, read_samples
 from ..stats import Floats
 from ._estimates import clustered
 

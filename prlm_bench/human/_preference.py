@@ -8,8 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from ..results._schema import Estimate
-from ..results._summarize import as_mean, mean_value
+from ..results import Estimate, as_mean, mean_value
 from ..stats import Floats, bootstrap_totals, percentile_interval, user_totals
 from ._estimates import UNKNOWN, clustered
 

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import DataError
-from ..results._schema import Estimate
-from ..results._store import Stored
+from ..results import Estimate, Stored
 from ._agreement import alpha_estimate
 from ._metrics import MetricAgreement, Preferred, metric_agreements
 from ._preference import Comparison, WinRate, strengths, win_rates

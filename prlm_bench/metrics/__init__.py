@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import partial
 from importlib import import_module
 
-from prlm_bench.host._hookspecs import Register, hookimpl
+from prlm_bench.host import hookimpl
+from prlm_bench.host._hookspecs import Register
 
 from ._metric import MeanMetric, Metric, Pairs
 
@@ -38,5 +39,5 @@ def prlm_bench_register_metrics(register: Register) -> None:
 
 
 def _load(module: str, value: str) -> Metric:
-    metric: Metric = getattr(import_module(f"{__name__}.{module}"), value)
+    metric: Metric = getattr(import_module(f"{__name__}._{module}"), value)
     return metric

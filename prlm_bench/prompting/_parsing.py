@@ -9,15 +9,26 @@ from __future__ import annotations
 import math
 import re
 
-from ..records import Answer
+from ..interfaces import Reasoner
+from ..records import Answer, Completion, Prompt
 from ..tasks import Task
 from ._objects import STEPS, read_object
 
-__all__ = ["STEPS", "find_answer", "read_object", "split_reasoning"]
+__all__ = ["STEPS", "find_answer", "parse_completion", "read_object", "split_reasoning"]
 
 _START, _END = "<think>", "</think>"
 #: A completion that opens like this answers at once, whatever it was asked to do first.
 _AT_ONCE = re.compile(r"\s*(?:```\w*\s*)?\{")
+
+
+def parse_completion(reasoner: Reasoner, prompt: Prompt, completion: Completion) -> Answer:
+    """The answer in a completion: the reasoner reads it, unless the generator gave the answer itself.
+
+    An answer that is given is taken as it is: metrics strip where their protocol does, and `bleu-4@prlm` counts blanks.
+    """
+    if not completion.is_answer:
+        return reasoner.parse(prompt, completion)
+    return Answer(completion.text, "given" if completion.text.strip() else None)
 
 
 def split_reasoning(text: str) -> tuple[str | None, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..results._store import Stored, read_samples
+from ..results import Stored, read_samples
 
 
 @dataclass

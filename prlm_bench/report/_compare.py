@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
-from .._util.files import digest
-from ..errors import DataError, UnknownNameError
+from ..errors import DataError
 from ..host._host import PluginHost
 from ..metrics import Metric, Pairs
-from ..results._seed_groups import SeedGroup, seed_groups, seeds_of
-from ..results._store import Stored, read_samples
-from ..running._execute import load_metrics
+from ..results import (
+    SeedGroup,
+    Stored,
+    describe,
+    describe_group,
+    questions_key,
+    read_samples,
+    seed_groups,
+    select_group,
+)
 from ..stats import (
     Difference,
     Floats,
@@ -58,79 +64,9 @@ class Comparison:
     #: Whether the methods are equivalent within the margin; None without a margin.
     equivalent: bool | None
 
-
-def describe(stored: Stored) -> str:
-    """A method in one line, its seed included where it is not 0."""
-    method, seed = stored.manifest.method, stored.manifest.seed
-    parts = [method.retriever.spec, f"k={method.k}", method.reasoner.spec, method.generator.spec]
-    return " × ".join([*parts, f"seed {seed}"] if seed else parts)
-
-
-def describe_group(family: SeedGroup) -> str:
-    """A method in one line, with its seeds where there are several."""
-    if len(family) == 1:
-        return describe(family[0])
-    name, _, _ = describe(family[0]).partition(" × seed ")
-    return f"{name}, seeds {', '.join(map(str, seeds_of(family)))}"
-
-
-def select_group(stored: Sequence[Stored], words: str) -> SeedGroup:
-    """The one method that `words` names, with all of its seeds, unless the words name one.
-
-    Args:
-        stored: what can be chosen from.
-        words: as `select` takes them.
-
-    Raises:
-        UnknownNameError: no result is meant.
-        DataError: several methods are; the hint lists them.
-    """
-    found = seed_groups(_named(stored, words))
-    if len(found) > 1:
-        several = "; ".join(f"{describe_group(each)} ({each[0].manifest.fingerprint[:8]})" for each in found[:6])
-        raise DataError(f"{words!r} names {len(found)} results", f"add a part or use a fingerprint: {several}")
-    return found[0]
-
-
-def select(stored: Sequence[Stored], words: str) -> Stored:
-    """The one result that `words` names.
-
-    Args:
-        stored: what can be chosen from.
-        words: a result folder, the beginning of a fingerprint, or parts of the method joined by `+`, such as
-            `bm25+copy` or `bm25+k=4+tiny`.
-
-    Raises:
-        UnknownNameError: no result is meant.
-        DataError: several are; the hint lists them.
-    """
-    found = _named(stored, words)
-    if len(found) > 1:
-        several = "; ".join(f"{describe(result)} ({result.manifest.fingerprint[:8]})" for result in found[:6])
-        raise DataError(f"{words!r} names {len(found)} results", f"add a part or use a fingerprint: {several}")
-    return found[0]
-
-
-def _named(stored: Sequence[Stored], words: str) -> list[Stored]:
-    wanted = words.split("+")
-    found = [
-        result
-        for result in stored
-        if str(result.folder) == words.rstrip("/")
-        or (len(words) >= 6 and result.manifest.fingerprint.startswith(words))
-        or all(part in _names(result) for part in wanted)
-    ]
-    if not found:
-        names = sorted({describe(result) for result in stored})
-        raise UnknownNameError("result", words, [], hint="there are: " + "; ".join(names[:8]))
-    return found
-
-
-def _names(result: Stored) -> set[str]:
-    method = result.manifest.method
-    specs = [method.retriever.spec, method.reasoner.spec, method.generator.spec]
-    short = {spec.partition(":")[0] for spec in specs}
-    return {*specs, *short, f"k={method.k}", f"seed={result.manifest.seed}"}
+    def to_dict(self) -> dict[str, Any]:
+        """All fields; those of the difference are below `difference`."""
+        return asdict(self)
 
 
 def compare(
@@ -180,7 +116,7 @@ def _compare_one(
     interval: Interval,
 ) -> Iterator[Comparison]:
     manifest = method[0].manifest
-    if _questions(method[0]) != _questions(baseline[0]):
+    if questions_key(method[0].manifest) != questions_key(baseline[0].manifest):
         raise DataError(f"{describe(method[0])} and {describe(baseline[0])} answered different questions")
     pairs = _paired_seeds(method, baseline)
     answers = [(_read(read, first), _read(read, second)) for first, second in pairs]
@@ -228,11 +164,6 @@ def _read(read: dict[str, _Answers], result: Stored) -> _Answers:
     return read[fingerprint]
 
 
-def _questions(result: Stored) -> str:
-    manifest = result.manifest
-    return digest([manifest.task, manifest.split, manifest.data.sha256])
-
-
 def choose_results(
     stored: Sequence[Stored], words: Sequence[str], baseline: str | None
 ) -> tuple[list[SeedGroup], SeedGroup]:
@@ -253,7 +184,9 @@ def choose_results(
     base = select_group(stored, baseline)
     if words:
         return [select_group(stored, word) for word in words], base
-    others = seed_groups(r for r in stored if r not in base and _questions(r) == _questions(base[0]))
+    others = seed_groups(
+        r for r in stored if r not in base and questions_key(r.manifest) == questions_key(base[0].manifest)
+    )
     if not others:
         raise DataError(f"there is nothing to compare {describe_group(base)} with")
     return others, base
@@ -272,7 +205,7 @@ def compare_stored(
     """`compare` in metrics by name; by default those that rank the tables of the task."""
     task = host.tasks.get(baseline[0].manifest.task)
     names = metrics or [task.metrics_of(protocol)[0] for protocol in task.protocols]
-    measures = load_metrics(host, names)
+    measures = host.metrics(names)
     return compare(methods, baseline, measures, task.labels, correction=correction, margin=margin, interval=interval)
 
 

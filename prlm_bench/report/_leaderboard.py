@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .._util.files import digest
-from ..results._schema import Estimate, MetricSummary
-from ..results._seed_groups import SeedGroup, seed_groups, seeds_of
-from ..results._store import Stored
+from ..results import SeedGroup, Stored, data_key, seeds_of
 from ..stats import Interval
 from ..tasks import TaskRegistry
-from ._pooling import MethodFigures, SeedAggregation, SeedSpread
+from ._pooling import MethodFigures, SeedAggregation
 from ._reported import Reported, reported_for
 
 
@@ -36,15 +33,9 @@ class Row:
     n_total: int
     n_invalid: int
     n_users: int
-    metrics: dict[str, MetricSummary]
-    rewards: dict[str, Estimate]
-    retrieval: dict[str, Estimate]
-    parse_failures: Estimate
-    truncated_prompts: Estimate
-    truncated_completions: float | None
-    items_shown: float
-    #: With several seeds, how each metric varies between them.
-    spread: dict[str, SeedSpread]
+    figures: MethodFigures
+    #: 1 where an earlier version of prlm-bench made it.
+    schema_version: int
     #: Fingerprints of the first seed's result and of all seeds' results.
     fingerprint: str
     fingerprints: tuple[str, ...]
@@ -86,23 +77,23 @@ def build_tables(
     groups: dict[tuple[str, str, str, int, str], list[Stored]] = {}
     for result in stored:
         manifest = result.manifest
-        data = digest([manifest.data.sha256, manifest.data.n_invalid])[:8]
-        for protocol in dict.fromkeys(name.rpartition("@")[2] for name in manifest.metrics):
-            groups.setdefault((manifest.task, manifest.split, data, manifest.data.n, protocol), []).append(result)
+        for protocol in dict.fromkeys(name.rpartition("@")[2] for name in manifest.metric_names):
+            key = (manifest.task, manifest.split, data_key(manifest), manifest.data.n, protocol)
+            groups.setdefault(key, []).append(result)
     pools: dict[tuple[str, ...], MethodFigures] = {}
     tables = []
     for key, members in sorted(groups.items(), key=lambda item: item[0]):
-        rows = [(result,) for result in members] if pooling.by_seed else seed_groups(members)
-        for family in rows:
-            # A family stands in the tables of both protocols.
-            if _names(family) not in pools:
-                pools[_names(family)] = pooling.pool(family)
-        tables.append(_table(key, [(family, pools[_names(family)]) for family in rows], tasks, pooling.interval))
+        rows = [(result,) for result in members] if pooling.by_seed else pooling.groups(members)
+        for group in rows:
+            # A group stands in the tables of both protocols.
+            if _names(group) not in pools:
+                pools[_names(group)] = pooling.pool(group)
+        tables.append(_table(key, [(group, pools[_names(group)]) for group in rows], tasks, pooling.interval))
     return tables
 
 
-def _names(family: SeedGroup) -> tuple[str, ...]:
-    return tuple(result.manifest.fingerprint for result in family)
+def _names(group: SeedGroup) -> tuple[str, ...]:
+    return tuple(result.manifest.fingerprint for result in group)
 
 
 def _table(
@@ -113,7 +104,7 @@ def _table(
 ) -> Table:
     task, split, data, n, protocol = key
     first = members[0][0][0].manifest
-    metrics = tuple(name for name in first.metrics if name.rpartition("@")[2] == protocol)
+    metrics = tuple(name for name in first.metric_names if name.rpartition("@")[2] == protocol)
     known = tasks is not None and task in tasks.names
     synthetic = known and tasks is not None and tasks.get(task).synthetic is not None
     ordered = sorted(members, key=lambda member: _order(member[0], member[1], metrics[0]))
@@ -129,21 +120,21 @@ def _table(
         n_users=first.data.n_users,
         data=data,
         interval=interval,
-        rows=[_row(rank, family, pooled, metrics) for rank, (family, pooled) in enumerate(ordered, 1)],
+        rows=[_row(rank, group, pooled, metrics) for rank, (group, pooled) in enumerate(ordered, 1)],
         # Of a task that is not known, nobody can say whether its data are real.
         reported=reported_for(first.benchmark, protocol) if known and not synthetic else [],
     )
 
 
-def _order(family: SeedGroup, pooled: MethodFigures, metric: str) -> tuple[float, str]:
-    found, folder = pooled.metrics.get(metric), str(family[0].folder)
+def _order(group: SeedGroup, pooled: MethodFigures, metric: str) -> tuple[float, str]:
+    found, folder = pooled.metrics.get(metric), str(group[0].folder)
     if found is None or found.value is None:
         return float("inf"), folder
     return -found.value if found.higher_is_better else found.value, folder
 
 
-def _row(rank: int, family: SeedGroup, pooled: MethodFigures, metrics: Sequence[str]) -> Row:
-    manifest, summary = family[0].manifest, family[0].summary
+def _row(rank: int, group: SeedGroup, pooled: MethodFigures, metrics: Sequence[str]) -> Row:
+    manifest, summary = group[0].manifest, group[0].summary
     method = manifest.method
     texts = "" if manifest.data.view == "lamp" else f" [{manifest.data.view} texts]"
     dates = " [dates]" if manifest.data.dates else ""
@@ -154,20 +145,14 @@ def _row(rank: int, family: SeedGroup, pooled: MethodFigures, metrics: Sequence[
         reasoner=method.reasoner.spec,
         generator=method.generator.spec,
         seed=manifest.seed,
-        seeds=seeds_of(family),
+        seeds=seeds_of(group),
         control=manifest.control,
         n=summary.n,
         n_total=summary.n_total,
         n_invalid=manifest.data.n_invalid,
         n_users=summary.n_users,
-        metrics={name: pooled.metrics[name] for name in metrics if name in pooled.metrics},
-        rewards=pooled.rewards,
-        retrieval=pooled.retrieval,
-        parse_failures=pooled.parse_failures,
-        truncated_prompts=pooled.truncated_prompts,
-        truncated_completions=pooled.truncated_completions,
-        items_shown=pooled.items_shown,
-        spread={name: pooled.spread[name] for name in metrics if name in pooled.spread},
+        figures=pooled.of_metrics(metrics),
+        schema_version=manifest.schema_version,
         fingerprint=manifest.fingerprint,
-        fingerprints=_names(family),
+        fingerprints=_names(group),
     )

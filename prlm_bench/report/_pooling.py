@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..errors import DataError
 from ..host._host import PluginHost
 from ..metrics import Pairs
-from ..results._schema import Estimate, MetricSummary
-from ..results._seed_groups import SeedGroup
-from ..results._store import Stored
-from ..results._summarize import ClusterEstimates, as_mean, mean_value
+from ..results import (
+    ClusterEstimates,
+    Estimate,
+    MetricSummary,
+    SeedGroup,
+    Stored,
+    Summary,
+    as_mean,
+    mean_value,
+    seed_groups,
+)
 from ..stats import Floats, Interval, Value, user_totals, user_values, variance_components
 from ._columns import SampleColumns, names_in, numbers
 
@@ -46,6 +53,23 @@ class MethodFigures:
     items_shown: float
     #: By metric; empty with one seed.
     spread: dict[str, SeedSpread] = field(default_factory=dict)
+    #: Several seeds gave the same samples, byte for byte: the seed changes nothing.
+    deterministic: bool = False
+
+    @classmethod
+    def of(cls, summary: Summary, *, deterministic: bool = False) -> MethodFigures:
+        """The figures of one stored result."""
+        names = ("metrics", "rewards", "retrieval", "parse_failures", "truncated_prompts", "truncated_completions")
+        return cls(
+            **{name: getattr(summary, name) for name in names},
+            items_shown=summary.items_shown,
+            deterministic=deterministic,
+        )
+
+    def of_metrics(self, names: Sequence[str]) -> MethodFigures:
+        """The same with these metrics alone."""
+        metrics = {name: self.metrics[name] for name in names if name in self.metrics}
+        return replace(self, metrics=metrics, spread={n: s for n, s in self.spread.items() if n in metrics})
 
 
 @dataclass(frozen=True)
@@ -62,39 +86,45 @@ class SeedAggregation:
     interval: Interval = "percentile"
     by_seed: bool = False
 
-    def pool(self, family: SeedGroup) -> MethodFigures:
-        """The figures of one family; samples are read only where its summaries do not have them.
+    def pool(self, group: SeedGroup) -> MethodFigures:
+        """The figures of one group; samples are read only where its summaries do not have them.
 
         Raises:
             DataError: its results answered different questions.
         """
-        first = family[0].summary
-        if len(family) == 1 and self.interval == "percentile":
-            return MethodFigures(
-                metrics=first.metrics,
-                rewards=first.rewards,
-                retrieval=first.retrieval,
-                parse_failures=first.parse_failures,
-                truncated_prompts=first.truncated_prompts,
-                truncated_completions=first.truncated_completions,
-                items_shown=first.items_shown,
-            )
-        return _Pool(family, self).pooled()
+        deterministic = len(group) > 1 and _is_deterministic(group)
+        if (len(group) == 1 or deterministic) and self.interval == "percentile":
+            return MethodFigures.of(group[0].summary, deterministic=deterministic)
+        if deterministic:
+            return replace(_Pool(group[:1], self).pooled(), deterministic=True)
+        return _Pool(group, self).pooled()
+
+    def groups(self, stored: Sequence[Stored]) -> list[SeedGroup]:
+        """The rows that results make: seeds together, but apart where samples are not there to take them together."""
+        found: list[SeedGroup] = []
+        for group in seed_groups(stored):
+            whole = all(result.has_samples for result in group) or _is_deterministic(group)
+            found += [group] if whole else [(result,) for result in group]
+        return found
+
+
+def _is_deterministic(group: SeedGroup) -> bool:
+    return len({result.summary.samples_sha256 for result in group}) == 1
 
 
 class _Pool:
-    """One family, its samples read."""
+    """One group, its samples read."""
 
-    def __init__(self, family: SeedGroup, pooling: SeedAggregation) -> None:
-        self._family, self._pooling = family, pooling
-        self._columns = [SampleColumns.of(result) for result in family]
+    def __init__(self, group: SeedGroup, pooling: SeedAggregation) -> None:
+        self._group, self._pooling = group, pooling
+        self._columns = [SampleColumns.of(result) for result in group]
         first = self._columns[0]
         if any(columns.ids != first.ids or columns.users != first.users for columns in self._columns):
-            raise DataError(f"{family[0].folder} and other seeds of it answered different questions")
+            raise DataError(f"{group[0].folder} and other seeds of it answered different questions")
         self._figures = ClusterEstimates(first.users)
 
     def pooled(self) -> MethodFigures:
-        means = {name: self._add_metric(name) for name in self._family[0].summary.metrics}
+        means = {name: self._add_metric(name) for name in self._group[0].summary.metrics}
         groups = {
             group: self._add_records(group, [getattr(columns, group) for columns in self._columns])
             for group in ("rewards", "retrieval")
@@ -102,7 +132,7 @@ class _Pool:
         self._add("parse failures", [as_mean([not parsed for parsed in c.parsed]) for c in self._columns])
         self._add("cut prompts", [as_mean(list(map(float, c.cut))) for c in self._columns])
         found = self._figures.estimates(self._pooling.interval)
-        summaries = [result.summary for result in self._family]
+        summaries = [result.summary for result in self._group]
         completions = [s.truncated_completions for s in summaries if s.truncated_completions is not None]
         return MethodFigures(
             metrics={name: self._metric(name, found) for name in means},
@@ -127,7 +157,7 @@ class _Pool:
 
     def _add_metric(self, name: str) -> list[Floats]:
         """Add a metric, and its mean over users where it has one; for that, the users' values with each seed."""
-        if self._family[0].summary.metrics[name].user_macro is None:
+        if self._group[0].summary.metrics[name].user_macro is None:
             self._add_corpus_metric(name)
             return []
         statistics = [as_mean(numbers(columns.metrics, name).tolist()) for columns in self._columns]
@@ -138,10 +168,10 @@ class _Pool:
         return [each[:, 0] for each in own]
 
     def _add_corpus_metric(self, name: str) -> None:
-        host, task = self._pooling.host, self._family[0].manifest.task
+        host, task = self._pooling.host, self._group[0].manifest.task
         if host is None or task not in host.tasks.names:
             return
-        metric, labels = host.registry.get("metric", name).factory(), host.tasks.get(task).labels
+        metric, labels = host.metrics([name])[0], host.tasks.get(task).labels
         pairs = [Pairs(c.answers, [gold or "" for gold in c.golds], labels) for c in self._columns]
         self._add(f"metric {name}", [metric.statistics(each) for each in pairs], metric.value)
 
@@ -149,14 +179,14 @@ class _Pool:
         estimate = found.get(f"metric {name}")
         if estimate is None:
             known = [value for value in self._values(name) if value is not None]
-            whole = len(known) == len(self._family)
+            whole = len(known) == len(self._group)
             estimate = Estimate(value=sum(known) / len(known) if whole else None, low=None, high=None)
-        better = self._family[0].summary.metrics[name].higher_is_better
+        better = self._group[0].summary.metrics[name].higher_is_better
         macro = found.get(f"macro {name}")
         return MetricSummary(**estimate.model_dump(), higher_is_better=better, user_macro=macro)
 
     def _values(self, name: str) -> tuple[float | None, ...]:
-        return tuple(_value(result, name) for result in self._family)
+        return tuple(_value(result, name) for result in self._group)
 
     def _spread(self, name: str, own: Sequence[Floats]) -> SeedSpread:
         values = self._values(name)

@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ._formats import REPORTED, cells, columns, heading, legend, reported_cells
 from ._leaderboard import Table
+from ._text import NOTHING, REPORTED, cells, columns, heading, legend, reported_cells
 
 
 def render_terminal(tables: Sequence[Table]) -> str:
     """All tables as text, as wide as the terminal, or as they need where there is none."""
+    if not tables:
+        return NOTHING
     terminal = sys.stdout.isatty()
     width = max(shutil.get_terminal_size().columns, 100) if terminal else 200
     out = io.StringIO()

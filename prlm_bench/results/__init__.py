@@ -1,17 +1,5 @@
 """Stored results: their schema, how they are finished and how they are read."""
 
-from ._schema import Estimate, Manifest, MetricSummary, SampleRecord, Summary
-from ._store import Stored, Unfinished, load_results, read_manifest, read_samples
+import lazy_loader
 
-__all__ = [
-    "Estimate",
-    "Manifest",
-    "MetricSummary",
-    "SampleRecord",
-    "Stored",
-    "Summary",
-    "Unfinished",
-    "load_results",
-    "read_manifest",
-    "read_samples",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,113 +1,103 @@
-"""From a finished sample to the line that the journal keeps, and from a cell to its manifest."""
+"""The manifest of a result: what was run, and the fingerprint that tells it from anything else that could be run."""
 
 from __future__ import annotations
 
 import platform
 import re
-import shlex
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from .. import __version__
-from .._util.files import digest
-from ..running._config import RunConfig
-from ..running._pipeline import MethodComponents, Result
-from ..running._plan import Cell
-from ._schema import ITEM_TEXT, DataIdentity, Manifest, MethodIdentity
+from ..identity import core_digest, json_digest, package_versions
+from ._schema import SCHEMA_VERSION, DataIdentity, Manifest, MethodIdentity
 
 if TYPE_CHECKING:
     from ..data import Dataset
     from ..tasks import Task
 
 #: Packages that figures depend on, besides what components name themselves.
-_PACKAGES = ("numpy", "jieba", "sacrebleu", "ir_measures")
-
-
-def sample_line(result: Result) -> bytes:
-    """The journal's line for a finished sample: `SampleRecord` without its metrics."""
-    sample = result.sample
-    prompt, completion, answer = sample.prompt, sample.completion, sample.answer
-    ranking = prompt.ranking
-    return orjson.dumps(
-        {
-            "id": prompt.example.id,
-            "user": prompt.example.user,
-            "query": prompt.example.query,
-            "items": [
-                {"id": item.id, "score": score, "text": _beginning(item.text)}
-                for item, score in zip(ranking.items, ranking.scores, strict=True)
-            ],
-            "prompt": prompt.text,
-            "prompt_tokens": prompt.tokens,
-            "shown": prompt.shown,
-            "cut": prompt.cut,
-            "dropped": prompt.dropped,
-            "completion": completion.text,
-            "finish": completion.finish,
-            "completion_tokens": completion.tokens,
-            "generator_prompt_tokens": completion.prompt_tokens,
-            "cost": completion.cost,
-            "reasoning": answer.reasoning,
-            "answer": answer.text,
-            "parsed": answer.parsed,
-            "cited": answer.cited,
-            "gold": prompt.example.gold,
-            "retrieval": result.retrieval,
-            "rewards": result.rewards,
-        }
-    )
-
-
-def _beginning(text: str) -> str:
-    return text if len(text) <= ITEM_TEXT else text[: ITEM_TEXT - 1] + "…"
+_PACKAGES = ("numpy", "sacrebleu", "ir_measures")
+#: Fields that the fingerprint does not cover.
+_OUTSIDE = ("schema_version", "fingerprint", "command")
+#: What the fingerprint of a version 1 manifest did not know.
+_NEW_IN_2 = ("core",)
 
 
 def make_manifest(
-    cell: Cell,
-    parts: MethodComponents,
-    rewards: list[dict[str, str]],
-    metrics: list[str],
-    study: RunConfig,
     dataset: Dataset,
+    limit: int | None,
+    method: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, str]],
+    rewards: Sequence[Mapping[str, str]],
+    *,
+    seed: int,
+    control: bool,
+    command: str,
 ) -> Manifest:
-    """The manifest of a cell; its fingerprint covers everything but the command."""
-    n = min(study.limit or len(dataset), len(dataset))
+    """The manifest of one row.
+
+    Args:
+        dataset: the questions.
+        limit: only the first questions; None means all.
+        method: identities of `retriever`, `reasoner` and `generator`, and `k`.
+        metrics, rewards: identities of what scores.
+        seed: the run's seed.
+        control: whether it is a control row.
+        command: makes this one row.
+    """
     content: dict[str, Any] = {
         "task": dataset.task.name,
         "benchmark": dataset.task.benchmark,
         "split": dataset.split,
-        "data": DataIdentity(
-            sha256=dict(dataset.sha256),
-            n_total=dataset.n_total,
-            n_invalid=dataset.n_invalid,
-            n=n,
-            n_users=len(set(dataset.users[:n])),
-            view=dataset.view,
-            dates=dataset.dates,
-        ).model_dump(),
-        "method": MethodIdentity.model_validate({**parts.identities, "k": cell.k}).model_dump(),
-        "rewards": rewards,
-        "metrics": metrics,
-        "seed": cell.seed,
-        "control": cell.is_control,
+        "data": _data_identity(dataset, limit).model_dump(),
+        "method": MethodIdentity.model_validate(method).model_dump(),
+        "rewards": [dict(identity) for identity in rewards],
+        "metrics": [dict(identity) for identity in metrics],
+        "seed": seed,
+        "control": control,
+        "core": core_digest(),
         "versions": {"prlm-bench": __version__, "python": ".".join(platform.python_version_tuple()[:2])}
-        | {name: version(name) for name in _PACKAGES},
+        | package_versions(*_PACKAGES),
     }
-    return Manifest.model_validate(
-        {**content, "fingerprint": _fingerprint(content, dataset.task), "command": _command(cell, study)}
+    fingerprint = _fingerprint(content, dataset.task)
+    return Manifest.model_validate({**content, "fingerprint": fingerprint, "command": command})
+
+
+def _data_identity(dataset: Dataset, limit: int | None) -> DataIdentity:
+    n = min(limit or len(dataset), len(dataset))
+    return DataIdentity(
+        sha256=dict(dataset.sha256),
+        n_total=dataset.n_total,
+        n_invalid=dataset.n_invalid,
+        n=n,
+        n_users=len(set(dataset.users[:n])),
+        view=dataset.view,
+        dates=dataset.dates,
     )
 
 
 def manifest_fingerprint(manifest: Manifest, task: Task) -> str:
-    """The fingerprint that a manifest of this content must have."""
-    return _fingerprint(manifest.model_dump(exclude={"schema_version", "fingerprint", "command"}), task)
+    """The fingerprint that a manifest of this content must have, by the rules of its schema version."""
+    content = manifest.model_dump(exclude=set(_OUTSIDE))
+    if manifest.schema_version == 1:
+        content = {name: value for name, value in content.items() if name not in _NEW_IN_2}
+        content["metrics"] = manifest.metric_names
+    return _fingerprint(content, task)
 
 
 def _fingerprint(content: dict[str, Any], task: Task) -> str:
-    return digest({**content, "task_definition": task.model_dump(mode="json")})
+    return json_digest({**content, "task_definition": task.model_dump(mode="json")})
+
+
+def upgraded(content: Any) -> Any:
+    """A manifest's JSON value of any version as one of the present schema; its `schema_version` stays what it was."""
+    if not isinstance(content, dict) or content.get("schema_version", SCHEMA_VERSION) != 1:
+        return content
+    names = content.get("metrics")
+    nothing = {"plugin": "", "version": "", "source": "", "fingerprint": ""}
+    known = [{"spec": name, **nothing} for name in names] if isinstance(names, list) else names
+    return {**content, "metrics": known, "core": ""}
 
 
 def folder_name(manifest: Manifest) -> Path:
@@ -116,21 +106,3 @@ def folder_name(manifest: Manifest) -> Path:
     words = [method.retriever.spec, f"k{method.k}", method.reasoner.spec, method.generator.spec, f"s{manifest.seed}"]
     slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(words))[:120].strip("-")
     return Path(manifest.task) / manifest.split / f"{slug}-{manifest.fingerprint[:8]}"
-
-
-def _command(cell: Cell, study: RunConfig) -> str:
-    words = ["prlm-bench", "run", "--task", cell.task]
-    if study.data is not None:
-        words += ["--data", study.data.name or "."]
-    words += ["--split", study.split, "--retriever", str(cell.retriever), "-k", str(cell.k)]
-    words += ["--reasoner", str(cell.reasoner), "--generator", str(cell.generator), "--seed", str(cell.seed)]
-    for reward in study.rewards:
-        words += ["--reward", str(reward)]
-    if study.limit is not None:
-        words += ["--limit", str(study.limit)]
-    if study.view != "lamp":
-        words += ["--view", study.view]
-    words += ["--dates"] * study.dates + ["--skip-invalid"] * study.skip_invalid
-    if study.synth_users is not None:
-        words += ["--synth-users", str(study.synth_users)]
-    return shlex.join([*words, "--no-controls"])

@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-#: Raised when a stored file changes its meaning.
-SCHEMA_VERSION: Literal[1] = 1
+#: Raised when a stored file changes its meaning. Folders of earlier versions stay readable (see `_manifest.read`).
+SCHEMA_VERSION: Literal[2] = 2
 #: Characters of an item's text that are kept with a sample; the prompt holds what the generator saw.
 ITEM_TEXT = 200
 
@@ -30,7 +30,7 @@ class ComponentIdentity(_Stored):
     plugin: str
     #: Version of that distribution; empty for a local file.
     version: str
-    #: Start of the SHA-256 of the file that defines the component.
+    #: Digest of the code behind the component (`identity.code_digest`).
     source: str
     #: What else decides its output: hashes of model files, versions of libraries.
     fingerprint: str
@@ -67,7 +67,8 @@ class DataIdentity(_Stored):
 class Manifest(_Stored):
     """What was run."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    #: 1: metrics are known by name only and the core by its release; 2: both by their code.
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     #: SHA-256 over everything below but the command; the folder's name ends with its first 8 digits.
     fingerprint: str
     task: str
@@ -76,14 +77,22 @@ class Manifest(_Stored):
     data: DataIdentity
     method: MethodIdentity
     rewards: list[ComponentIdentity]
-    metrics: list[str]
+    #: The first metric of each protocol ranks.
+    metrics: list[ComponentIdentity]
     seed: int
     #: A control row: its retriever or generator is one.
     control: bool
+    #: Digest of the core's own code that decides results (`identity.core_digest`); empty in version 1.
+    core: str
     #: Versions of prlm-bench, Python and the packages that figures depend on.
     versions: dict[str, str]
     #: The command that makes this one row.
     command: str
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The metrics by name, in the order of the task."""
+        return [metric.spec for metric in self.metrics]
 
 
 class ItemRecord(_Stored):
@@ -154,7 +163,7 @@ class MetricSummary(Estimate):
 class Summary(_Stored):
     """The figures of a cell."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     fingerprint: str
     #: Questions answered, questions in the file, and users.
     n: int

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from .._util.files import digest
+from ..identity import json_digest
 from ._schema import Manifest
 from ._store import Stored
 
@@ -17,7 +17,7 @@ SeedGroup = tuple[Stored, ...]
 
 def seed_group_key(manifest: Manifest) -> str:
     """What results of one family share: all of the manifest but the seed, and what depends on it."""
-    return digest(_without_seed(manifest.model_dump(exclude={"seed", "fingerprint", "command"})))
+    return json_digest(_without_seed(manifest.model_dump(exclude={"seed", "fingerprint", "command"})))
 
 
 def _without_seed(value: Any) -> Any:

@@ -1,17 +1,18 @@
-"""Finds and reads result folders."""
+"""Finds and reads result folders, of this schema version and of earlier ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
 from ..errors import DataError
-from ._schema import Manifest, SampleRecord, Summary
+from ._manifest import upgraded
+from ._schema import Manifest, Summary
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.jsonl"
@@ -23,11 +24,16 @@ T = TypeVar("T", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Stored:
-    """A finished result folder."""
+    """A finished result folder. One whose samples are not there (a published summary) can be shown, not compared."""
 
     folder: Path
     manifest: Manifest
     summary: Summary
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether the samples lie beside the summary."""
+        return (self.folder / SAMPLES).is_file()
 
 
 @dataclass(frozen=True)
@@ -44,17 +50,21 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         DataError: it is not there or against the schema.
     """
-    return _read(folder / MANIFEST, Manifest)
+    return _read(folder / MANIFEST, Manifest, upgraded)
 
 
 def is_finished(folder: Path, fingerprint: str) -> bool:
-    """True where `folder` holds the whole result of this fingerprint."""
+    """True where `folder` holds the whole result of this fingerprint, its samples included."""
+    return (folder / SAMPLES).is_file() and _has_summary(folder, fingerprint)
+
+
+def _has_summary(folder: Path, fingerprint: str) -> bool:
     path = folder / SUMMARY
-    return path.is_file() and (folder / SAMPLES).is_file() and _read(path, Summary).fingerprint == fingerprint
+    return path.is_file() and _read(path, Summary).fingerprint == fingerprint
 
 
-def load_results(root: Path) -> tuple[list[Stored], list[Unfinished]]:
-    """All result folders below `root`, sorted by path.
+def find_results(root: Path) -> tuple[list[Stored], list[Unfinished]]:
+    """All result folders below `root`, sorted by path; finished are those with a summary.
 
     Raises:
         DataError: `root` does not exist, or a file in it is against the schema.
@@ -66,7 +76,8 @@ def load_results(root: Path) -> tuple[list[Stored], list[Unfinished]]:
     for path in sorted(root.rglob(MANIFEST)):
         folder = path.parent
         manifest = read_manifest(folder)
-        if is_finished(folder, manifest.fingerprint):
+        # A journal beside a summary: a run is making the samples of a published row again.
+        if _has_summary(folder, manifest.fingerprint) and not (folder / JOURNAL).is_file():
             finished.append(_stored(folder))
         else:
             unfinished.append(Unfinished(folder, manifest))
@@ -86,30 +97,17 @@ def _stored(folder: Path) -> Stored:
     return Stored(folder, read_manifest(folder), _read(folder / SUMMARY, Summary))
 
 
-def read_samples(folder: Path) -> Iterator[SampleRecord]:
-    """The samples of a finished folder, one by one.
-
-    Raises:
-        DataError: a line is against the schema; the message names it.
-    """
-    with (folder / SAMPLES).open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield SampleRecord.model_validate(orjson.loads(line))
-            except (orjson.JSONDecodeError, ValidationError) as error:
-                raise DataError(f"{folder / SAMPLES}:{number}: {_first(error)}") from None
-
-
-def _read(path: Path, schema: type[T]) -> T:
+def _read(path: Path, schema: type[T], upgrade: Callable[[Any], Any] = lambda content: content) -> T:
     try:
-        return schema.model_validate(orjson.loads(path.read_bytes()))
+        return schema.model_validate(upgrade(orjson.loads(path.read_bytes())))
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
     except (orjson.JSONDecodeError, ValidationError) as error:
-        raise DataError(f"{path}: {_first(error)}", "the folder is damaged; remove it and run again") from None
+        raise DataError(f"{path}: {first_problem(error)}", "the folder is damaged; remove it and run again") from None
 
 
-def _first(error: Exception) -> str:
+def first_problem(error: Exception) -> str:
+    """The first thing that a reader found wrong, in one line."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -80,6 +80,33 @@ class Scored:
     samples: list[dict[str, float]]
 
 
+@dataclass(frozen=True)
+class Scores:
+    """Metrics of a set of answers, with 95 % intervals over users."""
+
+    task: str
+    n: int
+    n_users: int
+    metrics: dict[str, MetricSummary]
+
+    def __getitem__(self, name: str) -> MetricSummary:
+        return self.metrics[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        figures = {name: summary.model_dump() for name, summary in self.metrics.items()}
+        return {"task": self.task, "n": self.n, "n_users": self.n_users, "metrics": figures}
+
+    def __repr__(self) -> str:
+        lines = [f"{self.task}: {self.n} questions, {self.n_users} users; [ ] 95 % interval over users"]
+        width = max(map(len, self.metrics), default=0)
+        for name, found in self.metrics.items():
+            value = "-" if found.value is None else f"{found.value:.4f}"
+            interval = "" if found.low is None or found.high is None else f"  [{found.low:.4f}, {found.high:.4f}]"
+            lines.append(f"{name:{width}}  {value}{interval}")
+        return "\n".join(lines)
+
+
 def score_answers(
     answers: Sequence[str],
     golds: Sequence[str | None],

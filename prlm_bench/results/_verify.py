@@ -2,60 +2,71 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import PrlmBenchError
-from ..host._host import PluginHost
+from ..host import PluginHost
+from ..identity import file_digest
 from ..metrics import Metric
 from ..tasks import Task
+from ._manifest import manifest_fingerprint
+from ._samples import read_samples
 from ._schema import Manifest, SampleRecord, Summary
-from ._store import JOURNAL, SAMPLES, load_folders, read_samples
+from ._store import JOURNAL, SAMPLES, Stored, load_folders
 from ._summarize import SUMMARIZED, summarize
 
 #: Figures that are computed again may differ by this much, relatively, on another machine.
 _TOLERANCE = 1e-9
 
 
-def verify(folder: Path, host: PluginHost, fingerprint: Callable[[Manifest, Task], str]) -> list[str]:
-    """Everything that is wrong with a result folder; an empty list says that it holds up.
+def verify(folder: Path, host: PluginHost, samples: Path | None = None) -> list[str]:
+    """Everything that is wrong with a result folder; empty if the folder is valid.
 
-    Checked: the three files against their schemas, the fingerprint and the folder's name against the manifest,
-    the checksum, number and ids of the samples, and every figure of the summary against one computed anew from
-    the samples.
+    Checked: the files against their schemas, the fingerprint and the folder's name against the manifest, the checksum,
+    number and ids of the samples, and every figure of the summary against one computed again from the samples. Of a
+    published folder without samples only the first two can be checked.
 
     Args:
         folder: a finished result folder.
         host: knows the task and its metrics.
-        fingerprint: computes a manifest's fingerprint.
+        samples: a folder of the same row that holds its samples, made again; by default `folder` itself.
     """
     try:
         (stored,) = load_folders([folder])
         task = host.tasks.get(stored.manifest.task)
-        records = list(read_samples(folder))
-        metrics = [host.registry.get("metric", name).factory() for name in stored.manifest.metrics]
+        where = samples or folder
+        problems = [*_identity(folder, stored, manifest_fingerprint(stored.manifest, task))]
+        if not (where / SAMPLES).is_file():
+            return problems
+        records = list(read_samples(where))
+        metrics = host.metrics(stored.manifest.metric_names)
     except PrlmBenchError as error:
         return [error.message]
     return [
-        *_identity(folder, stored.manifest, stored.summary, fingerprint(stored.manifest, task)),
+        *problems,
+        *_checksum(where, stored.summary),
         *_samples(stored.manifest, records),
         *_figures(stored.manifest, stored.summary, records, task, metrics),
     ]
 
 
-def _identity(folder: Path, manifest: Manifest, summary: Summary, expected: str) -> Iterator[str]:
+def _identity(folder: Path, stored: Stored, expected: str) -> Iterator[str]:
+    manifest, summary = stored.manifest, stored.summary
     if manifest.fingerprint != expected:
         yield "manifest.json: the fingerprint is not that of its content and this task definition"
     if summary.fingerprint != manifest.fingerprint:
         yield "summary.json: the fingerprint is another than the manifest's"
     if not folder.name.endswith(manifest.fingerprint[:8]):
         yield f"the folder's name does not end with {manifest.fingerprint[:8]}"
-    if hashlib.sha256((folder / SAMPLES).read_bytes()).hexdigest() != summary.samples_sha256:
-        yield f"{SAMPLES}: the checksum is another than the summary's"
     if (folder / JOURNAL).exists():
         yield f"{JOURNAL} is still there: the run did not end"
+
+
+def _checksum(folder: Path, summary: Summary) -> Iterator[str]:
+    if file_digest(folder / SAMPLES) != summary.samples_sha256:
+        yield f"{SAMPLES}: the checksum is another than the summary's"
 
 
 def _samples(manifest: Manifest, records: list[SampleRecord]) -> Iterator[str]:

@@ -16,8 +16,7 @@ from ..errors import DataError
 from ..metrics._retrieval import retrieval_scores
 from ..progress import Progress, Silent
 from ..records import Example, Ranking
-from ..results._schema import Estimate
-from ..results._summarize import ClusterEstimates, as_mean
+from ..results import ClusterEstimates, Estimate, as_mean
 from ._agreement import FIGURES, agreement
 from ._sources import Source
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .._util.files import replacing
 from ..errors import MissingDependencyError
-from ..results._schema import Estimate
+from ..results import Estimate
 from ._evaluate import CHANCE, Evaluation
 
 FORMATS = ("png", "svg")

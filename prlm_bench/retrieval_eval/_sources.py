@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import DataError
 from ..interfaces import Retriever
 from ..records import Example, Ranking
-from ..running._components import Components
+from ..running import Components
 from ._trec import escaped, read_run
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._util.files import digest
 from ..errors import RunError
 from ..host._host import PluginHost
 from ..host._registry import NEEDS, Component, ComponentChoice
-from ..interfaces import Context
+from ..identity import json_digest
+from ..interfaces import Context, Generator
+from ._generation_cache import CachedGenerator, GenerationCache
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -29,32 +30,48 @@ class Components:
         self._host, self._dataset, self._cache_dir = host, dataset, cache_dir
         #: Identities of what the factories that are running now have built, the innermost last.
         self._built: list[list[dict[str, str]]] = []
-        self._made: dict[tuple[str, str, str, int], tuple[Any, dict[str, str]]] = {}
+        self._made: dict[tuple[str, str, str, int, int], tuple[Any, dict[str, str]]] = {}
+        self._cached: dict[int, CachedGenerator] = {}
 
-    def make(self, chosen: ComponentChoice, seed: int) -> tuple[Any, dict[str, str]]:
+    def make(self, choice: ComponentChoice, seed: int) -> tuple[Any, dict[str, str]]:
         """A component and its identity; the same choice and seed give the same object.
 
         Raises:
             PrlmBenchError: the component finds its options or its surroundings wrong.
         """
-        component = chosen.component
-        key = (component.kind, component.qualified, str(chosen), seed)
+        component = choice.component
+        key = (component.kind, component.qualified, str(choice), id(component.instance), seed)
         if key not in self._made:
             self._built.append([])
             try:
-                made = chosen.make(self.context(seed))
+                made = choice.make(self.context(seed))
             finally:
                 parts = self._built.pop()
-            identity = chosen.identity(made)
+            identity = choice.identity(made)
             if parts:  # what a component is composed of is part of what it is
-                identity["fingerprint"] = " ".join([identity["fingerprint"], digest(parts)[:16]]).strip()
+                identity["fingerprint"] = " ".join([identity["fingerprint"], json_digest(parts)[:16]]).strip()
             self._made[key] = (made, identity)
         if self._built:
             self._built[-1].append(self._made[key][1])
         return self._made[key]
 
+    def generator(self, choice: ComponentChoice, seed: int) -> Generator:
+        """A generator, behind the cache of completions where its kind is cached."""
+        made, identity = self.make(choice, seed)
+        if not choice.component.cached:
+            generator: Generator = made
+            return generator
+        if id(made) not in self._cached:
+            self._cached[id(made)] = CachedGenerator(made, GenerationCache(self._cache_dir, identity))
+        return self._cached[id(made)]
+
+    def close(self) -> None:
+        """Close the files of the completion caches; they open again when they are used."""
+        for cached in self._cached.values():
+            cached.close()
+
     def context(self, seed: int) -> Context:
-        """What factories are told that take a `context`."""
+        """What a factory with a parameter named `context` receives."""
 
         def build(kind: str, spec: str | Mapping[str, Any]) -> Any:
             return self.ready(kind, spec, seed)
@@ -67,17 +84,26 @@ class Components:
 
         return Context(self._dataset.task, self._dataset, seed, self._cache_dir, build, identify, over)
 
-    def ready(self, kind: str, spec: str | Mapping[str, Any], seed: int) -> Any:
+    def ready(self, kind: str, spec: str | Mapping[str, Any] | ComponentChoice, seed: int) -> Any:
         """A component by spec, for a command that runs it alone or another component that is composed of it.
 
         Raises:
             PrlmBenchError: there is none of that name, or the dataset lacks what it needs.
         """
-        chosen = self._host.registry.choose(kind, spec)
-        why = missing_requirement(chosen.component, self._dataset)
+        choice = self._host.registry.choose(kind, spec)
+        self.check(choice)
+        return self.make(choice, seed)[0]
+
+    def check(self, choice: ComponentChoice) -> None:
+        """Refuse a component that cannot run on the dataset.
+
+        Raises:
+            RunError: the dataset, or this installation, lacks what it needs.
+        """
+        why = missing_requirement(choice.component, self._dataset)
         if why is not None:
-            raise RunError(f"{kind} {chosen} cannot run on {self._dataset.task.name} {self._dataset.split}: it {why}")
-        return self.make(chosen, seed)[0]
+            where = f"{self._dataset.task.name} {self._dataset.split}"
+            raise RunError(f"{choice.component.kind} {choice} cannot run on {where}: it {why}")
 
 
 def missing_requirement(component: Component, dataset: Dataset) -> str | None:

@@ -1,4 +1,4 @@
-"""What to run: a grid over tasks, retrievers, k, reasoners, generators and seeds, from flags or YAML."""
+"""What to run: a grid over tasks, retrievers, k, reasoners, generators and seeds, from Python, flags or YAML."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import RunError
+from ..host import ComponentChoice
 
-ComponentSpec = str | dict[str, Any]
+ComponentSpec = str | dict[str, Any] | ComponentChoice
 
 
 class RunConfig(BaseModel):
-    """A grid. Every field can be set in a YAML file and overridden by a flag of `prlm-bench run`."""
+    """A grid of runs. Every field can be set in a YAML file and overridden by a flag of `prlm-bench run`."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, arbitrary_types_allowed=True)
 
     #: Task names, or paths of task files.
     tasks: list[str] = Field(min_length=1)
@@ -43,10 +44,16 @@ class RunConfig(BaseModel):
     controls: bool = True
     #: Go on without questions that cannot be used; the results say how many.
     skip_invalid: bool = False
-    #: Leave out a component that can run on none of the tasks, instead of refusing the study.
+    #: Leave out a component that can run on none of the tasks, instead of refusing the run.
     lenient: bool = False
     #: Users a split and questions a user of generated tasks (mini-LaMP).
     synth_users: int | None = Field(default=None, ge=2)
+
+    @property
+    def holds_objects(self) -> bool:
+        """Whether a component was given as a class or an object instead of by name."""
+        groups = (self.retrievers, self.reasoners, self.generators, self.rewards)
+        return any(isinstance(spec, ComponentChoice) for group in groups for spec in group)
 
     @field_validator("k")
     @classmethod
@@ -60,11 +67,11 @@ class RunConfig(BaseModel):
     )
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, (str, int, Mapping)) else value
+        return [value] if isinstance(value, str | int | Mapping | ComponentChoice) else value
 
 
 def read_run_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
-    """A study from a YAML file and from flags; flags that were given win.
+    """A run config from a YAML file and from flags; flags that were given win.
 
     Args:
         path: the file, or None where flags say everything.
@@ -80,7 +87,7 @@ def read_run_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfi
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise RunError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
         if not isinstance(loaded, dict):
-            raise RunError(f"{path}: a study is a mapping", "see docs/running.md")
+            raise RunError(f"{path}: a run file is a mapping", "see the guide on run files")
         content = loaded
     content |= {key: value for key, value in overrides.items() if value is not None and value != []}
     try:

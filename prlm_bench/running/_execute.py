@@ -1,32 +1,22 @@
-"""Runs a study: every cell's samples into its journal, every complete journal into a result folder."""
+"""Runs a config: every cell's samples into its journal, every complete journal into a result folder."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 from ..errors import PrlmBenchError, RunError
-from ..host._host import PluginHost
-from ..metrics import Metric
+from ..host import PluginHost
+from ..interfaces import Engine
 from ..progress import Progress, Silent
-from ..results._finish import begin, finish, tidy
-from ..results._journal import Journal, finished_ids
-from ..results._manifest import sample_line
-from ..results._store import JOURNAL, is_finished
+from ..results import JOURNAL, Journal, begin, finish, finished_ids, is_finished, sample_line, tidy
 from ._config import RunConfig
+from ._engines import ProcessEngine
 from ._pipeline import Pipeline, Result
-from ._plan import Skipped, check_asked_for
-from ._prepare import PreparedTask, prepare_task
+from ._plan import Skipped
+from ._prepare import PreparedTask, prepare_task, prepare_tasks
 
 #: Examples that go through the tree together.
 BATCH = 128
@@ -52,57 +42,53 @@ class Line:
     content: bytes
 
 
-def prepare_tasks(study: RunConfig, host: PluginHost, progress: Progress | None = None) -> list[PreparedTask]:
-    """Plan every task of the study.
-
-    Raises:
-        PrlmBenchError: the plan cannot be carried out as asked.
-    """
-    benches = [prepare_task(study, host, name, progress) for name in study.tasks]
-    check_asked_for(study, [bench.plan for bench in benches], host)
-    return benches
-
-
 def execute(
-    study: RunConfig,
+    config: RunConfig,
     host: PluginHost,
     results: Path,
     *,
     jobs: int = 1,
-    benches: Sequence[PreparedTask] | None = None,
+    engine: Engine | None = None,
+    tasks: Sequence[PreparedTask] | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Run what is not finished yet.
 
     Args:
-        study: what to run.
+        config: what to run.
         host: the loaded plugins.
         results: the results folder; a cell's folder in it is named by its fingerprint.
-        jobs: worker processes; 1 works in this process.
-        benches: the study's benches, where they have been opened already.
-        progress: told about the course.
+        jobs: worker processes on this machine; 1 works in this process.
+        engine: computes the batches; by default `jobs` decides.
+        tasks: the config's tasks, where they have been prepared already.
+        progress: receives progress updates.
 
     Raises:
-        PrlmBenchError: the study cannot run. Cells whose components fail are in the outcome instead.
+        PrlmBenchError: the config cannot run. Cells whose components fail are in the outcome instead.
     """
     progress = progress or Silent()
+    if engine is None and jobs > 1:
+        engine = ProcessEngine(jobs)
+    if engine is not None and config.holds_objects:
+        raise RunError("components given as objects run in this process only", "jobs=1, or register them as a plugin")
     outcome = Outcome()
-    for bench in benches if benches is not None else prepare_tasks(study, host, progress):
-        outcome.skipped += bench.plan.skipped
-        _TaskRun(study, host, results, bench, progress, outcome).run(jobs)
+    for task in tasks if tasks is not None else prepare_tasks(config, host, progress):
+        outcome.skipped += task.plan.skipped
+        _TaskRun(config, host, results, task, progress, outcome).run(engine)
+        task.components.close()
     return outcome
 
 
-def preview(bench: PreparedTask, results: Path) -> list[dict[str, str | int]]:
-    """What each cell of a bench is, how many samples it has and how many are done; nothing is run or locked."""
+def preview(task: PreparedTask, results: Path) -> list[dict[str, str | int]]:
+    """What each cell of a task is, how many samples it has and how many are done; nothing is run or locked."""
     rows = []
-    for index, (cell, manifest) in enumerate(zip(bench.plan.cells, bench.manifests, strict=True)):
-        folder = bench.folder(results, index)
+    for index, (cell, manifest) in enumerate(zip(task.plan.cells, task.manifests, strict=True)):
+        folder = task.folder(results, index)
         if is_finished(folder, manifest.fingerprint):
             done = manifest.data.n
         else:
-            done = len(set(finished_ids(folder / JOURNAL)) & set(bench.ids))
-        where: dict[str, str | int] = {"task": cell.task, "split": bench.dataset.split}
+            done = len(set(finished_ids(folder / JOURNAL)) & set(task.ids))
+        where: dict[str, str | int] = {"task": cell.task, "split": task.dataset.split}
         rows.append(where | cell.parts | {"samples": manifest.data.n, "done": done, "folder": str(folder)})
     return rows
 
@@ -112,23 +98,23 @@ class _TaskRun:
 
     def __init__(
         self,
-        study: RunConfig,
+        config: RunConfig,
         host: PluginHost,
         results: Path,
-        bench: PreparedTask,
+        task: PreparedTask,
         progress: Progress,
         outcome: Outcome,
     ) -> None:
-        self._study, self._host, self._bench = study, host, bench
+        self._config, self._host, self._task = config, host, task
         self._progress, self._outcome = progress, outcome
-        self._folders = [bench.folder(results, cell) for cell in range(len(bench.plan.cells))]
+        self._folders = [task.folder(results, cell) for cell in range(len(task.plan.cells))]
         self._journals: dict[int, Journal] = {}
         self._failed: dict[int, str] = {}
 
-    def run(self, jobs: int) -> None:
-        bench = self._bench
+    def run(self, engine: Engine | None) -> None:
+        task = self._task
         pending = []
-        for cell, (folder, manifest) in enumerate(zip(self._folders, bench.manifests, strict=True)):
+        for cell, (folder, manifest) in enumerate(zip(self._folders, task.manifests, strict=True)):
             if is_finished(folder, manifest.fingerprint):
                 tidy(folder)
                 self._outcome.already.append(folder)
@@ -139,11 +125,11 @@ class _TaskRun:
         try:
             for cell in pending:
                 self._journals[cell] = Journal(self._folders[cell] / JOURNAL)
-                begin(self._folders[cell], bench.manifests[cell])
-            total = len(pending) * len(bench.ids)
+                begin(self._folders[cell], task.manifests[cell])
+            total = len(pending) * len(task.ids)
             done = sum(self._count_done(cell) for cell in pending)
-            self._progress.start(f"{bench.dataset.task.name} {bench.dataset.split}", total, done)
-            for line in self._lines(jobs):
+            self._progress.start(f"{task.dataset.task.name} {task.dataset.split}", total, done)
+            for line in self._lines(engine):
                 self._journals[line.cell].append(line.identifier, line.content)
                 self._progress.advance()
             self._finish(pending)
@@ -152,69 +138,53 @@ class _TaskRun:
                 journal.close()
 
     def _count_done(self, cell: int) -> int:
-        wanted = set(self._bench.ids)
+        wanted = set(self._task.ids)
         return sum(identifier in wanted for identifier in self._journals[cell].lines)
 
-    def _lines(self, jobs: int) -> Iterator[Line]:
-        starts = range(0, len(self._bench.ids), BATCH)
-        if jobs > 1:
-            yield from self._parallel_lines(jobs, starts)
+    def _lines(self, engine: Engine | None) -> Iterator[Line]:
+        starts = range(0, len(self._task.ids), BATCH)
+        if engine is None:
+            for start in starts:
+                yield from batch_lines(self._task, start, self._is_done)
+            self._failed = self._task.pipeline.failed
             return
-        for start in starts:
-            yield from batch_lines(self._bench, start, self._is_done)
-        self._failed = self._bench.pipeline.failed
-
-    def _parallel_lines(self, jobs: int, starts: range) -> Iterator[Line]:
-        work = iter(starts)
-        arguments = (self._study, self._host.extra, self._bench.asked)
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=arguments) as pool:
-            waiting: deque[Future[tuple[list[Line], dict[int, str]]]] = deque()
-            try:
-                while True:
-                    for start in islice(work, 2 * jobs - len(waiting)):
-                        with _interrupts_held():
-                            waiting.append(pool.submit(_work, start, self._done_in(start)))
-                    if not waiting:
-                        return
-                    lines, failed = waiting.popleft().result()
-                    self._failed |= failed
-                    yield from lines
-            except BrokenProcessPool:
-                hint = "the machine may be out of memory; the same command goes on where this one stopped"
-                raise RunError("a worker process died", hint) from None
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        begin_work = partial(_start_work, self._config, self._host.extra, self._task.requested)
+        batches = ((start, self._done_in(start)) for start in starts)
+        for lines, failed in engine.map(_work, batches, begin_work):
+            self._failed |= failed
+            yield from lines
 
     def _is_done(self, cell: int, identifier: str) -> bool:
         journal = self._journals.get(cell)
         return journal is None or identifier in journal.lines
 
     def _done_in(self, start: int) -> dict[int, list[str]]:
-        ids = self._bench.ids[start : start + BATCH]
+        ids = self._task.ids[start : start + BATCH]
         return {cell: [i for i in ids if i in journal.lines] for cell, journal in self._journals.items()}
 
     def _finish(self, pending: Sequence[int]) -> None:
-        bench = self._bench
-        metrics = load_metrics(self._host, bench.dataset.task.metrics)
-        labels = bench.dataset.task.labels
+        task = self._task
+        labels = task.dataset.task.labels
         for cell in pending:
             folder = self._folders[cell]
             reason = self._failed.get(cell)
             if reason is not None:
                 self._outcome.failed.append((folder, reason))
                 continue
-            finish(folder, bench.manifests[cell], self._journals.pop(cell), bench.ids, labels, metrics)
+            finish(folder, task.manifests[cell], self._journals.pop(cell), task.ids, labels, task.metrics)
             self._outcome.finished.append(folder)
 
 
-def batch_lines(bench: PreparedTask, start: int, done: Callable[[int, str], bool]) -> Iterator[Line]:
+def batch_lines(task: PreparedTask, start: int, done: Callable[[int, str], bool]) -> Iterator[Line]:
     """The lines of one batch, the first of them as soon as a sample is finished."""
-    stop = min(start + BATCH, len(bench.ids))
-    for examples in bench.dataset.batches(BATCH, start, stop):
-        for result in _rewarded(bench.pipeline, bench.pipeline.run(examples, done)):
-            yield Line(result.cell, result.sample.prompt.example.id, sample_line(result))
+    stop = min(start + BATCH, len(task.ids))
+    for examples in task.dataset.batches(BATCH, start, stop):
+        for result in _rewarded(task.pipeline, task.pipeline.run(examples, done)):
+            yield Line(
+                result.cell,
+                result.sample.prompt.example.id,
+                sample_line(result.sample, result.retrieval, result.rewards),
+            )
 
 
 def _rewarded(pipeline: Pipeline, results: Iterator[Result]) -> Iterator[Result]:
@@ -233,15 +203,6 @@ def _rewarded(pipeline: Pipeline, results: Iterator[Result]) -> Iterator[Result]
             raise RunError(f"a reward of {names} failed: {type(error).__name__}: {error}") from error
 
 
-def load_metrics(host: PluginHost, names: Collection[str]) -> list[Metric]:
-    """Metrics by name.
-
-    Raises:
-        UnknownNameError: there is no such metric.
-    """
-    return [host.registry.get("metric", name).factory() for name in names]
-
-
 class _Done:
     """Which samples a worker may leave out."""
 
@@ -255,31 +216,11 @@ class _Done:
 _worker: PreparedTask
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment. A worker that starts in it inherits that, until it knows what to do with one."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker(study: RunConfig, extra: tuple[str, ...], task: str) -> None:
+def _start_work(config: RunConfig, extra: tuple[str, ...], name: str) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says what there is to say
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker = prepare_task(study, PluginHost(extra), task)
+    _worker = prepare_task(config, PluginHost(extra), name)
 
 
-def _end_with_parent() -> None:
-    """A killed parent cannot end its workers, and they would wait for it for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(start: int, done: dict[int, list[str]]) -> tuple[list[Line], dict[int, str]]:
+def _work(batch: tuple[int, dict[int, list[str]]]) -> tuple[list[Line], dict[int, str]]:
+    start, done = batch
     return list(batch_lines(_worker, start, _Done(done))), _worker.pipeline.failed

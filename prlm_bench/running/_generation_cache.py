@@ -16,8 +16,9 @@ from typing import Any
 
 import orjson
 
-from .._util.files import digest
+from ..identity import json_digest
 from ..interfaces import Generator, Tokenizer
+from ..prompting import max_prompt_tokens
 from ..records import Completion, Prompt
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ _TABLES = """
 
 def prompt_key(prompt: Prompt) -> str:
     """The digest of all that a cached generator may read of a prompt: its text, and whether it is a chat."""
-    return digest([prompt.text, prompt.chat])
+    return json_digest([prompt.text, prompt.chat])
 
 
 class _ForeignFileError(Exception):
@@ -51,12 +52,14 @@ class GenerationCache:
 
     Args:
         root: the cache folder.
-        identity: all that tells this generator from any other.
+        identity: all that tells this generator from any other. The release of its distribution is left out, since the
+            digest of its code says more: a new release does not ask a paid server again.
     """
 
     def __init__(self, root: Path, identity: Mapping[str, str]) -> None:
-        self._identity = orjson.dumps(dict(identity), option=orjson.OPT_SORT_KEYS).decode()
-        self.path = root / FOLDER / (digest(dict(identity)) + SUFFIX)
+        known = {name: value for name, value in identity.items() if name != "version"}
+        self._identity = orjson.dumps(known, option=orjson.OPT_SORT_KEYS).decode()
+        self.path = root / FOLDER / (json_digest(known) + SUFFIX)
         self._connection: sqlite3.Connection | None = None
         self._inode: int | None = None
         self._usable = True
@@ -76,7 +79,7 @@ class GenerationCache:
         self._execute("INSERT OR REPLACE INTO completions VALUES (?, ?)", row)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the database connection; it opens again when the cache is used."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -140,27 +143,29 @@ def _is_broken(error: Exception) -> bool:
 
 
 class CachedGenerator:
-    """A generator that asks another one only for what the cache does not have.
+    """A generator that calls another one only for what the cache does not have.
 
     Args:
-        generator: who is asked.
-        cache: where its completions are kept.
+        generator: called on a cache miss.
+        cache: holds its completions.
     """
 
     def __init__(self, generator: Generator, cache: GenerationCache) -> None:
         self._generator, self._cache = generator, cache
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._generator, name)  # what only some generators have, such as `max_prompt_tokens`
-
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """That of the generator."""
+        """The generator's tokenizer."""
         return self._generator.tokenizer
 
-    def fingerprint(self) -> str:
-        """That of the generator."""
-        return self._generator.fingerprint()
+    @property
+    def max_prompt_tokens(self) -> int | None:
+        """The generator's limit."""
+        return max_prompt_tokens(self._generator)
+
+    def close(self) -> None:
+        """Close the cache's file."""
+        self._cache.close()
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         """What is known first, then the rest as it is written; equal prompts are asked once."""

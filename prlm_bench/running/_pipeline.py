@@ -7,21 +7,19 @@ the same tokenizer. A component that fails takes only its own cells with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PrlmBenchError
-from ..host._host import PluginHost
 from ..host._registry import ComponentChoice
-from ..interfaces import Generator, Reasoner, Retriever, Reward
-from ..records import Answer, Completion, Example, Prompt, Ranking, Sample
+from ..interfaces import Fingerprinted, Generator, Reasoner, Retriever, Reward
+from ..prompting import max_prompt_tokens, parse_completion
+from ..records import Completion, Example, Prompt, Ranking, Sample
 from ._components import Components
-from ._generation_cache import CachedGenerator, GenerationCache
 from ._plan import Cell, component_key
 
 if TYPE_CHECKING:
-    from ..data import Dataset
+    pass
 
 #: Retrieval measures, computed where relevant items are known, and the depth they look at.
 RETRIEVAL_MEASURES = ("nDCG@5", "R@5")
@@ -45,7 +43,6 @@ class MethodComponents:
     retriever: Retriever
     reasoner: Reasoner
     generator: Generator
-    identities: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 class Pipeline:
@@ -63,21 +60,12 @@ class Pipeline:
         self,
         cells: Sequence[Cell],
         rewards: Sequence[ComponentChoice],
-        host: PluginHost,
-        dataset: Dataset,
-        cache_dir: Path,
+        components: Components,
     ) -> None:
         self._cells = cells
-        self._components = Components(host, dataset, cache_dir)
-        self._cache_dir = cache_dir
-        self._cached: dict[int, CachedGenerator] = {}
+        self._components = components
         self.parts = [self._parts(cell) for cell in cells]
-        self.rewards: dict[str, Reward] = {}
-        self.reward_identities = []
-        for chosen in rewards:
-            made, identity = self._components.make(chosen, 0)
-            self.rewards[str(chosen)] = made
-            self.reward_identities.append(identity)
+        self.rewards: dict[str, Reward] = {str(choice): components.make(choice, 0)[0] for choice in rewards}
         #: One line for each cell that can go no further, by its index.
         self.failed: dict[int, str] = {}
 
@@ -112,7 +100,7 @@ class Pipeline:
     ) -> Iterator[Result]:
         k = self._cells[members[0]].k
         cut = [Ranking(ranking.items[:k], ranking.scores[:k]) for ranking in rankings]
-        built: dict[tuple[int, int | None], tuple[Any, Sequence[Prompt]]] = {}
+        built: dict[Any, Sequence[Prompt]] = {}
         for index in members:
             todo = [j for j, example in enumerate(examples) if not done(index, example.id)]
             if not todo or not self._open(index):
@@ -123,7 +111,8 @@ class Pipeline:
                 stage = "generator"
                 for j, completion in self._generate(index, [prompts[j] for j in todo]):
                     prompt, stage = prompts[todo[j]], "reasoner"
-                    sample = Sample(prompt, completion, self._parse(self.parts[index].reasoner, prompt, completion))
+                    answer = parse_completion(self.parts[index].reasoner, prompt, completion)
+                    sample = Sample(prompt, completion, answer)
                     yield Result(index, sample, retrieval[todo[j]], {})
                     stage = "generator"
             except Exception as error:
@@ -159,21 +148,26 @@ class Pipeline:
     def _prompts(
         self,
         index: int,
-        built: dict[tuple[int, int | None], tuple[Any, Sequence[Prompt]]],
+        built: dict[Any, Sequence[Prompt]],
         examples: Sequence[Example],
         rankings: Sequence[Ranking],
     ) -> Sequence[Prompt]:
         parts = self.parts[index]
-        calls_generator = "generator" in self._cells[index].reasoner.component.needs
-        owner = parts.generator if calls_generator else parts.generator.tokenizer
         # Prompts are shared where they are budgeted alike.
-        key = id(owner), getattr(parts.generator, "max_prompt_tokens", None)
+        if "generator" in self._cells[index].reasoner.component.needs:
+            key: Any = component_key(self._cells[index].generator)
+        else:
+            tokenizer = parts.generator.tokenizer
+            known: Any = index  # without an identity of its own: shared with no other cell
+            if tokenizer is None or isinstance(tokenizer, Fingerprinted):
+                known = tokenizer and (type(tokenizer).__qualname__, tokenizer.fingerprint())
+            key = known, max_prompt_tokens(parts.generator)
         if key not in built:
             prompts = parts.reasoner.prompts(examples, rankings, parts.generator)
             if len(prompts) != len(examples):
                 raise PrlmBenchError(f"gave {len(prompts)} prompts for {len(examples)} examples")
-            built[key] = owner, prompts  # the owner too: its id must not pass to another object
-        return built[key][1]
+            built[key] = prompts
+        return built[key]
 
     def _generate(self, index: int, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         missing = set(range(len(prompts)))
@@ -185,13 +179,6 @@ class Pipeline:
             yield j, completion
         if missing:
             raise PrlmBenchError(f"left {len(missing)} of {len(prompts)} prompts without an answer")
-
-    @staticmethod
-    def _parse(reasoner: Reasoner, prompt: Prompt, completion: Completion) -> Answer:
-        if not completion.is_answer:
-            return reasoner.parse(prompt, completion)
-        # As it is: metrics strip where their protocol does, and `bleu-4@prlm` counts blanks.
-        return Answer(completion.text, "given" if completion.text.strip() else None)
 
     def _open(self, index: int) -> bool:
         return index not in self.failed
@@ -210,18 +197,12 @@ class Pipeline:
         return list(groups.values())
 
     def _parts(self, cell: Cell) -> MethodComponents:
-        identities = {}
-        made = {}
-        for kind in ("retriever", "reasoner", "generator"):
-            made[kind], identities[kind] = self._components.make(getattr(cell, kind), cell.seed)
-        if cell.generator.component.cached:
-            made["generator"] = self._with_cache(made["generator"], identities["generator"])
-        return MethodComponents(**made, identities=identities)
-
-    def _with_cache(self, generator: Generator, identity: dict[str, str]) -> CachedGenerator:
-        if id(generator) not in self._cached:
-            self._cached[id(generator)] = CachedGenerator(generator, GenerationCache(self._cache_dir, identity))
-        return self._cached[id(generator)]
+        make = self._components.make
+        return MethodComponents(
+            retriever=make(cell.retriever, cell.seed)[0],
+            reasoner=make(cell.reasoner, cell.seed)[0],
+            generator=self._components.generator(cell.generator, cell.seed),
+        )
 
 
 def _judge_retrieval(examples: Sequence[Example], rankings: Sequence[Ranking]) -> list[dict[str, float]]:

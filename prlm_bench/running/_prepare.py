@@ -1,90 +1,51 @@
-"""One task of a study, made ready: dataset, plan, components and manifests."""
+"""One task of a run, planned: dataset, cells, identities and manifests. No model is loaded before the first batch."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._util.cache_folder import cache_root
-from .._util.files import digest
+from ..data import open_split
 from ..errors import DataError
-from ..host._host import PluginHost
-from ..progress import ByteProgress, Progress, Silent
-from ..results._manifest import folder_name, make_manifest
-from ..results._schema import Manifest
-from ..tasks import Task
+from ..host import ComponentChoice, PluginHost
+from ..metrics import Metric
+from ..progress import Progress, Silent
+from ..results import Manifest, folder_name, make_manifest
+from ._components import Components
 from ._config import RunConfig
 from ._pipeline import Pipeline
-from ._plan import Plan, plan_cells
+from ._plan import Cell, Plan, check_asked_for, plan_cells
 
 if TYPE_CHECKING:
     from ..data import Dataset
-    from ..data.synth import SynthConfig
-
-
-def open_split(
-    task: Task,
-    split: str,
-    data: Path | None = None,
-    *,
-    view: str = "lamp",
-    dates: bool = False,
-    skip_invalid: bool = False,
-    synth_users: int | None = None,
-    progress: Progress | None = None,
-) -> Dataset:
-    """A split of a task: from `data`, from the default data root, or, for a synthetic task, made here.
-
-    Args:
-        task: the task.
-        split: `train`, `dev` or `test`.
-        data: a folder in LaMP's layout, or its parent.
-        view, dates: what retrieval reads.
-        skip_invalid: go on without malformed questions.
-        synth_users: users a split of a synthetic task that is made here.
-        progress: told about long work.
-
-    Raises:
-        DataError: the data are not there or cannot be used.
-    """
-    from ..data import data_root, open_dataset
-
-    if task.synthetic is not None and data is None:
-        from ..data.synth import SynthConfig
-
-        data = synthetic_folder(task, SynthConfig() if synth_users is None else SynthConfig.of(synth_users))
-    root = data_root(task, data)
-    told = ByteProgress(progress or Silent(), f"importing {task.name} {split}, bytes")
-    return open_dataset(task, root, split, view=view, dates=dates, skip_invalid=skip_invalid, progress=told)
-
-
-def synthetic_folder(task: Task, config: SynthConfig) -> Path:
-    """The data of a synthetic task, made in the cache where they are not there yet."""
-    from ..data.synth import VERSION, write_mini_lamp
-
-    root = cache_root() / "mini-lamp" / digest([VERSION, asdict(config)])[:16]
-    folder = root / task.folder
-    if not (folder / "mini_lamp.json").is_file():
-        assert task.synthetic is not None
-        write_mini_lamp(root, [task.synthetic], config)
-    return folder
 
 
 @dataclass
 class PreparedTask:
-    """A task's cells, ready to run."""
+    """A task's cells with everything that identifies them, ready to run."""
 
     dataset: Dataset
     plan: Plan
-    pipeline: Pipeline
+    components: Components
+    rewards: list[ComponentChoice]
+    metrics: list[Metric]
     manifests: list[Manifest]
-    #: The task as the study names it: a name, or the path of a task file.
-    asked: str
+    #: The task as the config names it: a name, or the path of a task file.
+    requested: str
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """Answers the questions."""
+        return Pipeline(self.plan.cells, self.rewards, self.components)
 
     @property
     def ids(self) -> list[str]:
-        """The questions to ask, in order."""
+        """The questions to answer, in order."""
         return self.dataset.ids[: self.manifests[0].data.n] if self.manifests else []
 
     def folder(self, results: Path, cell: int) -> Path:
@@ -92,31 +53,90 @@ class PreparedTask:
         return results / folder_name(self.manifests[cell])
 
 
-def prepare_task(study: RunConfig, host: PluginHost, task_name: str, progress: Progress | None = None) -> PreparedTask:
-    """Open a task's data, plan its cells and make their components.
+def prepare_tasks(config: RunConfig, host: PluginHost, progress: Progress | None = None) -> list[PreparedTask]:
+    """Plan every task of a run.
 
     Raises:
-        PrlmBenchError: anything that the user asked for and that cannot be done.
+        PrlmBenchError: the plan cannot be carried out as asked.
     """
-    task = host.tasks.get(task_name)
-    progress = progress or Silent()
+    prepared = [prepare_task(config, host, name, progress) for name in config.tasks]
+    check_asked_for(config, [task.plan for task in prepared], host)
+    return prepared
+
+
+def prepare_task(config: RunConfig, host: PluginHost, name: str, progress: Progress | None = None) -> PreparedTask:
+    """Open a task's data, plan its cells, and identify their components.
+
+    Raises:
+        PrlmBenchError: anything that was asked for and cannot be done.
+    """
+    task = host.tasks.get(name)
     dataset = open_split(
         task,
-        study.split,
-        study.data,
-        view=study.view,
-        dates=study.dates,
-        skip_invalid=study.skip_invalid,
-        synth_users=study.synth_users,
-        progress=progress,
+        config.split,
+        config.data,
+        view=config.view,
+        dates=config.dates,
+        skip_invalid=config.skip_invalid,
+        synth_users=config.synth_users,
+        progress=progress or Silent(),
     )
     if not len(dataset):
-        raise DataError(f"{task.name} {study.split} has no questions")
-    plan = plan_cells(study, host, dataset)
-    rewards = [host.registry.choose("reward", spec) for spec in study.rewards]
-    pipeline = Pipeline(plan.cells, rewards, host, dataset, cache_root())
-    manifests = [
-        make_manifest(cell, parts, pipeline.reward_identities, list(task.metrics), study, dataset)
-        for cell, parts in zip(plan.cells, pipeline.parts, strict=True)
-    ]
-    return PreparedTask(dataset, plan, pipeline, manifests, task_name)
+        raise DataError(f"{task.name} {config.split} has no questions")
+    plan = plan_cells(config, host, dataset)
+    components = Components(host, dataset, cache_root())
+    rewards = [host.registry.choose("reward", spec) for spec in config.rewards]
+    metrics = [host.metric(each) for each in task.metrics]
+    identify = _Identify(config, dataset, components, rewards, [identity for _, identity in metrics])
+    manifests = [identify.manifest(cell) for cell in plan.cells]
+    return PreparedTask(dataset, plan, components, rewards, [metric for metric, _ in metrics], manifests, name)
+
+
+@dataclass
+class _Identify:
+    """Makes the manifests of one task's cells."""
+
+    config: RunConfig
+    dataset: Dataset
+    components: Components
+    rewards: Sequence[ComponentChoice]
+    metrics: Sequence[dict[str, str]]
+    _rewards: list[dict[str, str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rewards = [self.components.make(choice, 0)[1] for choice in self.rewards]
+
+    def manifest(self, cell: Cell) -> Manifest:
+        """The manifest of a cell."""
+        method: dict[str, Any] = {
+            kind: self.components.make(getattr(cell, kind), cell.seed)[1]
+            for kind in ("retriever", "reasoner", "generator")
+        }
+        return make_manifest(
+            self.dataset,
+            self.config.limit,
+            {**method, "k": cell.k},
+            self.metrics,
+            self._rewards,
+            seed=cell.seed,
+            control=cell.is_control,
+            command=_command(cell, self.config),
+        )
+
+
+def _command(cell: Cell, config: RunConfig) -> str:
+    words = ["prlm-bench", "run", "--task", cell.task]
+    if config.data is not None:
+        words += ["--data", config.data.name or "."]
+    words += ["--split", config.split, "--retriever", str(cell.retriever), "-k", str(cell.k)]
+    words += ["--reasoner", str(cell.reasoner), "--generator", str(cell.generator), "--seed", str(cell.seed)]
+    for reward in config.rewards:
+        words += ["--reward", str(reward)]
+    if config.limit is not None:
+        words += ["--limit", str(config.limit)]
+    if config.view != "lamp":
+        words += ["--view", config.view]
+    words += ["--dates"] * config.dates + ["--skip-invalid"] * config.skip_invalid
+    if config.synth_users is not None:
+        words += ["--synth-users", str(config.synth_users)]
+    return shlex.join([*words, "--no-controls"])

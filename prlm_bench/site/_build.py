@@ -10,10 +10,9 @@ from pathlib import Path
 from .._util.files import write_whole
 from ..errors import DataError
 from ..progress import Progress, Silent
-from ..report._leaderboard import Table, build_tables
-from ..report._pooling import SeedAggregation
+from ..report import SeedAggregation, Table, build_tables
 from ..report.findings import Finding
-from ..results._store import Stored
+from ..results import Stored
 from ..tasks import TaskRegistry
 from ._entries import make_entries
 from ._pages import index_page, run_page

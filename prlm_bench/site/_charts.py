@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..report._formats import value
-from ..results._schema import Estimate
+from ..report._text import value
+from ..results import Estimate
 from ._entries import Entry
 
 #: Width of a drawing in pixels, and what is kept free at either end.
@@ -46,8 +46,8 @@ class Drawing:
 
 def axis_for(entries: Sequence[Entry], metric: str, higher_is_better: bool) -> Axis:
     """The axis of a metric, wide enough for all entries."""
-    rows = [entry.row for entry in entries if metric in entry.row.metrics]
-    found = [(row.control, row.metrics[metric]) for row in rows]
+    rows = [entry.row for entry in entries if metric in entry.row.figures.metrics]
+    found = [(row.control, row.figures.metrics[metric]) for row in rows]
     ends = [end for _, each in found for end in (each.low, each.high, each.value) if end is not None]
     if not ends:
         return Axis(0.0, 1.0, None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..report._leaderboard import Row, Table
+from ..report import Row, Table
 from ..stats import Floats
 from ._groups import tied_groups
 

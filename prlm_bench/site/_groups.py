@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..results._summarize import mean_value
+from ..results import mean_value
 from ..stats import Floats, holm, sign_flip_test
 
 _LEVEL = 0.05

@@ -12,12 +12,10 @@ import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .. import __version__
-from ..report._formats import REPORTED, estimate, percent, reported_cells, value
-from ..report._leaderboard import Table
-from ..report._pooling import SeedSpread
+from ..report import SeedSpread, Table
+from ..report._text import REPORTED, estimate, percent, reported_cells, value
 from ..report.findings import Finding
-from ..results._schema import Estimate
-from ..results._store import Stored
+from ..results import Estimate, Stored
 from ._charts import WIDTH, axis_for, draw
 from ._entries import Entry
 from ._groups import group_name
@@ -47,7 +45,7 @@ def index_page(tables: Sequence[tuple[Table, Sequence[Entry]]]) -> str:
 
 
 def _view(table: Table, entries: Sequence[Entry]) -> dict[str, Any]:
-    better = {name: m.higher_is_better for row in table.rows for name, m in row.metrics.items()}
+    better = {name: m.higher_is_better for row in table.rows for name, m in row.figures.metrics.items()}
     return {
         "table": table,
         "anchor": anchor(table),
@@ -75,7 +73,7 @@ def run_page(
     mine = manifest.fingerprint
     known = [entry for _, entries in tables for entry in entries]
     family = next((entry.runs for entry in known if mine in entry.row.fingerprints), [])
-    ranking = result.summary.metrics.get(manifest.metrics[0]) if manifest.metrics else None
+    ranking = result.summary.metrics.get(manifest.metric_names[0]) if manifest.metrics else None
     settings = {
         "run": mine[:12],
         "pages": pages,
@@ -184,4 +182,4 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _names(entries: Sequence[Entry], group: str) -> list[str]:
-    return list(dict.fromkeys(name for entry in entries for name in getattr(entry.row, group)))
+    return list(dict.fromkeys(name for entry in entries for name in getattr(entry.row.figures, group)))

@@ -14,9 +14,7 @@ import numpy as np
 import orjson
 
 from .._util.files import replacing
-from ..results._schema import SampleRecord
-from ..results._store import Stored, read_samples
-from ..results._summarize import as_mean
+from ..results import SampleRecord, Stored, as_mean, read_samples
 from ..stats import Floats, user_totals
 
 #: Samples in one data file.
@@ -37,7 +35,7 @@ class Written:
 def write_samples(result: Stored, folder: Path) -> Written:
     """Write `pages/N.js`, 100 samples each, and `list.js` with a line for each sample."""
     run = result.manifest.fingerprint[:12]
-    names = result.manifest.metrics
+    names = result.manifest.metric_names
     listed: list[list[Any]] = []
     values: list[list[float]] = []
     users: list[str] = []

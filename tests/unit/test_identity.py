@@ -174,5 +174,5 @@ class TestObjects:
         assert object_state(self.make(a={3, 1, 2}, b=1)) == object_state(self.make(b=1, a={2, 3, 1}))
 
     def test_what_has_no_stable_form_is_refused(self) -> None:
-        with pytest.raises(PrlmBenchError, match="cannot be told from another.*fingerprint"):
+        with pytest.raises(PrlmBenchError, match=r"cannot be told from another.*fingerprint"):
             object_state(self.make(file=(i for i in range(3))))

@@ -7,8 +7,7 @@ from typing import Literal
 
 from prlm_bench import Answer, Completion, Example, Prompt, Ranking
 from prlm_bench.interfaces import Context, Generator
-from prlm_bench.prompting import chat_prompt, find_answer, lamp_prompts, token_budget
-from prlm_bench.prompting._tokenizers import load_tokenizer
+from prlm_bench.prompting import chat_prompt, find_answer, lamp_prompts, load_tokenizer, token_budget
 
 
 class Direct:

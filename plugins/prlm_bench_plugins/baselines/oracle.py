@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prlm_bench import Example, Ranking
-from prlm_bench.prompting._ranking import by_score
+from prlm_bench.prompting import by_score
 
 
 class Oracle:

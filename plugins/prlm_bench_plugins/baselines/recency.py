@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prlm_bench import Document, Example, Ranking
 from prlm_bench.errors import DataError
-from prlm_bench.prompting._ranking import by_score
+from prlm_bench.prompting import by_score
 
 
 class Recency:

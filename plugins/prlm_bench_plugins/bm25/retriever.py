@@ -11,7 +11,7 @@ import numpy as np
 
 from prlm_bench import Document, Example, Ranking
 from prlm_bench.interfaces import SameResults
-from prlm_bench.prompting._ranking import by_score
+from prlm_bench.prompting import by_score
 
 from .backend import Backend, Index, IndexBuilder
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from prlm_bench import Example, Ranking
-from prlm_bench.prompting._ranking import by_score
+from prlm_bench.prompting import by_score
 
 from .device import resolve_device, versions
 from .encoder import Encoder

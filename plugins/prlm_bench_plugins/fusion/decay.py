@@ -11,7 +11,7 @@ import numpy as np
 from prlm_bench import Document, Example, Ranking
 from prlm_bench.errors import DataError
 from prlm_bench.interfaces import Context
-from prlm_bench.prompting._ranking import by_score
+from prlm_bench.prompting import by_score
 
 from .inner import Inner, Pool
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from prlm_bench import Example, Ranking
 from prlm_bench.interfaces import Context
-from prlm_bench.prompting._ranking import by_score
+from prlm_bench.prompting import by_score
 
 from .inner import Floats, Inner, Pool, min_max
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from prlm_bench import Example, Ranking
 from prlm_bench.interfaces import Context
-from prlm_bench.prompting._ranking import by_score
+from prlm_bench.prompting import by_score
 
 from .cross_encoder import CrossEncoder
 from .inner import Inner, Pool

@@ -19,8 +19,8 @@ from prlm_bench._util.cache_folder import cache_root
 from prlm_bench._util.files import pretty, replacing, write_whole
 from prlm_bench.errors import DataError, RunError
 from prlm_bench.host._host import PluginHost
-from prlm_bench.running._components import Components
-from prlm_bench.running._execute import BATCH, load_metrics
+from prlm_bench.running import Components
+from prlm_bench.running._execute import BATCH
 from prlm_bench.tasks import Task
 
 from .judged import PREFIX, Judged
@@ -28,7 +28,7 @@ from .judged import PREFIX, Judged
 if TYPE_CHECKING:
     from prlm_bench.data import Dataset
     from prlm_bench.progress import Progress
-    from prlm_bench.running._prepare import PreparedTask
+    from prlm_bench.running import PreparedTask
 
 #: Names the folder of the prompts, where `--metadata prompts=FOLDER` does not.
 VARIABLE = "PRLM_BENCH_PROMPTS"
@@ -158,7 +158,7 @@ def _judged(name: str, content: Mapping[str, Any], rows: Mapping[str, Mapping[st
     columns = ("id", "user", "task", "protocol", "fingerprint", "prompt", "gold")
     docs = [{column: row[column] for column in columns} for row in rows.values()]
     about = {"split": run["split"], "fingerprint": run["fingerprint"]}
-    metrics = load_metrics(host, task.metrics)
+    metrics = host.metrics(task.metrics)
     return Judged(name, docs, metrics, task.labels, answer, content["max_new_tokens"], about)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context, Tokenizer
-from prlm_bench.prompting._tokenizers import load_tokenizer
+from prlm_bench.prompting import load_tokenizer
 
 from .identity import check_folders, identify
 

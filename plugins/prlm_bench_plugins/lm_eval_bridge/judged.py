@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prlm_bench.metrics import Metric, Pairs
-from prlm_bench.running._execute import load_metrics
 from prlm_bench.stats import user_totals
 
 if TYPE_CHECKING:
     from prlm_bench.host._host import PluginHost
-    from prlm_bench.running._prepare import PreparedTask
+    from prlm_bench.running import PreparedTask
 
 #: What our tasks are called in lm_eval: this, and their own name.
 PREFIX = "prlm_"
@@ -76,5 +75,5 @@ def questions(bench: PreparedTask, host: PluginHost) -> Judged:
         for example in batch
     ]
     about = {"split": manifest.split, "fingerprint": manifest.fingerprint}
-    metrics = load_metrics(host, task.metrics)
+    metrics = host.metrics(task.metrics)
     return Judged(PREFIX + task.name, docs, metrics, task.labels, lambda identifier, answer: answer, 1, about)

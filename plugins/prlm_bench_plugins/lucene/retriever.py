@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from prlm_bench import Document, Example, Ranking
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context
-from prlm_bench.prompting._ranking import by_score
+from prlm_bench.prompting import by_score
 
 from .analysis import Analysis, AnalyzerName
 from .build import build_index

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from prlm_bench import Completion, Prompt
 from prlm_bench.interfaces import Context, Tokenizer
-from prlm_bench.prompting._tokenizers import load_tokenizer
+from prlm_bench.prompting import load_tokenizer
 
 from ._server import Server, read_key, read_url
 

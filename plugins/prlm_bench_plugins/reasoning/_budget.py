@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from prlm_bench.interfaces import Generator, Tokenizer
-from prlm_bench.prompting import token_budget
-from prlm_bench.prompting._tokenizers import load_tokenizer
+from prlm_bench.prompting import load_tokenizer, token_budget
 
 
 class Budget:

@@ -13,7 +13,6 @@ from prlm_bench.errors import PrlmBenchError
 from prlm_bench.metrics import Metric
 from prlm_bench.progress import Progress
 from prlm_bench.results import Stored, read_samples
-from prlm_bench.running._execute import load_metrics
 
 from .cells import run_cells
 
@@ -82,7 +81,7 @@ class Asked:
     @property
     def metric(self) -> Metric:
         """The metric that ranks the task's first table."""
-        return load_metrics(self.host, [self.host.tasks.get(self.task).metrics[0]])[0]
+        return self.host.metrics([self.host.tasks.get(self.task).metrics[0]])[0]
 
     @property
     def labels(self) -> tuple[str, ...]:

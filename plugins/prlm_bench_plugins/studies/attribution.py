@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from prlm_bench.errors import DataError
-from prlm_bench.results._store import load_results
+from prlm_bench.results import find_results
 
 from .asking import Asked
 from .report import Report
@@ -27,7 +27,7 @@ def attribution(asked: Asked) -> Report:
     """
     metric = asked.metric.name
     stored = [
-        r for r in load_results(asked.results)[0] if (r.manifest.task, r.manifest.split) == (asked.task, asked.split)
+        r for r in find_results(asked.results)[0] if (r.manifest.task, r.manifest.split) == (asked.task, asked.split)
     ]
     rows = []
     for result in stored:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from prlm_bench.results._summarize import ClusterEstimates, as_mean
-from prlm_bench.running._prepare import open_split
+from prlm_bench.data import open_split
+from prlm_bench.results import ClusterEstimates, as_mean
 
 from .asking import Asked, scores
 from .report import Report, draw_intervals

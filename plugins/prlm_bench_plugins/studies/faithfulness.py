@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prlm_bench.cli.plugin_api import cache_root
-from prlm_bench.results import Estimate, SampleRecord, Stored, read_samples
-from prlm_bench.results._summarize import ClusterEstimates, as_mean
+from prlm_bench.results import ClusterEstimates, Estimate, SampleRecord, Stored, as_mean, read_samples
 
 from .asking import Asked, scores
 from .only import keep

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prlm_bench import Example
-from prlm_bench.running._prepare import open_split
+from prlm_bench.data import open_split
 
 from .asking import Asked
 from .report import Report

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from prlm_bench.running._components import missing_requirement
-from prlm_bench.running._prepare import open_split
+from prlm_bench.data import open_split
+from prlm_bench.running import missing_requirement
 
 from .asking import Asked
 from .report import Report, draw_intervals, spread

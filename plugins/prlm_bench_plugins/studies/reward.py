@@ -12,11 +12,10 @@ import orjson
 from numpy.typing import NDArray
 
 from prlm_bench import Example
+from prlm_bench.data import open_split
 from prlm_bench.errors import DataError
 from prlm_bench.metrics import Metric, Pairs
-from prlm_bench.results._summarize import ClusterEstimates
-from prlm_bench.running._execute import load_metrics
-from prlm_bench.running._prepare import open_split
+from prlm_bench.results import ClusterEstimates
 
 from .report import Report
 
@@ -56,7 +55,7 @@ def reward(asked: RewardAsked) -> Report:
     rows = _completions(asked.policy, asked.reward)
     examples = _examples(asked, {row["id"] for row in rows})
     task = asked.host.tasks.get(asked.task)
-    metrics = [m for m in load_metrics(asked.host, task.metrics) if m.is_mean]
+    metrics = [m for m in asked.host.metrics(task.metrics) if m.is_mean]
     columns = {metric.name: _values(metric, rows, examples, task.labels) for metric in metrics}
     truth = _truth(asked, metrics[0], rows, examples)
     if truth is not None:

@@ -8,13 +8,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from prlm_bench.data import synthetic_folder
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import RunError
 from prlm_bench.progress import Progress
-from prlm_bench.report._compare import compare
+from prlm_bench.report import compare
 from prlm_bench.results import Stored
-from prlm_bench.running._execute import load_metrics
-from prlm_bench.running._prepare import synthetic_folder
 
 from .cells import run_cells, seed_values
 from .report import Report
@@ -55,7 +54,7 @@ def strength(asked: StrengthAsked) -> Report:
     task = asked.host.tasks.get(asked.task)
     if task.synthetic is None:
         raise RunError(f"{asked.task} has no planted traits", "--task, one of mini-LaMP")
-    (metric,) = load_metrics(asked.host, [task.metrics[0]])
+    (metric,) = asked.host.metrics([task.metrics[0]])
     names = [method.partition(":")[0] for method in asked.methods]
     labels = names if len(set(names)) == len(names) else asked.methods
     rows: list[list[Any]] = []

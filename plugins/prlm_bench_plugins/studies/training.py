@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prlm_bench._util.cache_folder import cache_root
+from prlm_bench.data import open_split
 from prlm_bench.errors import PluginError
 from prlm_bench.metrics import Metric
 from prlm_bench.progress import Progress
 from prlm_bench.results import Stored
-from prlm_bench.running._components import Components
-from prlm_bench.running._execute import load_metrics
-from prlm_bench.running._prepare import open_split
+from prlm_bench.running import Components
 
 from .cells import run_cells
 
@@ -97,4 +96,4 @@ class Training:
 
     def metric(self, task: str) -> Metric:
         """The metric that ranks a task's first table."""
-        return load_metrics(self.host, [self.host.tasks.get(task).metrics[0]])[0]
+        return self.host.metrics([self.host.tasks.get(task).metrics[0]])[0]

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from string import Formatter
 
 from prlm_bench import Document, Example, Ranking
-from prlm_bench.prompting import chat_prompt
-from prlm_bench.prompting._ranking import by_score
-from prlm_bench.prompting._tokenizers import WordTokenizer
+from prlm_bench.prompting import WordTokenizer, by_score, chat_prompt
 from prlm_bench.tasks import Task
 
 from .books import Book

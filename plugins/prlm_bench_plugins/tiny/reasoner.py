@@ -109,7 +109,7 @@ class TinyReasoner:
             return finish(folder, facts)
 
     def _over(self, task: Task) -> Context:
-        from prlm_bench.running._prepare import open_split  # brings pyarrow, which a list of trainers does without
+        from prlm_bench.data import open_split  # brings pyarrow, which a list of trainers does without
 
         return self._context if task == self._context.task else self._context.over(open_split(task, "train"))
 

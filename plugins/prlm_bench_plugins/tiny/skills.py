@@ -11,8 +11,7 @@ from typing import Any
 
 from prlm_bench import Document, Example, Ranking
 from prlm_bench.interfaces import Context, Reasoner
-from prlm_bench.prompting import chat_prompt
-from prlm_bench.prompting._tokenizers import WordTokenizer
+from prlm_bench.prompting import WordTokenizer, chat_prompt
 
 from .books import Book
 from .claims import IDLE, Claims, Style, lines

@@ -13,7 +13,7 @@ from typing import Literal
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context
-from prlm_bench.prompting._tokenizers import HubTokenizer
+from prlm_bench.prompting import HubTokenizer
 
 from .batch import Decoding, Row
 from .device import choose_device

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..._util.files import digest
 from ...host._registry import Component, Registry
-from ...results._seed_groups import SeedGroup, seed_groups
-from ...results._store import Stored
+from ...results import SeedGroup, Stored, by_questions, seed_groups
 from .._columns import SampleColumns
 from ._answers import answers
 from ._controls import controls
@@ -42,14 +40,8 @@ def find(stored: Sequence[Stored], registry: Registry) -> list[Finding]:
     Raises:
         DataError: a file of a result is against the schema.
     """
-    groups: dict[tuple[object, ...], list[Stored]] = {}
-    for result in sorted(stored, key=lambda result: str(result.folder)):
-        manifest = result.manifest
-        data = manifest.data
-        key = (manifest.task, manifest.split, digest([data.sha256, data.n_invalid]), data.n)
-        groups.setdefault(key, []).append(result)
     found = []
-    for _, members in sorted(groups.items(), key=lambda item: tuple(map(str, item[0]))):
+    for members in by_questions(sorted(stored, key=lambda result: str(result.folder))):
         group = Group([_line(family, registry) for family in seed_groups(members)])
         found += [finding for check in CHECKS.values() for finding in check(group)]
     return found

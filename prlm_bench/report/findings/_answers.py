@@ -9,8 +9,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from ...results._schema import Estimate
-from ...results._seed_groups import seeds_of
+from ...results import Estimate, seeds_of
 from ._finding import Finding, Group, Line, share
 
 #: Answers hardly differ where at least this share of them is the same.

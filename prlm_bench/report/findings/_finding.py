@@ -11,10 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...host._registry import Component
-from ...results._schema import Estimate
-from ...results._seed_groups import SeedGroup
-from ...results._store import Stored
-from ...results._summarize import ClusterEstimates, as_mean
+from ...results import ClusterEstimates, Estimate, SeedGroup, Stored, as_mean
 from .._columns import SampleColumns, numbers
 from .._compare import describe_group
 
@@ -121,7 +118,7 @@ class Group:
     @cached_property
     def metric(self) -> str | None:
         """The metric that ranks the first table; None where it has no value for single questions."""
-        names = self.first.manifest.metrics
+        names = self.first.manifest.metric_names
         known = names and any(names[0] in record for record in self.lines[0].columns[0].metrics)
         return names[0] if known else None
 
@@ -134,7 +131,7 @@ class Group:
     @property
     def why_no_metric(self) -> str:
         """Why there is no metric to compare in."""
-        names = self.first.manifest.metrics
+        names = self.first.manifest.metric_names
         if not self.first.summary.metrics:
             return "the golds are withheld, so that answers have no score"
         return f"{names[0]} has no value for single questions" if names else "it was scored with no metric"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...results._summarize import ClusterEstimates
+from ...results import ClusterEstimates
 from ...stats import Floats
 from .._columns import names_in, numbers
 from ._finding import Finding, Group, Line, share, signed

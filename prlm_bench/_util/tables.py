@@ -1,0 +1,28 @@
+"""A plain table for people."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+
+
+def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as text, as wide as the terminal; where standard output is none, as wide as it needs."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    out = io.StringIO()
+    terminal = sys.stdout.isatty()
+    console = Console(file=out, force_terminal=terminal)
+    if not terminal:  # a file or a pipe has no width; what someone will grep is not folded
+        console = Console(file=out, width=max(200, console.width))
+    console.print(table)
+    return out.getvalue()

@@ -1,0 +1,417 @@
+"""Runs, results and scores from Python: what `prlm-bench run`, `leaderboard`, `compare` and `score` do."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .errors import DataError, UnknownNameError
+from .host import PluginHost
+from .interfaces import Engine
+from .progress import Progress
+from .report import (
+    CORRECTIONS,
+    Comparison,
+    SeedAggregation,
+    Table,
+    build_tables,
+    choose_results,
+    compare_stored,
+    render,
+    render_comparisons,
+)
+from .report.findings import Finding, find
+from .results import (
+    SampleRecord,
+    Scores,
+    Stored,
+    Unfinished,
+    describe,
+    find_results,
+    load_folders,
+    read_outputs,
+    read_samples,
+    read_users,
+    score_answers,
+    select_group,
+)
+from .running import Outcome, RunConfig, execute, prepare_tasks, read_run_config
+from .session import component_choice, progress_context
+from .stats import Interval
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+__all__ = ["Comparisons", "Results", "SampleTable", "compare", "load_results", "run", "score"]
+
+#: Where results are kept unless another folder is named.
+DEFAULT_RESULTS = Path("prlm-results")
+
+
+def run(
+    tasks: str | Path | Sequence[str | Path] = (),
+    *,
+    retrievers: Any = (),
+    reasoners: Any = (),
+    generators: Any = (),
+    methods: Any = (),
+    rewards: Any = (),
+    k: int | Sequence[int] = (),
+    seeds: int | Sequence[int] = (),
+    config: str | Path | None = None,
+    results: str | Path = DEFAULT_RESULTS,
+    jobs: int = 1,
+    engine: Engine | None = None,
+    plugins: Sequence[str | Path] = (),
+    host: PluginHost | None = None,
+    progress: bool | Progress = False,
+    **options: Any,
+) -> Results:
+    """Run a grid of methods and return its rows. Finished questions are not asked again: a repeated call resumes.
+
+    Args:
+        tasks: task names or task files.
+        retrievers, reasoners, generators, rewards: one component or several: a spec such as `bm25:k1=1.2`, a mapping
+            with `name` and options, a class, or an object with the methods of its kind (see `interfaces`).
+        methods: named presets, in addition to the grid.
+        k: items to show; several make a grid. 4 by default.
+        seeds: one seed or several; 0 by default.
+        config: a run file (YAML); the other arguments override it.
+        results: the folder of the results.
+        jobs: worker processes on this machine.
+        engine: computes the batches elsewhere; by default `jobs` decides.
+        plugins: local plugins to load: `path/to/file.py` or `package.module`.
+        host: loaded plugins, in place of `plugins`.
+        progress: True draws progress on standard error; an object receives the updates.
+        options: further fields of a run file: `data`, `split`, `limit`, `view`, `dates`, `controls`, `skip_invalid`,
+            `synth_users`.
+
+    Returns:
+        The rows of this grid, control rows included. Methods that failed are in `Results.outcome`.
+
+    Raises:
+        PrlmBenchError: the run cannot be planned as asked.
+    """
+    host = host or PluginHost(map(str, plugins))
+    given = {"retrievers": retrievers, "reasoners": reasoners, "generators": generators, "rewards": rewards}
+    fields: dict[str, Any] = {f"{name}": _choices(host, name.removesuffix("s"), each) for name, each in given.items()}
+    fields |= {"tasks": [str(task) for task in _listed(tasks)], "methods": _listed(methods)}
+    fields |= {"k": _listed(k), "seeds": _listed(seeds), **options}
+    plan = read_run_config(None if config is None else Path(config), fields)
+    with progress_context(progress) as shown:
+        return run_config(plan, host, Path(results), jobs=jobs, engine=engine, progress=shown)
+
+
+def run_config(
+    config: RunConfig,
+    host: PluginHost,
+    results: Path,
+    *,
+    jobs: int = 1,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> Results:
+    """Run a config that has been read already; see `run`."""
+    tasks = prepare_tasks(config, host, progress)
+    outcome = execute(config, host, results, jobs=jobs, engine=engine, tasks=tasks, progress=progress)
+    return Results(results, load_folders([*outcome.finished, *outcome.already]), [], host, outcome)
+
+
+def load_results(
+    folder: str | Path = DEFAULT_RESULTS, *, plugins: Sequence[str | Path] = (), host: PluginHost | None = None
+) -> Results:
+    """The rows of a results folder, finished ones and, in `Results.unfinished`, the others.
+
+    Args:
+        folder: what a run was given as `results`.
+        plugins: local plugins that the rows were made with; their metrics are needed to compare and to pool seeds.
+        host: loaded plugins, in place of `plugins`.
+
+    Raises:
+        DataError: the folder does not exist, or a file in it is damaged.
+    """
+    finished, unfinished = find_results(Path(folder))
+    return Results(Path(folder), finished, unfinished, host or PluginHost(map(str, plugins)))
+
+
+def compare(
+    results: Results | str | Path,
+    methods: str | Sequence[str] = (),
+    baseline: str | None = None,
+    *,
+    metrics: Sequence[str] = (),
+    correction: Literal["holm", "bh", "none"] = "holm",
+    margin: float | None = None,
+    interval: Interval = "percentile",
+) -> Comparisons:
+    """Test whether methods differ: paired on the same questions, users as the unit.
+
+    Args:
+        results: rows, or a results folder.
+        methods: rows by words: a folder, the start of a fingerprint, or parts such as `bm25+copy`. Without a baseline
+            exactly two, the second being the baseline; none compares all rows of the baseline's table.
+        baseline: the row that the others are compared with.
+        metrics: names; by default those that rank the tables.
+        correction: of the p-values over all comparisons.
+        margin: test equivalence: differences below it count as none, in the metric's unit.
+        interval: the kind of the intervals.
+
+    Raises:
+        UnknownNameError: a name matches no row.
+        DataError: a name matches several, rows answered different questions, or samples are missing.
+    """
+    found = results if isinstance(results, Results) else load_results(results)
+    if correction not in CORRECTIONS:
+        raise UnknownNameError("correction", correction, CORRECTIONS)
+    words = [methods] if isinstance(methods, str) else list(methods)
+    chosen, base = choose_results(found.rows, words, baseline)
+    compared = compare_stored(
+        found.host, chosen, base, list(metrics), correction=correction, margin=margin, interval=interval
+    )
+    return Comparisons(compared, correction)
+
+
+def score(
+    predictions: Mapping[str, str] | str | Path,
+    golds: Mapping[str, str] | str | Path,
+    *,
+    task: str | Path,
+    users: Mapping[str, str] | str | Path | None = None,
+    metrics: Sequence[str] | None = None,
+    plugins: Sequence[str | Path] = (),
+    host: PluginHost | None = None,
+) -> Scores:
+    """Score predictions against golds, joined by question id, under both metric protocols.
+
+    Args:
+        predictions: answers by question id, or a file of them in LaMP's shape.
+        golds: references by question id, or a file such as `dev_outputs.json`.
+        task: the task whose metrics and labels apply.
+        users: the user of each question, or a file such as `dev_questions.json`; without it every question counts as
+            its own user.
+        metrics: names; by default those of the task.
+        plugins: local plugins to load.
+        host: loaded plugins, in place of `plugins`.
+
+    Raises:
+        DataError: a file is malformed, or ids do not agree.
+    """
+    host = host or PluginHost(map(str, plugins))
+    found = host.tasks.get(str(task))
+    known = dict(golds) if isinstance(golds, Mapping) else read_outputs(Path(golds))
+    if isinstance(predictions, Mapping):
+        answers = {**predictions}
+        wrong = known.keys() ^ answers.keys()
+        if wrong:
+            raise DataError(f"predictions and golds differ in {len(wrong)} ids, one of them is {min(wrong)!r}")
+    else:
+        answers = read_outputs(Path(predictions), like=known, name=str(predictions))
+    ids = list(known)
+    if users is None:
+        of_users = ids
+    elif isinstance(users, Mapping):
+        of_users = [users[identifier] for identifier in ids]
+    else:
+        of_users = read_users(Path(users), ids)
+    measures = host.metrics(metrics or found.metrics)
+    scored = score_answers([answers[i] for i in ids], list(known.values()), of_users, found.labels, measures)
+    return Scores(found.name, len(ids), len(set(of_users)), scored.summaries)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows of stored results: the leaderboard, and the way to what lies behind it."""
+
+    folder: Path
+    rows: list[Stored]
+    unfinished: list[Unfinished]
+    host: PluginHost
+    #: What the run did that returned these rows; None where they were only read.
+    outcome: Outcome | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Stored]:
+        return iter(self.rows)
+
+    def filter(
+        self,
+        *,
+        task: str | Sequence[str] = (),
+        split: str | None = None,
+        retriever: str | None = None,
+        reasoner: str | None = None,
+        generator: str | None = None,
+        seed: int | None = None,
+    ) -> Results:
+        """The rows that match everything given.
+
+        Args:
+            task: task names.
+            split: the split.
+            retriever, reasoner, generator: a component's name, or its whole spec.
+            seed: the seed.
+        """
+        names = [task] if isinstance(task, str) else list(task)
+        parts = {"retriever": retriever, "reasoner": reasoner, "generator": generator}
+
+        def fits(result: Stored | Unfinished) -> bool:
+            manifest = result.manifest
+            specs = {kind: getattr(manifest.method, kind).spec for kind in parts}
+            return (
+                (not names or manifest.task in names)
+                and split in (None, manifest.split)
+                and seed in (None, manifest.seed)
+                and all(word in (None, specs[kind], specs[kind].partition(":")[0]) for kind, word in parts.items())
+            )
+
+        return replace(self, rows=[r for r in self.rows if fits(r)], unfinished=[r for r in self.unfinished if fits(r)])
+
+    def tables(
+        self, *, protocol: str | None = None, interval: Interval = "percentile", by_seed: bool = False
+    ) -> list[Table]:
+        """The leaderboard: one table for each task, split, set of questions and metric protocol.
+
+        Args:
+            protocol: only `lamp` or `prlm`.
+            interval: the kind of the intervals.
+            by_seed: a row for each seed instead of one for all.
+        """
+        tables = build_tables(self.rows, self.host.tasks, SeedAggregation(self.host, interval, by_seed))
+        return [table for table in tables if protocol in (None, table.protocol)]
+
+    def findings(self) -> list[Finding]:
+        """Checks of the rows for signatures of failure, such as rows that a control reaches."""
+        return find([row for row in self.rows if row.has_samples], self.host.registry)
+
+    def samples(self, words: str) -> SampleTable:
+        """The samples of one method, all of its seeds.
+
+        Args:
+            words: a folder, the start of a fingerprint, or parts such as `bm25+tiny`.
+
+        Raises:
+            UnknownNameError: no row matches.
+            DataError: several methods match, or the samples are not there.
+        """
+        return SampleTable(select_group(self.rows, words))
+
+    def render(self, form: str = "terminal") -> str:
+        """The leaderboard as text: `terminal`, `markdown`, `csv`, `json` or `latex`."""
+        return render(self.tables(), form)
+
+    def to_arrow(self) -> pyarrow.Table:
+        """One row for each stored row and metric, with its interval."""
+        import pyarrow
+
+        return pyarrow.Table.from_pylist(self.to_dicts())
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """`to_arrow` as a data frame; needs pandas."""
+        return self.to_arrow().to_pandas()
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One mapping for each stored row and metric, with its interval."""
+        found = []
+        for row in self.rows:
+            manifest, summary = row.manifest, row.summary
+            method = manifest.method
+            parts = {kind: getattr(method, kind).spec for kind in ("retriever", "reasoner", "generator")}
+            head = {"task": manifest.task, "split": manifest.split, **parts, "k": method.k, "seed": manifest.seed}
+            size = {"control": manifest.control, "n": summary.n, "n_total": summary.n_total, "users": summary.n_users}
+            shares = {
+                "parse_failures": summary.parse_failures.value,
+                "truncated_prompts": summary.truncated_prompts.value,
+                "truncated_completions": summary.truncated_completions,
+                "fingerprint": manifest.fingerprint,
+            }
+            for name, metric in summary.metrics.items():
+                figures = {"metric": name, "value": metric.value, "low": metric.low, "high": metric.high}
+                found.append({**head, **size, **figures, **shares})
+        return found
+
+    def __repr__(self) -> str:
+        return self.render() if self.rows else "No finished results.\n"
+
+    def _repr_html_(self) -> str:
+        return render(self.tables(), "html") if self.rows else "<p>No finished results.</p>"
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """The samples of one method, as records, or as a table with a row for each."""
+
+    stored: Sequence[Stored]
+
+    def __iter__(self) -> Iterator[SampleRecord]:
+        for result in self.stored:
+            yield from read_samples(result.folder)
+
+    def __len__(self) -> int:
+        return sum(result.summary.n for result in self.stored)
+
+    def to_arrow(self) -> pyarrow.Table:
+        """A row for each sample, with its seed; metrics and rewards have a column each."""
+        import pyarrow
+
+        rows = []
+        for result in self.stored:
+            for sample in read_samples(result.folder):
+                flat = sample.model_dump(exclude={"metrics", "rewards", "retrieval", "items"})
+                flat["items"] = [item.id for item in sample.items]
+                rows.append({"seed": result.manifest.seed, **flat, **sample.metrics, **sample.rewards})
+        return pyarrow.Table.from_pylist(rows)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """`to_arrow` as a data frame; needs pandas."""
+        return self.to_arrow().to_pandas()
+
+    def __repr__(self) -> str:
+        return f"{len(self)} samples of {'; '.join(describe(result) for result in self.stored)}"
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Paired comparisons with one baseline."""
+
+    rows: list[Comparison]
+    correction: str
+
+    def __iter__(self) -> Iterator[Comparison]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to_arrow(self) -> pyarrow.Table:
+        """A row for each comparison."""
+        import pyarrow
+
+        return pyarrow.Table.from_pylist([row.to_dict() for row in self.rows])
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """`to_arrow` as a data frame; needs pandas."""
+        return self.to_arrow().to_pandas()
+
+    def __repr__(self) -> str:
+        return render_comparisons(self.rows, self.correction)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+
+def _listed(value: Any) -> list[Any]:
+    if isinstance(value, str | Path | int | Mapping) or callable(value) or not isinstance(value, Sequence):
+        return [value]
+    return list(value)
+
+
+def _choices(host: PluginHost, kind: str, value: Any) -> list[Any]:
+    """Components as a run config takes them: specs stay text, so that worker processes can read them."""
+    listed = _listed(value)
+    return [each if isinstance(each, str | dict) else component_choice(host, kind, each) for each in listed]

@@ -1,0 +1,212 @@
+"""The options that commands share, as dataclasses whose fields become options of a command (see `takes`).
+
+Commands of plugins may use them too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from ..api import Results
+    from ..host import PluginHost
+    from ..progress import Progress
+    from ..session import Session
+    from ..stats import Interval
+
+__all__ = [
+    "DEFAULT_RESULTS",
+    "DataOption",
+    "DatesOption",
+    "IntervalOption",
+    "JsonOption",
+    "LimitOption",
+    "OutputOption",
+    "PluginOption",
+    "ResultsOption",
+    "ResultsOptions",
+    "RetrieverOption",
+    "SeedOption",
+    "SkipOption",
+    "SplitOption",
+    "SplitOptions",
+    "TaskOption",
+    "ViewOption",
+    "checked_interval",
+    "forget_hosts",
+    "host_for",
+    "takes",
+]
+
+TaskOption = Annotated[str, typer.Option("--task", help="Task name or task file.")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Folder with <split>/<split>_questions.json, or its parent.")
+]
+SplitOption = Annotated[str, typer.Option("--split", help="Split: train, dev or test.")]
+RetrieverOption = Annotated[str, typer.Option("--retriever", help="Retriever, as NAME:option=value.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of what is random.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first questions.")]
+ViewOption = Annotated[str, typer.Option("--view", help="Texts that retrieval reads: lamp or prlm.")]
+DatesOption = Annotated[bool, typer.Option("--dates", help="Append dates to what retrieval reads.")]
+SkipOption = Annotated[bool, typer.Option("--skip-invalid", help="Leave malformed questions out.")]
+PluginOption = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="Load a local plugin too: path/to/file.py or package.module. Repeatable."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ResultsOption = Annotated[
+    Path, typer.Option("--results", envvar="PRLM_BENCH_RESULTS", help="Folder of the results.", show_default=True)
+]
+DEFAULT_RESULTS = Path("prlm-results")
+IntervalOption = Annotated[
+    str, typer.Option("--interval", help="Kind of the intervals: percentile, or bca (bias-corrected and accelerated).")
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """Options of commands that read one split."""
+
+    task: TaskOption
+    data: DataOption = None
+    split: SplitOption = "dev"
+    seed: SeedOption = 0
+    limit: LimitOption = None
+    view: ViewOption = "lamp"
+    dates: DatesOption = False
+    skip_invalid: SkipOption = False
+    plugin: PluginOption = None
+
+    def open(self, progress: Progress) -> Session:
+        """The split, opened."""
+        from ..session import Session
+
+        return Session(
+            self.task,
+            data=self.data,
+            split=self.split,
+            seed=self.seed,
+            limit=self.limit,
+            view=self.view,
+            dates=self.dates,
+            skip_invalid=self.skip_invalid,
+            progress=progress,
+            host=host_for(self.plugin),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultsOptions:
+    """Options of commands that read stored rows."""
+
+    results: ResultsOption = DEFAULT_RESULTS
+    task: Annotated[list[str] | None, typer.Option("--task", help="Only these tasks. Repeatable.")] = None
+    split: Annotated[str | None, typer.Option("--split", help="Only this split.")] = None
+    plugin: PluginOption = None
+
+    def load(self) -> Results:
+        """The rows that the options choose.
+
+        Raises:
+            DataError: the folder does not exist, or holds a damaged file.
+        """
+        from ..api import load_results
+
+        return load_results(self.results, host=host_for(self.plugin)).filter(task=self.task or (), split=self.split)
+
+
+def takes(options: type[Any]) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Give a command the fields of a dataclass as options; it receives an instance as its parameter `options`.
+
+    Args:
+        options: a keyword-only dataclass whose fields are annotated as typer's parameters are.
+    """
+
+    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+        @wraps(command)
+        def wrapped(**values: Any) -> T:
+            own = {field.name: values.pop(field.name) for field in fields(options)}
+            return command(options=options(**own), **values)
+
+        hints = get_type_hints(options, include_extras=True)
+        merged = [_parameter(field.name, hints[field.name], field.default) for field in fields(options)]
+        known = get_type_hints(command, include_extras=True)
+        for parameter in inspect.signature(command).parameters.values():
+            if parameter.name != "options":
+                merged.append(_parameter(parameter.name, known[parameter.name], parameter.default))
+        merged.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+        wrapped.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in merged}
+        del wrapped.__wrapped__  # type: ignore[attr-defined]
+        return wrapped
+
+    return decorate
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    empty = inspect.Parameter.empty
+    given = empty if default in (MISSING, empty) else default
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=given, annotation=annotation)
+
+
+def host_for(extra: Sequence[str] | None, *, quiet: bool = False) -> PluginHost:
+    """Load all plugins; each that fails costs one line on standard error.
+
+    Args:
+        extra: the values of `--plugin`.
+        quiet: print no such lines.
+
+    Raises:
+        PluginError: a plugin file does not exist.
+    """
+    from ..errors import PluginError
+    from ..host import PluginHost
+    from . import COMMANDS
+
+    for name in extra or ():
+        if name.endswith(".py") and not Path(name).is_file():
+            raise PluginError(f"no such plugin file: {name}")
+    key = tuple(extra or ())
+    if key not in _hosts:
+        host = _hosts[key] = PluginHost(key, reserved=COMMANDS)
+        for failure in [] if quiet else host.failures:
+            print(
+                f"prlm-bench: warning: plugin {failure.origin} was not loaded: {failure.error} at {failure.where}",
+                file=sys.stderr,
+            )
+    return _hosts[key]
+
+
+#: The plugins of this command line, loaded once for each set of `--plugin` values.
+_hosts: dict[tuple[str, ...], PluginHost] = {}
+
+
+def forget_hosts() -> None:
+    """Load plugins anew when they are needed next."""
+    _hosts.clear()
+
+
+def checked_interval(name: str) -> Interval:
+    """The kind of intervals of this name.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    from ..errors import UnknownNameError
+    from ..stats import INTERVALS
+
+    for kind in INTERVALS:
+        if kind == name:
+            return kind
+    raise UnknownNameError("interval", name, INTERVALS)

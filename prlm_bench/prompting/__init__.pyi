@@ -1,0 +1,11 @@
+from ._chat import chat_prompt as chat_prompt, shown_items as shown_items
+from ._lamp import lamp_prompt as lamp_prompt, lamp_prompts as lamp_prompts
+from ._parsing import (
+    find_answer as find_answer,
+    parse_completion as parse_completion,
+    read_object as read_object,
+    split_reasoning as split_reasoning,
+)
+from ._ranking import by_score as by_score
+from ._token_budget import max_prompt_tokens as max_prompt_tokens, token_budget as token_budget
+from ._tokenizers import HubTokenizer as HubTokenizer, WordTokenizer as WordTokenizer, load_tokenizer as load_tokenizer

@@ -1,0 +1,40 @@
+"""Tables as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from ._leaderboard import Table
+
+_CSV_COLUMNS = (
+    *("task", "split", "protocol", "data", "kind", "rank", "source", "retriever", "k", "reasoner", "generator"),
+    *("seed", "control", "n", "n_total", "n_users", "metric", "value", "low", "high"),
+    *("user_macro", "user_macro_low", "user_macro_high", "parse_failures", "truncated_prompts", "fingerprint"),
+    *("interval", "seed_sd", "between_users_sd", "between_seeds_sd", "rest_sd"),
+)
+
+
+def render_csv(tables: Sequence[Table]) -> str:
+    """One line for each row and metric; published figures have the kind `reported`."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_CSV_COLUMNS)
+    for table in tables:
+        where = [table.task, table.split, table.protocol, table.data]
+        for row in table.rows:
+            method = ["measured", row.rank, "", row.retriever, row.k, row.reasoner, row.generator]
+            size = ["+".join(map(str, row.seeds)), row.control, row.n, row.n_total, row.n_users]
+            shares = [row.figures.parse_failures.value, row.figures.truncated_prompts.value, row.fingerprint]
+            for name, m in row.figures.metrics.items():
+                macro = [m.user_macro.value, m.user_macro.low, m.user_macro.high] if m.user_macro else [None] * 3
+                s = row.figures.spread.get(name)
+                spread = [s.sd, s.between_users, s.between_seeds, s.rest] if s else [None] * 4
+                figures = [name, m.value, m.low, m.high, *macro, *shares, table.interval, *spread]
+                writer.writerow([*where, *method, *size, *figures])
+        for r in table.reported:
+            method = ["reported", "", r.source, r.method, "", "", r.model]
+            for name, number in r.metrics.items():
+                writer.writerow([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 13])
+    return out.getvalue()

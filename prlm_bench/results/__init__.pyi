@@ -1,0 +1,54 @@
+from ._finish import begin as begin, finish as finish, tidy as tidy
+from ._journal import Journal as Journal, finished_ids as finished_ids
+from ._manifest import (
+    folder_name as folder_name,
+    make_manifest as make_manifest,
+    manifest_fingerprint as manifest_fingerprint,
+)
+from ._predictions import read_outputs as read_outputs, read_users as read_users
+from ._samples import read_samples as read_samples, sample_line as sample_line
+from ._schema import (
+    ITEM_TEXT as ITEM_TEXT,
+    SCHEMA_VERSION as SCHEMA_VERSION,
+    ComponentIdentity as ComponentIdentity,
+    DataIdentity as DataIdentity,
+    Estimate as Estimate,
+    ItemRecord as ItemRecord,
+    Manifest as Manifest,
+    MethodIdentity as MethodIdentity,
+    MetricSummary as MetricSummary,
+    SampleRecord as SampleRecord,
+    Summary as Summary,
+)
+from ._seed_groups import SeedGroup as SeedGroup, seed_groups as seed_groups, seeds_of as seeds_of
+from ._select import (
+    by_questions as by_questions,
+    data_key as data_key,
+    describe as describe,
+    describe_group as describe_group,
+    questions_key as questions_key,
+    select as select,
+    select_group as select_group,
+)
+from ._store import (
+    JOURNAL as JOURNAL,
+    MANIFEST as MANIFEST,
+    SAMPLES as SAMPLES,
+    SUMMARY as SUMMARY,
+    Stored as Stored,
+    Unfinished as Unfinished,
+    find_results as find_results,
+    is_finished as is_finished,
+    load_folders as load_folders,
+    read_manifest as read_manifest,
+)
+from ._summarize import (
+    ClusterEstimates as ClusterEstimates,
+    Scored as Scored,
+    Scores as Scores,
+    as_mean as as_mean,
+    mean_value as mean_value,
+    score_answers as score_answers,
+    summarize as summarize,
+)
+from ._verify import verify as verify

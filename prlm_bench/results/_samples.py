@@ -1,0 +1,76 @@
+"""The line of a finished sample, as it is written and as it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import orjson
+from pydantic import ValidationError
+
+from ..errors import DataError
+from ..records import Sample
+from ._schema import ITEM_TEXT, SampleRecord
+from ._store import SAMPLES, first_problem
+
+
+def sample_line(sample: Sample, retrieval: Mapping[str, float], rewards: Mapping[str, float]) -> bytes:
+    """The journal's line for a finished sample: `SampleRecord` without its metrics.
+
+    Args:
+        sample: the sample.
+        retrieval: retrieval measures of its ranking; empty where relevant items are unknown.
+        rewards: rewards by name.
+    """
+    prompt, completion, answer = sample.prompt, sample.completion, sample.answer
+    example, ranking = prompt.example, prompt.ranking
+    return orjson.dumps(
+        {
+            "id": example.id,
+            "user": example.user,
+            "query": example.query,
+            "items": [
+                {"id": item.id, "score": score, "text": _beginning(item.text)}
+                for item, score in zip(ranking.items, ranking.scores, strict=True)
+            ],
+            "prompt": prompt.text,
+            "prompt_tokens": prompt.tokens,
+            "shown": prompt.shown,
+            "cut": prompt.cut,
+            "dropped": prompt.dropped,
+            "completion": completion.text,
+            "finish": completion.finish,
+            "completion_tokens": completion.tokens,
+            "generator_prompt_tokens": completion.prompt_tokens,
+            "cost": completion.cost,
+            "reasoning": answer.reasoning,
+            "answer": answer.text,
+            "parsed": answer.parsed,
+            "cited": answer.cited,
+            "gold": example.gold,
+            "retrieval": retrieval,
+            "rewards": rewards,
+        }
+    )
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= ITEM_TEXT else text[: ITEM_TEXT - 1] + "…"
+
+
+def read_samples(folder: Path) -> Iterator[SampleRecord]:
+    """The samples of a finished folder, one by one.
+
+    Raises:
+        DataError: the samples are not there, or a line is against the schema; the message names it.
+    """
+    path = folder / SAMPLES
+    if not path.is_file():
+        hint = "only its summary is published; `prlm-bench run` with its command makes them again"
+        raise DataError(f"{folder} holds no samples", hint)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield SampleRecord.model_validate(orjson.loads(line))
+            except (orjson.JSONDecodeError, ValidationError) as error:
+                raise DataError(f"{path}:{number}: {first_problem(error)}") from None

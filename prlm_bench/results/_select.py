@@ -1,0 +1,107 @@
+"""Names stored results, chooses them by words, and tells which answered the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..errors import DataError, UnknownNameError
+from ..identity import json_digest
+from ._schema import Manifest
+from ._seed_groups import SeedGroup, seed_groups, seeds_of
+from ._store import Stored
+
+
+def questions_key(manifest: Manifest) -> str:
+    """What results of the same question file share: task, split and data."""
+    return json_digest([manifest.task, manifest.split, manifest.data.sha256])
+
+
+def by_questions(stored: Iterable[Stored]) -> list[list[Stored]]:
+    """Results grouped by what they answered: the same task, split, valid questions and number of them.
+
+    Groups are sorted by task, split and data; within a group the order is that of `stored`.
+    """
+    groups: dict[tuple[str, str, str, int], list[Stored]] = {}
+    for result in stored:
+        manifest = result.manifest
+        groups.setdefault((manifest.task, manifest.split, data_key(manifest), manifest.data.n), []).append(result)
+    return [groups[key] for key in sorted(groups)]
+
+
+def data_key(manifest: Manifest) -> str:
+    """8 digits that tell the usable questions of a data file from others."""
+    return json_digest([manifest.data.sha256, manifest.data.n_invalid])[:8]
+
+
+def describe(stored: Stored) -> str:
+    """A method in one line, its seed included where it is not 0."""
+    method, seed = stored.manifest.method, stored.manifest.seed
+    parts = [method.retriever.spec, f"k={method.k}", method.reasoner.spec, method.generator.spec]
+    return " × ".join([*parts, f"seed {seed}"] if seed else parts)
+
+
+def describe_group(family: SeedGroup) -> str:
+    """A method in one line, with its seeds where there are several."""
+    if len(family) == 1:
+        return describe(family[0])
+    name, _, _ = describe(family[0]).partition(" × seed ")
+    return f"{name}, seeds {', '.join(map(str, seeds_of(family)))}"
+
+
+def select_group(stored: Sequence[Stored], words: str) -> SeedGroup:
+    """The one method that `words` names, with all of its seeds, unless the words name one.
+
+    Args:
+        stored: what can be chosen from.
+        words: as `select` takes them.
+
+    Raises:
+        UnknownNameError: no result is meant.
+        DataError: several methods are; the hint lists them.
+    """
+    found = seed_groups(_named(stored, words))
+    if len(found) > 1:
+        several = "; ".join(f"{describe_group(each)} ({each[0].manifest.fingerprint[:8]})" for each in found[:6])
+        raise DataError(f"{words!r} names {len(found)} results", f"add a part or use a fingerprint: {several}")
+    return found[0]
+
+
+def select(stored: Sequence[Stored], words: str) -> Stored:
+    """The one result that `words` names.
+
+    Args:
+        stored: what can be chosen from.
+        words: a result folder, the beginning of a fingerprint, or parts of the method joined by `+`, such as
+            `bm25+copy` or `bm25+k=4+tiny`.
+
+    Raises:
+        UnknownNameError: no result is meant.
+        DataError: several are; the hint lists them.
+    """
+    found = _named(stored, words)
+    if len(found) > 1:
+        several = "; ".join(f"{describe(result)} ({result.manifest.fingerprint[:8]})" for result in found[:6])
+        raise DataError(f"{words!r} names {len(found)} results", f"add a part or use a fingerprint: {several}")
+    return found[0]
+
+
+def _named(stored: Sequence[Stored], words: str) -> list[Stored]:
+    wanted = words.split("+")
+    found = [
+        result
+        for result in stored
+        if str(result.folder) == words.rstrip("/")
+        or (len(words) >= 6 and result.manifest.fingerprint.startswith(words))
+        or all(part in _names(result) for part in wanted)
+    ]
+    if not found:
+        names = sorted({describe(result) for result in stored})
+        raise UnknownNameError("result", words, [], hint="there are: " + "; ".join(names[:8]))
+    return found
+
+
+def _names(result: Stored) -> set[str]:
+    method = result.manifest.method
+    specs = [method.retriever.spec, method.reasoner.spec, method.generator.spec]
+    short = {spec.partition(":")[0] for spec in specs}
+    return {*specs, *short, f"k={method.k}", f"seed={result.manifest.seed}"}
