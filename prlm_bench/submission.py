@@ -17,8 +17,7 @@ from ._util.files import replacing
 from .data import data_root, split_files
 from .data._json import ListReader
 from .errors import DataError
-from .report._compare import describe, select
-from .results import Stored, read_samples
+from .results import Stored, describe, read_samples, select
 from .tasks import Task, TaskRegistry
 
 SPLIT = "test"

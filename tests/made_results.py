@@ -75,7 +75,8 @@ def write_result(
     )
     content: dict[str, Any] = {"task": task, "benchmark": definition.benchmark, "split": split}
     content |= {"data": data.model_dump(), "method": MethodIdentity(**identities, k=k).model_dump()}
-    content |= {"rewards": [], "metrics": list(metrics), "seed": seed, "control": control, "versions": {}}
+    scored = [ComponentIdentity(spec=m, plugin="", version="", source="", fingerprint="").model_dump() for m in metrics]
+    content |= {"core": "", "rewards": [], "metrics": scored, "seed": seed, "control": control, "versions": {}}
     content |= {"command": "prlm-bench run"} | changes
     fingerprint = json_digest([content, list(samples)])
     manifest = Manifest.model_validate({"fingerprint": fingerprint, **content})

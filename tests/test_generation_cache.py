@@ -65,6 +65,13 @@ def test_a_change_of_any_part_of_the_identity_misses(tmp_path: Path, part: str) 
     assert GenerationCache(tmp_path, {**IDENTITY, part: IDENTITY[part] + "'"}).get(prompt("x")) is None
 
 
+def test_a_release_of_prlm_bench_does_not_ask_again(tmp_path: Path) -> None:
+    identity = {**IDENTITY, "plugin": "prlm-bench/openai-api"}
+    GenerationCache(tmp_path, identity).put(prompt("x"), Completion("kept"))
+    assert GenerationCache(tmp_path, {**identity, "version": "9.9"}).get(prompt("x")) == Completion("kept")
+    assert GenerationCache(tmp_path, {**identity, "source": "edited"}).get(prompt("x")) is None
+
+
 def test_a_change_of_the_prompt_misses(tmp_path: Path) -> None:
     cache = GenerationCache(tmp_path, IDENTITY)
     cache.put(prompt("x"), Completion("kept"))
@@ -88,9 +95,7 @@ def test_only_what_is_missing_is_asked_and_equal_prompts_once(tmp_path: Path) ->
 
 def test_it_looks_like_the_generator_within() -> None:
     cached = CachedGenerator(Counting("b"), GenerationCache(Path("nowhere"), IDENTITY))
-    assert (cached.fingerprint(), cached.tokenizer, cached.max_prompt_tokens) == ("b", None, 77)
-    with pytest.raises(AttributeError):
-        _ = cached.nothing_of_the_kind
+    assert (cached.tokenizer, cached.max_prompt_tokens) == (None, 77)
     assert list(cached.generate([])) == []
     assert not Path("nowhere").exists()
 

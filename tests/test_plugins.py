@@ -98,7 +98,7 @@ FAULTS_IN_HOOKS = {
 def test_a_fault_in_a_hook(site: Site, fault: str) -> None:
     error, hint = FAULTS_IN_HOOKS[fault]
     file = site.add(WORKS + fault)
-    failure = the_failure(PluginHost())
+    failure = the_failure(PluginHost(reserved=COMMANDS))
     assert failure.error.startswith(error)
     assert failure.hint.startswith(hint) and bool(failure.hint) == bool(hint)
     assert failure.where == line_of(file, "#!")

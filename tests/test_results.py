@@ -23,7 +23,16 @@ from prlm_bench.host._host import PluginHost
 from prlm_bench.host._registry import Origin, make_component
 from prlm_bench.metrics import MeanMetric
 from prlm_bench.report import FORMATS, build_tables, render
-from prlm_bench.results import Manifest, SampleRecord, Summary, find_results, load_folders, read_manifest, read_samples
+from prlm_bench.results import (
+    Manifest,
+    SampleRecord,
+    Summary,
+    find_results,
+    is_finished,
+    load_folders,
+    read_manifest,
+    read_samples,
+)
 from prlm_bench.running import RunConfig, execute
 from prlm_bench.stats import RESAMPLES, SEED
 
@@ -85,7 +94,7 @@ def test_a_manifest_says_what_was_run(finished: Path, host: PluginHost) -> None:
     assert (manifest.method.retriever.plugin, manifest.method.k) == ("prlm-bench/random", 1)
     assert [reward.spec for reward in manifest.rewards] == ["overlap"]
     assert manifest.control
-    assert manifest.metrics == list(dataset.task.metrics)
+    assert manifest.metric_names == list(dataset.task.metrics)
     assert folder.name.endswith(manifest.fingerprint[:8])
     assert manifest.command == (
         "prlm-bench run --task mini_lamp_4 --split dev --retriever random -k 1 --reasoner direct --generator copy "
@@ -177,7 +186,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",
     "no JSON": lambda content: b"\xff\xfe",
     "a list": lambda content: b"[]",
-    "another version": lambda content: content.replace(b'"schema_version": 1', b'"schema_version": 2'),
+    "another version": lambda content: content.replace(b'"schema_version": 2', b'"schema_version": 3'),
     "another field": lambda content: content.replace(b'"schema_version"', b'"extra": 0, "schema_version"', 1),
     "a missing field": lambda content: content.replace(b'"fingerprint": "', b'"finger": "', 1),
 }
@@ -204,14 +213,26 @@ def test_a_damaged_sample_is_named_by_its_line(one: Path) -> None:
     assert str(caught.value).startswith(f"{one / 'samples.jsonl'}:7: ")
 
 
-@pytest.mark.parametrize("missing", ["summary.json", "samples.jsonl"])
-def test_what_is_not_whole_is_in_no_table(one: Path, here: Callable[..., Any], missing: str) -> None:
-    (one / missing).unlink()
+def test_what_is_not_whole_is_in_no_table(one: Path, here: Callable[..., Any]) -> None:
+    (one / "summary.json").unlink()
     stored, unfinished = find_results(one.parent)
     assert (stored, [left.folder for left in unfinished]) == ([], [one])
     ended = here("leaderboard", "--results", one.parent)
     assert (ended.status, ended.stdout) == (0, "No finished results.\n")
-    assert ended.stderr == f"unfinished, not in the tables: {one}; go on with: {read_manifest(one).command}\n"
+    assert ended.stderr == f"unfinished, not in the tables: {one}; resume with: {read_manifest(one).command}\n"
+
+
+def test_a_published_summary_without_samples_is_shown_and_run_again(one: Path, here: Callable[..., Any]) -> None:
+    (one / "samples.jsonl").unlink()
+    (stored,), unfinished = find_results(one.parent)
+    assert (unfinished, stored.has_samples) == ([], False)
+    assert not is_finished(one, stored.manifest.fingerprint)
+    ended = here("leaderboard", "--results", one.parent)
+    assert (ended.status, ended.stderr) == (0, "1 of 1 rows are summaries without samples\n")
+    with pytest.raises(DataError, match="holds no samples"):
+        list(read_samples(one))
+    (one / "journal.jsonl").touch()  # a run is making them again
+    assert find_results(one.parent)[0] == []
 
 
 def test_a_summary_of_another_run_does_not_finish_a_folder(one: Path) -> None:
@@ -255,7 +276,7 @@ def odd(host: PluginHost, tmp_path: Path) -> Iterator[str]:
 def test_figures_that_are_no_numbers_are_null(host: PluginHost, odd: str, tmp_path: Path) -> None:
     (folder,) = run(host, tmp_path / "results", tasks=[odd], retrievers=["unscored"])
     (stored,), _ = find_results(tmp_path / "results")
-    assert [stored.summary.metrics[name].value for name in stored.manifest.metrics] == [None, None, None]
+    assert [stored.summary.metrics[name].value for name in stored.manifest.metric_names] == [None, None, None]
     samples = list(read_samples(folder))
     assert samples[0].metrics == {"nan@mine": None, "inf@mine": None, "some@mine": None}
     assert samples[1].metrics == {"nan@mine": None, "inf@mine": None, "some@mine": 1.0}
@@ -279,7 +300,7 @@ def test_a_split_without_golds_is_answered_and_not_scored(host: PluginHost, tmp_
     (scored,) = run(host, tmp_path / "scored", split="test")
     assert [sample.answer for sample in read_samples(scored)] == [sample.answer for sample in samples]
     tables = build_tables([stored], host.tasks)
-    assert [(table.protocol, len(table.rows), table.rows[0].metrics) for table in tables] == [
+    assert [(table.protocol, len(table.rows), table.rows[0].figures.metrics) for table in tables] == [
         ("lamp", 1, {}),
         ("prlm", 1, {}),
     ]

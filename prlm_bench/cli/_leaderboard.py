@@ -36,5 +36,8 @@ def leaderboard(
     found = options.load()
     tables = found.tables(protocol=protocol, interval=checked_interval(interval), by_seed=by_seed)
     print_or_write(render(tables, form), output)
+    published = sum(not row.has_samples for row in found)
+    if published:
+        print(f"{published} of {len(found)} rows are summaries without samples", file=sys.stderr)
     for left in found.unfinished:
         print(f"unfinished, not in the tables: {left.folder}; resume with: {left.manifest.command}", file=sys.stderr)

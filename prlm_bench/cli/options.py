@@ -148,7 +148,7 @@ def takes(options: type[Any]) -> Callable[[Callable[..., T]], Callable[..., T]]:
         merged.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
         wrapped.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
         wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in merged}
-        del wrapped.__wrapped__  # type: ignore[attr-defined]
+        del wrapped.__wrapped__
         return wrapped
 
     return decorate

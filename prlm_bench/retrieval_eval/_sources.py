@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import DataError
-from ..interfaces import Retriever
+from ..interfaces import CachesOnDisk, Fingerprinted, Retriever
 from ..records import Example, Ranking
 from ..running import Components
 from ._trec import escaped, read_run
@@ -66,14 +66,13 @@ class RetrieverSource:
 
         `setup_s`: seconds to make it and to rank one question, with all that is made once. `ms_per_question`:
         milliseconds, ranking whole profiles in batches. `cache_bytes`: what it keeps on disk; null where it
-        has no method of that name to tell.
+        does not say (see `interfaces.CachesOnDisk`).
         """
-        tell: Callable[[], int | None] = getattr(self._retriever, "cache_bytes", lambda: None)
         return {
-            "fingerprint": self._retriever.fingerprint(),
+            "fingerprint": self._retriever.fingerprint() if isinstance(self._retriever, Fingerprinted) else "",
             "setup_s": self._setup,
             "ms_per_question": 1000 * self._seconds / self._n if self._n else None,
-            "cache_bytes": tell(),
+            "cache_bytes": self._retriever.cache_bytes() if isinstance(self._retriever, CachesOnDisk) else None,
         }
 
 

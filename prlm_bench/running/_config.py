@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ..errors import RunError
 from ..host import ComponentChoice
 
-ComponentSpec = str | dict[str, Any] | ComponentChoice
+ComponentSpec: TypeAlias = str | dict[str, Any] | ComponentChoice
 
 
 class RunConfig(BaseModel):

@@ -52,12 +52,14 @@ class GenerationCache:
 
     Args:
         root: the cache folder.
-        identity: all that tells this generator from any other. The release of its distribution is left out, since the
-            digest of its code says more: a new release does not ask a paid server again.
+        identity: all that tells this generator from any other. For a generator of prlm-bench the release is left out,
+            since the digest of its code says more: an upgrade does not ask a paid server again.
     """
 
     def __init__(self, root: Path, identity: Mapping[str, str]) -> None:
-        known = {name: value for name, value in identity.items() if name != "version"}
+        known = dict(identity)
+        if known.get("plugin", "").startswith("prlm-bench/"):
+            known.pop("version", None)
         self._identity = orjson.dumps(known, option=orjson.OPT_SORT_KEYS).decode()
         self.path = root / FOLDER / (json_digest(known) + SUFFIX)
         self._connection: sqlite3.Connection | None = None

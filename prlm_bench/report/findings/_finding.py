@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...host._registry import Component
-from ...results import ClusterEstimates, Estimate, SeedGroup, Stored, as_mean
+from ...results import ClusterEstimates, Estimate, SeedGroup, Stored, as_mean, describe_group
 from .._columns import SampleColumns, numbers
-from .._compare import describe_group
 
 Status = Literal["found", "passed", "unchecked"]
 
