@@ -7,6 +7,7 @@ edit anywhere in a plugin gives another identity.
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import inspect
@@ -317,10 +318,29 @@ def _remembered_form(path: str, size: int, modified: int) -> str:
     return _normal_form(Path(path).read_bytes())
 
 
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    """The same program; in compiled form a docstring leaves an instruction behind."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:] or [ast.copy_location(ast.Pass(), first)]
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            members = getattr(node, field, None)
+            waiting += members if isinstance(members, list) else []
+    return tree
+
+
 def _normal_form(source: str | bytes) -> str:
     """A digest of what a program does: its compiled form, in which comments, docstrings and layout are no more."""
     total = hashlib.sha256()
-    waiting = [compile(source, "", "exec", dont_inherit=True, optimize=2)]
+    waiting = [compile(_without_docstrings(ast.parse(source)), "", "exec", dont_inherit=True)]
     while waiting:
         code = waiting.pop()
         constants = [c for c in code.co_consts if not isinstance(c, types.CodeType)]
