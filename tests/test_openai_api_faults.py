@@ -269,6 +269,18 @@ def test_an_address_without_an_api_is_detected_before_a_run(fake: FakeServer, bu
             build(base_url=fake.url.replace("http:", "https:")).fingerprint()
 
 
+def test_this_machine_is_reached_without_the_proxy(
+    fake: FakeServer, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for host in ("127.0.0.1", "localhost"):
+        generator = build(base_url=fake.url.replace("127.0.0.1", host))
+        assert texts(list(generator.generate(prompts(1)))) == ["to prompt 0"]
+    with pytest.raises(PrlmBenchError, match=r"no server answers at nowhere.invalid/v1"):
+        build(base_url="http://nowhere.invalid/v1", max_retries=0).fingerprint()
+
+
 def test_another_protocol(build: Callable[..., Any]) -> None:
     def greet() -> None:
         for _ in range(3):

@@ -31,6 +31,8 @@ FIRST_WAIT, MAX_WAIT = 0.5, 30.0
 UNREADABLE_RETRIES = 2
 #: Further attempts for GET /models: that a server is down should be known soon, before a run begins.
 _MODELS_RETRIES = 2
+#: This machine, which is reached without the proxy of the environment.
+_WITHOUT_PROXY = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class Client:
             headers={**server.key.headers, "Connection": "close"},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             timeout=None,  # those of httpx start anew with each chunk; ours is for the whole attempt
-            trust_env=not server.is_local,
+            mounts=dict.fromkeys(_WITHOUT_PROXY),
             follow_redirects=False,
         )
 

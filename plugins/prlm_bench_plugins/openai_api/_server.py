@@ -70,11 +70,6 @@ class Server:
         """Host, port and path."""
         return self.url.partition("://")[2]
 
-    @property
-    def is_local(self) -> bool:
-        """True for this machine, which is reached without a proxy."""
-        return urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")
-
 
 def read_url(given: str | None) -> str:
     """The server's address from the option or from OPENAI_BASE_URL, checked.
