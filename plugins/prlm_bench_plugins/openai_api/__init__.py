@@ -6,10 +6,10 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from .generator import OpenAIServer
+from ._generator import OpenAIServer
 
 
 @hookimpl
 def prlm_bench_register_generators(register: Any) -> None:
-    """openai-api."""
+    """Register `openai-api`."""
     register("openai-api", OpenAIServer, cached=True)

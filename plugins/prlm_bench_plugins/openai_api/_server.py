@@ -1,4 +1,4 @@
-"""Which server is asked, and with which key."""
+"""A server's address, the key for it, and how requests to it are made."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from prlm_bench.errors import SpecError
 
-#: A key of fewer characters is a stand-in such as EMPTY, which completions may hold by chance.
-_SECRET = 16
+#: Keys with fewer characters are placeholders such as EMPTY, which a completion may contain by chance.
+_MIN_SECRET = 16
 
 
 class Key:
-    """A key that does not show itself."""
+    """An API key that its repr does not show."""
 
     __slots__ = ("_text",)
 
@@ -29,51 +29,54 @@ class Key:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header that carries the key; none without one."""
+        """The header that carries the key; empty without a key."""
         return {"Authorization": f"Bearer {self._text}"} if self._text else {}
 
-    def hide(self, text: str, always: bool = True) -> str:
-        """`text` with the key blotted out, for servers that repeat it; short keys only if `always`."""
-        return text.replace(self._text, "***") if self._text and (always or len(self._text) >= _SECRET) else text
+    def mask(self, text: str, short: bool = True) -> str:
+        """`text` with `***` for the key.
+
+        Args:
+            text: text from the server, which may repeat the key.
+            short: also mask a key that is too short to be a secret.
+        """
+        secret = self._text and (short or len(self._text) >= _MIN_SECRET)
+        return text.replace(self._text, "***") if secret else text
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server and how it is to be treated."""
+    """A server and the limits for requests to it."""
 
-    #: Without a final slash.
+    #: Base URL without a final slash.
     url: str
-    #: The model's name there.
+    #: The model's name on the server.
     model: str
     key: Key
-    #: The environment variable that the key is looked for in.
+    #: Name of the environment variable that holds the key.
     key_env: str
-    #: Requests under way at a time.
+    #: Maximum number of simultaneous requests.
     concurrency: int
-    #: Seconds for one request.
+    #: Seconds for one attempt, from connecting to the last byte.
     timeout: float
-    #: Further attempts after a passing failure.
+    #: Maximum number of further attempts after one that failed for a passing reason.
     max_retries: int
-    #: Models that the server lists; empty where it lists none or was not asked.
+    #: Names of the models that the server lists; empty if it lists none or was not queried.
     listed: tuple[str, ...] = ()
+    #: Maximum size of a reply in bytes, after decompression.
+    max_reply_bytes: int = 64 << 20
 
     @property
     def address(self) -> str:
         """Host, port and path."""
         return self.url.partition("://")[2]
 
-    @property
-    def is_here(self) -> bool:
-        """True for this very machine, which no proxy need be asked for."""
-        return urlsplit(self.url).hostname in ("localhost", "127.0.0.1", "::1")
-
 
 def read_url(given: str | None) -> str:
-    """The server's address from the option or OPENAI_BASE_URL, checked.
+    """The server's address from the option or from OPENAI_BASE_URL, checked.
 
     Raises:
-        SpecError: there is none, or it is not of the form `http(s)://host[:port]/path`. The message does not
-            repeat it.
+        SpecError: there is none, or it does not have the form `http(s)://host[:port]/path`. The message does
+            not repeat it, because it may contain a password.
     """
     origin = "base_url" if given else "OPENAI_BASE_URL"
     text = (given or os.environ.get("OPENAI_BASE_URL") or "").strip().rstrip("/")
@@ -82,30 +85,31 @@ def read_url(given: str | None) -> str:
     hint = "write it like http://localhost:8000/v1"
     try:
         parts = urlsplit(text)
-        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        whole = False
-    if not whole:
-        raise SpecError(f"{origin} is not an http address", hint)
+        complete = False
+    if not complete:
+        raise SpecError(f"{origin} is not an http or https address", hint)
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise SpecError(f"{origin} may hold no user name, password or query", "keys come from the environment")
+        raise SpecError(f"{origin} must not contain a user name, password or query", "keys come from the environment")
     if re.search(r"/(completions|models|responses)$", parts.path):
-        raise SpecError(f"{origin} goes too far: it is the part before /chat/completions", hint)
+        raise SpecError(f"{origin} is too long: give the part before /chat/completions", hint)
     return text
 
 
 def read_key(variable: str) -> Key:
-    """The key that an environment variable holds; an empty one where OPENAI_API_KEY is not set.
+    """The key in an environment variable; an empty one if OPENAI_API_KEY is not set.
 
     Raises:
-        SpecError: not the name of a variable, a variable of another name that is not set, or a key that no
-            header can carry. The messages repeat neither name nor key: a key may have been given as the name.
+        SpecError: `variable` is not a variable's name, another variable than OPENAI_API_KEY is not set, or a
+            header cannot carry the key. The messages repeat neither name nor key, because users sometimes give
+            the key as the name.
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
-        raise SpecError("api_key_env is the name of an environment variable", "the key itself goes into the variable")
+        raise SpecError("api_key_env is not the name of an environment variable", "put the key into the variable")
     text = os.environ.get(variable, "").strip()
     if not text and variable != "OPENAI_API_KEY":
         raise SpecError("the environment variable that api_key_env names is not set", "export it with the key")
     if not re.fullmatch(r"[!-~]*", text):
-        raise SpecError("the key holds blanks or characters outside ASCII", "export it again, without quotes")
+        raise SpecError("the key contains blanks or non-ASCII characters", "export it again, without quotes")
     return Key(text)

@@ -1,41 +1,49 @@
-"""A model behind an OpenAI-compatible server, as a generator."""
+"""The generator `openai-api`: a model behind an OpenAI-compatible server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from prlm_bench import Completion, Prompt
-from prlm_bench.interfaces import Context, Tokenizer
-from prlm_bench.prompting import load_tokenizer
+from prlm_bench.interfaces import Context, SameResults, Tokenizer
+from prlm_bench.tokenizers import load_tokenizer
 
 from ._server import Server, read_key, read_url
 
+_CHAT, _PLAIN = "/chat/completions", "/completions"
+
 
 class OpenAIServer:
-    """Asks an OpenAI-compatible server, several requests at a time, and retries what may succeed later.
+    """Queries an OpenAI-compatible server with several requests at a time, and retries those that may succeed later.
 
-    The key is read from the environment and kept out of everything that is written or shown.
+    The key is read from the environment and masked in everything that is stored or shown.
+
+    `concurrency`, `timeout`, `max_retries`, `api_key_env` and the prices cannot change an answer and are not part of
+    the generator's identity: other values reuse completions and rows instead of paying for them again. A
+    completion's cost is thus its cost when it was generated: stored and cached ones keep it (None if no price was
+    given then) after the prices change. Each sample has both token counts, from which the cost at other prices
+    follows: `(generator_prompt_tokens * price_in + completion_tokens * price_out) / 1e6`.
 
     Args:
-        model: the name under which the server has the model.
+        model: the model's name on the server.
         base_url: the part of the address before `/chat/completions`, such as http://localhost:8000/v1; by
-            default what OPENAI_BASE_URL holds.
-        endpoint: `chat` or `completions` for every prompt; `auto` sends chat prompts (one user's turn) to
+            default the value of OPENAI_BASE_URL.
+        endpoint: `chat` or `completions` for every prompt; `auto` sends chat prompts (one user turn) to
             /chat/completions and plain ones to /completions.
         system: a system prompt; before a plain completion, a paragraph of its own.
-        max_tokens: length of a completion at most.
+        max_tokens: maximum length of a completion in tokens.
         temperature: 0 is greedy; `none` leaves it to the server.
-        top_p: nucleus sampling; left to the server by default.
+        top_p: nucleus sampling; by default left to the server.
         seed: sent with each request; by default the run's seed when the temperature is above 0.
         stop: texts that end a completion, joined by `+`; `\\n` and `\\t` stand for line break and tab.
-        concurrency: requests under way at a time, in each process of a run.
-        timeout: seconds that one request may take.
-        max_retries: further attempts after one that failed for a passing reason.
+        concurrency: maximum number of simultaneous requests, in each process of a run.
+        timeout: seconds for one attempt, from connecting to the last byte.
+        max_retries: maximum number of further attempts after one that failed for a passing reason.
         api_key_env: the environment variable that holds the key.
         price_in: price of a million prompt tokens, in any currency.
         price_out: price of a million generated tokens, in the same currency.
-        limit_key: the name that the server has for `max_tokens`.
+        limit_key: the server's name for `max_tokens`.
         tokenizer: sets prompt budgets: `words`, a folder or a hub name; by default left to the reasoner.
     """
 
@@ -51,16 +59,16 @@ class OpenAIServer:
         top_p: float | None = None,
         seed: int | None = None,
         stop: list[str] | None = None,
-        concurrency: int = 8,
-        timeout: float = 120.0,
-        max_retries: int = 8,
-        api_key_env: str = "OPENAI_API_KEY",
-        price_in: float | None = None,
-        price_out: float | None = None,
+        concurrency: Annotated[int, SameResults] = 8,
+        timeout: Annotated[float, SameResults] = 120.0,
+        max_retries: Annotated[int, SameResults] = 8,
+        api_key_env: Annotated[str, SameResults] = "OPENAI_API_KEY",
+        price_in: Annotated[float | None, SameResults] = None,
+        price_out: Annotated[float | None, SameResults] = None,
         limit_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
         tokenizer: str | None = None,
     ) -> None:
-        # First of all: other errors show the whole spec, and an address may hold a password.
+        # First, because other errors show the whole spec, and an address may contain a password.
         url, key = read_url(base_url), read_key(api_key_env)
         if min(max_tokens, concurrency) < 1 or timeout <= 0 or max_retries < 0:
             raise ValueError("max_tokens and concurrency must be at least 1, timeout above 0, max_retries at least 0")
@@ -76,19 +84,19 @@ class OpenAIServer:
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """The one that was named, if any."""
+        """The tokenizer that the option names, if any."""
         return self._tokenizer
 
     def fingerprint(self) -> str:
-        """The model's name, the server's address, what the server reports of the model, and the seed in use.
+        """The model's name, the server's address, what the server reports about the model, and the seed in use.
 
         Raises:
-            RunError: no server answers, it refuses the key, or it is no API.
+            RunError: the server cannot be reached, rejects the key, or sends a web page.
         """
         if not self._identity:
-            from ._models import ask_models
+            from ._client import query_models
 
-            report, self._server = ask_models(self._server)
+            report, self._server = query_models(self._server)
             parts = [f"model={self._server.model}", f"server={self._server.address}", f"reported={report}"]
             if "seed" in self._sampling:
                 parts.append(f"seed={self._sampling['seed']}")
@@ -101,18 +109,18 @@ class OpenAIServer:
         """Yield completions as they arrive.
 
         Raises:
-            RunError: a request failed for good; what had been answered by then was yielded before.
+            RunError: a request failed for good; completions that arrived before were yielded.
         """
         if not prompts:
             return
+        from ._client import Request, send_all
         from ._replies import read_completion
-        from ._stream import Request, stream
 
         def read(request: Request, body: bytes) -> Completion:
             return read_completion(body, request.path == _CHAT, self._server.key, self._prices)
 
         requests = [Request("POST", *self._payload(prompt)) for prompt in prompts]
-        yield from stream(self._server, requests, read)
+        yield from send_all(self._server, requests, read)
 
     def _payload(self, prompt: Prompt) -> tuple[str, dict[str, Any]]:
         """Path and content of the request."""
@@ -121,9 +129,6 @@ class OpenAIServer:
             return _CHAT, {**self._sampling, "messages": [*system, {"role": "user", "content": prompt.text}]}
         text = f"{self._system}\n\n{prompt.text}" if self._system else prompt.text
         return _PLAIN, {**self._sampling, "prompt": text}
-
-
-_CHAT, _PLAIN = "/chat/completions", "/completions"
 
 
 def _unescaped(stop: list[str] | None) -> list[str] | None:

@@ -1,0 +1,272 @@
+"""Sends requests to one server, several at a time, and repeats those that failed for a passing reason."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from queue import SimpleQueue
+from typing import Any, Literal, TypeVar
+
+import anyio
+import httpx
+from anyio.from_thread import start_blocking_portal
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity.stop import stop_base
+from tenacity.wait import wait_base, wait_exponential, wait_random_exponential
+
+from prlm_bench.errors import RunError
+
+from ._replies import RequestError, RetryableError, UnreadableReplyError, describe_model, read_models, refusal
+from ._server import Server
+
+T = TypeVar("T")
+
+#: Seconds before the second attempt and maximum before any, for `backoff`.
+FIRST_WAIT, MAX_WAIT = 0.5, 30.0
+#: Maximum number of further attempts after unreadable replies: enough for a hiccup, few for a wrong address.
+UNREADABLE_RETRIES = 2
+#: Further attempts for GET /models: that a server is down should be known soon, before a run begins.
+_MODELS_RETRIES = 2
+#: This machine, which is reached without the proxy of the environment.
+_WITHOUT_PROXY = ("all://localhost", "all://127.0.0.1", "all://[::1]")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A path below the server's address, and the JSON to send there."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    content: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """A whole reply. Its repr hides the body, which may repeat the key."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+def query_models(server: Server) -> tuple[str, Server]:
+    """What GET /models says about the model, and the server with the names of the listed models.
+
+    The first is `nothing` if the server has no usable list or the list lacks the model. Then two models that are
+    served under one name at one address cannot be told apart.
+
+    Raises:
+        RunError: the server cannot be reached, rejects the key, or sends a web page.
+    """
+    patient = replace(server, max_retries=min(server.max_retries, _MODELS_RETRIES))
+    try:
+        [(_, models)] = send_all(patient, [Request("GET", "/models")], lambda _, body: read_models(body))
+    except RunError as error:
+        cause = error.__cause__
+        if isinstance(cause, RequestError) and cause.status not in (None, 401):
+            return "nothing", server
+        raise
+    return describe_model(server, models), replace(server, listed=tuple(str(model.get("id")) for model in models))
+
+
+def send_all(
+    server: Server, requests: Sequence[Request], read: Callable[[Request, bytes], T]
+) -> Iterator[tuple[int, T]]:
+    """Yield `(index into requests, what read returned)` as replies arrive.
+
+    The event loop runs in a thread of its own. After a request has failed for good none is started or repeated;
+    those in flight are awaited and yielded, then the error is raised. Closing the iterator cancels those in flight.
+
+    Args:
+        server: endpoint, credentials and limits.
+        requests: what to send.
+        read: reads a reply; raises `RequestError` if it cannot.
+
+    Raises:
+        RunError: a request failed for good.
+    """
+    results: SimpleQueue[tuple[int, T] | None] = SimpleQueue()
+    with start_blocking_portal(name="openai-api") as portal:
+        future = portal.start_task_soon(_send_all, server, requests, read, results.put)
+        future.add_done_callback(lambda _: results.put(None))
+        while (result := results.get()) is not None:
+            yield result
+        future.result()
+
+
+async def _send_all(
+    server: Server,
+    requests: Sequence[Request],
+    read: Callable[[Request, bytes], T],
+    put: Callable[[tuple[int, T]], None],
+) -> None:
+    """Put every result; raise the first failure once no request is in flight."""
+    pending = iter(enumerate(requests))
+    failures: list[Exception] = []
+    async with Client(server) as client, anyio.create_task_group() as group:
+
+        async def work() -> None:
+            for index, request in pending:
+                if client.stopped.is_set():
+                    return
+                try:
+                    put((index, await client.send(request, read)))
+                except Exception as error:
+                    failures.append(error)
+                    client.stopped.set()
+
+        for _ in range(min(server.concurrency, len(requests))):
+            group.start_soon(work)
+    if failures:
+        raise failures[0]
+
+
+class Client:
+    """An asynchronous context that sends requests to one server.
+
+    Each attempt has a connection of its own. On a connection that is kept, the reply to one request is whatever
+    bytes come next, so that a server or proxy that sends a reply twice shifts every answer after it. Checking for
+    unread bytes before each request would miss a second copy that arrives just after the check.
+
+    Args:
+        server: endpoint, credentials and limits.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        #: Set after a request has failed for good: no request is started or repeated.
+        self.stopped = anyio.Event()
+        #: Time of the event loop's clock before which the server accepts no request.
+        self._open_at = 0.0
+        self._http = httpx.AsyncClient(
+            headers={**server.key.headers, "Connection": "close"},
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            timeout=None,  # those of httpx start anew with each chunk; ours is for the whole attempt
+            mounts=dict.fromkeys(_WITHOUT_PROXY),
+            follow_redirects=False,
+        )
+
+    async def __aenter__(self) -> Client:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._http.__aexit__(*error)
+
+    async def send(self, request: Request, read: Callable[[Request, bytes], T]) -> T:
+        """What `read` makes of the reply, after as many attempts as it takes.
+
+        Raises:
+            RunError: the last permitted attempt failed, or a repetition would not help.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(RetryableError),
+            stop=stop_after_attempt(self._server.max_retries + 1) | _StopAfterUnreadable(UNREADABLE_RETRIES + 1),
+            wait=_seconds_to_wait,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            result: T = await retrying(self._attempt, request, read)
+            return result
+        except RequestError as error:
+            raise error.as_run_error(retrying.statistics["attempt_number"]) from error
+
+    async def _attempt(self, request: Request, read: Callable[[Request, bytes], T]) -> T:
+        await self._hold_back()
+        url = self._server.url + request.path
+        try:
+            with anyio.fail_after(self._server.timeout):
+                reply = await self._exchange(request, url)
+        except TimeoutError:
+            hint = "raise timeout=, or lower concurrency="
+            raise RetryableError(f"{url}: no answer within {self._server.timeout:g} s", hint) from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise _connection_error(self._server, url, error) from None
+        if reply.status == 200:
+            return read(request, reply.body)
+        seconds = retry_after(reply.headers)
+        failure = refusal(self._server, url, reply.status, reply.body, seconds)
+        if seconds and isinstance(failure, RetryableError):  # the wait is meant for all requests
+            self._open_at = max(self._open_at, anyio.current_time() + seconds)
+        raise failure
+
+    async def _exchange(self, request: Request, url: str) -> _Reply:
+        # Escaped to ASCII, because a prompt may contain lone surrogates.
+        content = None if request.content is None else json.dumps(request.content).encode()
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        body = bytearray()
+        async with self._http.stream(request.method, url, content=content, headers=headers) as reply:
+            async for chunk in reply.aiter_bytes():
+                body += chunk
+                if len(body) > self._server.max_reply_bytes:
+                    what = f"{url}: the reply is larger than {self._server.max_reply_bytes / 2**20:g} MiB"
+                    raise RequestError(what, "is this an OpenAI-compatible server?", reply.status_code)
+        return _Reply(reply.status_code, reply.headers, bytes(body))
+
+    async def _hold_back(self) -> None:
+        """Wait until the server accepts requests again; a random delay keeps them from arriving all at once."""
+        while (left := self._open_at - anyio.current_time()) > 0 and not self.stopped.is_set():
+            await self._sleep(left * random.uniform(1.0, 1.1))
+        if self.stopped.is_set():
+            raise RunError("the run has stopped")  # never seen: another request's failure came before it
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but not longer than until the client stops."""
+        with anyio.move_on_after(seconds):
+            await self.stopped.wait()
+
+
+def _connection_error(server: Server, url: str, error: Exception) -> RequestError:
+    reason = server.key.mask(" ".join(str(error).split()))[:200] or type(error).__name__
+    if not isinstance(error, httpx.ConnectError):
+        hint = "check the server's log; does it speak HTTP?"
+        return RetryableError(f"{url}: the connection failed: {reason}", hint)
+    if "SSL" in reason or "CERTIFICATE" in reason:
+        hint = "check http:// against https://; SSL_CERT_FILE names the file of a private certificate"
+        return RequestError(f"no secure connection to {server.address}: {reason}", hint)
+    return RetryableError(f"no server answers at {server.address}", "start it, or correct base_url=")
+
+
+def backoff() -> wait_base:
+    """Waits between attempts: from `FIRST_WAIT` seconds, twice as long each time up to `MAX_WAIT`.
+
+    Each is shortened at random by up to a half.
+    """
+    half: wait_base = wait_exponential(multiplier=FIRST_WAIT / 2, max=MAX_WAIT / 2)
+    return half + wait_random_exponential(multiplier=FIRST_WAIT / 2, max=MAX_WAIT / 2)
+
+
+def _seconds_to_wait(state: RetryCallState) -> float:
+    """The backoff, but nothing after a reply with Retry-After, for which `Client._hold_back` waits."""
+    error = state.outcome and state.outcome.exception()
+    return 0.0 if isinstance(error, RetryableError) and error.retry_after else backoff()(state)
+
+
+class _StopAfterUnreadable(stop_base):
+    """Stop after this many unreadable replies to one request."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._count = limit, 0
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        error = retry_state.outcome and retry_state.outcome.exception()
+        self._count += isinstance(error, UnreadableReplyError)
+        return self._count >= self._limit
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a reply requests to wait by `Retry-After` (seconds, or an HTTP date); None if it does not."""
+    text = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return max(seconds, 0.0) if seconds == seconds else None
