@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from prlm_bench_plugins.openai_api import _client
 
-from prlm_bench._plugins import PluginHost
+from prlm_bench.data import open_split
+from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.records import Completion, Example, Prompt, Ranking
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.components import Components
+from prlm_bench.running import Components
 
 SECRET = "sk-Planted0123456789abcdefSECRET"
 HTML = b"<html><body>Bad gateway</body></html>"

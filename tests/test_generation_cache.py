@@ -20,7 +20,7 @@ from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.host._registry import Origin, make_component
-from prlm_bench.running import Components, Pipeline, RunConfig, generation_files, prune
+from prlm_bench.running import Components, Pipeline, RunConfig, _generation_files as generation_files, prune
 from prlm_bench.running._generation_cache import CachedGenerator, GenerationCache
 from prlm_bench.running._plan import plan_cells
 

@@ -11,19 +11,26 @@ from typing import Any
 
 import manual
 import pytest
-from openai_server import RUN, SECRET, FakeServer, Reply, chat_reply, prompts, texts
-from openai_server import build as build
-from openai_server import context as context
-from openai_server import fake as fake
+from openai_server import (
+    RUN,
+    SECRET,
+    FakeServer,
+    Reply,
+    build as build,
+    chat_reply,
+    context as context,
+    fake as fake,
+    prompts,
+    texts,
+)
 from prlm_bench_plugins.openai_api._replies import read_completion
 from prlm_bench_plugins.openai_api._server import Key
 
-from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host._host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.records import Completion
-from prlm_bench.results.store import load_results, read_samples
+from prlm_bench.results import find_results, read_samples
 from prlm_bench.testing import GeneratorContract
 
 
@@ -346,5 +353,5 @@ def test_a_longer_timeout_or_a_price_asks_nothing_again(fake: FakeServer, here: 
     assert here(*RUN.split(), "--generator", f"{spec},price_in=500", "--results", "other").status == 0
     assert len(fake.posts) == requests
     for folder in ("out", "other"):  # a completion keeps the cost that it had when it was generated
-        ((stored,), _) = load_results(tmp_path / folder)
+        ((stored,), _) = find_results(tmp_path / folder)
         assert {sample.cost for sample in read_samples(stored.folder)} == {7e-6}

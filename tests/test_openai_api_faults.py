@@ -14,10 +14,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from openai_server import HTML, RUN, FakeServer, Reply, prompts, texts
-from openai_server import build as build
-from openai_server import context as context
-from openai_server import fake as fake
+from openai_server import HTML, RUN, FakeServer, Reply, build as build, context as context, fake as fake, prompts, texts
 from prlm_bench_plugins.openai_api import _client
 from prlm_bench_plugins.openai_api._server import Key, Server
 from tenacity import AsyncRetrying, RetryCallState

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai_server import RUN, prompts
-from openai_server import context as context
+from openai_server import RUN, context as context, prompts
 
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context
-from prlm_bench.results.store import load_results, read_samples
+from prlm_bench.results import find_results, read_samples
 
 
 def _tiny_model(folder: Path) -> None:
@@ -143,5 +142,5 @@ def test_a_real_run(here: Any, transformers_serve: tuple[str, Path], tmp_path: P
         *RUN.replace("direct:protocol=chat", "summary:items=2").split(), "--generator", spec, "--results", "out"
     )
     assert done.status == 0, done
-    ((stored,), _) = load_results(tmp_path / "out")
+    ((stored,), _) = find_results(tmp_path / "out")
     assert all(sample.completion_tokens for sample in read_samples(stored.folder))
