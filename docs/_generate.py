@@ -115,8 +115,11 @@ def command_line() -> str:
         lines.append(_plain(inspect.cleandoc(command.help or "")) + "\n")
         if hasattr(command, "commands"):
             continue
-        lines.append(f"```text\nprlm-bench {' '.join(words)} {usage(command)}\n```\n")
-        lines.append(table(("argument or option", "value", "default", "meaning"), map(_parameter, command.params)))
+        context = command.context_class(command, info_name="prlm-bench " + " ".join(words))
+        lines.append(f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```\n")
+        records = [parameter.get_help_record(context) for parameter in command.params]
+        rows = (_parameter(*record) for record in records if record is not None)
+        lines.append(table(("argument or option", "value", "meaning", "default"), rows))
     return "\n".join(lines)
 
 
@@ -144,42 +147,21 @@ def _below(words: list[str], command: Any, origin: str) -> Iterator[tuple[list[s
         yield from _below([*words, name], inner, "" if words else origin)
 
 
-def usage(command: Any) -> str:
-    """The arguments of a command in the form of its usage line."""
-    words = [] if all(_is_argument(p) for p in command.params) else ["[OPTIONS]"]
-    for parameter in command.params:
-        if _is_argument(parameter):
-            name = parameter.name.upper() + ("..." if parameter.nargs == -1 else "")
-            words.append(name if parameter.required else f"[{name}]")
-    return " ".join(words)
-
-
-def _is_argument(parameter: Any) -> bool:
-    return bool(parameter.param_type_name == "argument")
-
-
-def _parameter(parameter: Any) -> tuple[str, str, str, str]:
-    if _is_argument(parameter):
-        names = _code(parameter.name.upper())
-    else:
-        names = ", ".join(_code(name) for name in (*parameter.opts, *parameter.secondary_opts))
-    flag = getattr(parameter, "is_flag", False)
-    value = "" if flag else str(parameter.metavar or parameter.type.name).lower()
-    default = "required" if parameter.required else _default(parameter, flag)
-    variable = getattr(parameter, "envvar", None)
-    help_text = _plain(getattr(parameter, "help", None) or "")
-    return names, value, default, help_text + (f" Environment variable: `{variable}`." if variable else "")
-
-
-def _default(parameter: Any, flag: bool) -> str:
-    default = parameter.default
-    if flag and parameter.secondary_opts:
-        return _code((parameter.opts if default else parameter.secondary_opts)[0])
-    if flag or default is None or callable(default) or "Sentinel" in type(default).__name__:
-        return ""
-    if isinstance(default, list | tuple):
-        return _code(" ".join(map(str, default)))
-    return _code(str(default))
+def _parameter(names: str, meaning: str) -> tuple[str, str, str, str]:
+    """A row made of the two columns that `--help` prints."""
+    name, _, value = names.partition(" <")
+    found = re.search(r"  \[(.*?)\](?= |$)", meaning, re.DOTALL)
+    meaning = meaning.replace(found[0], "") if found else meaning
+    facts, marks = {}, []
+    for part in found[1].split("; ") if found else []:
+        key, colon, text = part.partition(": ")
+        facts.update({key: text} if colon else {})
+        marks += [] if colon else [part]
+    notes = [f"environment variable `{facts['env var']}`"] if "env var" in facts else []
+    notes += [f"`{mark}`" for mark in marks if mark != "required"]
+    default = "required" if "required" in marks else _code(facts.get("default", ""))
+    shown = ", ".join(_code(word) for word in re.split(r",\s+|\s+/\s+", name))
+    return shown, _code(value.removesuffix(">")), _plain(meaning) + (f" ({'; '.join(notes)})" if notes else ""), default
 
 
 # Components
