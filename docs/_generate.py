@@ -59,16 +59,14 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
-def _section(nav: Sequence[Any], title: str) -> list[Any]:
-    for entry in nav:
-        if isinstance(entry, dict):
-            for name, value in entry.items():
-                if name == title:
-                    return value  # type: ignore[no-any-return]
-                found = _section(value, title) if isinstance(value, list) else []
-                if found or (isinstance(value, list) and any(title in e for e in value if isinstance(e, dict))):
-                    return found if found else next(e[title] for e in value if isinstance(e, dict) and title in e)
-    return []
+def _section(nav: Any, title: str) -> Any:
+    """The list of pages under a title of the navigation, at any depth."""
+    for entry in nav if isinstance(nav, list) else []:
+        for name, value in entry.items() if isinstance(entry, dict) else ():
+            found = value if name == title else _section(value, title)
+            if found is not None:
+                return found
+    return None
 
 
 # Markdown
@@ -92,7 +90,7 @@ def _code(text: str) -> str:
     return f"`{text}`" if text else ""
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text of a docstring or a help string, with what Markdown would swallow kept visible."""
     parts = re.split(r"(`[^`]*`)", text)
     return "".join(part if part.startswith("`") else re.sub(r"[<>*_{}\[\]]", r"\\\g<0>", part) for part in parts)
@@ -112,7 +110,7 @@ def command_line() -> str:
         lines.append(f"{'#' * (1 + len(words))} {'prlm-bench ' + ' '.join(words)}\n")
         if origin:
             lines.append(f"From the plugin `{origin}`.\n")
-        lines.append(_plain(inspect.cleandoc(command.help or "")) + "\n")
+        lines.append(plain(inspect.cleandoc(command.help or "")) + "\n")
         if hasattr(command, "commands"):
             continue
         context = command.context_class(command, info_name="prlm-bench " + " ".join(words))
@@ -149,7 +147,7 @@ def _below(words: list[str], command: Any, origin: str) -> Iterator[tuple[list[s
 
 def _parameter(names: str, meaning: str) -> tuple[str, str, str, str]:
     """A row made of the two columns that `--help` prints."""
-    name, _, value = names.partition(" <")
+    name, _, value = re.sub(r"^(\S.*?) (<.*>|[A-Z]+)$", r"\1\n\2", names).partition("\n")
     found = re.search(r"  \[(.*?)\](?= |$)", meaning, re.DOTALL)
     meaning = meaning.replace(found[0], "") if found else meaning
     facts, marks = {}, []
@@ -161,7 +159,7 @@ def _parameter(names: str, meaning: str) -> tuple[str, str, str, str]:
     notes += [f"`{mark}`" for mark in marks if mark != "required"]
     default = "required" if "required" in marks else _code(facts.get("default", ""))
     shown = ", ".join(_code(word) for word in re.split(r",\s+|\s+/\s+", name))
-    return shown, _code(value.removesuffix(">")), _plain(meaning) + (f" ({'; '.join(notes)})" if notes else ""), default
+    return shown, _code(value.strip("<>")), plain(meaning) + (f" ({'; '.join(notes)})" if notes else ""), default
 
 
 # Components
@@ -184,14 +182,14 @@ def components() -> str:
         lines.append(f"## {kind.capitalize()}s\n")
         if kind == "metric":
             lines.append("Formulas: [protocols](protocols.md#metrics-of-the-lamp-protocol).\n")
-            rows = ((_code(metric.name), metric.summary) for metric in host.registry.all(kind))
+            rows = [(_code(metric.name), metric.summary) for metric in host.registry.all(kind)]
             lines.append(table(("metric", "what it is"), rows))
             continue
         for component in host.registry.all(kind):
             lines.extend(_component(kind, component))
     lines += ["## Methods\n", "Named compositions for `--method NAME:option=value`.\n"]
-    rows = ([_code(str(getattr(m, f) if getattr(m, f) is not None else "")) for f in _METHOD] for m in host.methods)
-    lines.append(table(_METHOD, rows))
+    fields = [[getattr(method, field) for field in _METHOD] for method in host.methods]
+    lines.append(table(_METHOD, [["" if value is None else _code(str(value)) for value in row] for row in fields]))
     return "\n".join(lines)
 
 
@@ -211,7 +209,7 @@ def _component(kind: str, component: Any) -> Iterator[str]:
 
     text, described = documented(unwrapped(component.factory))
     yield f"### {component.name} ({kind})\n"
-    yield _plain(text or component.summary) + "\n"
+    yield plain(text or component.summary) + "\n"
     facts = [f"plugin `{component.origin.plugin}`"]
     facts += ["aliases " + ", ".join(map(_code, component.aliases))] if component.aliases else []
     facts += ["needs " + ", ".join(map(_code, sorted(component.needs)))] if component.needs else []
@@ -227,7 +225,7 @@ def _option(option: Any, meaning: str) -> tuple[str, ...]:
 
     default = "required" if option.required else _code(as_text(option.default) or "''")
     kind = "text" if option.type is Any else type_text(option.type)
-    return _code(option.name), _code(kind), default, _plain(meaning)
+    return _code(option.name), _code(kind), default, plain(meaning)
 
 
 def type_text(kind: Any) -> str:
@@ -301,7 +299,7 @@ def python_api() -> dict[str, str]:
         listed.update(names)
         text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
         body = "\n".join(f"::: {module}.{name}\n" for name in names)
-        found[module] = f"# {module}\n\n{_plain(text)}\n\n{body}"
+        found[module] = f"# {module}\n\n{plain(text)}\n\n{body}"
     return found
 
 
@@ -309,7 +307,9 @@ def public_modules() -> Iterator[tuple[str, Path]]:
     """The front door first, then modules and packages of `prlm_bench` that list public names."""
     package = REPOSITORY / "prlm_bench"
     yield "prlm_bench", package / "__init__.py"
-    for file in sorted([*package.glob("[!_]*.py"), *package.glob("[!_]*/__init__.py"), *package.glob("*/*/__init__.py")]):
+    for file in sorted(
+        [*package.glob("[!_]*.py"), *package.glob("[!_]*/__init__.py"), *package.glob("*/*/__init__.py")]
+    ):
         module = ".".join(file.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
         if module.startswith("prlm_bench.cli") or "._" in module:
             continue
