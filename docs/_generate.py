@@ -93,7 +93,11 @@ def _code(text: str) -> str:
 def plain(text: str) -> str:
     """Text of a docstring or a help string, with what Markdown would swallow kept visible."""
     parts = re.split(r"(`[^`]*`)", text)
-    return "".join(part if part.startswith("`") else re.sub(r"[<>*_{}\[\]]", r"\\\g<0>", part) for part in parts)
+    return "".join(part if part.startswith("`") else _escaped(part) for part in parts)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"[*_{}\[\]]", r"\\\g<0>", text).replace("<", "&lt;").replace(">", "&gt;")
 
 
 # Command line

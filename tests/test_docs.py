@@ -162,7 +162,7 @@ def test_the_command_line_page_has_every_option_as_help_prints_it() -> None:
     assert {"run", "results verify", "study ablation", "prlm curve"} <= names
     for words, command, _ in manual.generator().commands():
         assert f"# prlm-bench {' '.join(words)}\n" in page
-        for parameter in command.params:
+        for parameter in [] if hasattr(command, "commands") else command.params:
             for name in parameter.opts if parameter.param_type_name == "option" else []:
                 assert f"`{name}`" in page, (words, name)
             help_text = (getattr(parameter, "help", None) or "").partition("  [")[0]
