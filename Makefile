@@ -11,15 +11,40 @@ run: $(VENV)/.base
 	$(BIN)/prlm-bench run
 
 test: $(VENV)/.test browser
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not nightly"
 
 test-slow: $(VENV)/.test browser
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not nightly"
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site, in build/docs. A broken link or anchor is an error.
+.PHONY: docs docs-serve nightly results
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(VENV)/.test
+	$(BIN)/python -m mkdocs build --quiet --strict
+
+check: docs
+
+docs-serve: $(VENV)/.test
+	$(BIN)/python -m mkdocs serve
+
+# Tests that take minutes to hours. pytest exits with 5 where there are none.
+nightly: $(VENV)/.test browser
+	$(BIN)/python -m pytest -m nightly || [ $$? -eq 5 ]
+
+# Makes the samples of the committed rows again, except those of trained models, compares them with the hashes in the
+# committed summaries, and writes the leaderboard below the introduction of results/README.md.
+results: $(VENV)/.test
+	mkdir -p build
+	$(BIN)/prlm-bench run --seed 0 --seed 1 --seed 2 --results build/results > build/results.txt
+	$(BIN)/prlm-bench results verify results --samples build/results
+	sed '/^### /,$$d' results/README.md > build/README.md
+	$(BIN)/prlm-bench leaderboard --results results --format markdown >> build/README.md
+	cp build/README.md results/README.md
 
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest benchmarks --benchmark-only -q
@@ -49,7 +74,7 @@ $(VENV)/.base: $(VENV)/.python $(SOURCES)
 	touch $@
 
 $(VENV)/.test: $(VENV)/.python $(SOURCES)
-	$(PIP) -e '.[lm,dense,fast,lm-eval,lucene,prlm,report,serve,test,dev]'
+	$(PIP) -e '.[lm,dense,fast,lm-eval,lucene,prlm,report,serve,test,dev,docs]'
 	-$(PIP) --no-deps pyserini==1.6.0
 	touch $@ $(VENV)/.base
 

@@ -1,12 +1,15 @@
-"""Reads the manual: its fenced blocks, its sections, and the commands that it names."""
+"""Reads the manual: its fenced blocks, its sections, its links, and the commands that it names."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCS = sorted((REPOSITORY / "docs").glob("**/*.md"))
@@ -50,7 +53,7 @@ def blocks(path: Path) -> list[Block]:
 
 
 def section(path: Path, title: str) -> str:
-    """What stands under a heading, up to the next one."""
+    """The text under a heading, up to the next one."""
     found: list[str] | None = None
     fenced = False
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
@@ -79,10 +82,29 @@ def commands_named(path: Path) -> Iterator[tuple[str, list[str]]]:
         yield path.name, shlex.split(code)
 
 
+@cache
+def generator() -> Any:
+    """The module that generates pages when the site is built."""
+    sys.path.insert(0, str(REPOSITORY / "docs"))
+    try:
+        import _generate
+    finally:
+        sys.path.pop(0)
+    return _generate
+
+
+@cache
+def generated() -> dict[Path, str]:
+    """The generated pages of the site by their place in `docs/`."""
+    return {REPOSITORY / "docs" / name: text for name, text in generator().pages().items()}
+
+
 def anchors(path: Path) -> set[str]:
     """The fragments that headings of a page can be reached by."""
-    titles = re.findall(r"^#+ (.+)$", _FENCE.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    text = generated()[path] if path in generated() else path.read_text(encoding="utf-8")
+    titles = re.findall(r"^#+ (.+)$", _FENCE.sub("", text), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", title.replace("\\", "").lower()).strip() for title in titles)
+    return {re.sub(r"[ -]+", "-", title) for title in plain}
 
 
 def links(path: Path) -> list[str]:

@@ -236,7 +236,7 @@ def plain_signature(function: Callable[..., Any], leave_out: tuple[str, ...] = (
 
 @pytest.fixture(scope="module")
 def manual() -> str:
-    return (REPOSITORY / "docs/plugins.md").read_text(encoding="utf-8")
+    return (REPOSITORY / "docs/reference/plugins.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", HOOKS)

@@ -1,0 +1,359 @@
+"""Pages of the site that are made when it is built: command line, components, result schema, Python API.
+
+MkDocs loads this file as a hook (see `mkdocs.yml`). `pages` can also be called on its own, which the tests do.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+URL = "https://github.com/prlm-bench/prlm-bench"
+#: Modules without `__all__` that plugin authors import from.
+OPEN_MODULES = ("records", "interfaces", "errors", "hookspecs", "tasks", "ranking", "testing")
+#: Files of the repository's top level that are pages of the site, and where they stand there.
+COPIES = {
+    "CHANGELOG.md": "project/changelog.md",
+    "CONTRIBUTING.md": "project/contributing.md",
+    "SECURITY.md": "project/security.md",
+    "results/README.md": "experiments/leaderboard.md",
+}
+
+
+def pages() -> dict[str, str]:
+    """Every generated page: its path below `docs/`, and its Markdown."""
+    api = {f"reference/python/{name}.md": text for name, text in python_api().items()}
+    copies = {target: copied(REPOSITORY / source, target) for source, target in COPIES.items()}
+    return {
+        "reference/cli.md": command_line(),
+        "reference/components.md": components(),
+        "reference/result-schema.md": result_schema(),
+        **api,
+        **copies,
+    }
+
+
+# MkDocs hooks
+
+
+def on_config(config: Any) -> Any:
+    """Put the pages of the Python API into the navigation."""
+    _section(config.nav, "Python API")[:] = [f"reference/python/{name}.md" for name in python_api()]
+    return config
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the generated pages to the files of the site."""
+    from mkdocs.structure.files import File
+
+    for path, text in pages().items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def _section(nav: Any, title: str) -> Any:
+    """The list of pages under a title of the navigation, at any depth."""
+    for entry in nav if isinstance(nav, list) else []:
+        for name, value in entry.items() if isinstance(entry, dict) else ():
+            found = value if name == title else _section(value, title)
+            if found is not None:
+                return found
+    return None
+
+
+# Markdown
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, or nothing where there are no rows; columns without any entry are left out."""
+    rows = [list(row) for row in rows]
+    kept = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    if not kept:
+        return ""
+    lines = [[head[i] for i in kept], ["---"] * len(kept), *([_cell(row[i]) for i in kept] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def plain(text: str) -> str:
+    """Text of a docstring or a help string, with what Markdown would swallow kept visible."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else _escaped(part) for part in parts)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"[*_{}\[\]]", r"\\\g<0>", text).replace("<", "&lt;").replace(">", "&gt;")
+
+
+# Command line
+
+
+def command_line() -> str:
+    """Every command with its arguments and options, read from the application itself."""
+    lines = [
+        "# Command line",
+        "`prlm-bench COMMAND --help` prints what this page lists. Results go to standard output, everything else to "
+        "standard error; [exit status and environment variables](environment.md) have a page of their own.\n",
+    ]
+    for words, command, origin in commands():
+        lines.append(f"{'#' * (1 + len(words))} {'prlm-bench ' + ' '.join(words)}\n")
+        if origin:
+            lines.append(f"From the plugin `{origin}`.\n")
+        lines.append(plain(inspect.cleandoc(command.help or "")) + "\n")
+        if hasattr(command, "commands"):
+            continue
+        context = command.context_class(command, info_name="prlm-bench " + " ".join(words))
+        lines.append(f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```\n")
+        records = [parameter.get_help_record(context) for parameter in command.params]
+        rows = (_parameter(*record) for record in records if record is not None)
+        lines.append(table(("argument or option", "value", "meaning", "default"), rows))
+    return "\n".join(lines)
+
+
+def commands() -> Iterator[tuple[list[str], Any, str]]:
+    """Each command as its words, the object, and for a plugin's command the plugin's name."""
+    import typer
+
+    from prlm_bench._plugins import PluginHost
+    from prlm_bench.cli import _app
+
+    _app._add_commands()
+    own = typer.main.get_command(_app.app)
+    yield from _below([], own, "")
+    for plugin in PluginHost().plugins:
+        for kind, name in plugin.registered:
+            if kind == "command":
+                command = typer.main.get_command(PluginHost().commands[name])
+                yield from _below([name], command, plugin.origin.plugin)
+
+
+def _below(words: list[str], command: Any, origin: str) -> Iterator[tuple[list[str], Any, str]]:
+    if words:
+        yield words, command, origin
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _below([*words, name], inner, "" if words else origin)
+
+
+def _parameter(names: str, meaning: str) -> tuple[str, str, str, str]:
+    """A row made of the two columns that `--help` prints."""
+    name, _, value = re.sub(r"^(\S.*?) (<.*>|[A-Z]+)$", r"\1\n\2", names).partition("\n")
+    found = re.search(r"  \[(.*?)\](?= |$)", meaning, re.DOTALL)
+    meaning = meaning.replace(found[0], "") if found else meaning
+    facts, marks = {}, []
+    for part in found[1].split("; ") if found else []:
+        key, colon, text = part.partition(": ")
+        facts.update({key: text} if colon else {})
+        marks += [] if colon else [part]
+    notes = [f"environment variable `{facts['env var']}`"] if "env var" in facts else []
+    notes += [f"`{mark}`" for mark in marks if mark != "required"]
+    default = "required" if "required" in marks else _code(facts.get("default", ""))
+    shown = ", ".join(_code(word) for word in re.split(r",\s+|\s+/\s+", name))
+    return shown, _code(value.strip("<>")), plain(meaning) + (f" ({'; '.join(notes)})" if notes else ""), default
+
+
+# Components
+
+
+def components() -> str:
+    """Tasks, components of every kind and named methods, read from the registry."""
+    from prlm_bench._plugins import PluginHost
+    from prlm_bench._registry import KINDS
+
+    host = PluginHost()
+    lines = [
+        "# Components",
+        "What the plugins that ship register, as `prlm-bench list` shows it. How a name with options is written: "
+        "[specs](specs.md).\n",
+        "## Tasks\n",
+        table(("task", "title", "split by", "answer", "metrics"), map(_task, _tasks(host))),
+    ]
+    for kind in KINDS:
+        lines.append(f"## {kind.capitalize()}s\n")
+        if kind == "metric":
+            lines.append("Formulas: [protocols](protocols.md#metrics-of-the-lamp-protocol).\n")
+            rows = [(_code(metric.name), metric.summary) for metric in host.registry.all(kind)]
+            lines.append(table(("metric", "what it is"), rows))
+            continue
+        for component in host.registry.all(kind):
+            lines.extend(_component(kind, component))
+    lines += ["## Methods\n", "Named compositions for `--method NAME:option=value`.\n"]
+    fields = [[getattr(method, field) for field in _METHOD] for method in host.methods]
+    lines.append(table(_METHOD, [["" if value is None else _code(str(value)) for value in row] for row in fields]))
+    return "\n".join(lines)
+
+
+_METHOD = ("name", "retriever", "k", "reasoner", "generator")
+
+
+def _tasks(host: Any) -> list[Any]:
+    return [host.tasks.get(name) for name in host.tasks.names]
+
+
+def _task(task: Any) -> tuple[str, ...]:
+    return _code(task.name), task.title, task.split_by, task.output, ", ".join(map(_code, task.metrics))
+
+
+def _component(kind: str, component: Any) -> Iterator[str]:
+    from prlm_bench._specs import unwrapped
+
+    text, described = documented(unwrapped(component.factory))
+    yield f"### {component.name} ({kind})\n"
+    yield plain(text or component.summary) + "\n"
+    facts = [f"plugin `{component.origin.plugin}`"]
+    facts += ["aliases " + ", ".join(map(_code, component.aliases))] if component.aliases else []
+    facts += ["needs " + ", ".join(map(_code, sorted(component.needs)))] if component.needs else []
+    facts += [f"package {_code(m)}: `pip install '{pip}'`" for m, pip in component.requires.items()]
+    facts += ["control row"] if component.control else []
+    yield "; ".join(facts)[0].upper() + "; ".join(facts)[1:] + ".\n"
+    rows = (_option(option, described.get(option.parameter, "")) for option in component.options.values())
+    yield table(("option", "type", "default", "meaning"), rows)
+
+
+def _option(option: Any, meaning: str) -> tuple[str, ...]:
+    from prlm_bench._specs import as_text
+
+    default = "required" if option.required else _code(as_text(option.default) or "''")
+    kind = "text" if option.type is Any else type_text(option.type)
+    return _code(option.name), _code(kind), default, plain(meaning)
+
+
+def type_text(kind: Any) -> str:
+    """A type as it is written in a source file, without modules and `Annotated`."""
+    if typing.get_origin(kind) is typing.Annotated:
+        return type_text(typing.get_args(kind)[0])
+    text = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
+    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text).replace("NoneType", "None")
+
+
+def documented(function: Any) -> tuple[str, dict[str, str]]:
+    """The text of a docstring, and what its `Args:` section says of each parameter."""
+    import griffe
+
+    text, described = [], {}
+    docstring = griffe.Docstring(inspect.getdoc(function) or "", parser="google")
+    for section in docstring.parse(warnings=False):
+        if section.kind.value == "text":
+            text.append(section.value)
+        elif section.kind.value == "parameters":
+            described.update({parameter.name: parameter.description for parameter in section.value})
+    return "\n\n".join(text), described
+
+
+# Result schema
+
+
+def result_schema() -> str:
+    """The three files of a result folder, field by field: names and types from the models, meanings beside them."""
+    meanings = field_meanings()
+    lines = [
+        "# Result schema",
+        "The files of a [result folder](results.md). `prlm-bench results schema` prints the same as JSON schema. "
+        "A figure that is not a finite number is stored as null.\n",
+    ]
+    for name, model in stored_models().items():
+        about = dict(meanings[name])
+        lines.append(f"## {name}\n")
+        lines.append(about.pop("") + "\n")
+        own = [field for field in model.model_fields if field in model.__annotations__]
+        rows = ((_code(f), _code(type_text(model.model_fields[f].annotation)), about[f]) for f in own)
+        lines.append(table(("field", "type", "meaning"), rows))
+    return "\n".join(lines)
+
+
+def stored_models() -> dict[str, Any]:
+    """The models of stored files by name, in the order of the schema."""
+    from pydantic import BaseModel
+
+    from prlm_bench.results import schema
+
+    found = {name: model for name, model in vars(schema).items() if inspect.isclass(model) and name[0] != "_"}
+    return {name: m for name, m in found.items() if issubclass(m, BaseModel) and m is not BaseModel}
+
+
+def field_meanings() -> Mapping[str, Mapping[str, str]]:
+    """What each stored field means, by model; the entry "" is about the model as a whole."""
+    found: Mapping[str, Mapping[str, str]] = yaml.safe_load((REPOSITORY / "docs/_fields.yaml").read_text("utf-8"))
+    return found
+
+
+# Python API
+
+
+def python_api() -> dict[str, str]:
+    """A page for each module whose names are public, as instructions for mkdocstrings."""
+    listed: set[str] = set()
+    found = {}
+    for module, file in public_modules():
+        names = [name for name in public_names(file) if name not in listed and not name.startswith("__")]
+        listed.update(names)
+        text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
+        body = "\n".join(f"::: {module}.{name}\n" for name in names)
+        found[module] = f"# {module}\n\n{plain(text)}\n\n{body}"
+    return found
+
+
+def public_modules() -> Iterator[tuple[str, Path]]:
+    """The front door first, then modules and packages of `prlm_bench` that list public names."""
+    package = REPOSITORY / "prlm_bench"
+    yield "prlm_bench", package / "__init__.py"
+    for file in sorted(
+        [*package.glob("[!_]*.py"), *package.glob("[!_]*/__init__.py"), *package.glob("*/*/__init__.py")]
+    ):
+        module = ".".join(file.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+        if module.startswith("prlm_bench.cli") or "._" in module:
+            continue
+        if public_names(file):
+            yield module, file
+
+
+def public_names(file: Path) -> list[str]:
+    """The names in a module's `__all__`; in a module of `OPEN_MODULES` without one, all that it defines."""
+    tree = ast.parse(file.read_text("utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
+            return [str(name) for name in ast.literal_eval(node.value)]
+    if file.stem not in OPEN_MODULES and file.parent.name not in OPEN_MODULES:
+        return []
+    return [n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and not n.name.startswith("_")]
+
+
+# Files of the repository that are pages
+
+
+def copied(file: Path, target: str) -> str:
+    """A file with its links turned into links of the site, or of the repository where the site has no such page."""
+    if not file.exists():
+        return f"# {file.stem.capitalize()}\n"
+
+    def replace(match: re.Match[str]) -> str:
+        link, _, fragment = match[1].partition("#")
+        if not link or re.match(r"[a-z]+:", link):
+            return match[0]
+        path = (file.parent / link).resolve().relative_to(REPOSITORY).as_posix()
+        return f"]({_on_site(path, target)}{'#' + fragment if fragment else ''})"
+
+    return re.sub(r"\]\(([^)\s]+)\)", replace, file.read_text("utf-8"))
+
+
+def _on_site(path: str, page: str) -> str:
+    up = "../" * page.count("/")
+    if path in COPIES:
+        return up + COPIES[path]
+    if path.startswith("docs/"):
+        return up + path.removeprefix("docs/")
+    return f"{URL}/blob/main/{path}"
