@@ -142,5 +142,5 @@ def test_against_lm_eval_and_plain_generate(benchmark: Any) -> None:
     benchmark.extra_info["ratio"] = round(min(wall[name] for name in theirs) / wall["ours"], 2)
     benchmark.extra_info["ratio_cpu"] = round(min(processor[name] for name in theirs) / processor["ours"], 2)
     benchmark.extra_info["ratio_to_arrival_order"] = round(wall["generate(), arrival order"] / wall["ours"], 2)
-    # docs/models.md says what was measured. This only guards against falling back, on a busy machine too.
+    # docs/experiments/benchmarks.md says what was measured. This only guards against falling back, on a busy machine too.
     assert benchmark.extra_info["ratio_cpu"] >= 1.35, benchmark.extra_info

@@ -129,8 +129,8 @@ def commands() -> Iterator[tuple[list[str], Any, str]]:
     """Each command as its words, the object, and for a plugin's command the plugin's name."""
     import typer
 
-    from prlm_bench._plugins import PluginHost
     from prlm_bench.cli import _app
+    from prlm_bench.host._host import PluginHost
 
     _app._add_commands()
     own = typer.main.get_command(_app.app)
@@ -171,8 +171,8 @@ def _parameter(names: str, meaning: str) -> tuple[str, str, str, str]:
 
 def components() -> str:
     """Tasks, components of every kind and named methods, read from the registry."""
-    from prlm_bench._plugins import PluginHost
-    from prlm_bench._registry import KINDS
+    from prlm_bench.host._host import PluginHost
+    from prlm_bench.host._registry import KINDS
 
     host = PluginHost()
     lines = [
@@ -209,7 +209,7 @@ def _task(task: Any) -> tuple[str, ...]:
 
 
 def _component(kind: str, component: Any) -> Iterator[str]:
-    from prlm_bench._specs import unwrapped
+    from prlm_bench.host._specs import unwrapped
 
     text, described = documented(unwrapped(component.factory))
     yield f"### {component.name} ({kind})\n"
@@ -225,7 +225,7 @@ def _component(kind: str, component: Any) -> Iterator[str]:
 
 
 def _option(option: Any, meaning: str) -> tuple[str, ...]:
-    from prlm_bench._specs import as_text
+    from prlm_bench.host._specs import as_text
 
     default = "required" if option.required else _code(as_text(option.default) or "''")
     kind = "text" if option.type is Any else type_text(option.type)
@@ -279,7 +279,7 @@ def stored_models() -> dict[str, Any]:
     """The models of stored files by name, in the order of the schema."""
     from pydantic import BaseModel
 
-    from prlm_bench.results import schema
+    from prlm_bench.results import _schema as schema
 
     found = {name: model for name, model in vars(schema).items() if inspect.isclass(model) and name[0] != "_"}
     return {name: m for name, m in found.items() if issubclass(m, BaseModel) and m is not BaseModel}

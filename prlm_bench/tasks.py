@@ -1,7 +1,7 @@
 """Tasks: what a LaMP-like task is, read from one YAML file and checked field by field.
 
 Everything that differs between tasks is data. The formats come from LaMP (Salemi et al., arXiv 2304.11406)
-and its code; `docs/protocols.md` holds them in words.
+and its code; `docs/reference/protocols.md` holds them in words.
 """
 
 from __future__ import annotations

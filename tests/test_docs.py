@@ -21,8 +21,8 @@ from manual import DOCS, REPOSITORY
 import prlm_bench
 from prlm_bench import interfaces, metrics, records
 from prlm_bench.cli import _app
-from prlm_bench.running.study import Study
-from prlm_bench.tasks import TaskBook
+from prlm_bench.running import RunConfig
+from prlm_bench.tasks import TaskRegistry
 
 PAGES = [*DOCS, *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
 TUTORIAL, GRID, CONFIG, ENVIRONMENT, PLUGINS, PROTOCOLS, ARCHITECTURE, BENCHMARKS = (
@@ -204,9 +204,9 @@ def test_every_stored_field_is_documented(name: str) -> None:
 
 def test_every_field_of_a_run_config_is_documented() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", manual.section(CONFIG, "Run config"), re.MULTILINE)
-    assert rows == list(Study.model_fields)
+    assert rows == list(RunConfig.model_fields)
     (example,) = [block for block in manual.blocks(GRID) if block.file == "grid.yaml"]
-    Study.model_validate(yaml.safe_load(example.text))
+    RunConfig.model_validate(yaml.safe_load(example.text))
 
 
 def test_every_environment_variable_is_documented() -> None:

@@ -77,7 +77,7 @@ def test_broken_plugins_are_problems(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found["plugin zz-bad"] == diagnosis.Check(
         "plugin zz-bad", False, "ModuleNotFoundError: No module named 'no_such_module'", "pip install no_such_module"
     )
-    assert found["plugin zz-empty"].hint.startswith("docs/plugins.md")
+    assert found["plugin zz-empty"].hint.startswith("docs/tutorials/write-a-plugin.md")
     assert here("doctor", "--json").status == 2
     assert broken.exists()
 

@@ -228,7 +228,9 @@ class PluginHost:
         registers = pending.registers()
         hooks = tuple(sorted(caller.name for caller in self._manager.get_hookcallers(module) or []))
         if not hooks:
-            raise PluginError("it has no hooks", "docs/plugins.md shows how a plugin registers something")
+            raise PluginError(
+                "it has no hooks", "docs/tutorials/write-a-plugin.md shows how a plugin registers something"
+            )
         for hook in hooks:
             self._manager.subset_hook_caller(hook, others)(register=registers[hook])
         return hooks

@@ -1,7 +1,7 @@
 """The `lamp` prompt protocol, byte for byte: profile items written into the prompt within a token budget.
 
 Source: LaMP (Salemi et al., arXiv 2304.11406), section 4.1, and the `prompts.py` of its code; the formulas
-are in `docs/protocols.md`.
+are in `docs/reference/protocols.md`.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ def read_recipe(name: str, changes: Sequence[str] = (), **given: Any) -> Recipe:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RunError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise RunError(f"{path}: a recipe is a mapping", "see docs/prlm.md")
+        raise RunError(f"{path}: a recipe is a mapping", "see docs/guides/prlm.md")
     for field, value in given.items():
         if value is not None:
             content[field] = value
@@ -250,4 +250,4 @@ def _checked(where: str, content: dict[str, Any]) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"recipe {where}: {field}: {first['msg']}", "see docs/prlm.md") from None
+        raise RunError(f"recipe {where}: {field}: {first['msg']}", "see docs/guides/prlm.md") from None

@@ -61,7 +61,9 @@ class Training:
             manifest = components.ready("trainer", self.trainer, seed).train(folder, self.progress)
             named = manifest.get("methods")
             if not named:
-                raise PluginError(f"trainer {self.trainer['name']} names no methods", "see docs/plugins.md")
+                raise PluginError(
+                    f"trainer {self.trainer['name']} names no methods", "see docs/tutorials/write-a-plugin.md"
+                )
             place, general = str(folder), str(self.runs / task / "{seed}")
             methods = {
                 label: {
