@@ -33,7 +33,7 @@ from prlm_bench.results import (
     read_manifest,
     read_samples,
 )
-from prlm_bench.running import RunConfig, _execute as execute
+from prlm_bench.running import RunConfig, execute
 from prlm_bench.stats import RESAMPLES, SEED
 
 MINE = Origin("mine", "mine", "1", "mine.py")

@@ -12,7 +12,7 @@ from prlm_bench.data import synthetic_folder
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import RunError
 from prlm_bench.progress import Progress
-from prlm_bench.report import _compare as compare
+from prlm_bench.report import compare
 from prlm_bench.results import Stored
 
 from .cells import run_cells, seed_values
