@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.running import Outcome, RunConfig, execute, prepare_tasks
 
 LIMIT = 200

@@ -17,7 +17,7 @@ import orjson
 from prlm_bench import Completion, Document, Example, Prompt, Ranking
 from prlm_bench.errors import DataError, RunError
 from prlm_bench.files import cache_root, pretty, replacing, write_whole
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.running import BATCH, Components
 from prlm_bench.tasks import Task
 

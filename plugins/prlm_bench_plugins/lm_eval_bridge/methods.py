@@ -9,7 +9,7 @@ from prlm_bench.errors import RunError
 from prlm_bench.running import BATCH, prepare_tasks, read_run_config
 
 if TYPE_CHECKING:
-    from prlm_bench.host._host import PluginHost
+    from prlm_bench.host import PluginHost
     from prlm_bench.progress import Progress
     from prlm_bench.running import PreparedTask
 

@@ -19,7 +19,7 @@ from .cells import run_cells, seed_values
 from .report import Report
 
 if TYPE_CHECKING:
-    from prlm_bench.host._host import PluginHost
+    from prlm_bench.host import PluginHost
 
 #: Shares of a user's items that show the user's side of the aggregated trait; mini-LaMP itself has 0.75.
 STRENGTHS = (0.55, 0.65, 0.75, 0.85, 0.95, 1.0)

@@ -18,7 +18,7 @@ from prlm_bench.running import Components
 from .cells import run_cells
 
 if TYPE_CHECKING:
-    from prlm_bench.host._host import PluginHost
+    from prlm_bench.host import PluginHost
 
 Method = Mapping[str, Any]
 
