@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from .._locks import lock
 from ..errors import DataError
 from ..tasks import Task
 from ._files import questions_file
@@ -169,13 +169,9 @@ def _read_checksums(root: Path) -> dict[str, Any]:
 @contextmanager
 def _checksums(root: Path) -> Iterator[dict[str, Any]]:
     """The records, written back whole afterwards; one process at a time."""
-    folder = os.open(root, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with lock(root / f".{CHECKSUMS}.lock"):
         records = _read_checksums(root)
         yield records
         scratch = root / f".{CHECKSUMS}.{os.getpid()}"
         scratch.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         scratch.replace(root / CHECKSUMS)
-    finally:
-        os.close(folder)

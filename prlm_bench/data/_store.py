@@ -94,7 +94,8 @@ class Table:
         """Give back the mapped pages after many have been read; they stay in the system's cache."""
         if self._touched >= _RELEASE:
             self._touched = 0
-            self._map.madvise(mmap.MADV_DONTNEED)
+            if hasattr(mmap, "MADV_DONTNEED"):
+                self._map.madvise(mmap.MADV_DONTNEED)
 
 
 class Store:

@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 import httpx
 
+from .._locks import try_lock
 from ..errors import DataError
-from ._folders import lock_file
 from ._transfer_errors import given_up, is_hopeless, json_problem, proxy_hint, unwritable
 
 #: Called with bytes so far and bytes in all; None where the server does not say.
@@ -99,14 +99,16 @@ class Transfer:
         """
         try:
             self._target.parent.mkdir(parents=True, exist_ok=True)
-            handle = lock_file(self._part)
-            if handle is None:
+            lock = try_lock(self._part.with_name(self._part.name + ".lock"))
+            if lock is None:
                 raise DataError(f"{self._part}: another process is downloading this file")
-            with os.fdopen(handle, "r+b") as file:
-                self._complete(file)
-                os.fsync(file.fileno())
-                self._part.rename(self._target)
-            self._note.unlink(missing_ok=True)
+            with lock:
+                self._part.touch()
+                with self._part.open("r+b") as file:
+                    self._complete(file)
+                    os.fsync(file.fileno())
+                self._part.replace(self._target)
+                self._note.unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(self._part, error) from None
         return self._digest.hexdigest(), Version(**{**asdict(self._version), "bytes": self._done})
