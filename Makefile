@@ -29,7 +29,7 @@ wheel: $(VENV)/.test
 	rm -rf build/wheel && mkdir -p build/wheel/empty
 	$(BIN)/python -m build --wheel --outdir build/wheel . > build/wheel/log || { cat build/wheel/log; exit 1; }
 	$(PYTHON) -m venv build/wheel/venv
-	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build/wheel/*.whl
+	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(ls build/wheel/*.whl)[prlm-metrics]"
 	cd build/wheel/empty && PRLM_BENCH_CACHE=cache ../venv/bin/prlm-bench run > table.txt && tail -n 3 table.txt
 	cd build/wheel/empty && ../venv/bin/prlm-bench leaderboard --format csv | grep -c measured
 	cd build/wheel/empty && ../venv/bin/prlm-bench new-plugin wheel-check && ../venv/bin/prlm-bench doctor
@@ -45,11 +45,11 @@ $(VENV)/.python:
 	touch $@
 
 $(VENV)/.base: $(VENV)/.python $(SOURCES)
-	$(PIP) -e '.[lm]'
+	$(PIP) -e '.[lm,prlm-metrics]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/.python $(SOURCES)
-	$(PIP) -e '.[lm,dense,fast,lm-eval,lucene,prlm,report,serve,test,dev]'
+	$(PIP) -e '.[lm,dense,fast,lm-eval,lucene,prlm,prlm-metrics,report,serve,test,dev]'
 	-$(PIP) --no-deps pyserini==1.6.0
 	touch $@ $(VENV)/.base
 

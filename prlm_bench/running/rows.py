@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import re
 import shlex
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..data import Dataset
     from ..tasks import Task
 
-#: Packages that figures depend on, besides what components name themselves.
+#: Packages that figures depend on, besides what components name themselves; those that are installed are recorded.
 _PACKAGES = ("numpy", "jieba", "sacrebleu", "ir_measures")
 
 
@@ -65,6 +66,14 @@ def _beginning(text: str) -> str:
     return text if len(text) <= ITEM_TEXT else text[: ITEM_TEXT - 1] + "…"
 
 
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def make_manifest(
     cell: Cell, parts: Parts, rewards: list[dict[str, str]], metrics: list[str], study: Study, dataset: Dataset
 ) -> Manifest:
@@ -88,8 +97,7 @@ def make_manifest(
         "metrics": metrics,
         "seed": cell.seed,
         "control": cell.is_control,
-        "versions": {"prlm-bench": __version__, "python": ".".join(platform.python_version_tuple()[:2])}
-        | {name: version(name) for name in _PACKAGES},
+        "versions": {"prlm-bench": __version__, "python": ".".join(platform.python_version_tuple()[:2])} | _versions(),
     }
     return Manifest.model_validate(
         {**content, "fingerprint": _fingerprint(content, dataset.task), "command": _command(cell, study)}
