@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: run test test-slow check bench wheel browser clean
+.PHONY: run test test-slow test-lowest check bench wheel browser clean
 
 run: $(VENV)/.base
 	$(BIN)/prlm-bench run
@@ -15,6 +15,17 @@ test: $(VENV)/.test browser
 
 test-slow: $(VENV)/.test browser
 	$(BIN)/python -m pytest -m slow
+
+# The fast tests of the base install, without torch, at the lowest versions that pyproject.toml allows.
+LOWEST := build/lowest
+test-lowest:
+	rm -rf $(LOWEST) && mkdir -p build && $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --extra test --extra prlm-metrics pyproject.toml \
+	  --output-file $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --no-deps -e .
+	$(LOWEST)/bin/python -m pytest -m "not slow" --ignore-glob='*/test_prlm_*'
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
