@@ -1,64 +1,26 @@
-"""Data: LaMP's files read into a deduplicated store, checked, downloaded.
-
-Names are imported when they are first used, so that importing this package costs next to nothing.
-"""
+"""Data: LaMP's files read into a deduplicated store, checked, downloaded."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from ._dataset import Dataset, open_dataset
-    from ._download import DEFAULT_URL, Fetched, download
-    from ._files import SplitFiles, data_root, split_files, splits_in
-    from ._hashes import hash_file
-    from ._json import StructureError
-    from ._problems import Problem
-    from ._validate import Report, validate
+    from ._dataset import Dataset as Dataset
+    from ._dataset import open_dataset as open_dataset
+    from ._download import DEFAULT_URL as DEFAULT_URL
+    from ._download import Fetched as Fetched
+    from ._download import download as download
+    from .lamp._layout import SplitFiles as SplitFiles
+    from .lamp._layout import data_root as data_root
+    from .lamp._layout import split_files as split_files
+    from .lamp._layout import splits_in as splits_in
+    from .lamp._problems import Problem as Problem
+    from .lamp._validate import Report as Report
+    from .lamp._validate import validate as validate
+    from .store._hashes import hash_file as hash_file
+    from .store._json import ListReader as ListReader
+    from .store._json import StructureError as StructureError
 
-__all__ = [
-    "DEFAULT_URL",
-    "Dataset",
-    "Fetched",
-    "Problem",
-    "Report",
-    "SplitFiles",
-    "StructureError",
-    "data_root",
-    "download",
-    "hash_file",
-    "open_dataset",
-    "split_files",
-    "splits_in",
-    "validate",
-]
-
-_MODULES = {
-    "DEFAULT_URL": "_download",
-    "Dataset": "_dataset",
-    "Fetched": "_download",
-    "Problem": "_problems",
-    "Report": "_validate",
-    "SplitFiles": "_files",
-    "StructureError": "_json",
-    "data_root": "_files",
-    "download": "_download",
-    "hash_file": "_hashes",
-    "open_dataset": "_dataset",
-    "split_files": "_files",
-    "splits_in": "_files",
-    "validate": "_validate",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

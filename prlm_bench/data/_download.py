@@ -13,8 +13,8 @@ from .._files import write_whole
 from .._locks import lock
 from ..errors import DataError
 from ..tasks import Task
-from ._files import questions_file
 from ._transfer import FileProgress, MissingError, Transfer, new_client
+from .lamp._layout import questions_file
 
 #: Where LaMP's authors keep the files.
 DEFAULT_URL = "https://ciir.cs.umass.edu/downloads/LaMP/"

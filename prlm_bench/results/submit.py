@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._files import replacing
-from ..data import data_root, split_files
-from ..data._json import ListReader
+from ..data import ListReader, data_root, split_files
 from ..errors import DataError
 from ..report.compare import describe, select
 from ..tasks import Task, TaskBook

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .._locks import lock, try_lock
+from ..._locks import lock, try_lock
 
 _PREFIX = ".part-"
 
