@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ._config import SynthConfig
-from ._dice import Dice
-from ._family import THEMES_PER_USER, Facts, Preferences, Question, Style, endless
+from ._family import THEMES_PER_USER, Facts, Preferences, Question, Rng, Style, endless
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +26,28 @@ class Traits:
     habits: Mapping[str, Sequence[str]]
     leaning: tuple[str, tuple[str, str]]
 
-    def plant(self, dice: Dice) -> Preferences:
+    def plant(self, rng: Rng) -> Preferences:
         """The preferences of one user; signature words are there for every topic."""
         name, sides = self.leaning
         return {
-            "topics": dice.shuffled(self.topics)[:THEMES_PER_USER],
-            "signature": dict(zip(self.topics, dice.shuffled(self.signatures), strict=True)),
-            **{habit: dice.pick(options) for habit, options in self.habits.items()},
-            name: dice.pick(sides),
+            "topics": rng.shuffled(self.topics)[:THEMES_PER_USER],
+            "signature": dict(zip(self.topics, rng.shuffled(self.signatures), strict=True)),
+            **{habit: rng.pick(options) for habit, options in self.habits.items()},
+            name: rng.pick(sides),
         }
 
     def own(self, preferences: Preferences, topic: str) -> Style:
         """The user's style on `topic`, without noise."""
         return {**preferences, "signature": preferences["signature"][topic]}
 
-    def shown(self, preferences: Preferences, topic: str, dice: Dice, config: SynthConfig) -> Style:
+    def shown(self, preferences: Preferences, topic: str, rng: Rng, config: SynthConfig) -> Style:
         """The style of one profile item: now and then a trait is random, and the leaning fails at times."""
         style = dict(self.own(preferences, topic))
         for trait, options in {"signature": self.signatures, **self.habits}.items():
-            if dice.chance(config.noise):
-                style[trait] = dice.pick(options)
+            if rng.chance(config.noise):
+                style[trait] = rng.pick(options)
         name, sides = self.leaning
-        if not dice.chance(config.strength):
+        if not rng.chance(config.strength):
             style[name] = sides[1] if style[name] == sides[0] else sides[0]
         return style
 
@@ -71,11 +70,11 @@ class Genre(Protocol):
         """The traits that the styled text shows."""
         ...
 
-    def facts(self, topic: str, dice: Dice) -> Facts:
+    def facts(self, topic: str, rng: Rng) -> Facts:
         """Something to tell about `topic`; holds the topic itself."""
         ...
 
-    def tell(self, facts: Facts, dice: Dice) -> str:
+    def tell(self, facts: Facts, rng: Rng) -> str:
         """The text of the input: says all facts and shows nothing of the user."""
         ...
 
@@ -95,27 +94,27 @@ class StyledTask:
         self.number = number
         self._genre = genre
 
-    def preferences(self, dice: Dice) -> Preferences:
+    def preferences(self, rng: Rng) -> Preferences:
         """Topics, signature words, habits and the leaning."""
-        return self._genre.traits.plant(dice)
+        return self._genre.traits.plant(rng)
 
-    def themes(self, preferences: Preferences, dice: Dice, config: SynthConfig) -> Iterator[str]:
+    def themes(self, preferences: Preferences, rng: Rng, config: SynthConfig) -> Iterator[str]:
         """The user's topics in rounds."""
-        return endless(preferences["topics"], dice)
+        return endless(preferences["topics"], rng)
 
-    def item(self, preferences: Preferences, theme: str, dice: Dice, config: SynthConfig) -> dict[str, str]:
+    def item(self, preferences: Preferences, theme: str, rng: Rng, config: SynthConfig) -> dict[str, str]:
         """A told text and its styled version, or the styled one alone."""
-        facts = self._genre.facts(theme, dice)
-        style = self._genre.traits.shown(preferences, theme, dice, config)
+        facts = self._genre.facts(theme, rng)
+        style = self._genre.traits.shown(preferences, theme, rng, config)
         told, styled = self._genre.fields
-        fields = {} if told is None else {told: self._genre.tell(facts, dice)}
+        fields = {} if told is None else {told: self._genre.tell(facts, rng)}
         return {**fields, styled: self._genre.render(facts, style)}
 
-    def question(self, preferences: Preferences, dice: Dice) -> Question:
+    def question(self, preferences: Preferences, rng: Rng) -> Question:
         """A told text on one of the user's topics."""
-        topic = dice.pick(preferences["topics"])
-        facts = self._genre.facts(topic, dice)
-        text = f"{self._genre.instruction} {self._genre.tell(facts, dice)}"
+        topic = rng.pick(preferences["topics"])
+        facts = self._genre.facts(topic, rng)
+        text = f"{self._genre.instruction} {self._genre.tell(facts, rng)}"
         return Question((topic,), text, self._genre.render(facts, self._genre.traits.own(preferences, topic)))
 
     def answer(self, text: str, preferences: Preferences) -> str:
