@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from prlm_bench.data import _hashes, _import, open_dataset
+from prlm_bench.data import open_dataset
+from prlm_bench.data.lamp import _import
+from prlm_bench.data.store import _hashes
 from prlm_bench.errors import DataError
 from prlm_bench.tasks import TaskRegistry
 
@@ -154,7 +156,9 @@ def test_stores_of_other_tasks_are_apart(write: Write, cache: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from prlm_bench.data import _import, _folders, open_dataset
+from prlm_bench.data import open_dataset
+from prlm_bench.data.lamp import _import
+from prlm_bench.data.store import _folders
 from prlm_bench.tasks import TaskBook
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
