@@ -17,8 +17,8 @@ import re
 import sys
 import sysconfig
 import types
-from contextlib import suppress
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec

@@ -17,7 +17,7 @@ from .._files import replacing
 from ..data import ListReader, data_root, split_files
 from ..errors import DataError
 from ..report.compare import describe, select
-from ..tasks import Task, TaskBook
+from ..tasks import Task, TaskRegistry
 from .store import Stored, read_samples
 
 SPLIT = "test"

@@ -21,8 +21,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from prlm_bench import metrics
-from prlm_bench._plugins import PluginHost
 from prlm_bench.errors import DataError, MissingDependencyError, SpecError, UnknownNameError
+from prlm_bench.host import PluginHost
 from prlm_bench.metrics import Metric, Pairs, _tokens
 from prlm_bench.metrics._lcs import lcs_length
 from prlm_bench.metrics._ngrams import clipped_matches

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .._files import write_whole
+from .._util.files import write_whole
 from .._util.locks import lock
 from ..errors import DataError
 from ..tasks import Task

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..results.schema import Estimate, SampleRecord
-from ..results.store import Stored, read_samples
-from ..results.summarize import as_mean, mean_value
-from .estimates import clustered
+from ..results import Estimate, SampleRecord, Stored, as_mean, mean_value, read_samples
+from ._estimates import clustered
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ import orjson
 
 from .._util.files import pretty, replacing, write_whole
 from ..metrics import Metric
-from ..running.journal import Journal, lock_of
-from .schema import Manifest, Summary
-from .store import JOURNAL, MANIFEST, SAMPLES, SUMMARY
-from .summarize import SUMMARIZED, summarize
+from ._journal import Journal, lock_of
+from ._schema import Manifest, Summary
+from ._store import JOURNAL, MANIFEST, SAMPLES, SUMMARY
+from ._summarize import SUMMARIZED, summarize
 
 
 def begin(folder: Path, manifest: Manifest) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..._cache import cache_root
+from ..._util.cache_folder import cache_root
 from ...tasks import Task
 from ..store._hashes import HashingReader, Progress
 from ..store._json import ListReader, StructureError

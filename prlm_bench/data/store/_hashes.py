@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ..._files import write_whole
+from ..._util.files import write_whole
 from ...errors import DataError
 
 Progress = Callable[[int, int], None]

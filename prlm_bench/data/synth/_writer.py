@@ -9,7 +9,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from ..._files import replacing
+from ..._util.files import replacing
 from ...errors import PrlmBenchError
 from ._config import SPLITS, SynthConfig
 from ._family import Family
