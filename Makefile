@@ -85,7 +85,7 @@ $(VENV)/.base: $(VENV)/.python $(SOURCES)
 	touch $@
 
 $(VENV)/.test: $(VENV)/.python $(SOURCES)
-	$(PIP) -e '.[lm,dense,fast,lm-eval,lucene,prlm,prlm-metrics,report,serve,test,dev]'
+	$(PIP) -e '.[lm,dense,fast,lm-eval,lucene,prlm,prlm-metrics,report,serve,test,dev,docs]'
 	-$(PIP) --no-deps pyserini==1.6.0
 	touch $@ $(VENV)/.base
 

@@ -159,7 +159,7 @@ from pathlib import Path
 from prlm_bench.data import open_dataset
 from prlm_bench.data.lamp import _import
 from prlm_bench.data.store import _folders
-from prlm_bench.tasks import TaskBook
+from prlm_bench.tasks import TaskRegistry
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 progress = None
@@ -169,7 +169,7 @@ elif sys.argv[2] == "publishing":
     _import.publish = die
 else:
     _folders.Path.rename = die
-open_dataset(TaskBook().get("lamp_4"), Path(sys.argv[1]), "dev", progress=progress)
+open_dataset(TaskRegistry().get("lamp_4"), Path(sys.argv[1]), "dev", progress=progress)
 """
 
 
@@ -211,8 +211,8 @@ AT_ONCE = """
 import sys
 from pathlib import Path
 from prlm_bench.data import open_dataset
-from prlm_bench.tasks import TaskBook
-task = TaskBook().get("lamp_4")
+from prlm_bench.tasks import TaskRegistry
+task = TaskRegistry().get("lamp_4")
 sys.stdin.readline()
 print(open_dataset(task, Path(sys.argv[1]), "dev").fingerprint())
 """
@@ -243,8 +243,8 @@ PEAK = """
 import sys
 from pathlib import Path
 from prlm_bench.data import open_dataset
-from prlm_bench.tasks import TaskBook
-for batch in open_dataset(TaskBook().get("lamp_4"), Path(sys.argv[1]), "dev").batches(64):
+from prlm_bench.tasks import TaskRegistry
+for batch in open_dataset(TaskRegistry().get("lamp_4"), Path(sys.argv[1]), "dev").batches(64):
     pass
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

@@ -142,7 +142,7 @@ def test_any_bytes_can_be_recovered_and_written_on(tmp_path: Path, content: byte
 def test_only_one_process_may_write(path: Path) -> None:
     journal = Journal(path)
     append_all(journal)
-    code = f"from pathlib import Path; from prlm_bench.running.journal import Journal; Journal(Path({str(path)!r}))"
+    code = f"from pathlib import Path; from prlm_bench.results._journal import Journal; Journal(Path({str(path)!r}))"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert other.returncode == 1
     assert f"RunError: {path.parent} is being written by another process (wait for it, or stop it)" in other.stderr
@@ -173,7 +173,7 @@ def test_a_file_system_without_locks_is_good_enough(path: Path, monkeypatch: pyt
 
 def test_the_lock_of_a_killed_process_blocks_nobody_and_goes(path: Path) -> None:
     code = (
-        "import os, signal; from pathlib import Path; from prlm_bench.running.journal import Journal; "
+        "import os, signal; from pathlib import Path; from prlm_bench.results._journal import Journal; "
         f"Journal(Path({str(path)!r})); os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -signal.SIGKILL
