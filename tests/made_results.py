@@ -22,7 +22,7 @@ from prlm_bench.results import (
     Manifest,
     MethodIdentity,
     SampleRecord,
-    _summarize as summarize,
+    summarize,
 )
 
 
