@@ -301,7 +301,7 @@ def test_what_the_inner_retrievers_keep_on_disk_is_added_up(build: Callable[...,
         "mmr:of=stored": None,
         "hybrid:bm25+stored:size=3": 3,
         "hybrid:stored+bm25": None,
-        'hybrid:of=stored:size=3+stored+"mmr:of=stored:size=4"': 7,
+        "hybrid:of=\"stored:size=3+stored+mmr:of='stored:size=4'\"": 7,
     }
     assert {spec: build(spec).cache_bytes() for spec in sizes} == sizes
 
