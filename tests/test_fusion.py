@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from prlm_bench_plugins._hf import ModelError
 from prlm_bench_plugins.fusion._composed import Pool, min_max
 from prlm_bench_plugins.fusion._hybrid import Hybrid

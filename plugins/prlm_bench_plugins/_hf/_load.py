@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.quiet import quiet_transformers
+from prlm_bench.prompting import quiet_transformers
 
 from ._device import is_out_of_memory
 from ._files import ModelError, one_line

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from prlm_bench import Document, Example, Ranking
 from prlm_bench.errors import DataError
 from prlm_bench.interfaces import Context
-from prlm_bench.ranking import by_score
+from prlm_bench.prompting import by_score
 
 from ._composed import Floats, Pool, ReorderingRetriever, min_max
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from prlm_bench import Example, Ranking
 from prlm_bench.interfaces import Context
-from prlm_bench.ranking import by_score
+from prlm_bench.prompting import by_score
 
 from .._hf import (
     ModelError,
