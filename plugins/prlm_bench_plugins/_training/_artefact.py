@@ -55,7 +55,9 @@ def read_artefact(folder: Path, stage: str) -> Artefact:
         manifest = orjson.loads(path.read_bytes())
     except FileNotFoundError:
         begun = (folder / _BEGUN).is_file()
-        hint = "its training is unfinished; repeat the command to resume" if begun else "make it with `prlm-bench train`"
+        hint = (
+            "its training is unfinished; repeat the command to resume" if begun else "make it with `prlm-bench train`"
+        )
         raise PrlmBenchError(f"no {stage} in {folder}", hint) from None
     except (OSError, ValueError):
         raise PrlmBenchError(f"{path}: cannot be read") from None
@@ -144,6 +146,13 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in lines if line.endswith(b"\n")]
 
 
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write a tokenizer of transformers; its files do not depend on whether it came from a folder or the hub."""
+    if "local_files_only" in tokenizer.init_kwargs:
+        tokenizer.init_kwargs["local_files_only"] = False
+    tokenizer.save_pretrained(folder)
+
+
 def file_hashes(folder: Path, pattern: str = "*") -> dict[str, str]:
     """SHA-256 of the files in a folder by name."""
     found = {}
@@ -173,9 +182,9 @@ def package_versions(names: Iterable[str] = _PACKAGES) -> dict[str, str]:
     return found
 
 
-def trainer_fingerprint(*plugins: str) -> str:
-    """The code of a trainer (see `code_digest`) and the libraries, as text."""
-    versions = (f"{name}={number}" for name, number in package_versions().items())
+def trainer_fingerprint(*plugins: str, packages: Iterable[str] = _PACKAGES) -> str:
+    """The code of a trainer (see `code_digest`) and versions of the libraries, as text."""
+    versions = (f"{name}={number}" for name, number in package_versions(packages).items())
     return " ".join([f"code={code_digest(*plugins)}", *versions])
 
 

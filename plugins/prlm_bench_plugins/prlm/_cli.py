@@ -13,7 +13,9 @@ from prlm_bench.errors import DataError
 from .._training import TRAIN, VALIDATION, read_completions, read_log
 from ._recipe import recipe_names, recipe_text
 
-app = typer.Typer(help="Recipes of PrLM, and the curves and completions of trainings.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Recipes of PrLM, and the curves and completions of trainings.", no_args_is_help=True, rich_markup_mode=None
+)
 
 #: Columns of the curve, and trl's names for them.
 _CURVE = {
@@ -32,7 +34,9 @@ _WIDTH = 200
 
 @app.command("recipes")
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Print this recipe, for instance to edit it and pass it to --recipe.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Print this recipe, for instance to edit it and pass it to --recipe.")
+    ] = None,
 ) -> None:
     """List the recipes that ship, or print one."""
     print(recipe_text(name) if name else "\n".join(recipe_names()), end="" if name else "\n")
@@ -75,13 +79,20 @@ def completions(
     wanted = step if step is not None else max((row["step"] for row in rows), default=None)
     shown = [row for row in rows if row["step"] == wanted][:limit]
     if not shown:
-        raise DataError(f"{folder} has no completions of that step", "give the folder of a policy, and a step that was stored")
+        raise DataError(
+            f"{folder} has no completions of that step", "give the folder of a policy, and a step that was stored"
+        )
     if json:
         print_json(shown)
         return
     names = list(shown[0]["rewards"])
     table = [
-        [row["id"], row["completion"][:_WIDTH], row["answer"][:_WIDTH], *(_text(row["rewards"][name]) for name in names)]
+        [
+            row["id"],
+            row["completion"][:_WIDTH],
+            row["answer"][:_WIDTH],
+            *(_text(row["rewards"][name]) for name in names),
+        ]
         for row in shown
     ]
     print_table(f"{folder}, step {wanted}", ["question", "completion", "answer", *names], table)

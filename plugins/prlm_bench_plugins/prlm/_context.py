@@ -102,7 +102,8 @@ class TrainingContext:
         users = sorted(set(self.dataset.users), key=self._sort_key)
         if len(users) < 2:
             raise RunError(
-                f"{self.task.name} train has only one user", "give data of more users; some are held back for validation"
+                f"{self.task.name} train has only one user",
+                "give data of more users; some are held back for validation",
             )
         return frozenset(users[: max(1, math.ceil(self.recipe.held_back * len(users)))])
 
@@ -179,7 +180,9 @@ class TrainingContext:
         for place, completion in generator.generate(prompts):
             completions[place] = completion
             self.progress.advance()
-        return [parsed_sample(reasoner, prompt, done) for prompt, done in zip(prompts, completions, strict=True) if done]
+        return [
+            parsed_sample(reasoner, prompt, done) for prompt, done in zip(prompts, completions, strict=True) if done
+        ]
 
     def stage(
         self,

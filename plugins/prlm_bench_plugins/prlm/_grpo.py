@@ -24,14 +24,14 @@ import orjson
 from prlm_bench import Completion, Prompt, Sample
 from prlm_bench.cli.kit import write_whole
 from prlm_bench.errors import RunError
-from prlm_bench.interfaces import Reasoner
+from prlm_bench.interfaces import Reasoner, Reward
 
 from .._hf import encode_prompts, pad_ids, turns
 from .._training import COMPLETIONS, TRAIN, VALIDATION, Artefact, is_main_process, world_size
 from ._context import TrainingContext, parsed_sample
 from ._recipe import GrpoSettings
 from ._reward_training import make_reward
-from ._rewards import build_reward, needs_reward_model, reward_names
+from ._rewards import build_rewards, needs_reward_model, reward_names
 from ._tuning import adapter, building, epoch_orders, fit, last_values, load_model, training_arguments
 
 #: Figures of the manifest, and trl's names for them.
@@ -66,7 +66,7 @@ def _fit(ctx: TrainingContext, settings: GrpoSettings, folder: Path, name: str) 
     validation, _ = ctx.training_prompts(reasoner, settings.judged, validation=True)
     rows = epoch_orders(train, settings, ctx.seed)
     prompts = {prompt.example.id: prompt for prompt in [*train, *validation]}
-    rewards = RewardSet(ctx, reasoner, prompts, settings.rewards, folder, settings.keep_every)
+    rewards = RewardSet(build_rewards(ctx, settings.rewards), reasoner, prompts, folder, settings.keep_every)
     label = f"training {name}"
     with building(label, folder):
         trainer = _trainer(ctx, settings, folder, rows, validation, rewards)
@@ -225,26 +225,24 @@ class RewardSet:
     """The recipe's rewards as functions that trl calls with whole batches; each completion is parsed once.
 
     Args:
-        ctx: the training.
+        rewards: with their weights, by name.
         reasoner: parses the completions.
         prompts: by question id; training and validation questions.
-        rewards: weight of each reward by spec.
         folder: of the stage, where completions are stored.
         keep_every: store the completions of every n-th step.
     """
 
     def __init__(
         self,
-        ctx: TrainingContext,
+        rewards: Mapping[str, tuple[Reward, float]],
         reasoner: Reasoner,
         prompts: Mapping[str, Prompt],
-        rewards: Mapping[str, float],
         folder: Path,
         keep_every: int,
     ) -> None:
         self._reasoner, self._prompts, self._keep_every = reasoner, prompts, keep_every
-        self._rewards = {name: build_reward(ctx, spec) for spec, name in reward_names(rewards).items()}
-        self.weights = list(rewards.values())
+        self._rewards = {name: reward for name, (reward, _) in rewards.items()}
+        self.weights = [weight for _, weight in rewards.values()]
         self._path = folder / COMPLETIONS
         self._batch: Any = None
         self._samples: list[Sample] = []

@@ -22,13 +22,13 @@ class PairSettings(Settings):
     #: Maximum number of training questions.
     questions: int = Field(default=5000, ge=1)
     #: Worse answers besides the answer without items.
-    negatives: list[Literal["other-user", "echo"]] = []
+    negatives: list[Literal["other-user", "echo"]] = Field(default=[])
     #: Also use the gold answer as a better answer.
     gold: bool = False
 
 
 class EncoderConfig(Settings):
-    """Sizes of a BERT-like encoder trained from scratch, with a tokenizer learnt from the pairs; nothing is downloaded."""
+    """Sizes of a BERT-like encoder trained from scratch, with a tokenizer learnt from the pairs."""
 
     vocabulary: int = Field(default=2000, ge=100)
     hidden: int = Field(default=128, ge=8)
@@ -86,7 +86,7 @@ class TuningSettings(Settings):
     #: Early stopping: number of checkpoints without improvement.
     patience: int | None = Field(default=None, ge=1)
     #: Further arguments of trl's configuration, by trl's names.
-    trl: dict[str, Any] = {}
+    trl: dict[str, Any] = Field(default={})
 
 
 class GrpoSettings(TuningSettings):
@@ -157,7 +157,7 @@ class Recipe(Settings):
     rft: RftSettings
     dpo: DpoSettings
     #: Changes to the recipe for each policy of the ablation, by the policy's name.
-    ablations: dict[str, dict[str, Any]] = {}
+    ablations: dict[str, dict[str, Any]] = Field(default={})
 
 
 def recipe_names() -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 from prlm_bench.quiet import quiet_transformers
 
 from .._hf import load_model, load_tokenizer, token_batches
+from .._training import save_tokenizer
 from ._recipe import EncoderConfig
 
 #: Token budget of a batch when nothing is trained.
@@ -47,9 +48,7 @@ class RewardModel:
         """Rows padded on the right, as tensors of shape (rows, longest)."""
         return self.tokenizer.pad(list(rows), return_tensors="pt")
 
-    def score(
-        self, questions: Sequence[str], answers: Sequence[str], batch_tokens: int = _BATCH_TOKENS
-    ) -> list[float]:
+    def score(self, questions: Sequence[str], answers: Sequence[str], batch_tokens: int = _BATCH_TOKENS) -> list[float]:
         """One score for each answer, before the sigmoid; larger is more personal."""
         import torch
 
@@ -68,7 +67,7 @@ class RewardModel:
         """Write model and tokenizer."""
         with quiet_transformers():
             self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        save_tokenizer(self.tokenizer, folder)
 
 
 def question_text(query: str, items: Iterable[str], *, profile: bool) -> str:

@@ -138,9 +138,7 @@ def _pair_trainer() -> Any:
     return PairTrainer
 
 
-def evaluate(
-    model: RewardModel, train: Sequence[Pair], validation: Sequence[Pair], *, profile: bool
-) -> dict[str, Any]:
+def evaluate(model: RewardModel, train: Sequence[Pair], validation: Sequence[Pair], *, profile: bool) -> dict[str, Any]:
     """Figures on the pairs of the validation users, by which nothing was chosen.
 
     `accuracy` is the share of pairs whose better answer scores higher, with a 95 % interval over users. To compare:

@@ -129,11 +129,18 @@ def reward_names(rewards: Mapping[str, float]) -> dict[str, str]:
     return {spec: spec if components[spec.partition(":")[0]] > 1 else spec.partition(":")[0] for spec in rewards}
 
 
-def build_reward(ctx: TrainingContext, spec: str) -> Reward:
-    """A registered reward; `personalization` without a model is that of this training."""
-    own = {"name": f"prlm-bench/{spec}", "model": str(ctx.output / "reward")}
-    made: Reward = ctx.context.build("reward", own if spec == PERSONALIZATION else spec)
-    return made
+def build_rewards(ctx: TrainingContext, rewards: Mapping[str, float]) -> dict[str, tuple[Reward, float]]:
+    """Rewards with their weights by their names in figures; `personalization` without a model is that of the training.
+
+    Args:
+        ctx: the training.
+        rewards: weights by spec.
+    """
+    own = {"name": f"prlm-bench/{PERSONALIZATION}", "model": str(ctx.output / "reward")}
+    return {
+        name: (ctx.context.build("reward", own if spec == PERSONALIZATION else spec), rewards[spec])
+        for spec, name in reward_names(rewards).items()
+    }
 
 
 def needs_reward_model(rewards: Mapping[str, float]) -> bool:

@@ -19,7 +19,7 @@ from .._training import Artefact
 from ._context import TrainingContext
 from ._recipe import RftSettings, SftSettings
 from ._reward_training import make_reward
-from ._rewards import build_reward, needs_reward_model
+from ._rewards import build_rewards, needs_reward_model
 from ._tuning import fit_rows
 
 #: Label of tokens that the loss ignores.
@@ -79,7 +79,7 @@ def _sample_best(
 ) -> list[TrainingExample]:
     reasoner = ctx.reasoner(settings.reasoner)
     prompts, _ = ctx.training_prompts(reasoner, limit, validation=validation)
-    rewards = [(build_reward(ctx, spec), weight) for spec, weight in settings.rewards.items()]
+    rewards = build_rewards(ctx, settings.rewards).values()
     best: dict[str, tuple[float, Sample]] = {}
     for draw in range(settings.draws):
         generator = ctx.generator(settings.temperature, draw)

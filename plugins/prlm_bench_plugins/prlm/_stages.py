@@ -167,7 +167,9 @@ def trained(
     if stage == "base":
         folder, max_completion = run / "base", 768
         if not (folder / "config.json").is_file():
-            raise PrlmBenchError(f"no base model in {run}", "it was not made by this training; name it by transformers:")
+            raise PrlmBenchError(
+                f"no base model in {run}", "it was not made by this training; name it by transformers:"
+            )
     else:
         artefact = read_artefact(run / stage, stage)
         folder, max_completion = artefact.folder / MODEL, artefact.manifest["identity"]["max_completion"]

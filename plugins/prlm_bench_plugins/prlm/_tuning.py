@@ -15,7 +15,7 @@ from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.quiet import quiet_transformers
 
 from .. import _hf
-from .._training import MODEL, file_hashes, is_main_process, read_log, remove_folder, world_size
+from .._training import MODEL, file_hashes, is_main_process, read_log, remove_folder, save_tokenizer, world_size
 from ._callbacks import CHECKPOINTS, last_complete_checkpoint, report_progress
 from ._context import TrainingContext
 from ._recipe import Lora, TuningSettings
@@ -85,7 +85,9 @@ def training_arguments(
     rows = settings.batch * rows_per_question
     device_batch = min(settings.device_batch or rows, rows // world_size())
     if device_batch < 1 or rows % (device_batch * world_size()):
-        raise RunError(f"device_batch={device_batch} on {world_size()} devices does not divide the {rows} rows of a step")
+        raise RunError(
+            f"device_batch={device_batch} on {world_size()} devices does not divide the {rows} rows of a step"
+        )
     cpu = not torch.cuda.is_available()
     return {
         "output_dir": str(folder / CHECKPOINTS),
@@ -232,7 +234,7 @@ def _save(trainer: Any, folder: Path) -> None:
         model = model.merge_and_unload()
     remove_folder(folder)
     model.save_pretrained(folder, safe_serialization=True)
-    trainer.processing_class.save_pretrained(folder)
+    save_tokenizer(trainer.processing_class, folder)
     for path in folder.iterdir():
         path.chmod(0o644)
 
