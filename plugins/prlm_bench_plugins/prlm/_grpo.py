@@ -183,23 +183,14 @@ def sample_groups(
         bf16: compute in bfloat16 where autocast does.
     """
     import torch
-    from transformers import DynamicCache
 
     device = model.device
-    ids, mask = (tensor.to(device) for tensor in pad_ids(prompts, pad_id, left=True))
-    repeats = torch.tensor(list(counts), device=device)
     ending = torch.tensor(list(end_ids), device=device)
-    rows: list[list[int]] = [[] for _ in range(int(repeats.sum()))]
+    rows: list[list[int]] = [[] for _ in range(sum(counts))]
     training = model.training
     model.eval()
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        # Prefill: each prompt once, its cache repeated for the completions of its group.
-        cache = DynamicCache(config=model.config)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        out = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1)
-        prompt_of = torch.repeat_interleave(torch.arange(len(prompts), device=device), repeats)
-        cache.batch_select_indices(prompt_of)
-        logits, mask, position = out.logits[prompt_of, -1], mask[prompt_of], positions[prompt_of, -1:] + 1
+        cache, logits, mask, position = _read_prompts(model, prompts, counts, pad_id)
         alive = torch.arange(len(rows), device=device)
         ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
         for step in range(max_tokens):
@@ -219,6 +210,28 @@ def sample_groups(
             logits, position = out.logits[:, -1], position + 1
     model.train(training)
     return rows
+
+
+def _read_prompts(
+    model: Any, prompts: Sequence[Sequence[int]], counts: Sequence[int], pad_id: int
+) -> tuple[Any, Any, Any, Any]:
+    """Read each prompt once and repeat the result for the completions of its group.
+
+    Returns:
+        The key-value cache, the logits of the first token, the attention mask, and the position of the first token;
+        all with a row for each completion.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    ids, mask = (tensor.to(model.device) for tensor in pad_ids(prompts, pad_id, left=True))
+    cache = DynamicCache(config=model.config)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    out = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1)
+    repeats = torch.tensor(list(counts), device=model.device)
+    rows = torch.repeat_interleave(torch.arange(len(prompts), device=model.device), repeats)
+    cache.batch_select_indices(rows)
+    return cache, out.logits[rows, -1], mask[rows], positions[rows, -1:] + 1
 
 
 class RewardSet:
