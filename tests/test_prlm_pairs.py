@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
-from prlm_bench_plugins.prlm._context import TrainingContext
+from prlm_bench_plugins.prlm._context import TrainingContext, parsed_sample
 from prlm_bench_plugins.prlm._preference_pairs import make_pairs, read_pairs
 from prlm_shop import settings, training_context
 
-from prlm_bench import Completion, Prompt
+from prlm_bench import Answer, Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 
 
@@ -171,3 +171,12 @@ class TestPairs:
         (first.folder / "pairs.jsonl").unlink()
         assert (make_pairs(make()).folder / "pairs.jsonl").read_bytes() == kept
         assert (first.folder / "manifest.json").read_bytes() == (tmp_path / "kept.json").read_bytes()
+
+
+def test_what_is_an_answer_already_is_not_parsed(make: Make) -> None:
+    ctx = make()
+    reasoner = ctx.reasoner("direct:protocol=chat")
+    (prompt, *_), _ = ctx.training_prompts(reasoner, 1)
+    for text, parsed in (("{'title': 'x'}", "given"), (" \n", None)):
+        found = parsed_sample(reasoner, prompt, Completion(text, is_answer=True))
+        assert found.answer == Answer(text, parsed)
