@@ -25,15 +25,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
 
-from prlm_bench_plugins.prlm.judging import Judge
-from prlm_bench_plugins.prlm.policy import _dataset
-from prlm_bench_plugins.prlm.recipe import read_recipe
-from prlm_bench_plugins.prlm.records import TRAIN
-from prlm_bench_plugins.prlm.rollout import rollout
-from prlm_bench_plugins.prlm.sharing import SharingTrainer
-from prlm_bench_plugins.prlm.tuning import load_model, plain, silently
-from prlm_bench_plugins.prlm.workshop import Workshop
-from prlm_bench_plugins.tiny.generator import MODEL
+from prlm_bench_plugins._training import TRAIN
+from prlm_bench_plugins.prlm._context import TrainingContext
+from prlm_bench_plugins.prlm._grpo import RewardSet, Rollout, dataset
+from prlm_bench_plugins.prlm._prefix_sharing import PrefixSharingGRPOTrainer, disable_telemetry
+from prlm_bench_plugins.prlm._recipe import read_recipe
+from prlm_bench_plugins.prlm._rewards import build_rewards
+from prlm_bench_plugins.prlm._tuning import load_model, silenced
+from prlm_bench_plugins.tiny import MODEL
 from transformers import PrinterCallback
 
 from prlm_bench import Prompt
@@ -50,23 +49,24 @@ Make = Callable[[int], Any]
 
 
 @cache
-def setting(folder: Path) -> tuple[Workshop, list[Prompt]]:
+def setting(folder: Path) -> tuple[TrainingContext, list[Prompt]]:
     """A training with prompts for all its steps."""
     changes = ["reasoner=direct:protocol=chat", f"max_completion={MOST}", f"base={MODEL}"]
     host = PluginHost()
     dataset = open_split(host.tasks.get("mini_lamp_4"), "train")
     context = Components(host, dataset, folder / "cache").context(0)
-    shop = Workshop(context, read_recipe("tiny", changes), folder, Silent())
-    prompts, _ = shop.asked(shop.reasoner("direct:protocol=chat"), BATCH * (STEPS + 1), held_back=False)
-    return shop, prompts
+    ctx = TrainingContext(context, read_recipe("tiny", changes), folder, Silent())
+    prompts, _ = ctx.training_prompts(ctx.reasoner("direct:protocol=chat"), BATCH * (STEPS + 1), validation=False)
+    return ctx, prompts
 
 
 def trainer_of(folder: Path, kind: Any, steps: int, writing: Any, **options: Any) -> Any:
     from trl.trainer.grpo_config import GRPOConfig
 
-    shop, prompts = setting(folder)
+    ctx, prompts = setting(folder)
     asked = {prompt.example.id: prompt for prompt in prompts}
-    judge = Judge(shop, shop.reasoner("direct:protocol=chat"), asked, REWARDS, folder, 1_000_000)
+    built = build_rewards(ctx, REWARDS)
+    rewards = RewardSet(built, ctx.reasoner("direct:protocol=chat"), asked, folder, 1_000_000)
     model, tokenizer = load_model(str(MODEL))
     config = GRPOConfig(
         output_dir=str(folder / "trl"),
@@ -76,7 +76,7 @@ def trainer_of(folder: Path, kind: Any, steps: int, writing: Any, **options: Any
         temperature=TEMPERATURE,
         learning_rate=1e-5,
         max_steps=steps,
-        reward_weights=judge.weights,
+        reward_weights=rewards.weights,
         use_cpu=True,
         disable_tqdm=True,
         report_to=[],
@@ -87,9 +87,9 @@ def trainer_of(folder: Path, kind: Any, steps: int, writing: Any, **options: Any
     trainer = kind(
         model=model,
         processing_class=tokenizer,
-        reward_funcs=judge.functions,
+        reward_funcs=rewards.functions,
         args=config,
-        train_dataset=_dataset(prompts, TRAIN),
+        train_dataset=dataset(prompts, TRAIN),
         rollout_func=writing,
     )
     trainer.remove_callback(PrinterCallback)
@@ -122,7 +122,7 @@ def race(sides: dict[str, Make]) -> tuple[dict[str, float], dict[str, float], di
     for number in range(ROUNDS + 1):
         for name, make in sides.items():
             trainer, spent = make(STEPS), Counter[str]()
-            with silently(), clocked(trainer, spent):
+            with silenced(), clocked(trainer, spent):
                 start, started = time.perf_counter(), time.process_time()
                 trainer.train()
                 seconds, used = time.perf_counter() - start, time.process_time() - started
@@ -145,18 +145,23 @@ def test_against_plain_trl(benchmark: Any, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     sides: dict[str, Make] = {
         "ours": lambda steps: trainer_of(
-            tmp_path, plain(SharingTrainer), steps, rollout(MOST, TEMPERATURE), gradient_checkpointing=False, bf16=False
+            tmp_path,
+            disable_telemetry(PrefixSharingGRPOTrainer),
+            steps,
+            Rollout(MOST, TEMPERATURE),
+            gradient_checkpointing=False,
+            bf16=False,
         ),
-        "trl": lambda steps: trainer_of(tmp_path, plain(GRPOTrainer), steps, None),
+        "trl": lambda steps: trainer_of(tmp_path, disable_telemetry(GRPOTrainer), steps, None),
         "trl, no checkpointing": lambda steps: trainer_of(
-            tmp_path, plain(GRPOTrainer), steps, None, gradient_checkpointing=False
+            tmp_path, disable_telemetry(GRPOTrainer), steps, None, gradient_checkpointing=False
         ),
         "trl, no checkpointing, float32": lambda steps: trainer_of(
-            tmp_path, plain(GRPOTrainer), steps, None, gradient_checkpointing=False, bf16=False
+            tmp_path, disable_telemetry(GRPOTrainer), steps, None, gradient_checkpointing=False, bf16=False
         ),
     }
     try:
-        with silently():
+        with silenced():
             wall, processor, parts = race(sides)
             last = sides["ours"](1)
             benchmark.pedantic(last.train, rounds=1)

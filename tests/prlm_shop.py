@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from prlm_bench_plugins.prlm.recipe import Recipe, read_recipe
-from prlm_bench_plugins.prlm.workshop import Workshop
+from prlm_bench_plugins.prlm._context import TrainingContext
+from prlm_bench_plugins.prlm._recipe import Recipe, read_recipe
 
 from prlm_bench.data import open_split
 from prlm_bench.host import PluginHost
@@ -81,10 +81,10 @@ def make_causal(folder: Path, kind: str = "Qwen2", template: str | None = TEMPLA
 
 def make_bert(folder: Path, texts: Sequence[str]) -> Path:
     """An encoder with random weights and words of its own."""
-    from prlm_bench_plugins.prlm.recipe import Scratch
-    from prlm_bench_plugins.prlm.scorer import new_scorer
+    from prlm_bench_plugins.prlm._recipe import EncoderConfig
+    from prlm_bench_plugins.prlm._reward_model import new_reward_model
 
-    made = new_scorer(Scratch(vocabulary=200, hidden=16, layers=1, heads=2), texts, 64, 0)
+    made = new_reward_model(EncoderConfig(vocabulary=200, hidden=16, layers=1, heads=2), texts, 64, 0)
     made.model.classifier.weight.data *= 50  # so that scores differ
     made.save(folder)
     return folder
@@ -128,14 +128,20 @@ def recipe_file(folder: Path, content: Mapping[str, Any]) -> Path:
     return path
 
 
-def workshop(content: Mapping[str, Any] | Recipe, folder: Path, task: str = "mini_lamp_4", seed: int = 0) -> Workshop:
+def training_context(
+    content: Mapping[str, Any] | Recipe,
+    folder: Path,
+    task: str = "mini_lamp_4",
+    seed: int = 0,
+    kind: type[TrainingContext] = TrainingContext,
+) -> TrainingContext:
     """A training of six users' questions in `folder/out`."""
     folder.mkdir(parents=True, exist_ok=True)
     recipe = content if isinstance(content, Recipe) else read_recipe(str(recipe_file(folder, content)))
     host = PluginHost()
     dataset = open_split(host.tasks.get(task), "train", synth_users=6)
     context = Components(host, dataset, folder / "cache").context(seed)
-    return Workshop(context, recipe, folder / "out", Silent())
+    return kind(context, recipe, folder / "out", Silent())
 
 
 #: A process that has imported what a training needs, and forks: a training to be killed starts at once.

@@ -1,4 +1,4 @@
-"""What goes wrong in a training of PrLM: said in one line, and what was made before is kept."""
+"""What goes wrong in a training of PrLM: it is one line, and what was made before is kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
 
-from prlm_bench_plugins.prlm.records import read_completions, read_log
+from prlm_bench_plugins._training import read_completions, read_log
 from prlm_shop import make_causal, recipe_file, settings, train
 
 pytestmark = pytest.mark.slow
@@ -116,7 +116,7 @@ ALONE = "policy.rewards={accuracy: 1.0}"
 class TestPolicy:
     def test_a_rate_that_breaks_the_loss(self, run: Run, tmp_path: Path) -> None:
         line = mistake(run("prlm.policy", "policy.learning_rate=1e10", "policy.max_grad_norm=1e10"))
-        assert line.startswith("training policy") and "smaller learning_rate" in line, line
+        assert line.startswith("training policy") and "reduce learning_rate" in line, line
         assert not (tmp_path / "out" / "policy" / "manifest.json").exists()
         assert mistake(run("prlm.policy", "policy.learning_rate=1e10", "policy.max_grad_norm=1e10")) == line
 
@@ -160,11 +160,13 @@ class TestPolicy:
 
     def test_questions_over_the_window(self, run: Run, tmp_path: Path) -> None:
         line = mistake(train_in(run, tmp_path / "other", ALONE, "max_completion=895"))
-        assert line.startswith("each of 12 questions alone leaves the base no room to answer (a smaller max_completion")
+        assert line.startswith(
+            "none of 12 questions fits the base model's context window beside a completion (reduce max_completion"
+        )
 
     def test_a_full_disk(self, run: Run, tmp_path: Path) -> None:
         line = mistake(run("prlm.policy", LARGEST_FILE="250000"))
-        assert "a checkpoint cannot be written" in line and line.endswith("run it again to go on)"), line
+        assert "a checkpoint cannot be written" in line and line.endswith("repeat the command to resume)"), line
         status, told = run("prlm.policy")
         assert status == 0, told
         assert [row["step"] for row in read_log(tmp_path / "out" / "policy") if "loss" in row] == list(range(1, 7))
@@ -202,7 +204,7 @@ class TestOthers:
     def test_a_base_without_a_chat_template(self, run: Run, base: Path, tmp_path: Path) -> None:
         folder = make_causal(tmp_path / "plain", template=None)
         line = mistake(train_in(run, tmp_path / "other", ALONE, f"base={folder}"))
-        assert line == f"model '{folder}' has no chat template (take one that was tuned to chat)"
+        assert line == f"model '{folder}' has no chat template (take a model that was tuned for chat)"
 
     def test_another_tasks_folder(self, run: Run) -> None:
         line = mistake(run("prlm.policy", task="mini_lamp_7"))

@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
-from prlm_bench_plugins.prlm.pairs import make_pairs, read_pairs
-from prlm_bench_plugins.prlm.workshop import Workshop
-from prlm_shop import settings, workshop
+from prlm_bench_plugins.prlm._context import TrainingContext, parsed_sample
+from prlm_bench_plugins.prlm._preference_pairs import make_pairs, read_pairs
+from prlm_shop import settings, training_context
 
-from prlm_bench import Completion, Prompt
+from prlm_bench import Answer, Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 
 
@@ -40,65 +40,72 @@ def with_items(prompt: Prompt) -> str:
     return f"{prompt.example.id} {[item.id for item in prompt.ranking.items]}"
 
 
-Make = Callable[..., Workshop]
+Make = Callable[..., TrainingContext]
 
 
 @pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
-    def made(say: Callable[[Prompt], str] = with_items, seed: int = 0, room: int = 100_000, **changes: Any) -> Workshop:
-        base = Scripted(say)
-        base.max_prompt_tokens = room
-        monkeypatch.setattr(Workshop, "_made", lambda self, *_: base)
-        monkeypatch.setattr(Workshop, "generator", lambda self, *_: base)
-        return workshop(settings("scripted", **changes), tmp_path, seed=seed)
+def make(tmp_path: Path) -> Make:
+    def made(
+        say: Callable[[Prompt], str] = with_items, seed: int = 0, room: int = 100_000, **changes: Any
+    ) -> TrainingContext:
+        scripted = Scripted(say)
+        scripted.max_prompt_tokens = room
+
+        class ScriptedContext(TrainingContext):
+            def base_model(self, *_: Any, **__: Any) -> Scripted:
+                return scripted
+
+            generator = base_model
+
+        return training_context(settings("scripted", **changes), tmp_path, seed=seed, kind=ScriptedContext)
 
     return made
 
 
 class TestQuestions:
     def test_users_who_are_kept_back_are_apart(self, make: Make) -> None:
-        shop = make()
-        train, held_back = shop.questions(None), shop.questions(None, held_back=True)
-        assert {example.user for example in held_back} == shop.held_back
-        assert not {example.user for example in train} & shop.held_back
-        assert len(shop.held_back) == 2  # 0.3 of six, rounded up
-        assert len(train) + len(held_back) == len(shop.context.dataset)
-        assert shop.held_back <= set(shop.context.dataset.users)
+        ctx = make()
+        train, validation = ctx.questions(None), ctx.questions(None, validation=True)
+        assert {example.user for example in validation} == ctx.validation_users
+        assert not {example.user for example in train} & ctx.validation_users
+        assert len(ctx.validation_users) == 2  # 0.3 of six, rounded up
+        assert len(train) + len(validation) == len(ctx.context.dataset)
+        assert ctx.validation_users <= set(ctx.context.dataset.users)
 
     def test_lots_are_drawn_by_seed_and_name_alone(self, make: Make) -> None:
         first, again, other = make(), make(), make(seed=1)
-        assert first.held_back == again.held_back
+        assert first.validation_users == again.validation_users
         assert first.questions(5) == again.questions(5) == first.questions(None)[:5]
         assert first.questions(None) != other.questions(None)
 
     def test_one_user_is_too_few(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-        shop = make()
-        dataset = shop.context.dataset
+        ctx = make()
+        dataset = ctx.context.dataset
         monkeypatch.setattr(type(dataset), "users", ["one"] * len(dataset))
-        with pytest.raises(PrlmBenchError, match="mini_lamp_4 train has one user"):
-            shop.questions(3)
+        with pytest.raises(PrlmBenchError, match="mini_lamp_4 train has only one user"):
+            ctx.questions(3)
 
     def test_all_questions_too_long(self, make: Make) -> None:
-        shop = make(room=3)
-        reasoner = shop.reasoner("direct:tokenizer=words")
-        with pytest.raises(PrlmBenchError, match="each of 4 questions alone leaves the base no room to answer"):
-            shop.asked(reasoner, 4, held_back=False)
+        ctx = make(room=3)
+        reasoner = ctx.reasoner("direct:tokenizer=words")
+        with pytest.raises(PrlmBenchError, match="none of 4 questions fits the base model's context window"):
+            ctx.training_prompts(reasoner, 4, validation=False)
 
 
 class TestPairs:
     def test_what_a_pair_holds(self, make: Make) -> None:
-        shop = make()
-        artefact = make_pairs(shop)
+        ctx = make()
+        artefact = make_pairs(ctx)
         pairs = read_pairs(artefact)
-        examples = {e.id: e for e in [*shop.questions(12), *shop.questions(12, held_back=True)]}
+        examples = {e.id: e for e in [*ctx.questions(12), *ctx.questions(12, validation=True)]}
         assert len(pairs) == artefact.manifest["pairs"] == len(examples) == artefact.manifest["questions"]
         assert {pair.held_back for pair in pairs} == {True, False}
         for pair in pairs:
             example = examples[pair.id]
-            ranking = shop.rank([example])[0]
+            ranking = ctx.rank([example])[0]
             assert pair.items == tuple(item.text for item in ranking.items) and len(pair.items) == 2
             assert (pair.query, pair.gold, pair.user) == (example.query, example.gold, example.user)
-            assert pair.held_back == (example.user in shop.held_back)
+            assert pair.held_back == (example.user in ctx.validation_users)
             assert pair.better == pair.chosen == f"{pair.id} {[item.id for item in ranking.items]}"
             assert pair.worse == pair.rejected == f"{pair.id} []"
             assert pair.against == "no-items"
@@ -121,30 +128,32 @@ class TestPairs:
         assert artefact.manifest["pairs"] == kinds.count(2)
 
     def test_none_left_is_one_line_and_leaves_nothing_whole(self, make: Make) -> None:
-        shop = make(lambda prompt: "the same")
-        with pytest.raises(PrlmBenchError, match="no pairs to train or to judge on: of 18 questions, both answers are"):
-            make_pairs(shop)
-        assert not (shop.output / "pairs" / "manifest.json").exists()
+        ctx = make(lambda prompt: "the same")
+        with pytest.raises(
+            PrlmBenchError, match="no pairs for training or validation: of 18 questions, both answers are"
+        ):
+            make_pairs(ctx)
+        assert not (ctx.output / "pairs" / "manifest.json").exists()
 
     def test_a_question_that_is_too_long_is_counted(self, make: Make) -> None:
         def say(prompt: Prompt) -> str:
             return repr({"title": with_items(prompt)})
 
         words = "direct:protocol=chat,tokenizer=words"
-        shop = make(reasoner=words)
-        questions = [*shop.questions(12), *shop.questions(12, held_back=True)]
-        alone = [prompt.tokens for prompt in shop.prompts(shop.reasoner(words), questions)]
+        ctx = make(reasoner=words)
+        questions = [*ctx.questions(12), *ctx.questions(12, validation=True)]
+        alone = [prompt.tokens for prompt in ctx.prompts(ctx.reasoner(words), questions)]
         room = max(alone) - 1
         dropped = make_pairs(make(say, reasoner=words, room=room)).manifest["dropped"]
         assert dropped["the question is too long"] == sum(tokens > room for tokens in alone) > 0
 
     def test_the_extras(self, make: Make) -> None:
-        shop = make(pairs__negatives=["other-user", "echo"], pairs__gold=True)
-        artefact = make_pairs(shop)
+        ctx = make(pairs__negatives=["other-user", "echo"], pairs__gold=True)
+        artefact = make_pairs(ctx)
         pairs = read_pairs(artefact)
         counts = artefact.manifest["by_negative"]
         assert counts == dict.fromkeys(("no-items", "other-user", "echo"), 36)  # the base's answer and the gold
-        examples = {e.id: e for e in [*shop.questions(12), *shop.questions(12, held_back=True)]}
+        examples = {e.id: e for e in [*ctx.questions(12), *ctx.questions(12, validation=True)]}
         own = {e.id: {item.id for item in e.profile} for e in examples.values()}
         for pair in pairs:
             is_gold = pair.better == pair.gold
@@ -162,3 +171,12 @@ class TestPairs:
         (first.folder / "pairs.jsonl").unlink()
         assert (make_pairs(make()).folder / "pairs.jsonl").read_bytes() == kept
         assert (first.folder / "manifest.json").read_bytes() == (tmp_path / "kept.json").read_bytes()
+
+
+def test_what_is_an_answer_already_is_not_parsed(make: Make) -> None:
+    ctx = make()
+    reasoner = ctx.reasoner("direct:protocol=chat")
+    (prompt, *_), _ = ctx.training_prompts(reasoner, 1)
+    for text, parsed in (("{'title': 'x'}", "given"), (" \n", None)):
+        found = parsed_sample(reasoner, prompt, Completion(text, is_answer=True))
+        assert found.answer == Answer(text, parsed)

@@ -15,14 +15,13 @@ pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
 
 import torch
 from datasets import Dataset
-from prlm_bench_plugins.prlm.chat import encode_completions, encode_prompts, turns
-from prlm_bench_plugins.prlm.policy import _dataset
-from prlm_bench_plugins.prlm.recipe import Lora
-from prlm_bench_plugins.prlm.records import TRAIN
-from prlm_bench_plugins.prlm.rollout import _runs, rollout, sample_groups
-from prlm_bench_plugins.prlm.sharing import SharingTrainer
-from prlm_bench_plugins.prlm.tuning import adapter, load_model, plain, silently
-from prlm_shop import R1_TEMPLATE, make_causal, make_tokenizer, settings, workshop
+from prlm_bench_plugins._hf import encode_completions, encode_prompts, turns
+from prlm_bench_plugins._training import TRAIN
+from prlm_bench_plugins.prlm._grpo import Rollout, dataset, run_lengths, sample_groups
+from prlm_bench_plugins.prlm._prefix_sharing import PrefixSharingGRPOTrainer, disable_telemetry
+from prlm_bench_plugins.prlm._recipe import Lora
+from prlm_bench_plugins.prlm._tuning import adapter, load_model, silenced
+from prlm_shop import R1_TEMPLATE, make_causal, make_tokenizer, settings, training_context
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
@@ -54,8 +53,6 @@ class TestEncoding:
     @pytest.mark.parametrize("template", [None, R1_TEMPLATE])
     @pytest.mark.parametrize("chat", [True, False])
     def test_ids_are_those_that_a_run_reads(self, template: str | None, chat: bool) -> None:
-        from prlm_bench_plugins.transformers_lm.prompts import Encoder
-
         if template is None:
             tokenizer = make_tokenizer()
         else:  # one that begins every text, as the tokenizers of Llama and DeepSeek do
@@ -66,7 +63,13 @@ class TestEncoding:
             assert tokenizer("x")["input_ids"][0] == 1
         prompts = [prompt_of(text, chat) for text in [*ODD_TEXTS, "What does the user like?"]]
         ids = encode_prompts(tokenizer, [turns(prompt) for prompt in prompts])
-        assert ids == Encoder("made", tokenizer).ids(prompts)
+        for prompt, found in zip(prompts, ids, strict=True):
+            if chat:
+                turn = [{"role": "user", "content": prompt.text}]
+                framed = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)
+                assert found == framed["input_ids"]
+            else:
+                assert found == tokenizer(prompt.text)["input_ids"]
         assert encode_prompts(tokenizer, []) == []
 
     def test_completions_keep_their_reasoning_and_end(self) -> None:
@@ -82,14 +85,16 @@ class TestOnePrompt:
     def test_training_asks_what_a_run_asks(
         self, models: Callable[[str], Path], here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int
     ) -> None:
-        from prlm_bench_plugins.transformers_lm.generator import TransformersGenerator
+        from prlm_bench_plugins.transformers_lm._generator import TransformersGenerator
 
         monkeypatch.setenv("PRLM_BENCH_CACHE", str(tmp_path / "cache"))
         base = models("Qwen2")
-        shop = workshop(settings(base, k=k, reasoner="prlm"), tmp_path / "shop")
-        reasoner = shop.reasoner("prlm")
-        asked = [prompt for part in (False, True) for prompt in shop.asked(reasoner, None, held_back=part)[0]]
-        trained = {row["question"]: row["prompt"] for row in _dataset(asked, TRAIN)}
+        ctx = training_context(settings(base, k=k, reasoner="prlm"), tmp_path / "shop")
+        reasoner = ctx.reasoner("prlm")
+        asked = [
+            prompt for part in (False, True) for prompt in ctx.training_prompts(reasoner, None, validation=part)[0]
+        ]
+        trained = {row["question"]: row["prompt"] for row in dataset(asked, TRAIN)}
 
         seen: dict[str, Any] = {}
         generate = TransformersGenerator.generate
@@ -100,8 +105,8 @@ class TestOnePrompt:
 
         monkeypatch.setattr(TransformersGenerator, "generate", listen)
         words = ["--task", "mini_lamp_4", "--split", "train", "--synth-users", 6, "--no-controls", "--results", "r"]
-        method = ["--retriever", shop.recipe.retriever, "-k", k, "--reasoner", "prlm"]
-        generator = f"transformers:model={base},max_new_tokens={shop.recipe.max_completion}"
+        method = ["--retriever", ctx.recipe.retriever, "-k", k, "--reasoner", "prlm"]
+        generator = f"transformers:model={base},max_new_tokens={ctx.recipe.max_completion}"
         done = here("run", *words, *method, "--generator", generator)
         assert done.status == 0, done
         assert seen == trained
@@ -167,8 +172,8 @@ class TestRollout:
             args=SimpleNamespace(bf16=False),
         )
         a, b = ([{"role": "user", "content": text}] for text in ("a", "bb bb"))
-        assert _runs([a, a, b, a]) == ([a, b, a], [2, 1, 1])
-        out = rollout(5, 1.0)([a, a, b, a], trainer)
+        assert run_lengths([a, a, b, a]) == ([a, b, a], [2, 1, 1])
+        out = Rollout(5, 1.0)([a, a, b, a], trainer)
         first, second = encode_prompts(tokenizer, [a, b])
         assert out["prompt_ids"] == [first, first, second, first]
         assert len(out["completion_ids"]) == 4 and all(1 <= len(row) <= 5 for row in out["completion_ids"])
@@ -193,9 +198,9 @@ def trainer_of(model: Path, folder: Path, lora: Lora | None = None, **options: A
     """The policy's trainer; an adapter has other weights than those it begins with."""
     made, tokenizer = load_model(str(model))
     sizes = {"per_device_train_batch_size": 2, "num_generations": 2, "temperature": 0.7, "beta": 0.0}
-    with silently():
+    with silenced():
         config = GRPOConfig(str(folder), use_cpu=True, bf16=False, report_to=[], **{**STILL, **sizes, **options})
-        trainer = plain(SharingTrainer)(
+        trainer = disable_telemetry(PrefixSharingGRPOTrainer)(
             model=made,
             processing_class=tokenizer,
             reward_funcs=[lambda completions, **_: [0.0] * len(completions)],
@@ -213,9 +218,9 @@ class TestSharing:
     def test_what_cannot_be_shared_is_left_to_trl(self, models: Callable[[str], Path], tmp_path: Path) -> None:
         trainer = trainer_of(models("Qwen2"), tmp_path)
         trainer.model.activation_checkpointing_enable()
-        assert not trainer._can_share()
+        assert not trainer.can_share_prefix()
         make_causal(tmp_path / "gemma", "Gemma")
-        assert not trainer_of(tmp_path / "gemma", tmp_path)._can_share()
+        assert not trainer_of(tmp_path / "gemma", tmp_path).can_share_prefix()
 
     @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's
     @pytest.mark.parametrize("adapted", [False, True])
@@ -226,7 +231,7 @@ class TestSharing:
         trainer = trainer_of(models(kind), tmp_path, Lora() if adapted else None)
         whole = trainer.model.train()
         ids, mask, keep = batch_of(trainer.processing_class)
-        assert trainer._can_share()
+        assert trainer.can_share_prefix()
         compute: Any = GRPOTrainer._get_per_token_logps_and_entropies
         theirs = compute(trainer, whole, ids, mask, keep, compute_entropy=True)[:2]
         ours = trainer._get_per_token_logps_and_entropies(whole, ids, mask, keep, compute_entropy=True)[:2]
@@ -249,7 +254,7 @@ class TestSharing:
 class TestLoading:
     def test_without_a_chat_template(self, tmp_path: Path) -> None:
         make_causal(tmp_path / "plain", template=None)
-        with pytest.raises(PrlmBenchError, match=r"has no chat template .take one that was tuned to chat"):
+        with pytest.raises(PrlmBenchError, match=r"has no chat template .take a model that was tuned for chat"):
             load_model(str(tmp_path / "plain"))
 
     def test_what_cannot_be_loaded_is_one_line(self, tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from prlm_bench_plugins.prlm import identity, tuning
-from prlm_bench_plugins.prlm.artefact import make_artefact, read_artefact
-from prlm_bench_plugins.prlm.recipe import change_recipe, read_recipe, recipe_names
-from prlm_shop import recipe_file, settings, workshop
+from prlm_bench_plugins._training import code_digest, make_artefact, read_artefact
+from prlm_bench_plugins.prlm._context import SOURCES
+from prlm_bench_plugins.prlm._recipe import change_recipe, read_recipe, recipe_names
+from prlm_bench_plugins.prlm._tuning import epoch_orders
+from prlm_shop import recipe_file, settings, training_context
 
 from prlm_bench.errors import PrlmBenchError
 
@@ -84,24 +85,24 @@ class TestRecipes:
         assert read_recipe(str(path)).policy.learning_rate == 1e-5
 
 
-class TestPasses:
-    def test_each_pass_has_every_row_once(self) -> None:
+class TestEpochOrders:
+    def test_each_epoch_has_every_row_once(self) -> None:
         tuned = read_recipe("tiny", ["policy.epochs=3", "policy.steps=null", "policy.batch=5"]).policy
-        order = tuning.passes(range(10), tuned, 0)
+        order = epoch_orders(range(10), tuned, 0)
         assert [sorted(order[start : start + 10]) for start in (0, 10, 20)] == [list(range(10))] * 3
         assert order[:10] != order[10:20]
-        assert order == tuning.passes(range(10), tuned, 0) != tuning.passes(range(10), tuned, 1)
+        assert order == epoch_orders(range(10), tuned, 0) != epoch_orders(range(10), tuned, 1)
 
     @pytest.mark.parametrize(
         ("epochs", "steps", "rows"), [("0.5", "null", 4), ("2.5", "null", 24), ("3", "2", 8), ("1", "9", 8)]
     )
     def test_they_are_cut_to_whole_steps(self, epochs: str, steps: str, rows: int) -> None:
         changes = [f"policy.epochs={epochs}", f"policy.steps={steps}", "policy.batch=4"]
-        assert len(tuning.passes(range(10), read_recipe("tiny", changes).policy, 0)) == rows
+        assert len(epoch_orders(range(10), read_recipe("tiny", changes).policy, 0)) == rows
 
     def test_less_than_a_step(self) -> None:
         with pytest.raises(PrlmBenchError, match=r"3 questions in 1.0 epochs are less than one step of 4"):
-            tuning.passes(range(3), read_recipe("tiny", ["policy.epochs=1", "policy.batch=4"]).policy, 0)
+            epoch_orders(range(3), read_recipe("tiny", ["policy.epochs=1", "policy.batch=4"]).policy, 0)
 
 
 IDENTITY = {"task": "a", "settings": {"rate": 0.1, "names": ["x"]}}
@@ -130,7 +131,7 @@ class TestArtefact:
     def test_a_begun_one_goes_on(self, tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             make_artefact(tmp_path / "a", "pairs", IDENTITY, broken)
-        with pytest.raises(PrlmBenchError, match="its training has not ended; run it again to go on"):
+        with pytest.raises(PrlmBenchError, match="its training is unfinished; repeat the command to resume"):
             read_artefact(tmp_path / "a", "pairs")
         assert make_artefact(tmp_path / "a", "pairs", IDENTITY, work).manifest["count"] == 2
 
@@ -189,11 +190,11 @@ class TestArtefact:
 
 
 def test_the_identity_names_what_a_training_hangs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop = workshop(settings("nothing-is-loaded"), tmp_path)
-    monkeypatch.setattr(type(shop), "base_identity", "made")
-    made = shop.stage("pairs", shop.recipe.pairs, work)
+    ctx = training_context(settings("nothing-is-loaded"), tmp_path)
+    monkeypatch.setattr(type(ctx), "base_identity", "made")
+    made = ctx.stage("pairs", ctx.recipe.pairs, work)
     kept = json.loads((made.folder / "manifest.json").read_text())["identity"]
     assert set(kept) >= {"task", "data", "seed", "base", "retriever", "k", "reasoner", "settings", "code", "versions"}
-    assert kept["code"] == identity.code() and kept["base"] == "made"
+    assert kept["code"] == code_digest(*SOURCES) and kept["base"] == "made"
     with pytest.raises(PrlmBenchError, match=r"settings.gold was false and is true"):
-        shop.stage("pairs", shop.recipe.pairs.model_copy(update={"gold": True}), work)
+        ctx.stage("pairs", ctx.recipe.pairs.model_copy(update={"gold": True}), work)

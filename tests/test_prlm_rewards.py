@@ -14,13 +14,14 @@ import pytest
 
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
-from prlm_bench_plugins.prlm.judging import Judge, reward_names
-from prlm_bench_plugins.prlm.pairs import Pair
-from prlm_bench_plugins.prlm.recipe import Scratch
-from prlm_bench_plugins.prlm.records import COMPLETIONS, HELD_BACK, TRAIN
-from prlm_bench_plugins.prlm.reward_judging import judge_pairs
-from prlm_bench_plugins.prlm.scorer import Scorer, load_scorer, new_scorer, question_text
-from prlm_shop import make_bert, settings, workshop
+from prlm_bench_plugins._training import COMPLETIONS, TRAIN, VALIDATION
+from prlm_bench_plugins.prlm._grpo import RewardSet
+from prlm_bench_plugins.prlm._preference_pairs import Pair
+from prlm_bench_plugins.prlm._recipe import EncoderConfig
+from prlm_bench_plugins.prlm._reward_model import RewardModel, load_reward_model, new_reward_model, question_text
+from prlm_bench_plugins.prlm._reward_training import evaluate
+from prlm_bench_plugins.prlm._rewards import reward_names
+from prlm_shop import make_bert
 
 from prlm_bench import Answer, Completion, Document, Example, Prompt, Ranking, Sample
 from prlm_bench.data import open_split
@@ -106,44 +107,42 @@ def test_closed_reasoning(tmp_path: Path, text: str, value: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def scorer() -> Scorer:
-    return new_scorer(Scratch(vocabulary=200, hidden=16, layers=1, heads=2), TEXTS * 3, 32, 1)
+def scorer() -> RewardModel:
+    return new_reward_model(EncoderConfig(vocabulary=200, hidden=16, layers=1, heads=2), TEXTS * 3, 32, 1)
 
 
 class TestScorer:
-    def test_a_file_reads_as_it_was_written(self, scorer: Scorer, tmp_path: Path) -> None:
+    def test_a_file_reads_as_it_was_written(self, scorer: RewardModel, tmp_path: Path) -> None:
         scorer.save(tmp_path)
-        loaded = load_scorer(tmp_path, 32)
+        loaded = load_reward_model(tmp_path, 32)
         texts = [*TEXTS, "An ODD word, naïve; 'quoted' — dashed", "", "x" * 200]
         assert loaded.encode(texts, texts) == scorer.encode(texts, texts)
         assert loaded.score(texts, texts) == pytest.approx(scorer.score(texts, texts), abs=1e-6)
         assert loaded.tokenizer.tokenize("saw the") != loaded.tokenizer.tokenize("SAW the")
 
-    def test_a_row_is_scored_the_same_in_any_company(self, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
-        import prlm_bench_plugins.prlm.scorer as module
-
+    def test_a_row_is_scored_the_same_in_any_company(self, scorer: RewardModel) -> None:
         questions = [text[: 3 + 2 * place] for place, text in enumerate(TEXTS)]
         together = scorer.score(questions, TEXTS)
         alone = [scorer.score([q], [a])[0] for q, a in zip(questions, TEXTS, strict=True)]
         assert together == pytest.approx(alone, abs=1e-5)
-        monkeypatch.setattr(module, "_BATCH_TOKENS", 30)
-        assert scorer.score(questions[::-1], TEXTS[::-1])[::-1] == pytest.approx(together, abs=1e-5)
+        small = scorer.score(questions[::-1], TEXTS[::-1], batch_tokens=30)
+        assert small[::-1] == pytest.approx(together, abs=1e-5)
         assert len(set(map(str, together))) > 1
         assert scorer.score([], []) == []
 
-    def test_long_texts_are_cut(self, scorer: Scorer) -> None:
+    def test_long_texts_are_cut(self, scorer: RewardModel) -> None:
         assert len(scorer.encode(["she saw " * 50], ["the car"])[0]["input_ids"]) == 32
 
-    def test_the_seed_makes_the_weights(self, scorer: Scorer) -> None:
-        sizes = Scratch(vocabulary=200, hidden=16, layers=1, heads=2)
-        again, other = (new_scorer(sizes, TEXTS * 3, 32, seed) for seed in (1, 2))
+    def test_the_seed_makes_the_weights(self, scorer: RewardModel) -> None:
+        sizes = EncoderConfig(vocabulary=200, hidden=16, layers=1, heads=2)
+        again, other = (new_reward_model(sizes, TEXTS * 3, 32, seed) for seed in (1, 2))
         assert again.score(TEXTS, TEXTS) == scorer.score(TEXTS, TEXTS) != other.score(TEXTS, TEXTS)
 
     def test_the_vocabulary_does_not_hang_on_chance(self) -> None:
         rng = random.Random(0)
         texts = ["".join(rng.choice("abcdefgh") for _ in range(rng.randint(2, 7))) for _ in range(300)] * 2
-        sizes = Scratch(vocabulary=150, hidden=8, layers=1, heads=1)
-        first, *others = (new_scorer(sizes, texts, 8, 0).tokenizer.get_vocab() for _ in range(4))
+        sizes = EncoderConfig(vocabulary=150, hidden=8, layers=1, heads=1)
+        first, *others = (new_reward_model(sizes, texts, 8, 0).tokenizer.get_vocab() for _ in range(4))
         assert others == [first] * 3
         assert len(first) == 150 and len([word for word in first if len(word.removeprefix("##")) > 1]) > 100
 
@@ -154,7 +153,7 @@ class TestScorer:
     def test_an_encoder_that_is_none(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text("{}")
         with pytest.raises(PrlmBenchError, match=r"encoder .* cannot be loaded: ") as caught:
-            load_scorer(tmp_path, 32)
+            load_reward_model(tmp_path, 32)
         assert "\n" not in str(caught.value)
 
 
@@ -167,14 +166,14 @@ def test_a_reward_that_measures_length_shows_itself() -> None:
         return Pair("1", str(user), "echo", better, worse, (), "no-items", "", False, "", "", "")
 
     pairs = [pair(user, "long answer", "short") for user in range(9)] + [pair(9, "no", "long answer")]
-    judge: Any = Length()
-    figures = judge_pairs(judge, pairs, pairs, profile=False)
+    length: Any = Length()
+    figures = evaluate(length, pairs, pairs, profile=False)
     assert figures["accuracy"] == figures["accuracy_of_length"]
     assert figures["accuracy"]["value"] == 0.9
     assert figures["accuracy"]["low"] < 0.9 < figures["accuracy"]["high"]
     assert figures["rank_correlation_with_length"] == 1
     assert figures["beats_echo"]["value"] == 0.9
-    shorter = judge_pairs(judge, [pair(1, "no", "long answer")], pairs, profile=False)
+    shorter = evaluate(length, [pair(1, "no", "long answer")], pairs, profile=False)
     assert shorter["accuracy_of_length"]["value"] == 0.1
 
 
@@ -190,7 +189,7 @@ class TestPersonalization:
         folder = kept_reward(tmp_path / "run")
         context = context_of("mini_lamp_4", tmp_path)
         samples = [attempt("g", text, query="she saw") for text in TEXTS] + [attempt("g", "", "unread")]
-        scores = load_scorer(folder / "reward" / "model", 64).score(["she saw"] * len(TEXTS), TEXTS)
+        scores = load_reward_model(folder / "reward" / "model", 64).score(["she saw"] * len(TEXTS), TEXTS)
         for model in (folder, folder / "reward"):
             found = context.build("reward", {"name": "personalization", "model": str(model)}).score(samples)
             assert found == pytest.approx([*[1 / (1 + 2.718281828459045**-score) for score in scores], 0])
@@ -236,28 +235,27 @@ class Counted:
         return [self._score(sample) for sample in samples]
 
 
-class TestJudging:
+class TestRewardSet:
     @pytest.fixture
-    def judge(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-        def made(counted: Counted, keep_every: int = 1, rewards: Sequence[str] = ("one", "two")) -> Judge:
-            shop = workshop(settings("unused"), tmp_path)
-            monkeypatch.setattr("prlm_bench_plugins.prlm.judging.build_reward", lambda *_: counted)
+    def rewards_of(self, tmp_path: Path) -> Callable[..., Any]:
+        def made(counted: Counted, keep_every: int = 1, rewards: Sequence[str] = ("one", "two")) -> RewardSet:
             prompts = {name: replace(attempt("g", "x").prompt, text=name) for name in "abc"}
             reader: Any = counted
-            return Judge(shop, reader, prompts, dict.fromkeys(rewards, 0.5), tmp_path, keep_every)
+            weighted: dict[str, Any] = dict.fromkeys(rewards, (counted, 0.5))
+            return RewardSet(weighted, reader, prompts, tmp_path, keep_every)
 
         return made
 
     @staticmethod
-    def ask(judge: Judge, texts: Sequence[str], step: int = 0, part: str = TRAIN) -> list[list[float]]:
+    def ask(rewards: RewardSet, texts: Sequence[str], step: int = 0, part: str = TRAIN) -> list[list[float]]:
         batch = [[{"role": "assistant", "content": text}] for text in texts]
         state = SimpleNamespace(global_step=step)
         given: dict[str, Any] = {"question": list("abc")[: len(texts)], "trainer_state": state, "prompts": []}
-        return [f(completions=batch, part=[part] * len(texts), **given) for f in judge.functions]
+        return [f(completions=batch, part=[part] * len(texts), **given) for f in rewards.functions]
 
-    def test_each_completion_is_parsed_once_and_a_batch_is_one_call(self, judge: Any, tmp_path: Path) -> None:
+    def test_each_completion_is_parsed_once_and_a_batch_is_one_call(self, rewards_of: Any, tmp_path: Path) -> None:
         counted = Counted()
-        made = judge(counted)
+        made = rewards_of(counted)
         assert self.ask(made, ["x", "yyy", "zz"]) == [[1, 3, 2], [1, 3, 2]]
         assert counted.parsed == ["x", "yyy", "zz"] and counted.scored == [3, 3]
         assert self.ask(made, ["x", "yyy", ""], step=1) == [[1, 3, 0], [1, 3, 0]]
@@ -267,21 +265,21 @@ class TestJudging:
         assert rows[1]["rewards"] == {"one": 3.0, "two": 3.0} and rows[1]["answer"] == "YYY"
         assert [f.__name__ for f in made.functions] == ["one", "two"] and made.weights == [0.5, 0.5]
 
-    def test_plain_completions(self, judge: Any) -> None:
-        made = judge(Counted())
+    def test_plain_completions(self, rewards_of: Any) -> None:
+        made = rewards_of(Counted())
         state = SimpleNamespace(global_step=0)
         assert made.functions[0](completions=["xy"], question=["a"], trainer_state=state, part=[TRAIN]) == [2]
 
-    def test_only_some_steps_are_kept(self, judge: Any, tmp_path: Path) -> None:
-        made = judge(Counted(), keep_every=2)
+    def test_only_some_steps_are_kept(self, rewards_of: Any, tmp_path: Path) -> None:
+        made = rewards_of(Counted(), keep_every=2)
         for step in range(5):
             self.ask(made, ["x"], step)
         rows = [orjson.loads(row) for row in (tmp_path / COMPLETIONS).read_bytes().splitlines()]
         assert [row["step"] for row in rows] == [0, 2, 4]
 
-    def test_what_comes_after_a_step_is_forgotten(self, judge: Any, tmp_path: Path) -> None:
-        made = judge(Counted())
-        for step, part in ((0, HELD_BACK), (0, TRAIN), (1, TRAIN), (2, HELD_BACK), (2, TRAIN)):
+    def test_what_comes_after_a_step_is_forgotten(self, rewards_of: Any, tmp_path: Path) -> None:
+        made = rewards_of(Counted())
+        for step, part in ((0, VALIDATION), (0, TRAIN), (1, TRAIN), (2, VALIDATION), (2, TRAIN)):
             self.ask(made, ["x"], step, part)
         with (tmp_path / COMPLETIONS).open("ab") as file:
             file.write(b'{"step": 0, "torn')
@@ -291,18 +289,18 @@ class TestJudging:
         made.keep_until(-1)
         assert (tmp_path / COMPLETIONS).read_bytes() == b""
 
-    def test_a_reward_that_raises_is_one_line(self, judge: Any) -> None:
+    def test_a_reward_that_raises_is_one_line(self, rewards_of: Any) -> None:
         def fails(sample: Sample) -> float:
             raise KeyError("no\nsuch key")
 
         with pytest.raises(PrlmBenchError, match="reward one failed at step 4: KeyError: 'no") as caught:
-            self.ask(judge(Counted(fails)), ["x"], step=4)
+            self.ask(rewards_of(Counted(fails)), ["x"], step=4)
         assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-    def test_a_reward_that_is_no_number(self, judge: Any, value: float) -> None:
+    def test_a_reward_that_is_no_number(self, rewards_of: Any, value: float) -> None:
         with pytest.raises(PrlmBenchError, match="reward one gave no finite number for each completion at step 0"):
-            self.ask(judge(Counted(lambda sample: value)), ["x", "y"])
+            self.ask(rewards_of(Counted(lambda sample: value)), ["x", "y"])
 
     def test_two_of_one_component_keep_their_options_as_names(self) -> None:
         assert reward_names({"a:x=1": 1, "a:x=2": 1, "b:y=3": 1}) == {"a:x=1": "a:x=1", "a:x=2": "a:x=2", "b:y=3": "b"}

@@ -18,8 +18,8 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
 
-from prlm_bench_plugins.prlm.recipe import read_recipe
-from prlm_bench_plugins.prlm.records import HELD_BACK, read_completions, read_log
+from prlm_bench_plugins._training import VALIDATION, read_completions, read_log
+from prlm_bench_plugins.prlm._recipe import read_recipe
 from prlm_shop import R1_TEMPLATE, make_bert, make_causal, recipe_file, settings, train
 
 pytestmark = pytest.mark.slow
@@ -102,8 +102,8 @@ class TestStages:
 
     def test_completions_can_be_read(self, unbroken: Path) -> None:
         rows = read_completions(unbroken / "policy")
-        assert [row["step"] for row in rows if row["part"] == HELD_BACK] == [0] * 4 + [2] * 4 + [4] * 4 + [6] * 4
-        assert [row["step"] for row in rows if row["part"] != HELD_BACK] == [s for s in range(6) for _ in range(4)]
+        assert [row["step"] for row in rows if row["part"] == VALIDATION] == [0] * 4 + [2] * 4 + [4] * 4 + [6] * 4
+        assert [row["step"] for row in rows if row["part"] != VALIDATION] == [s for s in range(6) for _ in range(4)]
         assert set(rows[0]["rewards"]) == {"accuracy", "closed-reasoning", "personalization"}
 
     def test_events_lie_in_the_stage_and_no_model_card_anywhere(self, unbroken: Path) -> None:

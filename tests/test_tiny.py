@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
-import prlm_bench_plugins.tiny.trainer as trainer
-from prlm_bench_plugins.tiny.books import Book
-from prlm_bench_plugins.tiny.generator import MODEL
-from prlm_bench_plugins.tiny.lessons import CHOICES, choose, frames, lesson, lessons
-from prlm_bench_plugins.tiny.recipe import Recipe
-from prlm_bench_plugins.tiny.trainer import TinyTrainer
-from prlm_bench_plugins.tiny.vocabulary import learn_tokenizer
+from prlm_bench_plugins.tiny import MODEL, TinyTrainer
+from prlm_bench_plugins.tiny._recipe import TinyRecipe
+from prlm_bench_plugins.tiny._tokenizer import learn_tokenizer
+from prlm_bench_plugins.tiny._training_examples import (
+    CHOICES,
+    TaskData,
+    choose_items,
+    frames,
+    training_example,
+    training_examples,
+)
 
 from prlm_bench import Completion, Example, Ranking
 from prlm_bench.data import open_split
@@ -42,9 +46,9 @@ def components(task: str, folder: Path) -> Components:
     return Components(host, open_split(host.tasks.get(task), "dev", synth_users=4), folder)
 
 
-def book(task: str, folder: Path) -> Book:
+def task_data(task: str, folder: Path) -> TaskData:
     context = components(task, folder).context(0)
-    return Book(context.task, next(context.dataset.batches(64)))
+    return TaskData(context.task, next(context.dataset.batches(64)))
 
 
 class TestShipped:
@@ -55,7 +59,7 @@ class TestShipped:
         assert sum(path.stat().st_size for path in MODEL.iterdir()) < 5_000_000
 
     def test_the_recipe_is_the_default_one(self) -> None:
-        assert MANIFEST["recipe"] == vars(Recipe())
+        assert MANIFEST["recipe"] == TinyRecipe().model_dump()
         assert MANIFEST["data"]["config"]["seed"] != 0
 
     def test_it_loads(self) -> None:
@@ -83,8 +87,8 @@ class TestShipped:
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(MODEL)
-        questions = [book(task, tmp_path) for task in TASKS]
-        texts = [each.prompt for each in islice(lessons(questions, 5), 60)]
+        questions = [task_data(task, tmp_path) for task in TASKS]
+        texts = [each.prompt for each in islice(training_examples(questions, 5), 60)]
         assert sum(len(ids) for ids in tokenizer(texts)["input_ids"]) < sum(len(text.split()) for text in texts)
 
     def test_held_out_users_profit_from_their_items(self) -> None:
@@ -110,7 +114,7 @@ class TestContract(GeneratorContract):
     spec = "tiny:max_new_tokens=4"
 
 
-class TestLessons:
+class TestTrainingExamples:
     @pytest.mark.parametrize("task", TASKS)
     def test_prompts_are_those_of_the_direct_reasoner(self, task: str, tmp_path: Path) -> None:
         context = components(task, tmp_path).context(0)
@@ -119,33 +123,33 @@ class TestLessons:
         generator = context.build("generator", "tiny")
         asked = context.build("reasoner", "direct:protocol=chat").prompts(examples, rankings, generator)
         for example, prompt in zip(examples, asked, strict=True):
-            taught = lesson(context.task, example, example.profile[:4])
-            assert (prompt.text, prompt.cut, prompt.dropped) == (taught.prompt, 0, 0)
+            made = training_example(context.task, example, example.profile[:4])
+            assert (prompt.text, prompt.cut, prompt.dropped) == (made.prompt, 0, 0)
             reasoner = context.build("reasoner", "direct:protocol=chat")
-            answer = reasoner.parse(prompt, Completion(taught.answer))
+            answer = reasoner.parse(prompt, Completion(made.answer))
             assert (answer.text, answer.parsed) == (example.gold, "strict")
 
     def test_what_users_wrote_is_marked(self, tmp_path: Path) -> None:
         for task, field in (("mini_lamp_4", "title"), ("mini_lamp_2", "tag"), ("mini_lamp_7", "text")):
-            questions = book(task, tmp_path)
+            questions = task_data(task, tmp_path)
             example = questions.examples[0]
-            taught = lesson(questions.task, example, example.profile[:3])
-            marked = [taught.prompt[start:end] for start, end in taught.written]
+            made = training_example(questions.task, example, example.profile[:3])
+            marked = [made.prompt[start:end] for start, end in made.written]
             assert marked == [item.fields[field] + "'" for item in example.profile[:3]]
 
     def test_items_are_chosen_as_asked(self, tmp_path: Path) -> None:
-        example = book("mini_lamp_4", tmp_path).examples[0]
+        example = task_data("mini_lamp_4", tmp_path).examples[0]
         rng = random.Random(0)
-        chosen = {choice: [item.id for item in choose(example, choice, 3, rng)] for choice in CHOICES}
+        chosen = {choice: [item.id for item in choose_items(example, choice, 3, rng)] for choice in CHOICES}
         assert chosen["none"] == []
         assert chosen["recent"] == [item.id for item in example.profile[:-4:-1]]
         assert set(chosen["relevant"]) <= (example.relevant or set())
         assert all(len(set(ids)) == 3 for choice, ids in chosen.items() if choice != "none")
-        assert choose(example, "random", 99, rng)
+        assert choose_items(example, "random", 99, rng)
 
     def test_they_are_the_same_for_a_seed(self, tmp_path: Path) -> None:
-        books = [book(task, tmp_path) for task in TASKS[:2]]
-        one, two, other = (list(islice(lessons(books, seed), 30)) for seed in (1, 1, 2))
+        data = [task_data(task, tmp_path) for task in TASKS[:2]]
+        one, two, other = (list(islice(training_examples(data, seed), 30)) for seed in (1, 1, 2))
         assert one == two != other
 
 
@@ -171,58 +175,64 @@ class TestVocabulary:
         assert {"'text': '", "' 'title': '", "{'title': '", "'}"} < found
 
 
+#: Seconds instead of minutes: a narrow network and few held-out users.
+SMALL = ["held_out_users=2", "tokenizer_lessons=60", "hidden=32", "layers=1", "heads=2", "feed_forward=32", "batch=8"]
+
+
+class Quick(TinyTrainer):
+    """Evaluates nothing."""
+
+    error: BaseException | None = None
+
+    def evaluate(self, folder: Path, held_out: Sequence[TaskData], progress: Any) -> dict[str, dict[str, float]]:
+        if self.error is not None:
+            raise self.error
+        return {data.task.name: {"none": 0.0} for data in held_out}
+
+
+def quick(seed: int = 1) -> Quick:
+    return Quick(seed=seed, users=2, steps=3, changes=SMALL)
+
+
 class TestTrainer:
-    @pytest.fixture(autouse=True)
-    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Seconds instead of minutes: a narrow network, few held-out users, no figures."""
-        small = Recipe(held_out_users=2, tokenizer_lessons=60, hidden=32, layers=1, heads=2, feed_forward=32, batch=8)
-        made = {name: value for name, value in vars(small).items() if name not in ("seed", "users", "steps")}
-        monkeypatch.setattr(trainer, "Recipe", lambda **given: Recipe(**{**made, **given}))
-
-    @pytest.fixture
-    def no_figures(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(trainer, "judge", lambda *_: {"none": 0.0})
-
-    @pytest.fixture
-    def quick(self) -> Iterator[TinyTrainer]:
-        yield TinyTrainer(users=2, steps=3)
-
-    def test_seed_0_is_for_judging(self) -> None:
-        with pytest.raises(ValueError, match="runs are judged on"):
+    def test_seed_0_is_for_evaluation(self) -> None:
+        with pytest.raises(ValueError, match="runs are evaluated on"):
             TinyTrainer(seed=0)
 
-    def test_it_overwrites_nothing(self, quick: TinyTrainer, tmp_path: Path) -> None:
+    def test_changes_of_the_recipe(self) -> None:
+        recipe = TinyTrainer(users=2, changes=["hidden=32", "rate=1e-4"]).recipe
+        assert recipe == TinyRecipe(users=2, hidden=32, rate=1e-4)
+        with pytest.raises(PrlmBenchError, match="recipe tiny: hiden: Extra inputs are not permitted"):
+            TinyTrainer(changes=["hiden=32"])
+
+    def test_it_overwrites_nothing(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("mine")
         for output in (tmp_path, tmp_path / "file"):
-            with pytest.raises(PrlmBenchError, match="is there already"):
-                quick.train(output, Silent())
+            with pytest.raises(PrlmBenchError, match="already exists"):
+                quick().train(output, Silent())
         assert (tmp_path / "file").read_text() == "mine"
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("no")])
-    def test_an_unfinished_training_leaves_nothing(
-        self, quick: TinyTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
-    ) -> None:
-        def fails(*_: Any) -> Any:
-            raise error
-
-        monkeypatch.setattr(trainer, "judge", fails)
+    def test_an_unfinished_training_leaves_nothing(self, tmp_path: Path, error: BaseException) -> None:
+        made = quick()
+        made.error = error
         with pytest.raises(type(error)):
-            quick.train(tmp_path / "out", Silent())
+            made.train(tmp_path / "out", Silent())
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.slow
-    @pytest.mark.usefixtures("no_figures")
-    def test_the_same_seed_makes_the_same_model(self, quick: TinyTrainer, tmp_path: Path) -> None:
-        one, two = (quick.train(tmp_path / name, Silent()) for name in ("one", "two"))
+    def test_the_same_seed_makes_the_same_model(self, tmp_path: Path) -> None:
+        one, two = (quick().train(tmp_path / name, Silent()) for name in ("one", "two"))
         assert one == two
-        other = TinyTrainer(seed=2, users=2, steps=3).train(tmp_path / "other", Silent())
+        other = quick(seed=2).train(tmp_path / "other", Silent())
         assert other["files"]["model.safetensors"] != one["files"]["model.safetensors"]
 
     @pytest.mark.slow
     def test_from_the_command_line_to_a_run(self, here: Any, tmp_path: Path) -> None:
-        done = here("train", "tiny:users=2,steps=3", "--output", "made", "--json")
+        changes = [word for change in SMALL for word in ("--change", change)]
+        done = here("train", "tiny:users=2,steps=3", *changes, "--output", "made", "--json")
         assert done.status == 0, done
-        assert "training the tiny model, lessons: 24 to do" in done.stderr
+        assert "training the tiny model, examples: 24 to do" in done.stderr
         manifest = json.loads(done.stdout)
         assert manifest == json.loads((tmp_path / "made" / "manifest.json").read_text())
         assert set(manifest["held_out"]) == set(TASKS)
@@ -233,10 +243,10 @@ class TestTrainer:
 
 def test_an_example_of_the_users_own(tmp_path: Path) -> None:
     """Items with quotes, line breaks and blanks do not confuse what is marked."""
-    questions = book("mini_lamp_4", tmp_path)
+    questions = task_data("mini_lamp_4", tmp_path)
     example = questions.examples[0]
     item = example.profile[0]
     odd = type(item)("odd", "", {"text": "a 'quoted'\n text ", "title": " a 'quoted'\n text "}, None)
-    taught = lesson(questions.task, Example(example.id, "u", example.input, "q", (odd,), "it's"), [odd, odd])
-    assert [taught.prompt[start:end] for start, end in taught.written] == ["a 'quoted' text'"] * 2
-    assert taught.answer == "{'title': \"it's\"}"
+    made = training_example(questions.task, Example(example.id, "u", example.input, "q", (odd,), "it's"), [odd, odd])
+    assert [made.prompt[start:end] for start, end in made.written] == ["a 'quoted' text'"] * 2
+    assert made.answer == "{'title': \"it's\"}"

@@ -156,9 +156,9 @@ class TestFlagsOfARecipe:
 
     def test_they_set_the_options_of_these_names(self, here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
-        from prlm_bench_plugins.prlm.trainers import PairsTrainer
+        from prlm_bench_plugins.prlm._stages import StageTrainer
 
-        monkeypatch.setattr(PairsTrainer, "train", lambda self, *_: {"recipe": self._recipe.model_dump()})
+        monkeypatch.setattr(StageTrainer, "train", lambda self, *_: {"recipe": self.recipe.model_dump()})
         flags = ["--recipe", "tiny", "--base", "mine", "--retriever", "recency", "-k", 3]
         changes = ["--change", "policy.learning_rate=1e-5", "--change", "pairs.gold=true"]
         recipe = json.loads(here("train", *self.WORDS, *flags, *changes, "--json").stdout)["recipe"]

@@ -1,8 +1,9 @@
 """PrLM (arXiv 2508.07342): explicit reasoning over retrieved items, trained by GRPO against a personalization reward.
 
-Read it in this order: `recipe` (every number), `pairs`, `scorer` and `reward_training`, `rewards`, `judging` and
-`policy`; `imitation` and `preference` are the baselines on the same data. The prompt is that of the reasoner
-`prlm`, in training as in a run.
+`_recipe` has all hyperparameters, `_context` what stages share, and `_stages` the trainers by name. The stages in
+order: `_preference_pairs`, `_reward_training` (of a `_reward_model`), and `_grpo` with `_rewards` and
+`_prefix_sharing`; `_sft` and `_dpo` are baselines on the same data. All trainings of the language model share `_tuning`
+and `_callbacks`. The prompt is that of the reasoner `prlm`, in training as in a run.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from . import trainers
-from .app import app
-from .generator import trained
-from .rewards import Accuracy, ClosedReasoning, Personalization
+from ._cli import app
+from ._rewards import Accuracy, ClosedReasoning, Personalization
+from ._stages import TRAINERS, stage_trainer, trained
 
 _LM = {"torch": "prlm-bench[lm]", "transformers": "prlm-bench[lm]"}
 _TRAINING = {**_LM, "accelerate": "prlm-bench[prlm]", "datasets": "prlm-bench[prlm]", "trl": "prlm-bench[prlm]"}
@@ -22,19 +22,9 @@ _TRAINING = {**_LM, "accelerate": "prlm-bench[prlm]", "datasets": "prlm-bench[pr
 
 @hookimpl
 def prlm_bench_register_trainers(register: Any) -> None:
-    """prlm and its stages, the baselines, and all of them for the table of ablations."""
-    made = {
-        "prlm": trainers.PrlmTrainer,
-        "prlm.pairs": trainers.PairsTrainer,
-        "prlm.reward": trainers.RewardTrainer,
-        "prlm.policy": trainers.PolicyTrainer,
-        "prlm.sft": trainers.SftTrainer,
-        "prlm.rft": trainers.RftTrainer,
-        "prlm.dpo": trainers.DpoTrainer,
-        "prlm.ablation": trainers.AblationTrainer,
-    }
-    for name, factory in made.items():
-        register(name, factory, requires=_TRAINING, needs={"train"})
+    """prlm, its stages, its baselines, and prlm.ablation, which makes all of them."""
+    for name in TRAINERS:
+        register(name, stage_trainer(name), requires=_TRAINING, needs={"train"})
 
 
 @hookimpl
@@ -53,7 +43,7 @@ def prlm_bench_register_generators(register: Any) -> None:
 
 @hookimpl
 def prlm_bench_register_methods(register: Any) -> None:
-    """The trained models, and the base that they come from, each asked as it was trained to be."""
+    """The trained models and their base, each with the prompts that it was trained on."""
     direct = "direct:protocol=chat"
     register("prlm", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint}")
     register("sft", retriever="bm25", reasoner=direct, generator="trained:checkpoint={checkpoint},stage=sft")

@@ -1,26 +1,29 @@
-"""Trains the tiny model: a Qwen2 on lessons, the loss on what users wrote."""
+"""The network of the tiny models, a small Qwen2: makes, trains, saves and loads it."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lessons import Lesson
-from .recipe import Recipe
-from .vocabulary import ASSISTANT, END, USER
+from prlm_bench.quiet import quiet_transformers
+
+from ._recipe import TinyRecipe
+from ._tokenizer import ASSISTANT, END, USER
+from ._training_examples import TrainingExample
 
 if TYPE_CHECKING:
     from prlm_bench.progress import Progress
 
-#: Batches that are cut from one sorted pool, so that a batch has prompts of like lengths.
-_POOL = 12
+#: Batches made from one sorted pool, so that a batch has prompts of similar lengths.
+_POOL_BATCHES = 12
 #: Steps between two reports of the loss.
-_REPORT = 100
+_REPORT_STEPS = 100
 
 
-def make_model(recipe: Recipe, tokenizer: Any) -> Any:
+def make_model(recipe: TinyRecipe, tokenizer: Any) -> Any:
     """A model with random weights, drawn from the recipe's seed."""
     import torch
     import transformers
@@ -43,18 +46,20 @@ def make_model(recipe: Recipe, tokenizer: Any) -> Any:
     return make(config).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def train_model(model: Any, tokenizer: Any, lessons: Iterator[Lesson], recipe: Recipe, progress: Progress) -> float:
-    """Train in place, on lessons in about the order in which they come.
+def train_model(
+    model: Any, tokenizer: Any, examples: Iterator[TrainingExample], recipe: TinyRecipe, progress: Progress
+) -> float:
+    """Train in place, on examples in about the order in which they come.
 
     Returns:
-        The mean loss of the last tenth of the steps, in nats for each token that counts.
+        The mean loss of the last tenth of the steps, in nats per weighted token.
     """
     import torch
 
     optimizers = _optimizers(model, recipe)
-    schedulers = [torch.optim.lr_scheduler.LambdaLR(each, _share(recipe)) for each in optimizers]
-    batches = _batches(tokenizer, lessons, recipe)
-    progress.start("training the tiny model, lessons", recipe.steps * recipe.batch)
+    schedulers = [torch.optim.lr_scheduler.LambdaLR(each, _schedule(recipe)) for each in optimizers]
+    batches = _batches(tokenizer, examples, recipe)
+    progress.start("training the tiny model, examples", recipe.steps * recipe.batch)
     losses: list[float] = []
     model.train()
     for ids, weights in islice(batches, recipe.steps):
@@ -68,15 +73,15 @@ def train_model(model: Any, tokenizer: Any, lessons: Iterator[Lesson], recipe: R
             optimizer.zero_grad()
         losses.append(loss.item())
         progress.advance(recipe.batch)
-        if len(losses) % _REPORT == 0:
-            progress.note(f"step {len(losses)}: loss {sum(losses[-_REPORT:]) / _REPORT:.3f}")
+        if len(losses) % _REPORT_STEPS == 0:
+            progress.note(f"step {len(losses)}: loss {sum(losses[-_REPORT_STEPS:]) / _REPORT_STEPS:.3f}")
     model.eval()
     last = losses[-max(1, len(losses) // 10) :]
     return sum(last) / len(last)
 
 
 def _loss(model: Any, ids: Any, weights: Any) -> Any:
-    """Weighted cross-entropy. Padding is at the end, where a causal model does not see it; so no mask is needed."""
+    """Weighted cross-entropy. No mask is needed: padding is at the end, where a causal model does not see it."""
     import torch
 
     hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
@@ -87,8 +92,8 @@ def _loss(model: Any, ids: Any, weights: Any) -> Any:
     return (entropy * weights[counts]).sum() / weights.sum()
 
 
-def _optimizers(model: Any, recipe: Recipe) -> list[Any]:
-    """Muon for the matrices, which it trains in half of AdamW's steps; AdamW for the rest."""
+def _optimizers(model: Any, recipe: TinyRecipe) -> list[Any]:
+    """Muon for the matrices, which needs half of AdamW's steps for them; AdamW for the rest."""
     import torch
 
     named = dict(model.named_parameters())
@@ -100,7 +105,7 @@ def _optimizers(model: Any, recipe: Recipe) -> list[Any]:
     ]
 
 
-def _share(recipe: Recipe) -> Any:
+def _schedule(recipe: TinyRecipe) -> Any:
     rise = max(1, round(recipe.warm_up * recipe.steps))
 
     def share(step: int) -> float:
@@ -109,23 +114,25 @@ def _share(recipe: Recipe) -> Any:
     return share
 
 
-def _batches(tokenizer: Any, lessons: Iterator[Lesson], recipe: Recipe) -> Iterator[tuple[Any, Any]]:
-    """Token ids and weights, both of shape (batch, longest lesson)."""
+def _batches(tokenizer: Any, examples: Iterator[TrainingExample], recipe: TinyRecipe) -> Iterator[tuple[Any, Any]]:
+    """Token ids and weights, both of shape (batch, longest example)."""
     import torch
 
     rng = random.Random(f"batches {recipe.seed}")
     while True:
-        pool = _encode(tokenizer, list(islice(lessons, _POOL * recipe.batch)), recipe)
+        pool = _encode(tokenizer, list(islice(examples, _POOL_BATCHES * recipe.batch)), recipe)
         pool.sort(key=lambda pair: len(pair[0]))
-        for start in rng.sample(range(0, len(pool), recipe.batch), _POOL):
+        for start in rng.sample(range(0, len(pool), recipe.batch), _POOL_BATCHES):
             rows = pool[start : start + recipe.batch]
             width = max(len(ids) for ids, _ in rows)
             padded = [ids + [tokenizer.pad_token_id] * (width - len(ids)) for ids, _ in rows]
             yield torch.tensor(padded), torch.tensor([weights + [0.0] * (width - len(weights)) for _, weights in rows])
 
 
-def _encode(tokenizer: Any, batch: Sequence[Lesson], recipe: Recipe) -> list[tuple[list[int], list[float]]]:
-    """Each lesson as a chat, with the weight of each token in the loss."""
+def _encode(
+    tokenizer: Any, batch: Sequence[TrainingExample], recipe: TinyRecipe
+) -> list[tuple[list[int], list[float]]]:
+    """Each example as a chat, with the weight of each token in the loss."""
     texts = [f"{USER}{each.prompt}{END}{ASSISTANT}{each.answer}{END}" for each in batch]
     encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
     found = []
@@ -141,3 +148,33 @@ def _encode(tokenizer: Any, batch: Sequence[Lesson], recipe: Recipe) -> list[tup
                     weights[place] = weight
         found.append((ids, weights))
     return found
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write weights in bfloat16, configuration and tokenizer."""
+    import torch
+    from safetensors.torch import save_file
+
+    model = model.to(torch.bfloat16)
+    tied = "lm_head.weight"  # the same numbers as the embedding
+    weights = {name: value.contiguous() for name, value in model.state_dict().items() if name != tied}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)  # safetensors makes it readable for its owner alone
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = model.dtype
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def load_saved(folder: Path) -> tuple[Any, Any]:
+    """Model, in single precision, and tokenizer, loaded as any user loads them.
+
+    Evaluation uses these rather than the objects in memory, so that faulty files show in its figures.
+    """
+    import transformers
+
+    auto: Any = transformers
+    with quiet_transformers():
+        model = auto.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", local_files_only=True)
+        return model.eval(), auto.AutoTokenizer.from_pretrained(folder, local_files_only=True)

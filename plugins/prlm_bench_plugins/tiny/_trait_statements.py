@@ -1,4 +1,4 @@
-"""What can be said of a user of mini-LaMP in a short statement that is true or false."""
+"""Short statements about the traits of a user of mini-LaMP, each of them true or false."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from prlm_bench import Document, Example
 from prlm_bench.data.synth import Preferences, answer
 from prlm_bench.errors import DataError
 
-#: Statements that are never wrong and never of use.
-IDLE = (
+#: Statements that are never wrong and never informative.
+UNINFORMATIVE = (
     "The request is clear.",
     "The items are of some use.",
     "The user has written before.",
@@ -23,13 +23,13 @@ IDLE = (
     "The answer must fit the text.",
 )
 
-#: The option of each trait, in one text: (trait, option) pairs.
+#: The option of each trait in one text, by trait.
 Style = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """That a user's texts, on a topic where the trait depends on it, have a trait."""
+class TraitStatement:
+    """States that a user's texts have a trait, on one topic if the trait depends on it."""
 
     trait: str
     option: str
@@ -40,14 +40,14 @@ class Claim:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What it is about, and what it says of that."""
+        """Its subject in one or two parts, and what it states of that."""
         if self.topic is None:
             return f"The {self.trait} is", f" {self.option}."
         return f"The {self.trait} on", f" {self.topic} is", f" {self.option}."
 
 
-class Claims:
-    """All claims of a task: built of the traits that are planted in its users, and of nothing else.
+class TraitStatements:
+    """All statements of a task, made from the traits that are planted in its users and nothing else.
 
     Args:
         number: the number of the task in mini-LaMP, one whose traits are strings: 4 to 7.
@@ -70,36 +70,36 @@ class Claims:
         self._topic_of: dict[str, str | None] = {}
         #: Options by trait.
         self.options = {trait: sorted(known) for trait, known in options.items()}
-        self._by_text = {str(claim): claim for claim in self.all()}
+        self._by_text = {str(statement): statement for statement in self.all()}
 
-    def all(self) -> list[Claim]:
-        """Every claim that can be made."""
+    def all(self) -> list[TraitStatement]:
+        """Every statement that can be made."""
         return [
-            Claim(trait, option, topic)
+            TraitStatement(trait, option, topic)
             for trait, known in self.options.items()
             for topic in self._topics.get(trait, [None])
             for option in known
         ]
 
-    def claim(self, example: Example, trait: str, option: str) -> Claim:
-        """The claim that the user's texts on the question's topic have a trait."""
-        return Claim(trait, option, self.topic(example, example.input) if trait in self._topics else None)
+    def statement(self, example: Example, trait: str, option: str) -> TraitStatement:
+        """States that the user's texts on the question's topic have a trait."""
+        return TraitStatement(trait, option, self.topic(example, example.input) if trait in self._topics else None)
 
-    def habits(self, example: Example, items: Iterable[Document]) -> list[Claim]:
-        """What is true of the user and can show in the items: a trait by topic on the topics that they are about."""
+    def visible(self, example: Example, items: Iterable[Document]) -> list[TraitStatement]:
+        """True statements that items can show: of traits that depend on the topic, those on the items' topics."""
         seen = {self.topic(example, text) for item in items for text in item.fields.values()}
         topics: list[str | None] = [*sorted(filter(None, seen))] or [self.topic(example, example.input)]
         planted = self._planted[example.user]
         return [
-            Claim(trait, planted[trait] if topic is None else planted[trait][topic], topic)
+            TraitStatement(trait, planted[trait] if topic is None else planted[trait][topic], topic)
             for trait in self.options
             for topic in (topics if trait in self._topics else [None])
         ]
 
-    def holds(self, example: Example, claim: Claim) -> bool:
-        """Whether a claim is true of the user who asks."""
-        value = self._planted[example.user][claim.trait]
-        return bool((value if claim.topic is None else value[claim.topic]) == claim.option)
+    def is_true(self, example: Example, statement: TraitStatement) -> bool:
+        """Whether a statement is true of the question's user."""
+        value = self._planted[example.user][statement.trait]
+        return bool((value if statement.topic is None else value[statement.topic]) == statement.option)
 
     def truth(self, example: Example) -> Style:
         """The user's option of each trait, on the topic of the question."""
@@ -113,18 +113,18 @@ class Claims:
         values = {t: dict.fromkeys(self._topics[t], o) if t in self._topics else o for t, o in style.items()}
         return answer(self._number, example.input, {**planted, **values})
 
-    def guess(self, rng: random.Random) -> Style:
-        """A style as it falls."""
+    def random_style(self, rng: random.Random) -> Style:
+        """Draw a random style."""
         return {trait: rng.choice(known) for trait, known in self.options.items()}
 
-    def read(self, text: str) -> list[Claim | None]:
-        """The claim that each line of a text makes; None for a line that makes none."""
+    def parse(self, text: str) -> list[TraitStatement | None]:
+        """The statement in each line of a text; None for a line without one."""
         return [self._by_text.get(line.strip()) for line in text.splitlines() if line.strip()]
 
     def topic(self, example: Example, text: str) -> str | None:
-        """The topic of an input or of the told text of an item, found by asking for an answer that shows it.
+        """The topic of an input or of an item's input text, found by making an answer that shows it.
 
-        None for a text that tells no facts, as the styled ones.
+        None for a text without facts, such as the styled ones.
         """
         if text not in self._topic_of:
             (trait, topics), *_ = self._topics.items()

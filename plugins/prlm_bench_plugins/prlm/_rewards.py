@@ -1,4 +1,4 @@
-"""The rewards of PrLM, for training and as columns of any table.
+"""The rewards of PrLM, for training and as columns of any table, and how a recipe names them.
 
 Source: PrLM (arXiv 2508.07342): 1.0 * accuracy + 0.1 * format + 0.1 * personalization.
 """
@@ -6,7 +6,8 @@ Source: PrLM (arXiv 2508.07342): 1.0 * accuracy + 0.1 * format + 0.1 * personali
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -14,22 +15,23 @@ import numpy as np
 
 from prlm_bench import Sample
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.interfaces import Context
+from prlm_bench.interfaces import Context, Reward
 
-from .artefact import MODEL, read_artefact
-from .scorer import Scorer, load_scorer, question_text
+from .._training import MODEL, read_artefact
+from ._context import PERSONALIZATION, TrainingContext
+from ._reward_model import RewardModel, load_reward_model, question_text
 
 #: Of the `prlm` protocol.
 _OVERLAP = ("rouge-1@prlm", "rouge-2@prlm", "rouge-l@prlm")
-#: Something, a line that closes the reasoning, and something after it.
+#: Some text, a line that closes the reasoning, and some text after it.
 _CLOSED = re.compile(r"\S.*\n\s*</think>\s*\S", re.DOTALL)
 
 
 class Accuracy:
     """How right an answer is: rouge-1 + rouge-2 + rouge-l of the `prlm` protocol, from 0 to 3.
 
-    Where answers are labels it is 3 for the gold and 0 for another; where they are numbers, 3 times
-    1 - error / range of the labels. The paper trains on texts only.
+    For labels it is 3 if the answer equals the gold and 0 otherwise; for numbers, 3 times 1 - error / range of the
+    labels. The paper trains on texts only.
     """
 
     def __init__(self, context: Context) -> None:
@@ -37,11 +39,11 @@ class Accuracy:
         self._metrics = [context.build("metric", name) for name in _OVERLAP] if context.task.output == "text" else []
 
     def fingerprint(self) -> str:
-        """Nothing to add."""
+        """Empty: the task and the metrics are recorded elsewhere."""
         return ""
 
     def score(self, samples: Sequence[Sample]) -> list[float]:
-        """One number for each sample; an answer that cannot be read has 0."""
+        """One number for each sample; 0 for an answer that could not be parsed."""
         from prlm_bench.metrics import Pairs
 
         golds = [sample.prompt.example.gold for sample in samples]
@@ -49,11 +51,11 @@ class Accuracy:
             raise ValueError("accuracy needs golds")
         answers = [sample.answer.text for sample in samples]
         if not self._metrics:
-            return [3 * self._right(answer, gold or "") for answer, gold in zip(answers, golds, strict=True)]
+            return [3 * self._agreement(answer, gold or "") for answer, gold in zip(answers, golds, strict=True)]
         pairs = Pairs(answers, [gold or "" for gold in golds], self._task.labels)
         return [float(v) for v in np.sum([m.value(m.statistics(pairs)) for m in self._metrics], axis=0)]
 
-    def _right(self, answer: str, gold: str) -> float:
+    def _agreement(self, answer: str, gold: str) -> float:
         if self._task.output == "label" or not answer:
             return float(answer == gold)
         numbers = [float(label) for label in self._task.labels]
@@ -62,10 +64,10 @@ class Accuracy:
 
 
 class ClosedReasoning:
-    """1 where a completion reasons and closes its reasoning by a line that is </think> before it answers, else 0."""
+    """1 if a completion reasons, closes its reasoning by a line that is </think>, and then answers; 0 otherwise."""
 
     def fingerprint(self) -> str:
-        """Nothing to add."""
+        """Empty: there are no options."""
         return ""
 
     def score(self, samples: Sequence[Sample]) -> list[float]:
@@ -75,14 +77,14 @@ class ClosedReasoning:
 
 
 class Personalization:
-    """The trained reward model: sigmoid of its score, from 0 to 1; 0 for an answer that cannot be read.
+    """The trained reward model: sigmoid of its score, from 0 to 1; 0 for an answer that could not be parsed.
 
     Args:
         model: the folder that `prlm-bench train prlm.reward` wrote, or its run's folder; `{seed}` in it stands
             for the run's seed.
 
     Raises:
-        PrlmBenchError: no reward model there, or one of another task.
+        PrlmBenchError: the folder has no reward model, or one of another task.
     """
 
     def __init__(self, context: Context, model: str) -> None:
@@ -102,20 +104,45 @@ class Personalization:
         return " ".join(f"{name}={value[:16]}" for name, value in self._manifest["files"].items())
 
     @cached_property
-    def _scorer(self) -> Scorer:
-        return load_scorer(self._folder, self._manifest["max_length"])
+    def _model(self) -> RewardModel:
+        return load_reward_model(self._folder, self._manifest["max_length"])
 
     def score(self, samples: Sequence[Sample]) -> list[float]:
-        """One number for each sample, all in one call of the model's batches."""
-        read = [place for place, sample in enumerate(samples) if sample.answer.text.strip()]
+        """One number for each sample."""
+        answered = [place for place, sample in enumerate(samples) if sample.answer.text.strip()]
         profile = bool(self._manifest["profile"])
         texts = []
-        for place in read:
+        for place in answered:
             prompt = samples[place].prompt
             items = [item.text for item in prompt.ranking.items]
             texts.append(question_text(prompt.example.query, items, profile=profile))
         found = [0.0] * len(samples)
-        scores = self._scorer.score(texts, [samples[place].answer.text for place in read])
-        for place, value in zip(read, scores, strict=True):
+        scores = self._model.score(texts, [samples[place].answer.text for place in answered])
+        for place, value in zip(answered, scores, strict=True):
             found[place] = float(1 / (1 + np.exp(-value)))
         return found
+
+
+def reward_names(rewards: Mapping[str, float]) -> dict[str, str]:
+    """The name of each spec in figures: its component, or the whole spec if several are of one component."""
+    components = Counter(spec.partition(":")[0] for spec in rewards)
+    return {spec: spec if components[spec.partition(":")[0]] > 1 else spec.partition(":")[0] for spec in rewards}
+
+
+def build_rewards(ctx: TrainingContext, rewards: Mapping[str, float]) -> dict[str, tuple[Reward, float]]:
+    """Rewards with their weights by their names in figures; `personalization` without a model is that of the training.
+
+    Args:
+        ctx: the training.
+        rewards: weights by spec.
+    """
+    own = {"name": f"prlm-bench/{PERSONALIZATION}", "model": str(ctx.output / "reward")}
+    return {
+        name: (ctx.context.build("reward", own if spec == PERSONALIZATION else spec), rewards[spec])
+        for spec, name in reward_names(rewards).items()
+    }
+
+
+def needs_reward_model(rewards: Mapping[str, float]) -> bool:
+    """Whether one of the rewards is the reward model of the same training."""
+    return PERSONALIZATION in rewards

@@ -1,6 +1,7 @@
-"""The pair scorer: an encoder that reads a question with an answer and gives one number, larger for more personal.
+"""The personalization reward model: an encoder that reads a question with an answer and gives one number.
 
-Source: PrLM (arXiv 2508.07342): BERT, its pooled vector, a linear layer to a scalar.
+Source: PrLM (arXiv 2508.07342): BERT, its pooled vector, a linear layer to a scalar. `_reward_training` trains
+it. A reward model belongs to one task: what is personal in a headline is not what is personal in a tweet.
 """
 
 from __future__ import annotations
@@ -11,24 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prlm_bench.errors import PrlmBenchError
-from prlm_bench.prompting import quiet_transformers
+from prlm_bench.quiet import quiet_transformers
 
-from .recipe import Scratch
+from .._hf import load_model, load_tokenizer, token_batches
+from .._training import save_tokenizer
+from ._recipe import EncoderConfig
 
-#: Tokens of a batch when nothing is trained.
+#: Token budget of a batch when nothing is trained.
 _BATCH_TOKENS = 16384
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 @dataclass(frozen=True)
-class Scorer:
+class RewardModel:
     """A model with its tokenizer.
 
     Args:
         model: of transformers, for sequence classification with one label.
         tokenizer: its own.
-        max_length: tokens of question, answer and special tokens together; the longer text is cut.
+        max_length: maximum number of tokens of question, answer and special tokens together; the longer text is cut.
     """
 
     model: Any
@@ -36,25 +38,24 @@ class Scorer:
     max_length: int
 
     def encode(self, questions: Sequence[str], answers: Sequence[str]) -> list[dict[str, list[int]]]:
-        """Token ids and their companions, one mapping for each row."""
-        if not answers:  # a batch of which nothing can be read; tokenizers cannot stand it
+        """Token ids, token types and attention mask of each pair of question and answer."""
+        if not answers:  # tokenizers fail on an empty batch
             return []
         found = self.tokenizer(list(questions), list(answers), truncation="longest_first", max_length=self.max_length)
         return [{name: found[name][row] for name in found} for row in range(len(answers))]
 
     def collate(self, rows: Sequence[dict[str, list[int]]]) -> Any:
-        """Rows padded at the right, as tensors of shape (rows, longest)."""
+        """Rows padded on the right, as tensors of shape (rows, longest)."""
         return self.tokenizer.pad(list(rows), return_tensors="pt")
 
-    def score(self, questions: Sequence[str], answers: Sequence[str]) -> list[float]:
-        """One score for each answer, before the sigmoid."""
+    def score(self, questions: Sequence[str], answers: Sequence[str], batch_tokens: int = _BATCH_TOKENS) -> list[float]:
+        """One score for each answer, before the sigmoid; larger is more personal."""
         import torch
 
         rows = self.encode(questions, answers)
-        order = sorted(range(len(rows)), key=lambda row: len(rows[row]["input_ids"]))
         scores = [0.0] * len(rows)
         self.model.eval()
-        for batch in _batches(order, [len(row["input_ids"]) for row in rows]):
+        for batch in token_batches([len(row["input_ids"]) for row in rows], batch_tokens, shortest_first=True):
             inputs = self.collate([rows[place] for place in batch]).to(self.model.device)
             with torch.inference_mode():
                 logits = self.model(**inputs).logits[:, 0].float().tolist()
@@ -66,53 +67,46 @@ class Scorer:
         """Write model and tokenizer."""
         with quiet_transformers():
             self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        save_tokenizer(self.tokenizer, folder)
 
 
 def question_text(query: str, items: Iterable[str], *, profile: bool) -> str:
-    """What the scorer reads before the answer: the query, and with `profile` the user's items after it."""
+    """The text before the answer: the query, and with `profile` the user's items after it."""
     return "\n".join([query, *items]) if profile else query
 
 
-def load_scorer(folder: str | Path, max_length: int) -> Scorer:
-    """A scorer from a folder, or from an encoder by hub name or folder, with a new last layer.
+def load_reward_model(folder: str | Path, max_length: int) -> RewardModel:
+    """A reward model from a folder, or an encoder by hub name or folder with a new last layer.
 
     Raises:
         PrlmBenchError: it cannot be loaded.
     """
     import torch
-    import transformers
 
-    auto: Any = transformers
-    try:
-        with quiet_transformers():
-            tokenizer = auto.AutoTokenizer.from_pretrained(folder)
-            model = auto.AutoModelForSequenceClassification.from_pretrained(
-                folder, num_labels=1, dtype="float32", use_safetensors=True
-            )
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise PrlmBenchError(f"encoder {str(folder)!r} cannot be loaded: {type(error).__name__}: {reason}") from None
+    what = f"encoder {str(folder)!r}"
+    tokenizer = load_tokenizer(folder, what)
+    # The head of a pretrained encoder is new, and named differently in each architecture.
+    model = load_model("AutoModelForSequenceClassification", folder, what, may_lack=("",), num_labels=1)
     if torch.cuda.is_available():
         model = model.to("cuda")
     positions = getattr(model.config, "max_position_embeddings", max_length)
-    return Scorer(model, tokenizer, min(max_length, positions))
+    return RewardModel(model, tokenizer, min(max_length, positions))
 
 
-def new_scorer(sizes: Scratch, texts: Iterable[str], max_length: int, seed: int) -> Scorer:
-    """A small BERT with random weights, and a WordPiece tokenizer learnt from `texts`; letter case counts.
+def new_reward_model(sizes: EncoderConfig, texts: Iterable[str], max_length: int, seed: int) -> RewardModel:
+    """A small BERT with random weights, and a cased WordPiece tokenizer learnt from `texts`.
 
     Args:
         sizes: of vocabulary and layers.
         texts: questions and answers of the training users.
-        max_length: its positions.
+        max_length: number of positions.
         seed: of the weights.
     """
     import torch
     import transformers
 
     make: Any = transformers.BertTokenizer
-    tokenizer = make(vocab=_words(sizes.vocabulary, list(texts)), do_lower_case=False)
+    tokenizer = make(vocab=_word_pieces(sizes.vocabulary, list(texts)), do_lower_case=False)
     torch.manual_seed(seed)
     make_config: Any = transformers.BertConfig
     config = make_config(
@@ -126,14 +120,14 @@ def new_scorer(sizes: Scratch, texts: Iterable[str], max_length: int, seed: int)
         num_labels=1,
     )
     model: Any = transformers.BertForSequenceClassification(config)
-    return Scorer(model, tokenizer, max_length)
+    return RewardModel(model, tokenizer, max_length)
 
 
-def _words(size: int, texts: Sequence[str]) -> dict[str, int]:
-    """A WordPiece vocabulary, the same whenever it is learnt from the same texts.
+def _word_pieces(size: int, texts: Sequence[str]) -> dict[str, int]:
+    """A WordPiece vocabulary that depends on the texts alone.
 
-    The library numbers letters inside words as it meets them, in an order that is another each time, and takes the
-    lower number where pairs are equally frequent; here they have their numbers beforehand.
+    The library numbers the letters inside words in an order that changes from call to call, and prefers lower numbers
+    among equally frequent pairs; so the letters get their numbers here.
     """
     from tokenizers import BertWordPieceTokenizer
 
@@ -150,15 +144,3 @@ def _words(size: int, texts: Sequence[str]) -> dict[str, int]:
         show_progress=False,
     )
     return dict(sorted(learnt.get_vocab().items(), key=lambda pair: pair[1]))
-
-
-def _batches(order: Sequence[int], lengths: Sequence[int]) -> Iterable[list[int]]:
-    """Rows in the given order, cut so that rows times the longest stay within the budget."""
-    batch: list[int] = []
-    for place in order:
-        if batch and (len(batch) + 1) * lengths[place] > _BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch

@@ -1,4 +1,4 @@
-"""A small tokenizer learnt from texts: bytes, words, and the phrases that always occur together.
+"""A small tokenizer learnt from texts: bytes, words, and phrases whose words always occur together.
 
 Phrases as single tokens make prompts of generated text less than half as long, which pays twice: in training
 and in every run. Any other text is still encoded without loss, by words, parts of words and bytes.
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-#: What a text is cut into before phrases are looked for; the same pattern is part of the tokenizer.
+#: Pieces of a text, from which phrases are joined; the same pattern is part of the tokenizer.
 WORD = r" ?#?\w+| ?[^\s\w]+|\s+"
 PAD, END, SYSTEM, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
 CHAT_TEMPLATE = (
@@ -22,9 +22,9 @@ CHAT_TEMPLATE = (
 )
 #: Not special, so that decoding keeps them: reasoning ends where a model writes the second.
 _THINK = ("<think>", "</think>")
-#: Bytes, words and their parts.
-_MOST = 4096
-#: A phrase occurs this often, its one half hardly ever without the other, the other now and then with it.
+#: Maximum number of bytes, words and parts of words.
+_VOCABULARY = 4096
+#: A phrase occurs this often; one of its halves nearly always with the other, the other at least sometimes.
 _LEAST, _STRONG, _WEAK = 20, 0.95, 0.02
 _ROUNDS = 12
 
@@ -33,7 +33,7 @@ def learn_tokenizer(texts: Sequence[str], frames: Iterable[str], least: int = 10
     """A fast tokenizer with a chat template.
 
     It is of the class that transformers loads for every Qwen2 model, whatever the model's files say: one with
-    rules of its own would come back from the disk as another tokenizer.
+    rules of its own would be another tokenizer once it is loaded from disk.
 
     Args:
         texts: what to learn from.
@@ -107,7 +107,7 @@ def _subwords(words: list[str], special: list[str]) -> tuple[dict[str, int], lis
     learner: Any = Tokenizer(models.BPE())
     learner.pre_tokenizer = cutter(unk_token=None).backend_tokenizer.pre_tokenizer
     trainer = trainers.BpeTrainer(
-        vocab_size=_MOST,
+        vocab_size=_VOCABULARY,
         min_frequency=1,
         special_tokens=special,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),

@@ -1,0 +1,226 @@
+"""The folders that trainings write: complete once their manifest is there, and never mistaken for another training's.
+
+`make_artefact` keeps an unfinished folder so that the next call resumes it; `whole_folder` is for work that is done in
+one go and leaves nothing when it fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from prlm_bench.cli.kit import pretty, write_whole
+from prlm_bench.errors import PrlmBenchError
+
+MANIFEST = "manifest.json"
+#: Folder of the model, below the artefact's own.
+MODEL = "model"
+#: Figures of a training, a row a step.
+LOG = "log.jsonl"
+#: Completions that a policy wrote while it was trained, with their rewards.
+COMPLETIONS = "completions.jsonl"
+#: Values of a completion's `part`: whose question it answers.
+TRAIN, VALIDATION = "train", "held-back"
+#: Identity of an unfinished artefact.
+_BEGUN = "begun.json"
+_PACKAGES = ("prlm-bench", "torch", "transformers", "tokenizers", "trl", "accelerate", "peft")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A finished stage of a training."""
+
+    folder: Path
+    #: The stage, the identity of its inputs, and figures of the outcome.
+    manifest: Mapping[str, Any]
+
+
+def read_artefact(folder: Path, stage: str) -> Artefact:
+    """The finished artefact of a stage.
+
+    Raises:
+        PrlmBenchError: the folder has none, or one of another stage.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        begun = (folder / _BEGUN).is_file()
+        hint = (
+            "its training is unfinished; repeat the command to resume" if begun else "make it with `prlm-bench train`"
+        )
+        raise PrlmBenchError(f"no {stage} in {folder}", hint) from None
+    except (OSError, ValueError):
+        raise PrlmBenchError(f"{path}: cannot be read") from None
+    if not isinstance(manifest, dict) or manifest.get("stage") != stage:
+        raise PrlmBenchError(f"{folder} holds no {stage}", "give the folder that `prlm-bench train` wrote")
+    return Artefact(folder, manifest)
+
+
+def make_artefact(
+    folder: Path, stage: str, identity: Mapping[str, Any], work: Callable[[Path], Mapping[str, Any]]
+) -> Artefact:
+    """Read the artefact of a stage where it is complete; otherwise start or resume the work.
+
+    Args:
+        folder: of the artefact.
+        stage: its name.
+        identity: all inputs that determine the outcome, as JSON values.
+        work: fills the folder, resumes from what it holds, and returns figures for the manifest.
+
+    Raises:
+        PrlmBenchError: the folder was started with another identity, or cannot be written.
+    """
+    whole, begun = folder / MANIFEST, folder / _BEGUN
+    identity = orjson.loads(orjson.dumps(identity))
+    for path in (whole, begun):
+        if path.is_file():
+            _check_identity(folder, _stored_identity(path), identity)
+    if whole.is_file():
+        return read_artefact(folder, stage)
+    if not is_main_process():  # the main process writes the folder
+        return Artefact(folder, {"stage": stage, **work(folder)})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not begun.is_file():
+            # A killed process may have left a temporary file of this name.
+            if any(not path.name.startswith(f".{_BEGUN}.") for path in folder.iterdir()):
+                raise PrlmBenchError(f"{folder} holds other files", "give another --output")
+            write_whole(begun, pretty({"stage": stage, "identity": identity}))
+        manifest = {"stage": stage, **work(folder), "identity": identity}
+        write_whole(whole, pretty(manifest))
+        begun.unlink()
+    except OSError as error:
+        message = f"{error.filename or folder}: cannot be written: {error.strerror or error}"
+        raise PrlmBenchError(message, "earlier checkpoints are kept; repeat the command to resume") from None
+    return Artefact(folder, orjson.loads(orjson.dumps(manifest)))
+
+
+@contextmanager
+def whole_folder(output: Path) -> Iterator[Path]:
+    """A temporary folder that is renamed to `output` when the block succeeds, and removed when it fails.
+
+    Raises:
+        PrlmBenchError: `output` exists and is not empty, or cannot be written.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise PrlmBenchError(f"{output} already exists", "give another folder, or remove it")
+    scratch = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    try:
+        scratch.mkdir(parents=True)
+        yield scratch
+        scratch.rename(output)
+    except OSError as error:
+        raise PrlmBenchError(f"{error.filename or output}: cannot be written: {error.strerror}") from None
+    finally:
+        remove_folder(scratch)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with its content, if it exists."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Rows of a stage's log in order; none if there is no log."""
+    return _rows(folder / LOG)
+
+
+def read_completions(folder: Path) -> list[dict[str, Any]]:
+    """Completions that the training of a policy stored, in order; none if it stored none."""
+    return _rows(folder / COMPLETIONS)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """A torn last line, which a killed process may leave, is skipped."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    return [orjson.loads(line) for line in lines if line.endswith(b"\n")]
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write a tokenizer of transformers; its files do not depend on whether it came from a folder or the hub."""
+    if "local_files_only" in tokenizer.init_kwargs:
+        tokenizer.init_kwargs["local_files_only"] = False
+    tokenizer.save_pretrained(folder)
+
+
+def file_hashes(folder: Path, pattern: str = "*") -> dict[str, str]:
+    """SHA-256 of the files in a folder by name."""
+    found = {}
+    for path in sorted(folder.glob(pattern)):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def code_digest(*plugins: str) -> str:
+    """First 16 hex digits of the SHA-256 of the source files of this folder and of its neighbours by name."""
+    here = Path(__file__).parent
+    folders = [here, *(here.parent / name for name in plugins)]
+    files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+def package_versions(names: Iterable[str] = _PACKAGES) -> dict[str, str]:
+    """Versions of the named distributions that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def trainer_fingerprint(*plugins: str, packages: Iterable[str] = _PACKAGES) -> str:
+    """The code of a trainer (see `code_digest`) and versions of the libraries, as text."""
+    versions = (f"{name}={number}" for name, number in package_versions(packages).items())
+    return " ".join([f"code={code_digest(*plugins)}", *versions])
+
+
+def is_main_process() -> bool:
+    """True in the one process that writes files, of those that `accelerate launch` or torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def world_size() -> int:
+    """Number of processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _stored_identity(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())["identity"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise PrlmBenchError(f"{path}: cannot be read", "remove its folder") from None
+
+
+def _check_identity(folder: Path, stored: Any, current: Any) -> None:
+    if stored != current:
+        raise PrlmBenchError(
+            f"{folder} was made with other settings: {_first_difference(stored, current)}",
+            "give another --output, or remove the folder",
+        )
+
+
+def _first_difference(stored: Any, current: Any, path: str = "") -> str:
+    if isinstance(stored, dict) and isinstance(current, dict):
+        for key in [*current, *stored]:
+            if stored.get(key) != current.get(key):
+                return _first_difference(stored.get(key), current.get(key), f"{path}.{key}" if path else key)
+    return f"{path} was {_short(stored)} and is {_short(current)}"
+
+
+def _short(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."

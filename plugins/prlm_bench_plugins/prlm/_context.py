@@ -1,0 +1,251 @@
+"""What all stages of a training share: the base model, the training questions and their split, and prompts."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from prlm_bench import Answer, Completion, Example, Prompt, Ranking, Sample
+from prlm_bench.errors import PrlmBenchError, RunError
+from prlm_bench.interfaces import Context, Generator, Reasoner
+from prlm_bench.running.generation_cache import CachedGenerator, GenerationCache
+from prlm_bench.running.progress import Progress
+
+from .._training import MANIFEST, Artefact, code_digest, make_artefact, package_versions, world_size
+from ._recipe import Recipe
+
+#: The reward that reads the reward model of the same training.
+PERSONALIZATION = "personalization"
+#: Folders of the code that decides the outcome of a training, besides `_training`.
+SOURCES = ("prlm", "_hf")
+#: Prefix of a base model that a registered trainer makes.
+_TRAINER = "trainer:"
+_BATCH = 256
+
+
+class TrainingContext:
+    """One training: a recipe on the training split of a task.
+
+    Args:
+        context: of the run; its dataset is the training split.
+        recipe: the settings.
+        output: folder of all stages.
+        progress: receives progress updates.
+    """
+
+    def __init__(self, context: Context, recipe: Recipe, output: Path, progress: Progress) -> None:
+        self.context, self.recipe, self.output, self.progress = context, recipe, output, progress
+        self.task, self.dataset, self.seed = context.task, context.dataset, context.seed
+
+    @cached_property
+    def base(self) -> str:
+        """The base model, a hub name or folder; trained first where the recipe names a trainer."""
+        base = self.recipe.base
+        if not base.startswith(_TRAINER):
+            return base
+        folder = self.output / "base"
+        if not folder.is_dir():
+            _require_one_process("the base model")
+            self.context.build("trainer", base.removeprefix(_TRAINER)).train(folder, self.progress)
+        return str(folder)
+
+    @cached_property
+    def base_identity(self) -> str:
+        """The hash of the base model's files."""
+        return self.base_model(temperature=1.0).fingerprint()
+
+    def base_model(self, temperature: float = 0.0, draw: int = 0) -> Generator:
+        """The base model as a generator.
+
+        Args:
+            temperature: of the sampling; 0 decodes greedily.
+            draw: number of the sample, where a prompt is sampled several times.
+        """
+        made: Generator = self.context.build(
+            "generator",
+            {
+                "name": "prlm-bench/transformers",
+                "model": self.base,
+                "max_new_tokens": self.recipe.max_completion,
+                "temperature": temperature,
+                "draw": draw,
+                "batch_tokens": self.recipe.batch_tokens,
+                "overflow": "cut-items",
+            },
+        )
+        return made
+
+    def generator(self, temperature: float = 0.0, draw: int = 0) -> Generator:
+        """The base model with its completions cached between runs (arguments as for `base_model`)."""
+        made = self.base_model(temperature, draw)
+        settings = f"{self.recipe.max_completion} {temperature} {draw}"
+        identity = {"generator": "prlm base", "settings": settings, "made": made.fingerprint()}
+        return CachedGenerator(made, GenerationCache(self.context.cache_dir, identity))
+
+    @cached_property
+    def retriever(self) -> Any:
+        """Retrieves the items that prompts show."""
+        return self.context.build("retriever", self.recipe.retriever)
+
+    def reasoner(self, spec: str) -> Reasoner:
+        """Builds prompts and parses completions, in training as in a run."""
+        made: Reasoner = self.context.build("reasoner", spec)
+        return made
+
+    @cached_property
+    def validation_users(self) -> frozenset[str]:
+        """Users of the training split who are held back to choose checkpoints by; nothing is trained on them."""
+        users = sorted(set(self.dataset.users), key=self._sort_key)
+        if len(users) < 2:
+            raise RunError(
+                f"{self.task.name} train has only one user",
+                "give data of more users; some are held back for validation",
+            )
+        return frozenset(users[: max(1, math.ceil(self.recipe.held_back * len(users)))])
+
+    def questions(self, limit: int | None, *, validation: bool = False) -> list[Example]:
+        """Questions with gold answers, in an order that depends on the seed and their ids alone.
+
+        Args:
+            limit: maximum number of questions; None for all.
+            validation: the questions of the validation users instead of those to train on.
+        """
+        users = zip(self.dataset.ids, self.dataset.users, self.dataset.golds, strict=True)
+        of_split = [
+            name for name, user, gold in users if gold is not None and (user in self.validation_users) == validation
+        ]
+        if not of_split:
+            kind = "validation questions" if validation else "questions"
+            raise RunError(f"{self.task.name} train has no {kind} with gold answers")
+        order = {name: place for place, name in enumerate(sorted(of_split, key=self._sort_key)[:limit])}
+        found = [e for batch in self.dataset.batches(_BATCH) for e in batch if e.id in order]
+        return sorted(found, key=lambda example: order[example.id])
+
+    def _sort_key(self, name: str) -> str:
+        return hashlib.sha256(f"{self.seed}\n{name}".encode()).hexdigest()
+
+    def rank(self, examples: Sequence[Example]) -> list[Ranking]:
+        """The recipe's k items for each example."""
+        k = self.recipe.k
+        found: list[Ranking] = []
+        self.progress.start(f"retrieving with {self.recipe.retriever}, questions", len(examples))
+        for start in range(0, len(examples), _BATCH):
+            batch = examples[start : start + _BATCH]
+            found += [Ranking(r.items[:k], r.scores[:k]) for r in self.retriever.rank(batch, k)]
+            self.progress.advance(len(batch))
+        return found
+
+    def prompts(
+        self, reasoner: Reasoner, examples: Sequence[Example], rankings: Sequence[Ranking] | None = None
+    ) -> list[Prompt]:
+        """The prompts that a run would give to the base model; without items if there are no rankings."""
+        shown = rankings if rankings is not None else [Ranking()] * len(examples)
+        return list(reasoner.prompts(examples, shown, self.base_model()))
+
+    def fits(self, prompt: Prompt) -> bool:
+        """False if the question alone leaves no room in the context window for a completion."""
+        return self._max_prompt_tokens is None or prompt.tokens <= self._max_prompt_tokens
+
+    @cached_property
+    def _max_prompt_tokens(self) -> int | None:
+        found: int | None = getattr(self.base_model(), "max_prompt_tokens", None)
+        return found
+
+    def training_prompts(
+        self, reasoner: Reasoner, limit: int | None, *, validation: bool = False
+    ) -> tuple[list[Prompt], int]:
+        """Prompts with items for the questions of a split, and how many were left out because they are too long.
+
+        Raises:
+            RunError: all are too long.
+        """
+        examples = self.questions(limit, validation=validation)
+        prompts = self.prompts(reasoner, examples, self.rank(examples))
+        fitting = [prompt for prompt in prompts if self.fits(prompt)]
+        if not fitting:
+            raise RunError(
+                f"none of {len(prompts)} questions fits the base model's context window beside a completion",
+                "reduce max_completion, or take a base model with a larger window",
+            )
+        return fitting, len(prompts) - len(fitting)
+
+    def answers(self, label: str, reasoner: Reasoner, prompts: Sequence[Prompt], generator: Generator) -> list[Sample]:
+        """A generator's completions of prompts, parsed."""
+        completions: list[Completion | None] = [None] * len(prompts)
+        self.progress.start(f"{label}, prompts", len(prompts))
+        for place, completion in generator.generate(prompts):
+            completions[place] = completion
+            self.progress.advance()
+        return [
+            parsed_sample(reasoner, prompt, done) for prompt, done in zip(prompts, completions, strict=True) if done
+        ]
+
+    def stage(
+        self,
+        name: str,
+        settings: Any,
+        work: Callable[[Path], Mapping[str, Any]],
+        *,
+        one_process: bool = False,
+        **inputs: Any,
+    ) -> Artefact:
+        """The artefact of a stage in its folder below the output (see `make_artefact`).
+
+        Args:
+            name: of the stage and its folder.
+            settings: the stage's section of the recipe.
+            work: takes the folder and returns figures for the manifest.
+            one_process: whether several processes cannot share the work.
+            inputs: identities of further inputs.
+        """
+        if one_process and not (self.output / name / MANIFEST).is_file():
+            _require_one_process(name)
+        recipe, identify = self.recipe, self.context.identify
+        identity = {
+            "task": self.task.name,
+            "data": dict(self.dataset.sha256),
+            "seed": self.seed,
+            "base": self.base_identity,
+            "retriever": identify("retriever", recipe.retriever),
+            "reasoner": identify("reasoner", getattr(settings, "reasoner", recipe.reasoner)),
+            "rewards": {
+                spec: identify("reward", spec)
+                for spec in getattr(settings, "rewards", ())
+                if spec != PERSONALIZATION  # identified by the hashes of its files
+            },
+            **{field: getattr(recipe, field) for field in ("k", "max_completion", "held_back", "precision")},
+            "settings": settings.model_dump(),
+            **inputs,
+            "code": code_digest(*SOURCES),
+            "versions": package_versions(),
+        }
+        return make_artefact(self.output / name, name, identity, work)
+
+
+def _require_one_process(what: str) -> None:
+    if world_size() > 1:
+        message = f"{what} cannot be made by several processes"
+        raise RunError(message, "run `prlm-bench train prlm.reward` without a launcher first")
+
+
+def parsed_sample(reasoner: Reasoner, prompt: Prompt, completion: Completion) -> Sample:
+    """A completion with the answer that the reasoner finds in it.
+
+    Raises:
+        PrlmBenchError: the reasoner raises an exception.
+    """
+    try:
+        return Sample(prompt, completion, _parse_completion(reasoner, prompt, completion))
+    except Exception as error:
+        raise PrlmBenchError(f"the reasoner cannot parse a completion: {type(error).__name__}: {error}") from None
+
+
+def _parse_completion(reasoner: Reasoner, prompt: Prompt, completion: Completion) -> Answer:
+    """As in a run: what a generator marks as the answer itself is not parsed."""
+    if not completion.is_answer:
+        return reasoner.parse(prompt, completion)
+    return Answer(completion.text, "given" if completion.text.strip() else None)

@@ -1,0 +1,187 @@
+"""The trainers by name, each of which makes some stages, and the generator that loads what they made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from prlm_bench.errors import PrlmBenchError
+from prlm_bench.interfaces import Context, Generator
+from prlm_bench.running.progress import Progress
+
+from .._training import MODEL, Artefact, read_artefact, trainer_fingerprint
+from ._context import SOURCES, TrainingContext
+from ._recipe import Recipe, change_recipe, read_recipe
+
+#: Trainers: what `prlm-bench list trainers` says of each, and the stages whose manifests it shows. A stage makes the
+#: ones that it needs. `ablations` stands for a policy for each of the recipe's ablations.
+TRAINERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "prlm": ("All of PrLM: pairs, reward model, policy.", ("pairs", "reward", "policy")),
+    "prlm.pairs": ("Answers of the base model with and without a user's items, as preference pairs.", ("pairs",)),
+    "prlm.reward": ("The personalization reward model of a task, trained on the preference pairs.", ("reward",)),
+    "prlm.policy": ("The policy: GRPO on the recipe's rewards.", ("policy",)),
+    "prlm.sft": ("Baseline: supervised fine-tuning on the gold answers of the same questions.", ("sft",)),
+    "prlm.rft": ("Baseline: supervised fine-tuning on the base model's own best-scoring completions.", ("rft",)),
+    "prlm.dpo": ("Baseline: DPO on the preference pairs.", ("dpo",)),
+    "prlm.ablation": (
+        "PrLM, its baselines and the policies of the recipe's ablations, from one base on the same questions.",
+        ("pairs", "reward", "policy", "sft", "rft", "dpo", "ablations"),
+    ),
+}
+
+
+class StageTrainer:
+    """Trains stages of PrLM in a folder that all of them share, and resumes what was interrupted.
+
+    Args:
+        recipe: a recipe that ships (`tiny`, `small`, `published`) or the path of a YAML file.
+        base: the base model instead of the recipe's: a hub name, a folder, or `trainer:SPEC`.
+        retriever: instead of the recipe's.
+        k: items in a prompt, instead of the recipe's.
+        changes: further changes, such as policy.learning_rate=1e-5.
+
+    Raises:
+        PrlmBenchError: no such recipe, or a wrong setting.
+    """
+
+    stages: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        context: Context,
+        recipe: str = "tiny",
+        base: str | None = None,
+        retriever: str | None = None,
+        k: int | None = None,
+        changes: list[str] | None = None,
+    ) -> None:
+        self._context = context
+        self.recipe = read_recipe(recipe, changes or (), base=base, retriever=retriever, k=k)
+
+    def fingerprint(self) -> str:
+        """The code of this plugin and the libraries."""
+        return trainer_fingerprint(*SOURCES)
+
+    def train(self, output: Path, progress: Progress) -> Mapping[str, Any]:
+        """Make the stages below `output`; finished ones are kept.
+
+        Raises:
+            PrlmBenchError: `output` was made with other settings, or a stage fails.
+        """
+        ctx = TrainingContext(self._context, self.recipe, output, progress)
+        made: dict[str, Artefact] = {}
+        for stage in self.stages:
+            made |= _make(ctx, stage)
+        methods = _trained_methods(self.recipe, output, made)
+        if "ablations" in self.stages:
+            methods |= _base_methods(self.recipe, output)
+        return {**_shown(made), **({"methods": methods} if methods else {})}
+
+
+def stage_trainer(name: str) -> type[StageTrainer]:
+    """The trainer class of a name in `TRAINERS`."""
+    summary, stages = TRAINERS[name]
+    return type(f"StageTrainer[{name}]", (StageTrainer,), {"__doc__": summary, "stages": stages})
+
+
+def _make(ctx: TrainingContext, stage: str) -> dict[str, Artefact]:
+    """Artefacts by name; modules that import torch or trl are imported when their stage is made."""
+    if stage == "pairs":
+        from ._preference_pairs import make_pairs as make
+    elif stage == "reward":
+        from ._reward_training import make_reward as make
+    elif stage == "policy":
+        from ._grpo import make_policy as make
+    elif stage == "sft":
+        from ._sft import make_sft as make
+    elif stage == "rft":
+        from ._sft import make_rft as make
+    elif stage == "dpo":
+        from ._dpo import make_dpo as make
+    else:
+        from ._grpo import make_policy
+
+        changed = {name: change_recipe(ctx.recipe, changes) for name, changes in ctx.recipe.ablations.items()}
+        return {name: make_policy(ctx, recipe.policy, name) for name, recipe in changed.items()}
+    return {stage: make(ctx)}
+
+
+def _trained_methods(recipe: Recipe, output: Path, made: Mapping[str, Artefact]) -> dict[str, dict[str, Any]]:
+    """Methods that run the trained models, the policy first, each with the reasoner that it was trained with."""
+    return {
+        "prlm" if name == "policy" else name: {
+            "retriever": recipe.retriever,
+            "k": recipe.k,
+            "reasoner": artefact.manifest["reasoner"],
+            "generator": f"trained:checkpoint={output},stage={name}",
+        }
+        for name, artefact in made.items()
+        if "reasoner" in artefact.manifest
+    }
+
+
+def _base_methods(recipe: Recipe, output: Path) -> dict[str, dict[str, Any]]:
+    """Methods that run the base model with each prompt that a policy is trained on."""
+    made = (output / "base").is_dir()
+    base = f"trained:checkpoint={output},stage=base" if made else f"transformers:model={recipe.base}"
+    base += f",max_new_tokens={recipe.max_completion}"
+    items = {"retriever": recipe.retriever, "k": recipe.k, "generator": base}
+    return {
+        "no-rl": {**items, "reasoner": recipe.reasoner},
+        "think": {**items, "reasoner": "think"},
+        "rag": {**items, "reasoner": recipe.sft.reasoner},
+        "zero-shot": {"reasoner": recipe.sft.reasoner, "generator": base},
+    }
+
+
+def _shown(made: Mapping[str, Artefact]) -> Mapping[str, Any]:
+    """Manifests for the user, by stage; the manifest itself if there is one stage."""
+    hidden = ("identity", "files", "stage")
+    found = {name: {k: v for k, v in a.manifest.items() if k not in hidden} for name, a in made.items()}
+    return found if len(found) > 1 else next(iter(found.values()))
+
+
+def trained(
+    context: Context,
+    checkpoint: str,
+    stage: str = "policy",
+    max_new_tokens: int | None = None,
+    temperature: float = 0.0,
+    batch_tokens: int = 16384,
+) -> Generator:
+    """A model that `prlm-bench train prlm...` trained, or its base model.
+
+    Args:
+        checkpoint: the folder that was given to `prlm-bench train` as --output; `{seed}` in it stands for the
+            run's seed, so that trainings of several seeds are one method.
+        stage: `policy`, `sft`, `rft`, `dpo`, the name of an ablation, or `base`.
+        max_new_tokens: maximum number of tokens in a completion; by default as in training.
+        temperature: 0 decodes greedily.
+        batch_tokens: token budget of a batch.
+
+    Raises:
+        PrlmBenchError: the folder has no such stage, or an unfinished one.
+    """
+    run = Path(checkpoint.replace("{seed}", str(context.seed)))
+    if stage == "base":
+        folder, max_completion = run / "base", 768
+        if not (folder / "config.json").is_file():
+            raise PrlmBenchError(
+                f"no base model in {run}", "it was not made by this training; name it by transformers:"
+            )
+    else:
+        artefact = read_artefact(run / stage, stage)
+        folder, max_completion = artefact.folder / MODEL, artefact.manifest["identity"]["max_completion"]
+    made: Generator = context.build(
+        "generator",
+        {
+            "name": "prlm-bench/transformers",
+            "model": str(folder),
+            "max_new_tokens": max_new_tokens or max_completion,
+            "temperature": temperature,
+            "batch_tokens": batch_tokens,
+            "overflow": "cut-items",
+        },
+    )
+    return made
