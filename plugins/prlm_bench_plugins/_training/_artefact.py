@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from prlm_bench.cli.kit import pretty, write_whole
+from prlm_bench.cli.plugin_api import pretty, write_whole
 from prlm_bench.errors import PrlmBenchError
 
 MANIFEST = "manifest.json"

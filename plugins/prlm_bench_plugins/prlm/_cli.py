@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from prlm_bench.cli.kit import JsonOption, print_json, print_table
+from prlm_bench.cli.plugin_api import JsonOption, print_json, print_table
 from prlm_bench.errors import DataError
 
 from .._training import TRAIN, VALIDATION, read_completions, read_log

@@ -12,8 +12,8 @@ from typing import Any
 from prlm_bench import Answer, Completion, Example, Prompt, Ranking, Sample
 from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.interfaces import Context, Generator, Reasoner
-from prlm_bench.running.generation_cache import CachedGenerator, GenerationCache
-from prlm_bench.running.progress import Progress
+from prlm_bench.progress import Progress
+from prlm_bench.running import CachedGenerator, GenerationCache
 
 from .._training import MANIFEST, Artefact, code_digest, make_artefact, package_versions, world_size
 from ._recipe import Recipe

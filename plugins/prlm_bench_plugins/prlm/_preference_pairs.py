@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from prlm_bench import Example, Ranking, Sample
-from prlm_bench.cli.kit import write_whole
+from prlm_bench.cli.plugin_api import write_whole
 from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Reasoner
 

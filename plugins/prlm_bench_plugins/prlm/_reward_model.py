@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prlm_bench.quiet import quiet_transformers
+from prlm_bench.prompting import quiet_transformers
 
 from .._hf import load_model, load_tokenizer, token_batches
 from .._training import save_tokenizer

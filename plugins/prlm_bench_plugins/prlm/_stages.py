@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context, Generator
-from prlm_bench.running.progress import Progress
+from prlm_bench.progress import Progress
 
 from .._training import MODEL, Artefact, read_artefact, trainer_fingerprint
 from ._context import SOURCES, TrainingContext

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prlm_bench.errors import PrlmBenchError, RunError
-from prlm_bench.quiet import quiet_transformers
+from prlm_bench.prompting import quiet_transformers
 
 from .. import _hf
 from .._training import MODEL, file_hashes, is_main_process, read_log, remove_folder, save_tokenizer, world_size

@@ -16,7 +16,7 @@ from ._tokenizer import ASSISTANT, END, USER
 from ._training_examples import TaskData, choose_items, training_example
 
 if TYPE_CHECKING:
-    from prlm_bench.running.progress import Progress
+    from prlm_bench.progress import Progress
 
 #: Ways to choose items; `stranger` shows the items of another user.
 WAYS = ("none", "stranger", "random", "words", "relevant")

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prlm_bench.quiet import quiet_transformers
+from prlm_bench.prompting import quiet_transformers
 
 from ._recipe import TinyRecipe
 from ._tokenizer import ASSISTANT, END, USER

@@ -8,11 +8,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prlm_bench.cli.kit import pretty
+from prlm_bench.cli.plugin_api import pretty
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context
-from prlm_bench.tasks import Task, TaskBook
+from prlm_bench.tasks import Task, TaskRegistry
 
 from .._training import (
     MANIFEST,
@@ -32,7 +32,7 @@ from ._training_examples import TaskData, TrainingExample, frames, make_task_dat
 from ._trait_statements import TraitStatements
 
 if TYPE_CHECKING:
-    from prlm_bench.running.progress import Progress
+    from prlm_bench.progress import Progress
 
 _TINY, _REASONER = TinyRecipe(), TinyReasonerRecipe()
 _PACKAGES = ("prlm-bench", "torch", "transformers", "tokenizers")
@@ -79,7 +79,7 @@ class TinyTrainer:
         Raises:
             PrlmBenchError: `output` already exists, or cannot be written.
         """
-        tasks = [TaskBook().get(f"mini_lamp_{number}") for number in range(1, 8)]
+        tasks = [TaskRegistry().get(f"mini_lamp_{number}") for number in range(1, 8)]
         recipe = self.recipe
         with whole_folder(output) as folder:
             train, held_out, data = make_task_data(tasks, _data_config(recipe), progress)
@@ -176,7 +176,7 @@ class TinyReasoner:
             return _write_manifest(folder, {**facts, "held_out": figures})
 
     def _context_of(self, task: Task) -> Context:
-        from prlm_bench.running.bench import open_split  # brings pyarrow, which a list of trainers does not need
+        from prlm_bench.data import open_split  # brings pyarrow, which a list of trainers does not need
 
         return self._context if task == self._context.task else self._context.over(open_split(task, "train"))
 
@@ -230,4 +230,4 @@ def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 def _numbered(tasks: str) -> list[Task]:
     if not re.fullmatch(r"[1-7](\+[1-7])*", tasks):
         raise ValueError(f"tasks={tasks!r} is not a list of mini-LaMP's task numbers, such as 4+7")
-    return [TaskBook().get(f"mini_lamp_{number}") for number in dict.fromkeys(tasks.split("+"))]
+    return [TaskRegistry().get(f"mini_lamp_{number}") for number in dict.fromkeys(tasks.split("+"))]

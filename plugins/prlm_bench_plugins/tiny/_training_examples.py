@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from prlm_bench import Document, Example, Ranking
 from prlm_bench.data.synth import VERSION, Preferences, SynthConfig, truth, write_mini_lamp
-from prlm_bench.prompting import chat_prompt
-from prlm_bench.ranking import by_score
+from prlm_bench.prompting import WordTokenizer, by_score, chat_prompt
 from prlm_bench.tasks import Task
-from prlm_bench.tokenizers import WordTokenizer
 
 if TYPE_CHECKING:
-    from prlm_bench.running.progress import Progress
+    from prlm_bench.progress import Progress
 
 #: Ways to choose the items of an example, by weight.
 CHOICES = {"none": 0.08, "words": 0.32, "relevant": 0.32, "random": 0.14, "recent": 0.14}
