@@ -15,6 +15,9 @@ class Overlap:
 
     Args:
         metrics: names of metrics that are means over samples; by default the task's first.
+
+    Raises:
+        ValueError: a metric has no value for a single sample.
     """
 
     def __init__(self, context: Context, metrics: list[str] | None = None) -> None:
@@ -30,7 +33,11 @@ class Overlap:
         return "+".join(metric.name for metric in self._metrics)
 
     def score(self, samples: Sequence[Sample]) -> list[float]:
-        """Mean over the metrics; a sample without gold is an error."""
+        """The mean over the metrics, one number for each sample.
+
+        Raises:
+            ValueError: a sample has no gold.
+        """
         from prlm_bench.metrics import Pairs
 
         golds = [sample.prompt.example.gold for sample in samples]
@@ -44,10 +51,6 @@ class Overlap:
 
 class Format:
     """1 where the answer could be parsed, else 0."""
-
-    def fingerprint(self) -> str:
-        """Nothing to add."""
-        return ""
 
     def score(self, samples: Sequence[Sample]) -> list[float]:
         """One number for each sample."""
