@@ -1,6 +1,6 @@
-"""The index of `okapi` as machine code of numba: the same numbers, bit for bit, without an object for each token.
+"""`OkapiIndex` compiled by numba: the same numbers, bit for bit, without a Python object for each token.
 
-Texts are read as UTF-8. Tokens are what `str.split` makes of them, equal where their bytes are.
+Texts are read as UTF-8. Tokens are those of `str.split`; two tokens are equal if their bytes are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .okapi import LOGS, Floats, Ints
+from ._okapi import LOGS, Floats, Ints
 
 Bytes = NDArray[np.uint8]
 #: Shape (slots,): terms by key, -1 where a slot is free. The number of slots is a power of two.
@@ -31,7 +31,7 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing
 
 
 def _machine_code(function: _Function) -> _Function:
-    """The function, compiled when it is first called; the code outlives the process where a folder can be written."""
+    """The function, compiled on its first call; the code is cached on disk where a folder is writable."""
     try:
         compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # numba finds no such folder
@@ -40,7 +40,7 @@ def _machine_code(function: _Function) -> _Function:
 
 
 def _inlined(function: _Function) -> _Function:
-    """The function as a part of those that call it: a call for each token would cost more than the token."""
+    """The function, inlined into its callers: a call for each token would cost more than the token's work."""
     return cast(_Function, numba.njit(inline="always", error_model="numpy")(function))
 
 
@@ -58,7 +58,7 @@ def is_white(first: int, second: int, third: int) -> bool:
 
 @_inlined
 def next_token(data: Bytes, at: int, stop: int) -> tuple[int, int, int, np.uint64]:
-    """Begin, end and key of the first token from `at` on, and where to go on; begin is `stop` where there is none."""
+    """Begin, end and key of the first token from `at` on, and where to continue; begin is `stop` if there is none."""
     begin, end, key = at, -1, np.uint64(0)
     while at < stop:
         byte = data[at]
@@ -105,10 +105,10 @@ def slot_of(
 def fill(
     data: Bytes, sizes: Ints, table: Table, keys: Keys, terms: Terms, postings: Postings, lengths: Ints
 ) -> tuple[int, int]:
-    """Write terms, postings and the number of tokens of each text; how many terms and postings there are.
+    """Write terms, postings and the number of tokens of each text; returns the numbers of terms and postings.
 
-    No array is replaced in here: numba would count references at every token. So where the table is too small,
-    there are -1 terms.
+    Returns -1 terms if the table is too small. The caller then allocates a larger one: replacing an array in here
+    would make numba count references at every token.
     """
     n_terms = n_postings = stop = 0
     most = len(table) // 2
@@ -212,7 +212,7 @@ def score(
 
 
 class CompiledIndex:
-    """What `OkapiIndex` is; arguments and scores are the same.
+    """A compiled `OkapiIndex`: same arguments, same scores.
 
     Args:
         texts: n texts, together below 2 GiB.

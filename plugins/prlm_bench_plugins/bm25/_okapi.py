@@ -1,4 +1,4 @@
-"""BM25 Okapi, bit-equal to `rank_bm25.BM25Okapi` 0.2.2, as an index of ready-made weights.
+"""BM25 Okapi in numpy, bit-equal to `rank_bm25.BM25Okapi` 0.2.2, as an index of precomputed weights.
 
 Formula (Robertson and Zaragoza 2009, with the floor of rank_bm25 for negative idf):
 idf(t) = log(N - df + 0.5) - log(df + 0.5), and epsilon * (mean idf) where that is negative;
@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 
 
 class _Logs:
-    """log(i + 0.5) by i. From `math.log`, whose last bit differs from `numpy.log` here and there."""
+    """log(i + 0.5) by i, from `math.log`: `numpy.log` differs in the last bit for some i."""
 
     def __init__(self) -> None:
         self._table = np.empty(0)
@@ -36,7 +36,7 @@ LOGS = _Logs()
 
 
 class OkapiIndex:
-    """An index over n texts, tokens separated by white space, case kept.
+    """An index over n texts. Tokens are separated by white space; case is kept.
 
     Args:
         texts: n texts.
