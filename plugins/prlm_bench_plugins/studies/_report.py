@@ -1,4 +1,4 @@
-"""What a study gives: a table, a figure and findings in words."""
+"""What a study returns: a table, a figure and findings in words."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from prlm_bench.results import Estimate
 
 
 @dataclass(frozen=True)
-class Report:
-    """A study's outcome."""
+class StudyReport:
+    """The outcome of a study."""
 
     name: str
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
-    #: Sentences that say what the figures mean; each begins with what was found.
+    #: Sentences that say what the numbers mean; each begins with the finding.
     findings: Sequence[str] = ()
     #: Draws the figure on matplotlib axes; None for a study without one.
     draw: Callable[[Any], None] | None = field(default=None, compare=False)
@@ -33,39 +33,69 @@ class Report:
         return {"study": self.name, "title": self.title, "rows": rows, "findings": list(self.findings)}
 
     def texts(self) -> list[list[str]]:
-        """The rows for people: four digits, and `-` for what is not known."""
+        """The rows for people: four decimals, and `-` for a missing value."""
         return [[_text(cell) for cell in row] for row in self.rows]
 
     def write(self, folder: Path) -> list[Path]:
-        """Write the table (CSV, JSON) and the figure (PNG, SVG) below `folder`; returns their paths."""
+        """Write the table (CSV, JSON) and the figure (PNG, SVG) to `folder`; returns their paths.
+
+        Raises:
+            MissingDependencyError: there is a figure, and matplotlib is not installed.
+        """
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
         writer.writerows([self.columns, *self.rows])
         paths = [folder / f"{self.name}.csv", folder / f"{self.name}.json"]
         write_whole(paths[0], table.getvalue().encode())
         write_whole(paths[1], pretty(self.to_json()))
-        return [*paths, *self._draw(folder)]
-
-    def _draw(self, folder: Path) -> list[Path]:
         if self.draw is None:
-            return []
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise MissingDependencyError("the figure of a study", "matplotlib", "report") from None
-        figure = Figure(figsize=(7, 4), layout="constrained")
-        axes = figure.subplots()
+            return paths
+        return [*paths, *write_figure(folder, self.name, self._draw_titled, purpose="the figure of a study")]
+
+    def _draw_titled(self, axes: Any) -> None:
+        assert self.draw is not None
         self.draw(axes)
         axes.set_title(self.title, fontsize="medium", wrap=True)
-        paths = []
-        for form in ("png", "svg"):
-            path = folder / f"{self.name}.{form}"
-            # Without a date the same figures give the same bytes.
-            metadata = {"Date": None} if form == "svg" else {"Software": None}
-            with replacing(path) as file:
+
+
+def write_figure(
+    folder: Path,
+    name: str,
+    draw: Callable[[Any], None],
+    *,
+    purpose: str,
+    size: tuple[float, float] = (7.0, 4.0),
+) -> list[Path]:
+    """Draw a figure and write it as `name.png` and `name.svg`; equal figures give equal files.
+
+    Args:
+        folder: where to write.
+        name: of the files, without their ending.
+        draw: draws on the figure's matplotlib axes.
+        purpose: what the figure is, for the error message.
+        size: width and height in inches.
+
+    Returns:
+        The files.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingDependencyError(purpose, "matplotlib", "report") from None
+    figure = Figure(figsize=size, layout="constrained")
+    draw(figure.add_subplot())
+    paths = []
+    # By default a PNG holds the release of matplotlib, and an SVG the date and random ids.
+    with rc_context({"svg.hashsalt": "prlm-bench"}):
+        for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            paths.append(folder / f"{name}.{form}")
+            with replacing(paths[-1]) as file:
                 figure.savefig(file, format=form, dpi=150, metadata=metadata)
-            paths.append(path)
-        return paths
+    return paths
 
 
 def _text(cell: Any) -> str:
@@ -75,12 +105,19 @@ def _text(cell: Any) -> str:
 
 
 def spread(found: Estimate) -> list[float | None]:
-    """Value, low and high end, as three cells."""
+    """Value, low and high end of an estimate, as three cells."""
     return [found.value, found.low, found.high]
 
 
 def draw_intervals(axes: Any, labels: Sequence[str], rows: Sequence[Sequence[float | None]], what: str) -> None:
-    """Points with intervals, one a line, the first on top."""
+    """Draw points with their intervals, one per line, the first on top.
+
+    Args:
+        axes: matplotlib axes.
+        labels: n labels.
+        rows: n triples of value, low and high; a missing end is drawn at the value.
+        what: label of the horizontal axis.
+    """
     for place, (value, low, high) in enumerate(rows):
         if value is None:
             continue

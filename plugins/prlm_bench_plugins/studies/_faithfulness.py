@@ -1,4 +1,4 @@
-"""Does the answer rest on what the reasoning cites? The cited items taken away, against as many others."""
+"""Does the answer rest on what the reasoning cites? The cited items removed, compared with as many others."""
 
 from __future__ import annotations
 
@@ -7,65 +7,62 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prlm_bench.cli.kit import cache_root
+from prlm_bench.metrics import Metric
 from prlm_bench.results import Estimate, SampleRecord, Stored, read_samples
 from prlm_bench.results.summarize import Figures, as_mean
 
-from .asking import Asked, scores
-from .only import keep
-from .report import Report, draw_intervals, spread
+from ._base import StudyConfig, Values, scores, study
+from ._kept_items import write_kept
+from ._report import StudyReport, draw_intervals, spread
 
 ARMS = ("the cited items", "as many others")
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """A question whose reasoning cites items, and what is left of its items in either arm."""
+    """The ids of the items that a question keeps in each arm; its reasoning cites items."""
 
     without_cited: list[str]
     without_others: list[str]
 
 
-def faithfulness(asked: Asked) -> Report:
-    """Ask again with the cited items taken away, and with as many shown items that are not cited.
+@study("faithfulness")
+def faithfulness(config: StudyConfig) -> StudyReport:
+    """Run the method again without the cited items, and without as many shown items that are not cited.
 
-    If the answer rests on the cited items, it changes more often in the first case, and loses more (the test by
-    erasure of DeYoung et al. 2020, comprehensiveness, against a random erasure of the same size). Questions whose
-    reasoning cites nothing, or more than half of the shown items, have no such pair and are left out; which others
-    are taken away is seeded for each question.
+    If the answer rests on the cited items, it changes more often in the first case, and loses more (the erasure
+    test of DeYoung et al. 2020, comprehensiveness, against a random erasure of the same size). Questions whose
+    reasoning cites nothing, or more than half of the shown items, have no such pair and are left out. The choice of
+    the other items is seeded for each question.
     """
-    (base,) = asked.run()
+    (base,) = config.run()
     samples = list(read_samples(base.folder))
-    cuts = {sample.id: cut for sample in samples if (cut := _cut(sample, asked.seed)) is not None}
+    cuts = {sample.id: cut for sample in samples if (cut := _cut(sample, config.seeds[0])) is not None}
     citing = sum(bool(_cited(sample)) for sample in samples)
-    title = f"{asked.task}: {asked.retriever}, k={asked.k}, {asked.reasoner}, {asked.generator}, items taken away"
-    metric = asked.metric
+    method = f"{config.retriever}, k={config.k}, {config.reasoner}, {config.generator}"
+    title = f"{config.task_name}: {method}, items taken away"
+    metric = config.metric
     loss = f"loss in {metric.name}"
     columns = ["taken away", "n", "users", "answer changed", "low", "high", loss, "loss low", "loss high"]
     if not cuts:
-        return Report("faithfulness", title, columns, [], [_nothing(asked, len(samples), citing)])
-    arms = [_without(asked, samples, cuts, arm) for arm in range(2)]
+        return StudyReport("faithfulness", title, columns, [], [_nothing(config, len(samples), citing)])
     chosen = [place for place, sample in enumerate(samples) if sample.id in cuts]
-    users = [samples[place].user for place in chosen]
-    changed = [_changed(base, arm)[chosen] for arm in arms]
-    sign = 1.0 if metric.higher_is_better else -1.0
-    before = scores(base, metric.name)[2]
-    lost = [(sign * (before - scores(arm, metric.name)[2]))[chosen] for arm in arms]
-    found = _estimates(users, changed, lost)
+    found = _estimates(base, [_without(config, samples, cuts, arm) for arm in range(2)], chosen, metric)
+    users = len({samples[place].user for place in chosen})
     labels = (*ARMS, "difference")
     rows: list[list[Any]] = [
-        [label, len(chosen), len(set(users)), *spread(found[f"changed {at}"]), *spread(found[f"lost {at}"])]
+        [label, len(chosen), users, *spread(found[f"changed {at}"]), *spread(found[f"lost {at}"])]
         for at, label in enumerate(labels)
     ]
     findings = [
-        _said(found["changed 2"]),
+        _finding(found["changed 2"]),
         f"Of {len(samples)} answers {citing} cite items; {citing - len(chosen)} of these are left out, since fewer "
         "uncited items were shown than cited ones.",
     ]
     what = "share of answers that change, and difference of the shares"
-    return Report(
+    return StudyReport(
         "faithfulness",
         title,
         columns,
@@ -89,19 +86,19 @@ def _cut(sample: SampleRecord, seed: int) -> _Cut | None:
     return _Cut([i for i in shown if i not in cited], [i for i in shown if i not in taken])
 
 
-def _without(asked: Asked, samples: list[SampleRecord], cuts: dict[str, _Cut], arm: int) -> Stored:
-    """The method on what is left of the items; a question without a cut keeps all that was shown."""
+def _without(config: StudyConfig, samples: list[SampleRecord], cuts: dict[str, _Cut], arm: int) -> Stored:
+    """The method on the remaining items; a question without a cut keeps all that were shown."""
     kept = {}
     for sample in samples:
         cut = cuts.get(sample.id)
         whole = [item.id for item in sample.items[: sample.shown]]
         kept[sample.id] = whole if cut is None else (cut.without_cited, cut.without_others)[arm]
-    retriever = {"name": "only", "kept": keep(cache_root(), kept), "of": asked.retriever}
-    return asked.run(retrievers=[retriever])[0]
+    retriever = {"name": "only", "kept": write_kept(cache_root(), kept), "of": config.retriever}
+    return config.run(retrievers=[retriever])[0]
 
 
-def _changed(base: Stored, other: Stored) -> NDArray[np.float64]:
-    """1 for each question whose answer is another one, case and blanks apart; shape (n,)."""
+def _changed(base: Stored, other: Stored) -> Values:
+    """1 for each question whose answer differs, ignoring case and white space; shape (n,)."""
     pairs = zip(read_samples(base.folder), read_samples(other.folder), strict=True)
     return np.array([_plain(one.answer) != _plain(two.answer) for one, two in pairs], dtype=np.float64)
 
@@ -110,17 +107,20 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _estimates(
-    users: list[str], changed: list[NDArray[np.float64]], lost: list[NDArray[np.float64]]
-) -> dict[str, Estimate]:
-    figures = Figures(users)
+def _estimates(base: Stored, arms: list[Stored], chosen: list[int], metric: Metric) -> dict[str, Estimate]:
+    """Share of changed answers and mean loss: `changed` and `lost` 0 and 1 for the arms, 2 for their difference."""
+    _, users, before = scores(base, metric.name)
+    sign = 1.0 if metric.higher_is_better else -1.0
+    changed = [_changed(base, arm)[chosen] for arm in arms]
+    lost = [(sign * (before - scores(arm, metric.name)[2]))[chosen] for arm in arms]
+    figures = Figures([users[place] for place in chosen])
     for name, (cited, others) in (("changed", changed), ("lost", lost)):
         for at, values in enumerate((cited, others, cited - others)):
             figures.add(f"{name} {at}", as_mean(values.tolist()))
     return figures.estimates()
 
 
-def _said(difference: Estimate) -> str:
+def _finding(difference: Estimate) -> str:
     value, low, high = difference.value, difference.low, difference.high
     assert value is not None
     if low is None or high is None:
@@ -133,10 +133,9 @@ def _said(difference: Estimate) -> str:
     return f"It is not shown that the answer rests on the cited items more than on others: {figures}."
 
 
-def _nothing(asked: Asked, n: int, citing: int) -> str:
+def _nothing(config: StudyConfig, n: int, citing: int) -> str:
     if citing:
         return f"Nothing to compare: the {citing} of {n} answers that cite items cite more than half of those shown."
-    why = (
-        f"Nothing to take away: none of {n} answers of {asked.reasoner} × {asked.generator} cites an item it was shown"
-    )
-    return f"{why}." if asked.reasoner.partition(":")[0] == "cite" else f"{why}; --reasoner cite asks for that."
+    method = f"{config.reasoner} × {config.generator}"
+    why = f"Nothing to take away: none of {n} answers of {method} cites an item it was shown"
+    return f"{why}." if config.reasoner.partition(":")[0] == "cite" else f"{why}; --reasoner cite asks for that."

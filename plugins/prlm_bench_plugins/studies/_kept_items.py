@@ -1,4 +1,4 @@
-"""The `only` retriever: what is left of a ranking when chosen items are taken away."""
+"""The `only` retriever: what remains of a ranking when a study removes items from it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from prlm_bench.errors import DataError
 from prlm_bench.interfaces import Context, Retriever
 
 
-class Only:
+class KeptItems:
     """The items that a study has kept of another retriever's ranking, in that ranking's order.
 
     Args:
-        kept: the digest of the lists of kept items, which the study writes to the cache.
-        of: the retriever.
+        kept: digest of the lists of kept items, which the study writes to the cache.
+        of: the other retriever.
+
+    Raises:
+        ValueError: `kept` is not such a digest.
+        DataError: the cache does not hold the lists, or they are damaged.
     """
 
     def __init__(self, context: Context, kept: str, of: str = "bm25") -> None:
         self._inner: Retriever = context.build("retriever", of)
-        self._kept = _read(context.cache_dir, kept)
-
-    def fingerprint(self) -> str:
-        """That of the inner retriever; the digest says which items are kept."""
-        return self._inner.fingerprint()
+        self._kept = read_kept(context.cache_dir, kept)
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:
-        """Rank each profile and keep what its question's list names; nothing for a question that has none."""
+        """Rank each profile and keep the items in its question's list; a question without a list keeps none."""
         rankings = self._inner.rank(examples)
         return [self._keep(example, ranking, k) for example, ranking in zip(examples, rankings, strict=True)]
 
@@ -42,23 +42,29 @@ class Only:
         return Ranking(tuple(ranking.items[at] for at in places), tuple(ranking.scores[at] for at in places))
 
 
-def keep(cache: Path, kept: Mapping[str, Sequence[str]]) -> str:
-    """Write lists of kept items by question id below the cache folder; returns the digest that names them."""
+def write_kept(cache: Path, kept: Mapping[str, Sequence[str]]) -> str:
+    """Write lists of kept items by question id to the cache folder; returns the digest that names them."""
     content = orjson.dumps({key: list(ids) for key, ids in kept.items()}, option=orjson.OPT_SORT_KEYS)
     name = hashlib.sha256(content).hexdigest()[:16]
     write_whole(_path(cache, name), content)
     return name
 
 
-def _read(cache: Path, name: str) -> dict[str, list[str]]:
+def read_kept(cache: Path, name: str) -> dict[str, list[str]]:
+    """The lists that `write_kept` wrote.
+
+    Raises:
+        ValueError: `name` is not a digest.
+        DataError: the lists are missing or damaged.
+    """
     if not re.fullmatch(r"[0-9a-f]{16}", name):
-        raise ValueError(f"kept={name!r} is no digest of a study; prlm-bench study faithfulness makes them")
+        raise ValueError(f"kept={name!r} is not a digest of kept items; prlm-bench study faithfulness writes them")
     try:
         content = _path(cache, name).read_bytes()
     except OSError:
-        raise DataError(f"there are no kept items {name} in the cache", "run the study that made them again") from None
+        raise DataError(f"there are no kept items {name} in the cache", "run the study that wrote them again") from None
     if hashlib.sha256(content).hexdigest()[:16] != name:
-        raise DataError(f"the kept items {name} in the cache are damaged", "run the study that made them again")
+        raise DataError(f"the kept items {name} in the cache are damaged", "run the study that wrote them again")
     found: dict[str, list[str]] = orjson.loads(content)
     return found
 
