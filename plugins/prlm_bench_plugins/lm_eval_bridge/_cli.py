@@ -28,30 +28,34 @@ from prlm_bench.cli.kit import (
 from prlm_bench.errors import MissingDependencyError, RunError
 
 if TYPE_CHECKING:
-    from .methods import Methods
+    from ._score_docs import PlannedMethod
 
-#: Where lm_eval finds our tasks.
+#: Task files for lm_eval.
 TASKS = Path(__file__).resolve().parent / "tasks"
 
-app = typer.Typer(help="Prompts and pipelines for lm_eval.", no_args_is_help=True, rich_markup_mode=None)
-paths = typer.Typer(help="Where things are, for other programs.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Export prompts to lm_eval, and run methods inside it.", no_args_is_help=True, rich_markup_mode=None
+)
+paths = typer.Typer(help="Print folders that other programs need.", no_args_is_help=True, rich_markup_mode=None)
 
 _Tasks = Annotated[list[str], typer.Option("--task", help="Task name or task file. Repeatable.")]
 _Retriever = Annotated[str | None, typer.Option("--retriever", help="Retriever.  [default: none]")]
 _Items = Annotated[int | None, typer.Option("-k", min=0, help="Items to show.  [default: 4]")]
 _Reasoner = Annotated[str | None, typer.Option("--reasoner", help="Reasoner.  [default: direct]")]
-_Method = Annotated[str | None, typer.Option("--method", help="Named method, in place of its parts.")]
-_Users = Annotated[int | None, typer.Option("--synth-users", min=2, help="Users a split of generated tasks.")]
+_Method = Annotated[
+    str | None, typer.Option("--method", help="Named method, in place of retriever, reasoner and generator.")
+]
+_Users = Annotated[int | None, typer.Option("--synth-users", min=2, help="Users per split of generated tasks.")]
 
 
 @paths.callback()
 def _paths() -> None:
-    """Where things are, for other programs."""
+    """Print folders that other programs need."""
 
 
 @paths.command("lm-eval")
 def lm_eval_path() -> None:
-    """Print the folder for lm_eval's --include_path: a task prlm_TASK for each TASK that ships."""
+    """Print the folder for lm_eval's --include_path, with a task prlm_TASK for each task that ships."""
     print(TASKS)
 
 
@@ -60,7 +64,11 @@ def export(
     task: _Tasks,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the prompts.")],
     generator: Annotated[
-        str | None, typer.Option("--generator", help="Its tokenizer sets budgets; only reasoners that need it ask it.")
+        str | None,
+        typer.Option(
+            "--generator",
+            help="Generator; its tokenizer counts prompt lengths. It is run only for reasoners that need it.",
+        ),
     ] = None,
     retriever: _Retriever = None,
     k: _Items = None,
@@ -75,25 +83,25 @@ def export(
     skip_invalid: SkipOption = False,
     synth_users: _Users = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens of an answer.  [default: the generator's, else 128]")
+        int | None, typer.Option(min=1, help="Token limit of an answer.  [default: the generator's, else 128]")
     ] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Freeze the prompts of a method, so that lm_eval can ask any of its models.
+    """Write the prompts of a method to files, for any model of lm_eval.
 
-    They are those that `prlm-bench run` asks with the same options. lm_eval then takes them with
+    They are the prompts of `prlm-bench run` with the same options. Pass them to lm_eval with
     --include_path FOLDER, or with --include_path "$(prlm-bench paths lm-eval)" --metadata prompts=FOLDER.
     """
-    from .frozen import freeze
+    from ._frozen_prompts import freeze
 
     parts = _parts(retriever, k, reasoner, generator, method)
     where = _where(task, data, split, seed, limit, synth_users)
     with make_progress() as progress:
-        methods = _methods(parts | where | _how(view, dates, skip_invalid), plugin, progress)
+        planned = _plan(parts | where | _how(view, dates, skip_invalid), plugin, progress)
         rows = []
-        for name, bench in methods.benches.items():
-            file = freeze(bench, output, methods.host, max_new_tokens, progress)
+        for name, bench in planned.benches.items():
+            file = freeze(bench, output, planned.host, max_new_tokens, progress)
             fingerprint = bench.manifests[0].fingerprint
             rows.append(
                 {"task": f"prlm_{name}", "prompts": len(bench.ids), "fingerprint": fingerprint, "file": str(file)}
@@ -125,18 +133,18 @@ def run(
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Run a whole method inside lm_eval, as its model prlm-bench, on our tasks."""
+    """Run a whole method inside lm_eval, as its model prlm-bench, on the tasks of prlm-bench."""
     if find_spec("lm_eval") is None:
         raise MissingDependencyError("prlm-bench lm-eval run", "lm_eval", "lm-eval")
-    from .judged import questions
+    from ._score_docs import question_docs
 
     parts = _parts(retriever, k, reasoner, generator, method)
     where = _where(task, data, split, seed, limit, synth_users)
     with make_progress() as progress:
-        methods = _methods(parts | where | _how(view, dates, skip_invalid), plugin, progress)
+        planned = _plan(parts | where | _how(view, dates, skip_invalid), plugin, progress)
         from .adapter import evaluate
 
-        report = evaluate(methods, [questions(bench, methods.host) for bench in methods.benches.values()])
+        report = evaluate(planned, [question_docs(bench, planned.host) for bench in planned.benches.values()])
     if output is not None:
         write_whole(output, pretty(report))
         typer.echo(f"wrote {output}", err=True)
@@ -154,13 +162,15 @@ def run(
 def _parts(
     retriever: str | None, k: int | None, reasoner: str | None, generator: str | None, method: str | None
 ) -> dict[str, Any]:
-    """The method's part of a study."""
+    """The fields of a run configuration that name the method."""
     named = {"retrievers": retriever, "reasoners": reasoner, "generators": generator}
     given = {field: [spec] for field, spec in named.items() if spec is not None}
     if method is None and generator is None:
-        raise RunError("no generator is named", "give --generator or --method")
+        raise RunError("no generator is given", "give --generator or --method")
     if method is not None and given:
-        raise RunError("--method brings its own retriever, reasoner and generator", "give it alone, or only its parts")
+        raise RunError(
+            "--method brings its own retriever, reasoner and generator", "give either --method or these options"
+        )
     parts = {"retrievers": ["none"], **given} if method is None else {"methods": [method]}
     return {**parts, **({} if k is None else {"k": [k]})}
 
@@ -168,16 +178,16 @@ def _parts(
 def _where(
     tasks: list[str], data: Path | None, split: str, seed: int, limit: int | None, users: int | None
 ) -> dict[str, Any]:
-    """The questions' part of a study."""
+    """The fields that choose the questions."""
     return {"tasks": tasks, "data": data, "split": split, "seeds": [seed], "limit": limit, "synth_users": users}
 
 
 def _how(view: str, dates: bool, skip_invalid: bool) -> dict[str, Any]:
-    """The part of a study that says how questions are read."""
+    """The fields that say how questions are read."""
     return {"view": view, "dates": dates, "skip_invalid": skip_invalid}
 
 
-def _methods(study: dict[str, Any], plugin: list[str] | None, progress: Any) -> Methods:
-    from .methods import Methods
+def _plan(study: dict[str, Any], plugin: list[str] | None, progress: Any) -> PlannedMethod:
+    from ._score_docs import PlannedMethod
 
-    return Methods(study, host_for(plugin), progress)
+    return PlannedMethod(study, host_for(plugin), progress)

@@ -11,36 +11,37 @@ from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context, Tokenizer
 from prlm_bench.tokenizers import load_tokenizer
 
-from .identity import check_folders, identify
+from ._backends import check_folders, identify
 
 if TYPE_CHECKING:
     from .adapter import Backend
 
-#: Options of sampling, which a backend would take for its own.
+#: Sampling options, which would otherwise be passed to the backend.
 _SAMPLING = frozenset({"temperature", "do_sample", "top_p", "top_k", "min_p"})
-#: Options that hold a key, which a row would show.
+#: Options that hold a secret, which stored results would show.
 _SECRET = frozenset({"auth_token", "api_key", "header", "token"})
-#: Backends by what they are; runs make a generator for each task, and the weights are there once.
+#: Loaded backends by their identity: a run makes a generator for each task, but loads the weights once.
 _loaded: dict[str, Backend] = {}
 
 
 class LmEvalGenerator:
     """Any model backend of lm_eval, such as hf, vllm, sglang or local-chat-completions; greedy.
 
-    Options beyond these go to the backend: `pretrained`, `dtype`, `batch_size`, `device`, `base_url` and so on.
-    A turn of a chat goes into the chat template by way of the backend; where the model has none, it reads the turn
-    as plain text. The model is loaded when it is first needed.
+    Other options go to the backend: `pretrained`, `dtype`, `batch_size`, `device`, `base_url` and so on. The backend
+    applies its chat template to a turn of a chat; a model without a template reads the turn as plain text. The
+    model is loaded when it is first needed.
 
     Args:
-        backend: its name in lm_eval.
-        max_new_tokens: an answer's tokens at most.
+        backend: the backend's name in lm_eval.
+        max_new_tokens: token limit of an answer.
         until: texts that end an answer, joined by `+`.
-        chunk: prompts that the backend gets at a time; backends return nothing before all of them are done.
-        chat: `auto` wraps turns of a chat, and everything where the backend asks a chat server; `always`, `never`.
-        more: options of the backend, as text; JSON where they are lists or mappings.
+        chunk: number of prompts in one call of the backend, which returns only when all of them are answered.
+        chat: `auto` applies the chat template to turns of a chat, and to everything if the backend is a chat server;
+            `always`; `never`.
+        more: options of the backend, as text; JSON for lists and mappings.
 
     Raises:
-        ValueError: options that a greedy generator does not have, or that hold a key.
+        ValueError: options that a greedy generator does not have, or that hold a secret.
         PrlmBenchError: there is no such backend or model folder, or the backend's own packages are missing.
     """
 
@@ -82,7 +83,7 @@ class LmEvalGenerator:
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
-        """That of the option `tokenizer`, or of the model where it runs here; else left to the reasoner."""
+        """The tokenizer of the option `tokenizer`, or of a model that runs here; else None: the reasoner chooses."""
         name = self._more.get("tokenizer")
         if name is None and "base_url" not in self._more:
             name = self._more.get("pretrained")
@@ -98,9 +99,9 @@ class LmEvalGenerator:
             return
         backend = self._load()
         texts = [backend.render(prompt.text, self._is_chat(prompt, backend)) for prompt in prompts]
-        most = int(self._kwargs["max_gen_toks"])
+        limit = int(self._kwargs["max_gen_toks"])
         for prompt, text in zip(prompts, texts, strict=True):
-            _check_room(backend, prompt, text, most)
+            _check_length(backend, prompt, text, limit)
         order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index].text))
         for start in range(0, len(order), self._chunk):
             places = order[start : start + self._chunk]
@@ -119,12 +120,12 @@ class LmEvalGenerator:
         return _loaded[key]
 
 
-def _check_room(backend: Backend, prompt: Prompt, text: Any, most: int) -> None:
-    """Backends cut what is too long, from the left and with no more than a note in their log."""
-    room, length = backend.room(most), backend.length(text)
+def _check_length(backend: Backend, prompt: Prompt, text: Any, max_new_tokens: int) -> None:
+    """Refuse a prompt that is too long: backends cut it from the left and only log it."""
+    room, length = backend.max_prompt_tokens(max_new_tokens), backend.length(text)
     if room is not None and length is not None and length > room:
         raise PrlmBenchError(
             f"the prompt of question {prompt.example.id} has {length} tokens, and the model has room for {room} "
-            f"beside {most} new ones",
+            f"beside {max_new_tokens} new ones",
             "a smaller max_length of the reasoner or max_new_tokens",
         )

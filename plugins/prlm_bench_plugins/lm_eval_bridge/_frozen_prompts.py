@@ -1,7 +1,7 @@
-"""Frozen prompts: retrieval and prompts done, in files from which lm_eval's tasks are made.
+"""Frozen prompts: files with the prompts of a method, from which lm_eval's tasks are made.
 
-For each task of a folder there are `TASK.jsonl`, a line for each question; `TASK.json`, what made them; and
-`prlm_TASK.yaml`, so that the folder itself can be given to lm_eval.
+A folder has three files for each task: `TASK.jsonl`, a line for each question; `TASK.json`, the run that made
+them; and `prlm_TASK.yaml`, so that the folder itself can be an include path of lm_eval.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from prlm_bench.running.components import Components
 from prlm_bench.running.execute import BATCH, load_metrics
 from prlm_bench.tasks import Task
 
-from .judged import PREFIX, Judged
+from ._score_docs import PREFIX, ScoredDocs
 
 if TYPE_CHECKING:
     from prlm_bench.data import Dataset
     from prlm_bench.running.bench import Bench
     from prlm_bench.running.progress import Progress
 
-#: Names the folder of the prompts, where `--metadata prompts=FOLDER` does not.
+#: Environment variable with the folder of the prompts, where `--metadata prompts=FOLDER` does not name it.
 VARIABLE = "PRLM_BENCH_PROMPTS"
-#: A completion's tokens at most, where the generator that was named says nothing.
-_MOST = 128
+#: Token limit of a completion, where the generator has no option for it.
+_MAX_NEW_TOKENS = 128
 _YAML = "task: {name}\nclass: !function prlm_bench_plugins.lm_eval_bridge.adapter.FrozenTask\n"
 
 
-def freeze(bench: Bench, folder: Path, host: PluginHost, most: int | None, progress: Progress) -> Path:
+def freeze(bench: Bench, folder: Path, host: PluginHost, max_new_tokens: int | None, progress: Progress) -> Path:
     """Write the prompts of a bench with one cell.
 
     Args:
         bench: retriever, reasoner and the generator that prompts are made for.
         folder: where to write.
         host: the loaded plugins.
-        most: a completion's tokens at most; by default what the generator says.
-        progress: told about the course.
+        max_new_tokens: token limit of a completion; by default the generator's.
+        progress: receives progress updates.
 
     Returns:
         The file of the prompts.
@@ -67,7 +67,7 @@ def freeze(bench: Bench, folder: Path, host: PluginHost, most: int | None, progr
         "task": task.model_dump(mode="json"),
         "reasoner": str(cell.reasoner),
         "plugins": list(host.extra),
-        "max_new_tokens": most or _most(cell.generator),
+        "max_new_tokens": max_new_tokens or _token_limit(cell.generator),
         "prompts_sha256": checksum.hexdigest(),
         "run": manifest.model_dump(mode="json"),
     }
@@ -106,24 +106,24 @@ def _line(prompt: Prompt, task: str, fingerprint: str) -> dict[str, Any]:
     }
 
 
-def _most(generator: Any) -> int:
+def _token_limit(generator: Any) -> int:
     options = generator.component.options
     for name in ("max_new_tokens", "max_tokens"):
         if name in options:
             return int(generator.options.get(name, options[name].default))
-    return _MOST
+    return _MAX_NEW_TOKENS
 
 
-def find_judged(name: str, metadata: Mapping[str, Any]) -> Judged:
-    """The frozen prompts of a task, from the folder that metadata, environment or the YAML file's place names.
+def find_frozen_prompts(name: str, metadata: Mapping[str, Any]) -> ScoredDocs:
+    """The frozen prompts of a task, from the folder in the metadata or the environment, else beside the YAML file.
 
     Args:
-        name: of the task in lm_eval.
+        name: the task's name in lm_eval.
         metadata: as lm_eval passes it on.
 
     Raises:
-        DataError: there are none, or the files are not whole.
-        RunError: the reasoner that made them is another one today.
+        DataError: there are none, or the files are damaged.
+        RunError: the reasoner that made them has changed since.
     """
     task = name.removeprefix(PREFIX)
     beside = Path(str(metadata.get("config_source", ""))).parent
@@ -138,16 +138,16 @@ def find_judged(name: str, metadata: Mapping[str, Any]) -> Judged:
         if hashlib.sha256(text).hexdigest() != content["prompts_sha256"]:
             raise ValueError("not the file that was exported")
         rows = {row["id"]: row for row in map(orjson.loads, text.splitlines())}
-        return _judged(name, content, rows)
+        return _scored_docs(name, content, rows)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{lines}: {' '.join(str(error).split())}", "export the prompts again") from None
 
 
-def _judged(name: str, content: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> Judged:
+def _scored_docs(name: str, content: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> ScoredDocs:
     host, run = PluginHost(content["plugins"]), content["run"]
     task = Task.model_validate(content["task"])
     chosen = host.registry.choose("reasoner", content["reasoner"])
-    components = Components(host, cast("Dataset", _Unopened(task, run["split"])), cache_root())
+    components = Components(host, cast("Dataset", _TaskOnly(task, run["split"])), cache_root())
     reasoner, identity = components.make(chosen, run["seed"])
     if identity != run["method"]["reasoner"]:
         raise RunError(f"the prompts of {task.name} are of another version of {chosen}", "export them again")
@@ -159,19 +159,19 @@ def _judged(name: str, content: Mapping[str, Any], rows: Mapping[str, Mapping[st
     docs = [{column: row[column] for column in columns} for row in rows.values()]
     about = {"split": run["split"], "fingerprint": run["fingerprint"]}
     metrics = load_metrics(host, task.metrics)
-    return Judged(name, docs, metrics, task.labels, answer, content["max_new_tokens"], about)
+    return ScoredDocs(name, docs, metrics, task.labels, answer, content["max_new_tokens"], about)
 
 
 def _prompt(row: Mapping[str, Any]) -> Prompt:
-    """The prompt as it was, but for the items of the profile that it does not show."""
+    """The prompt as it was, except that the profile has only the retrieved items."""
     items = tuple(Document(item["id"], item["text"], item["fields"], item["date"]) for item in row["items"])
     example = Example(row["id"], row["user"], row["input"], row["query"], items, row["gold"])
     counts = (row["tokens"], row["shown"], row["cut"], row["dropped"])
     return Prompt(example, Ranking(items, tuple(row["scores"])), row["prompt"], row["protocol"] == "chat", *counts)
 
 
-class _Unopened:
-    """The dataset of frozen prompts, of which a reasoner that only reads completions needs the task alone."""
+class _TaskOnly:
+    """Stands in for the data set: a reasoner that only parses completions needs no more than the task."""
 
     def __init__(self, task: Task, split: str) -> None:
         self.task, self.split = task, split
