@@ -287,7 +287,9 @@ def test_format_is_whether_the_answer_could_be_parsed(make: Make) -> None:
 
 
 def test_the_named_methods_are_the_controls(host: PluginHost) -> None:
-    parts = {name: host.method(name) for name in ("echo", "constant", "random-copy", "stranger-copy")}
+    parts = {
+        name: host.method(name) for name in ("echo", "constant", "random-copy", "other-user-copy", "stranger-copy")
+    }
     assert parts["echo"].generator == "echo"
     assert parts["constant"].generator == "constant"
     assert (parts["random-copy"].retriever, parts["random-copy"].generator, parts["random-copy"].k) == (
@@ -295,7 +297,8 @@ def test_the_named_methods_are_the_controls(host: PluginHost) -> None:
         "copy",
         1,
     )
-    assert parts["stranger-copy"].retriever == "other-user"
+    for name in ("other-user-copy", "stranger-copy"):
+        assert (parts[name].retriever, parts[name].generator, parts[name].k) == ("other-user", "copy", 1)
     for kind, names in (("retriever", {"none", "random", "other-user"}), ("generator", {"echo", "constant", "copy"})):
         found = {c.name for c in host.registry.all(kind) if c.control and c.origin.plugin == "baselines"}
         assert found == names

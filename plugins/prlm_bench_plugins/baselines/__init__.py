@@ -66,4 +66,5 @@ def prlm_bench_register_methods(register: Any) -> None:
     register("echo", generator="echo")
     register("constant", generator="constant")
     register("random-copy", retriever="random", generator="copy", k=1)
-    register("stranger-copy", retriever="other-user", generator="copy", k=1)
+    register("other-user-copy", retriever="other-user", generator="copy", k=1)
+    register("stranger-copy", retriever="other-user", generator="copy", k=1)  # the earlier name of other-user-copy

@@ -15,8 +15,8 @@ from prlm_bench import Document, Example, Prompt, Ranking
 from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Context, Generator, Tokenizer
 from prlm_bench.prompting import chat_prompt, prompt_room, split_reasoning
-from prlm_bench_plugins.baselines import date_parts
 
+from ..baselines import date_parts
 from ._chat import ChatReasoner
 
 _QUESTION = (

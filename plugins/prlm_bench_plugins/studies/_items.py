@@ -17,6 +17,9 @@ from prlm_bench.stats import Difference
 from ._base import Spec, StudyConfig, Values, scores, study
 from ._report import StudyReport, draw_intervals, spread
 
+_OTHER_USER = "another user's items"
+_COUNTS = "users better/equal/worse"
+
 
 @study("controls")
 def controls(config: StudyConfig) -> StudyReport:
@@ -25,22 +28,13 @@ def controls(config: StudyConfig) -> StudyReport:
     The personalization gain is the method's score with the user's own items minus its score with another user's
     items that the same retriever chooses; the comparison is paired, with users as the unit.
     """
-    own = config.retriever
-    swaps: list[tuple[str, Spec]] = [
-        ("another user's items", {"name": "other-user", "by": own}),
-        ("random own items", "random"),
-        ("own items, shuffled", {"name": "shuffled", "of": own, "k": config.k}),
-        ("no items", "none"),
-    ]
     (base,) = config.run()
-    if base.summary.retrieval:
-        swaps.append(("the true items", "oracle"))
     metric = config.metric
     better = 1.0 if metric.higher_is_better else -1.0
     rows: list[list[Any]] = []
-    gains = {}
+    gains: dict[str, Difference] = {}
     left_out = []
-    for label, retriever in swaps:
+    for label, retriever in _swaps(config, has_oracle=bool(base.summary.retrieval)).items():
         result = config.with_retriever(retriever)
         if isinstance(result, str):
             left_out.append(f"Left out: {label}: {result}.")
@@ -48,24 +42,27 @@ def controls(config: StudyConfig) -> StudyReport:
         (comparison,) = compare([(base,)], (result,), [metric], config.task.labels, correction="none")
         gains[label] = comparison.difference
         rows.append(_gain(label, comparison.difference, better))
-    labels = [row[0] for row in rows]
     return StudyReport(
         "controls",
-        f"{config.task_name}: gain of own items ({own}, k={config.k}) over other items, {metric.name}",
-        [
-            "instead of own items",
-            "score with own",
-            "score instead",
-            "gain",
-            "low",
-            "high",
-            "p",
-            "users better/equal/worse",
-        ],
+        f"{config.task_name}: gain of own items ({config.retriever}, k={config.k}) over other items, {metric.name}",
+        ["instead of own items", "score with own", "score instead", "gain", "low", "high", "p", _COUNTS],
         rows,
-        [_personal(gains["another user's items"], better, metric.name), *left_out],
-        lambda axes: draw_intervals(axes, labels, [row[3:6] for row in rows], f"gain in {metric.name}"),
+        [*(_personal(gains[label], better, metric.name) for label in gains if label == _OTHER_USER), *left_out],
+        lambda axes: draw_intervals(
+            axes, [row[0] for row in rows], [row[3:6] for row in rows], f"gain in {metric.name}"
+        ),
     )
+
+
+def _swaps(config: StudyConfig, has_oracle: bool) -> dict[str, Spec]:
+    """The retrievers that replace the method's own, by what they show instead."""
+    swaps: dict[str, Spec] = {
+        _OTHER_USER: {"name": "other-user", "by": config.retriever},
+        "random own items": "random",
+        "own items, shuffled": {"name": "shuffled", "of": config.retriever, "k": config.k},
+        "no items": "none",
+    }
+    return {**swaps, "the true items": "oracle"} if has_oracle else swaps
 
 
 def _gain(label: str, d: Difference, better: float) -> list[Any]:
@@ -78,10 +75,10 @@ def _personal(d: Difference, better: float, metric: str) -> str:
     low, high = sorted((better * d.low, better * d.high))
     gain = f"personalization gain {better * d.difference:+.4f} [{low:+.4f}, {high:+.4f}] in {metric}"
     if low > 0:
-        return f"The method uses whose items they are: {gain}."
+        return f"The method is personal: own items help more than another user's: {gain}."
     if high < 0:
-        return f"The method does better with another user's items: {gain}."
-    return f"It is not shown that the method uses whose items they are: {gain}."
+        return f"Another user's items help more than own items: {gain}."
+    return f"Not shown to be personal, that is, that own items help more than another user's: {gain}."
 
 
 @study("k")
@@ -98,9 +95,8 @@ def over_k(config: StudyConfig, ks: Sequence[int] = (0, 1, 2, 4, 8, 16)) -> Stud
     findings = [f"The best of these k is {best[0]}, chosen on the split that is reported."]
     if rows[-1][5]:
         findings.append(
-            f"At k = {rows[-1][0]} the budget cut or dropped an item in {100 * rows[-1][5]:.0f} % of prompts."
+            f"At k = {rows[-1][0]} the token budget cut or dropped an item in {100 * rows[-1][5]:.0f} % of prompts."
         )
-
     columns = ["k", metric, "low", "high", "items shown", "cut prompts", "parse failures"]
     title = f"{config.task_name}: {config.retriever} × {config.reasoner} × {config.generator} over k"
     return StudyReport("k", title, columns, rows, findings, lambda axes: _draw_over_k(axes, rows, metric))
@@ -142,7 +138,7 @@ def retrievers(config: StudyConfig) -> StudyReport:
     findings += [f"Left out: {name}: {result}." for name, result in tried.items() if isinstance(result, str)]
     return StudyReport(
         "retrievers",
-        f"{config.task_name}: retrievers before {config.reasoner} × {config.generator}, k={config.k}",
+        f"{config.task_name}: retrievers with {config.reasoner} × {config.generator}, k={config.k}",
         ["retriever", metric.name, "low", "high", "nDCG@5", "R@5"],
         rows,
         findings,
