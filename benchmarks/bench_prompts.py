@@ -21,7 +21,7 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[hf]'")
 
-from prlm_bench_plugins.bm25.retriever import BM25
+from prlm_bench_plugins.bm25 import BM25
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 

@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prlm_bench_plugins.bm25.backend import Backend, compiled_index
-from prlm_bench_plugins.bm25.retriever import BM25
+from prlm_bench_plugins.bm25 import BM25, Backend, compiled_index
 from rank_bm25 import BM25Okapi
 
 from prlm_bench.data import open_dataset

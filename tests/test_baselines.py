@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prlm_bench_plugins.baselines import date_parts, day_number
 
 from prlm_bench import Answer, Completion, Document, Example, Prompt, Ranking, Sample
 from prlm_bench.data import Dataset, open_split
@@ -112,6 +113,20 @@ def test_recency_names_the_date_that_it_cannot_order(make: Make, date: str | Non
     item = {"id": "i7"} if date is None else {"id": "i7", "date": date}
     with pytest.raises(DataError, match=rf"question q: item i7 has the date {date!r}, which recency cannot order"):
         make("retriever", "recency").rank([ask(item)])
+
+
+def test_dates_are_ordered_by_their_numbers_and_counted_in_days() -> None:
+    assert date_parts("2020-1-9") == date_parts("2020-01-09") == (2020, 1, 9)
+    assert date_parts("2019-12-31") < date_parts("2020") < date_parts("2020-01")
+    assert day_number("2020-03-01") - day_number("2020-2-28T23:59") == 2
+    assert day_number("2020") == day_number("2020-01") == day_number("2020-01-01")
+    for read in (date_parts, day_number):
+        for written in (None, "", "May 2020", "2020-05-x"):
+            with pytest.raises(ValueError):
+                read(written)
+    assert date_parts("2020-02-31") == (2020, 2, 31)
+    with pytest.raises(ValueError):
+        day_number("2020-02-31")
 
 
 def test_oracle(make: Make) -> None:
@@ -271,7 +286,9 @@ def test_format_is_whether_the_answer_could_be_parsed(make: Make) -> None:
 
 
 def test_the_named_methods_are_the_controls(host: PluginHost) -> None:
-    parts = {name: host.method(name) for name in ("echo", "constant", "random-copy", "stranger-copy")}
+    parts = {
+        name: host.method(name) for name in ("echo", "constant", "random-copy", "other-user-copy", "stranger-copy")
+    }
     assert parts["echo"].generator == "echo"
     assert parts["constant"].generator == "constant"
     assert (parts["random-copy"].retriever, parts["random-copy"].generator, parts["random-copy"].k) == (
@@ -279,7 +296,8 @@ def test_the_named_methods_are_the_controls(host: PluginHost) -> None:
         "copy",
         1,
     )
-    assert parts["stranger-copy"].retriever == "other-user"
+    for name in ("other-user-copy", "stranger-copy"):
+        assert (parts[name].retriever, parts[name].generator, parts[name].k) == ("other-user", "copy", 1)
     for kind, names in (("retriever", {"none", "random", "other-user"}), ("generator", {"echo", "constant", "copy"})):
         found = {c.name for c in host.registry.all(kind) if c.control and c.origin.plugin == "baselines"}
         assert found == names

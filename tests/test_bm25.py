@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings, strategies as st
-from prlm_bench_plugins.bm25 import backend, retriever
-from prlm_bench_plugins.bm25.backend import compiled_index
-from prlm_bench_plugins.bm25.okapi import OkapiIndex
-from prlm_bench_plugins.bm25.retriever import BM25
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from prlm_bench_plugins.bm25 import BM25, IndexBuilder, IndexCache, OkapiIndex, compiled_index
 from rank_bm25 import BM25Okapi
 
 from prlm_bench.data import Dataset, open_dataset
@@ -198,42 +196,42 @@ def test_wrong_options_on_the_command_line(host: PluginHost) -> None:
         host.registry.choose("retriever", "bm25:ties=random")
 
 
-@pytest.fixture
-def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of all indexes that are built."""
-    sizes: list[int] = []
+class Counted(IndexBuilder):
+    """Remembers the sizes of all indexes that it builds."""
 
-    class Counted(OkapiIndex):
-        def __init__(self, texts: tuple[str, ...], *parameters: float) -> None:
-            sizes.append(len(texts))
-            super().__init__(texts, *parameters)
+    def __init__(self) -> None:
+        super().__init__("numpy")
+        self.sizes: list[int] = []
 
-    monkeypatch.setattr(backend, "OkapiIndex", Counted)
-    return sizes
+    def build(self, texts: Any, k1: float, b: float, epsilon: float) -> Any:
+        self.sizes.append(len(texts))
+        return super().build(texts, k1, b, epsilon)
 
 
-def test_a_shared_profile_is_indexed_once(built: list[int]) -> None:
-    texts = ["a cat", "a dog", "x"]
+def test_a_shared_profile_is_indexed_once() -> None:
+    texts, built = ["a cat", "a dog", "x"], Counted()
     bm25 = BM25()
+    bm25._indexes = IndexCache(built, (1.5, 0.75, 0.25))
     rankings = bm25.rank([ask(query, list(texts), query) for query in ("cat", "dog", "x", "cat dog")])
     rankings += bm25.rank([ask("dog", list(texts), "later")])
-    assert built == [3]
+    assert built.sizes == [3]
     assert [places(ranking)[0] for ranking in rankings] == [0, 1, 2, 0, 1]
 
 
-def test_an_index_is_known_by_all_its_texts(built: list[int]) -> None:
-    bm25 = BM25()
-    for texts in (["a", "b"], ["b", "a"], ["a", "b", "b"], ["a b"], ["a", "b"]):
-        bm25.rank([ask("a", texts)])
-    assert built == [2, 2, 3, 1]
+def sizes_built(*profiles: str, capacity: int = 64) -> list[int]:
+    built = Counted()
+    indexes = IndexCache(built, (1.5, 0.75, 0.25), capacity)
+    for texts in profiles:
+        assert len(indexes.get(tuple(texts.split("|"))).scores("a")) == len(texts.split("|"))
+    return built.sizes
 
 
-def test_the_oldest_index_is_forgotten_first(built: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retriever, "_KEPT", 2)
-    bm25 = BM25()
-    for texts in (["a"], ["a", "b"], ["a"], ["a", "b", "c"], ["a"], ["a", "b"]):
-        bm25.rank([ask("a", texts)])
-    assert built == [1, 2, 3, 2]
+def test_an_index_is_known_by_all_its_texts() -> None:
+    assert sizes_built("a|b", "b|a", "a|b|b", "a b", "a|b") == [2, 2, 3, 1]
+
+
+def test_the_least_recently_used_index_is_dropped_first() -> None:
+    assert sizes_built("a", "a|b", "a", "a|b|c", "a", "a|b", capacity=2) == [1, 2, 3, 2]
 
 
 def test_the_fingerprint_names_numpy_where_it_decides() -> None:

@@ -7,11 +7,9 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
-from prlm_bench_plugins.bm25 import backend
-from prlm_bench_plugins.bm25.backend import IndexBuilder, compiled_index
-from prlm_bench_plugins.bm25.okapi import OkapiIndex
-from prlm_bench_plugins.bm25.retriever import BM25
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prlm_bench_plugins.bm25 import BM25, IndexBuilder, OkapiIndex, _retriever, compiled_index
 
 from prlm_bench.errors import MissingDependencyError
 from prlm_bench.host import PluginHost
@@ -93,24 +91,23 @@ def _ask(query: str, texts: list[str]) -> Any:
 
 
 @with_numba
-def test_auto_changes_over_when_there_is_enough_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_changes_over_when_there_is_enough_to_do() -> None:
     builder = IndexBuilder("auto")
     assert type(builder.build(["a"], 1.5, 0.75, 0.25)) is OkapiIndex
-    monkeypatch.setattr(backend, "_PATIENCE", 0.0)
-    assert type(IndexBuilder("auto").build(["a"], 1.5, 0.75, 0.25)) is compiled_index()
-    assert type(IndexBuilder("numpy").build(["a"], 1.5, 0.75, 0.25)) is OkapiIndex
+    assert type(IndexBuilder("auto", patience=0.0).build(["a"], 1.5, 0.75, 0.25)) is compiled_index()
+    assert type(IndexBuilder("numpy", patience=0.0).build(["a"], 1.5, 0.75, 0.25)) is OkapiIndex
 
 
 @with_numba
-def test_texts_beyond_the_compiled_index_s_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "_MOST", 5)
-    assert type(IndexBuilder("numba").build(["abc"], 1.5, 0.75, 0.25)) is compiled_index()
-    assert type(IndexBuilder("numba").build(["abc", "de"], 1.5, 0.75, 0.25)) is OkapiIndex
+def test_texts_beyond_the_compiled_index_s_numbers() -> None:
+    builder = IndexBuilder("numba", max_characters=5)
+    assert type(builder.build(["abc"], 1.5, 0.75, 0.25)) is compiled_index()
+    assert type(builder.build(["abc", "de"], 1.5, 0.75, 0.25)) is OkapiIndex
 
 
 def test_without_numba_auto_is_silent_and_numba_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "compiled_index", lambda: None)
-    monkeypatch.setattr(backend, "_PATIENCE", 0.0)
+    monkeypatch.setattr(_retriever, "compiled_index", lambda: None)
+    assert type(IndexBuilder("auto", patience=0.0).build(["b", "a", "c"], 1.5, 0.75, 0.25)) is OkapiIndex
     (ranking,) = BM25().rank([_ask("a", ["b", "a", "c"])])
     assert [item.id for item in ranking.items] == ["1", "0", "2"]
     with pytest.raises(MissingDependencyError, match="bm25:backend=numba needs the package 'numba'") as caught:
@@ -121,7 +118,7 @@ def test_without_numba_auto_is_silent_and_numba_says_what_to_install(monkeypatch
 def test_a_numba_that_cannot_be_imported_counts_as_none() -> None:
     code = (
         "import sys; sys.modules['numba'] = None\n"
-        "from prlm_bench_plugins.bm25.backend import compiled_index\n"
+        "from prlm_bench_plugins.bm25 import compiled_index\n"
         "assert compiled_index() is None"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -134,7 +131,7 @@ def test_code_that_cannot_be_kept_is_compiled_all_the_same() -> None:
     code = (
         "from numba.core import caching\n"
         "caching.CacheImpl._locator_classes = []\n"
-        "from prlm_bench_plugins.bm25.compiled import CompiledIndex\n"
+        "from prlm_bench_plugins.bm25._compiled import CompiledIndex\n"
         "print(CompiledIndex(['a b', 'b']).scores('a').tolist())"
     )
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

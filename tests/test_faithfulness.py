@@ -132,16 +132,16 @@ def test_it_goes_on_where_it_stopped_and_writes_its_figure(study: Any, here: Any
 def test_lists_that_are_gone_or_damaged_are_said_to_be(study: Any, here: Any) -> None:
     run = ("run", "--task", "mini_lamp_4", "--synth-users", 20, "--generator", "copy", "--results", "r2")
     assert "there are no kept items 0123456789abcdef" in here(*run, "--retriever", "only:kept=0123456789abcdef").mistake
-    assert "is no digest of a study" in here(*run, "--retriever", "only:kept=x").mistake
+    assert "is not a digest of kept items" in here(*run, "--retriever", "only:kept=x").mistake
 
 
 def test_kept_lists_are_named_by_their_content(tmp_path: Path) -> None:
-    from prlm_bench_plugins.studies.only import _read, keep
+    from prlm_bench_plugins.studies._kept_items import read_kept, write_kept
 
-    name = keep(tmp_path, {"b": ["1"], "a": ["2", "3"]})
-    assert keep(tmp_path, {"a": ["2", "3"], "b": ["1"]}) == name
-    assert keep(tmp_path, {"a": ["3", "2"], "b": ["1"]}) != name
-    assert _read(tmp_path, name) == {"a": ["2", "3"], "b": ["1"]}
+    name = write_kept(tmp_path, {"b": ["1"], "a": ["2", "3"]})
+    assert write_kept(tmp_path, {"a": ["2", "3"], "b": ["1"]}) == name
+    assert write_kept(tmp_path, {"a": ["3", "2"], "b": ["1"]}) != name
+    assert read_kept(tmp_path, name) == {"a": ["2", "3"], "b": ["1"]}
     (tmp_path / "studies" / f"kept-{name}.json").write_text("{}")
     with pytest.raises(DataError, match="damaged"):
-        _read(tmp_path, name)
+        read_kept(tmp_path, name)

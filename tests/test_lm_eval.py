@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prlm_bench_plugins.lm_eval_bridge import frozen, generator, identity, packages
-from prlm_bench_plugins.lm_eval_bridge.app import TASKS, export
-from prlm_bench_plugins.lm_eval_bridge.frozen import find_judged
-from prlm_bench_plugins.lm_eval_bridge.judged import total
+from prlm_bench_plugins.lm_eval_bridge import LmEvalGenerator, _backends, _frozen_prompts
+from prlm_bench_plugins.lm_eval_bridge._cli import TASKS, export
+from prlm_bench_plugins.lm_eval_bridge._frozen_prompts import find_frozen_prompts
+from prlm_bench_plugins.lm_eval_bridge._score_docs import aggregate
 from prlm_bench_plugins.tiny.generator import MODEL
 
 from prlm_bench import Example, Prompt, Ranking
@@ -44,7 +44,7 @@ def test_there_is_a_task_of_lm_eval_for_each_task_that_ships(here: Cli) -> None:
     assert printed.stdout == f"{TASKS}\n"
     assert {path.stem for path in TASKS.glob("*.yaml")} == {f"prlm_{name}" for name in TaskRegistry().names}
     for path in TASKS.glob("*.yaml"):
-        assert path.read_text() == frozen._YAML.format(name=path.stem)
+        assert path.read_text() == _frozen_prompts._YAML.format(name=path.stem)
 
 
 @pytest.fixture(scope="module")
@@ -125,27 +125,27 @@ def test_figures_are_those_of_our_own_tables(exported: Path, host: PluginHost, n
     name = f"mini_lamp_{number}"
     task, found = host.tasks.get(name), rows(exported, name)
     completions = {row["id"]: answer_like(row, place) for place, row in enumerate(found)}
-    judged = find_judged(f"prlm_{name}", {"prompts": str(exported)})
+    docs = find_frozen_prompts(f"prlm_{name}", {"prompts": str(exported)})
     items: dict[str, list[Any]] = {}
-    for doc in judged.docs:
-        for metric, row in judged.statistics(doc["id"], completions[doc["id"]]).items():
+    for doc in docs.docs:
+        for metric, row in docs.statistics(doc["id"], completions[doc["id"]]).items():
             items.setdefault(metric, []).append(json.loads(json.dumps(row)))
     answers = [find_answer(task, completions[row["id"]], task.prompts.chat.key).text for row in found]
     golds, users = [row["gold"] for row in found], [row["user"] for row in found]
     expected = score_answers(answers, golds, users, task.labels, host.metrics(task.metrics)).summaries
     assert len(set(answers)) > 2
-    assert {metric.name: total(metric, items[metric.name]) for metric in judged.metrics} == {
+    assert {metric.name: aggregate(metric, items[metric.name]) for metric in docs.metrics} == {
         metric: summary.value for metric, summary in expected.items()
     }
 
 
 def test_where_prompts_are_looked_for(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     beside = {"config_source": str(exported / "prlm_mini_lamp_4.yaml")}
-    assert find_judged("prlm_mini_lamp_4", beside).docs
+    assert find_frozen_prompts("prlm_mini_lamp_4", beside).docs
     monkeypatch.setenv("PRLM_BENCH_PROMPTS", str(exported))
-    assert find_judged("prlm_mini_lamp_4", {"config_source": "/shipped/prlm_mini_lamp_4.yaml"}).docs
+    assert find_frozen_prompts("prlm_mini_lamp_4", {"config_source": "/shipped/prlm_mini_lamp_4.yaml"}).docs
     with pytest.raises(DataError, match=r"no prompts of mini_lamp_4 in .*elsewhere.*lm-eval export.*_PROMPTS"):
-        find_judged("prlm_mini_lamp_4", {"prompts": str(tmp_path / "elsewhere")})
+        find_frozen_prompts("prlm_mini_lamp_4", {"prompts": str(tmp_path / "elsewhere")})
 
 
 def test_files_that_are_not_as_exported(exported: Path, tmp_path: Path) -> None:
@@ -155,16 +155,16 @@ def test_files_that_are_not_as_exported(exported: Path, tmp_path: Path) -> None:
     whole = lines.read_bytes()
     lines.write_bytes(whole[:-40])
     with pytest.raises(DataError, match="not the file that was exported"):
-        find_judged("prlm_mini_lamp_4", where)
+        find_frozen_prompts("prlm_mini_lamp_4", where)
     lines.write_bytes(whole)
     content = json.loads(manifest.read_bytes())
     content["run"]["method"]["reasoner"]["source"] = "0"
     manifest.write_text(json.dumps(content))
     with pytest.raises(RunError, match="another version of direct:protocol=chat"):
-        find_judged("prlm_mini_lamp_4", where)
+        find_frozen_prompts("prlm_mini_lamp_4", where)
     manifest.write_text("{}")
     with pytest.raises(DataError, match="export the prompts again"):
-        find_judged("prlm_mini_lamp_4", where)
+        find_frozen_prompts("prlm_mini_lamp_4", where)
 
 
 def test_mistakes_of_the_commands(here: Cli) -> None:
@@ -221,8 +221,8 @@ class FakeBackend:
     def length(self, rendered: str) -> int:
         return len(rendered)
 
-    def room(self, most: int) -> int:
-        return 100 - most
+    def max_prompt_tokens(self, max_new_tokens: int) -> int:
+        return 100 - max_new_tokens
 
     def write(self, prompts: list[str], kwargs: Any) -> list[str]:
         self.asked.append(prompts)
@@ -234,7 +234,7 @@ class FakeBackend:
 def made(context: Context, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """The generator in front of a backend that is none of lm_eval's."""
     backend = FakeBackend("fake", {})
-    monkeypatch.setattr(generator.LmEvalGenerator, "_load", lambda self: backend)
+    monkeypatch.setattr(LmEvalGenerator, "_load", lambda self: backend)
     monkeypatch.setitem(sys.modules, "prlm_bench_plugins.lm_eval_bridge.adapter", _Adapter())
 
     def make(spec: str) -> Any:
@@ -330,9 +330,9 @@ def test_packages_that_only_a_model_asks_for(
 ) -> None:
     from prlm_bench_plugins.lm_eval_bridge.adapter import check_options, find_backend
 
-    monkeypatch.setattr(packages, "find_spec", lambda module: None if module in absent else module)
+    monkeypatch.setattr(_backends, "find_spec", lambda module: None if module in absent else module)
     kind = find_backend(backend)
-    assert packages.missing_packages(backend, kind, options) == missing
+    assert _backends.missing_packages(backend, kind, options) == missing
     given = {"model": "m", "base_url": "http://localhost:1", "pretrained": "p"} | options
     if not missing:
         check_options(backend, given)
@@ -362,12 +362,12 @@ def test_a_model_folder_is_known_by_its_content(tmp_path: Path) -> None:
     folder, other = tmp_path / "model", tmp_path / "copy"
     shutil.copytree(MODEL, folder)
     shutil.copytree(MODEL, other)
-    first = identity.identify({"pretrained": str(folder)}, tmp_path)
+    first = _backends.identify({"pretrained": str(folder)}, tmp_path)
     assert "lm_eval=" in first or find_spec("lm_eval") is None
-    assert identity.identify({"pretrained": str(other)}, tmp_path) == first
+    assert _backends.identify({"pretrained": str(other)}, tmp_path) == first
     (other / "config.json").write_text((other / "config.json").read_text() + "\n")
-    assert identity.identify({"pretrained": str(other)}, tmp_path) != first
-    assert identity.identify({"pretrained": str(folder), "peft": str(other)}, tmp_path) != first
+    assert _backends.identify({"pretrained": str(other)}, tmp_path) != first
+    assert _backends.identify({"pretrained": str(folder), "peft": str(other)}, tmp_path) != first
 
 
 def test_a_name_on_the_hub_is_known_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,17 +377,17 @@ def test_a_name_on_the_hub_is_known_by_its_commit(tmp_path: Path, monkeypatch: p
         sha = "abc123"
 
     monkeypatch.setattr(hub, "model_info", lambda name, revision, timeout: Info())
-    identity._commit.cache_clear()
-    assert "pretrained=abc123" in identity.identify({"pretrained": "someone/model"}, tmp_path)
+    _backends._commit.cache_clear()
+    assert "pretrained=abc123" in _backends.identify({"pretrained": "someone/model"}, tmp_path)
 
     def away(*_: Any, **__: Any) -> Any:
         raise OSError("no connection")
 
     monkeypatch.setattr(hub, "model_info", away)
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: "/cache/snapshots/def456/config.json")
-    identity._commit.cache_clear()
-    assert "pretrained=def456" in identity.identify({"pretrained": "someone/model"}, tmp_path)
-    identity._commit.cache_clear()
+    _backends._commit.cache_clear()
+    assert "pretrained=def456" in _backends.identify({"pretrained": "someone/model"}, tmp_path)
+    _backends._commit.cache_clear()
 
 
 class _Models(BaseHTTPRequestHandler):
@@ -409,15 +409,15 @@ def test_a_server_is_known_by_the_models_that_it_lists(tmp_path: Path, monkeypat
     threading.Thread(target=server.serve_forever, daemon=True).start()
     options = {"model": "m", "base_url": f"http://127.0.0.1:{server.server_port}/v1/chat/completions"}
     try:
-        assert "served=nothing" in identity.identify(options, tmp_path)
+        assert "served=nothing" in _backends.identify(options, tmp_path)
         monkeypatch.setattr(_Models, "listed", [{"id": "m", "root": "weights", "created": 1}])
-        first = identity.identify(options, tmp_path)
+        first = _backends.identify(options, tmp_path)
         monkeypatch.setattr(_Models, "listed", [{"id": "m", "root": "weights", "created": 2}])
-        assert identity.identify(options, tmp_path) == first
+        assert _backends.identify(options, tmp_path) == first
         monkeypatch.setattr(_Models, "listed", [{"id": "m", "root": "other weights", "created": 2}])
-        assert identity.identify(options, tmp_path) != first
+        assert _backends.identify(options, tmp_path) != first
     finally:
         server.shutdown()
         server.server_close()
     with pytest.raises(RunError, match="no server answers"):
-        identity.identify(options, tmp_path)
+        _backends.identify(options, tmp_path)

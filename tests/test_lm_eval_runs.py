@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prlm_bench_plugins.lm_eval_bridge.app import TASKS
+from prlm_bench_plugins.lm_eval_bridge._cli import TASKS
 from prlm_bench_plugins.tiny.generator import MODEL
 
 from prlm_bench.testing import GeneratorContract

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prlm_bench_plugins.lucene import java
-from prlm_bench_plugins.lucene.build import Profiles, profile_key
-from prlm_bench_plugins.lucene.formula import TokenCounts, scores
-from prlm_bench_plugins.lucene.stored import is_whole, stored_folder
+from prlm_bench_plugins.lucene import _java as java
+from prlm_bench_plugins.lucene._formula import TokenCounts, scores
+from prlm_bench_plugins.lucene._index import Profiles, profile_key
+from prlm_bench_plugins.lucene._stored_folder import is_whole, stored_folder
 
 from prlm_bench import Document, Example
 from prlm_bench.data import Dataset, open_split
@@ -293,7 +293,7 @@ def test_a_folder_is_made_by_one_of_many_processes(tmp_path: Path) -> None:
     script = """
 import sys, time
 from pathlib import Path
-from prlm_bench_plugins.lucene.stored import stored_folder
+from prlm_bench_plugins.lucene._stored_folder import stored_folder
 def make(folder):
     print("made", flush=True)
     time.sleep(0.5)
@@ -348,7 +348,7 @@ def test_what_java_cannot_do_is_one_line(build: Ranks, headlines: Dataset, monke
     def nothing(folder: Path, *_: Any, **__: Any) -> None:
         Profiles.of(headlines).write(folder / "profiles.npz")
 
-    monkeypatch.setattr("prlm_bench_plugins.lucene.retriever.build_index", nothing)
+    monkeypatch.setattr("prlm_bench_plugins.lucene._retriever.build_index", nothing)
     with pytest.raises(PrlmBenchError, match=r"retriever lucene: .*IndexNotFoundException: no segments") as caught:
         build("lucene:scope=collection").rank([headlines.example(0)])
     assert "\n" not in str(caught.value)
@@ -453,7 +453,7 @@ def python(script: str, *arguments: str, **environment: str) -> subprocess.Popen
 def test_control_c_stays_with_python_and_the_environment_as_it_was() -> None:
     script = """
 import os, time
-from prlm_bench_plugins.lucene.java import java_class
+from prlm_bench_plugins.lucene._java import java_class
 before = dict(os.environ)
 java_class("java.lang.String")
 assert dict(os.environ) == before
@@ -476,7 +476,7 @@ def test_a_java_that_somebody_else_started_without_the_jar_is_one_line() -> None
     script = """
 import os
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench_plugins.lucene import java
+from prlm_bench_plugins.lucene import _java as java
 os.environ["JAVA_HOME"] = str(java.find_java(java.find_jar()))
 import jnius
 jnius.autoclass("java.lang.String")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
-from prlm_bench_plugins.reasoning import prlm as prlm_module
-from prlm_bench_plugins.reasoning.prlm import prlm_prompt
+from hypothesis import given
+from hypothesis import strategies as st
+from prlm_bench_plugins.reasoning import Prlm
 
 from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
@@ -227,9 +227,10 @@ def test_prlm_has_one_prompt_for_training_and_evaluation(context: Context, examp
     rankings = [ranked(*example.profile) for example in examples]
     made = context.build("reasoner", "prlm").prompts(examples, rankings, Model())
     chat = context.task.prompts.chat
-    again = [prlm_prompt(chat, e, r, WordTokenizer()) for e, r in zip(examples, rankings, strict=True)]
+    pairs = zip(examples, rankings, strict=True)
+    again = [chat_prompt(chat, e, r, WordTokenizer(), 512, instruction=Prlm.instruction) for e, r in pairs]
     assert made == again
-    assert all(f"\n{prlm_module.INSTRUCTION}\n{chat.ask}" in prompt.text for prompt in made)
+    assert all(f"\n{Prlm.instruction}\n{chat.ask}" in prompt.text for prompt in made)
 
 
 @pytest.mark.parametrize("task", ["lamp_1", "lamp_2", "lamp_3", "lamp_4", "lamp_5", "lamp_6", "lamp_7"])

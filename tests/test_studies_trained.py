@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from prlm_bench_plugins.studies.reward import _correlation, _products, _stretches
+from prlm_bench_plugins.studies._reward import _correlation, _phases, _products
 
 PLUGIN = '''
 from pathlib import Path
@@ -126,7 +126,10 @@ def test_strength_is_of_planted_traits(here: Any) -> None:
     ("words", "said"),
     [
         (("--trainer", "silent"), "trainer silent names no methods"),
-        (("--trainer", "counting", "--task", "mini_lamp_4", "--task", "mini_lamp_5"), "an ablation is of one task"),
+        (
+            ("--trainer", "counting", "--task", "mini_lamp_4", "--task", "mini_lamp_5"),
+            "this study takes one task, not 2 (give",
+        ),
         (("--trainer", "conting"), "did you mean"),
         (("--trainer", "counting", "--recipe", "tiny"), "has no option 'recipe'"),
     ],
@@ -149,11 +152,11 @@ def test_agreement_is_within_groups() -> None:
     assert np.isnan(_correlation(_products(x, np.ones(4), groups).sum(axis=0)))
 
 
-def test_stretches_hold_every_step_once() -> None:
+def test_phases_hold_every_step_once() -> None:
     steps = [step for step in range(12) for _ in range(3)]
-    places = [place for _, part in _stretches(steps) for place in part]
+    places = [place for _, part in _phases(steps) for place in part]
     assert sorted(places) == list(range(36))
-    assert [label for label, _ in _stretches([4, 4, 9])] == ["4", "9"]
+    assert [label for label, _ in _phases([4, 4, 9])] == ["4", "9"]
 
 
 def policy(here: Any, reward: Any) -> Path:
@@ -191,6 +194,15 @@ def test_a_reward_that_rises_while_the_metric_falls_is_named(here: Any) -> None:
     found = json.loads(judged(here, policy(here, lambda step, right: step / 4)).stdout)
     assert "Reward hacking: personalization rose over training while truth fell." in found["findings"]
     assert any("does not vary within questions" in line for line in found["findings"])
+
+
+def test_a_line_that_was_cut_off_is_passed_over(here: Any) -> None:
+    """A training that was killed may leave one at the end of its completions."""
+    folder = policy(here, lambda step, right: float(right))
+    whole = judged(here, folder).stdout
+    with (folder / "completions.jsonl").open("ab") as file:
+        file.write(b'{"step":4,"part":"tra')
+    assert judged(here, folder).stdout == whole
 
 
 def test_completions_that_cannot_be_judged(here: Any) -> None:

@@ -1,4 +1,4 @@
-"""What needs no model: the simple retrievers and generators, the `direct` reasoner, and the controls.
+"""What needs no model: simple retrievers and generators, two rewards, and the controls.
 
 A control is a row that every table carries: a method that does not beat it is shown not to.
 """
@@ -9,18 +9,28 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from .constant import Constant
-from .copying import Copy
-from .direct import Direct
-from .echo import Echo
-from .nearest import Nearest
-from .no_items import NoItems
-from .oracle import Oracle
-from .other_user import OtherUser
-from .random_items import RandomItems
-from .recency import Recency
-from .rewards import Format, Overlap
-from .vote import Vote
+from ._dates import date_parts, day_number, read_dates
+from ._generators import Constant, Copy, Echo, Nearest, Vote
+from ._retrievers import NoItems, Oracle, OtherUser, RandomItems, Recency
+from ._rewards import Format, Overlap
+
+__all__ = [
+    "Constant",
+    "Copy",
+    "Echo",
+    "Format",
+    "Nearest",
+    "NoItems",
+    "Oracle",
+    "OtherUser",
+    "Overlap",
+    "RandomItems",
+    "Recency",
+    "Vote",
+    "date_parts",
+    "day_number",
+    "read_dates",
+]
 
 
 @hookimpl
@@ -31,12 +41,6 @@ def prlm_bench_register_retrievers(register: Any) -> None:
     register("other-user", OtherUser, needs={"users"}, control=True)
     register("recency", Recency, needs={"date"})
     register("oracle", Oracle, needs={"relevance"})
-
-
-@hookimpl
-def prlm_bench_register_reasoners(register: Any) -> None:
-    """direct."""
-    register("direct", Direct)
 
 
 @hookimpl
@@ -62,4 +66,5 @@ def prlm_bench_register_methods(register: Any) -> None:
     register("echo", generator="echo")
     register("constant", generator="constant")
     register("random-copy", retriever="random", generator="copy", k=1)
-    register("stranger-copy", retriever="other-user", generator="copy", k=1)
+    register("other-user-copy", retriever="other-user", generator="copy", k=1)
+    register("stranger-copy", retriever="other-user", generator="copy", k=1)  # the earlier name of other-user-copy

@@ -6,7 +6,10 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from .retriever import BM25
+from ._okapi import OkapiIndex
+from ._retriever import BM25, Backend, IndexBuilder, IndexCache, compiled_index
+
+__all__ = ["BM25", "Backend", "IndexBuilder", "IndexCache", "OkapiIndex", "compiled_index"]
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""lm_eval in both directions: its model backends as generators, and our tasks and pipelines inside it."""
+"""lm_eval in both directions: its model backends as generators here, and our tasks and methods inside it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from .app import app, paths
-from .generator import LmEvalGenerator
+from ._cli import app, paths
+from ._generator import LmEvalGenerator
+
+__all__ = ["LmEvalGenerator", "app", "paths"]
 
 
 @hookimpl

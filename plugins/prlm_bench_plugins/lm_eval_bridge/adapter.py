@@ -1,6 +1,7 @@
-"""All that this plugin uses of lm_eval, whose insides change between releases.
+"""All uses of lm_eval, whose internals change between releases.
 
-Nothing of lm_eval's own caches is used: they do not tell one model, or one set of prompts, from another.
+The module's name is public: task files of lm_eval refer to `FrozenTask` by it. lm_eval's own caches are not used:
+they do not tell one model, or one set of prompts, from another.
 """
 
 from __future__ import annotations
@@ -24,21 +25,20 @@ from lm_eval.utils import handle_arg_string
 
 from prlm_bench.errors import PrlmBenchError, RunError, UnknownNameError
 
-from .frozen import find_judged
-from .judged import Judged, total
-from .methods import Methods
-from .packages import missing_packages
+from ._backends import missing_packages
+from ._frozen_prompts import find_frozen_prompts
+from ._score_docs import PlannedMethod, ScoredDocs, aggregate
 
-#: What lm_eval's own command line gives to every backend that is not told otherwise; a GPU where there is one.
+#: The defaults of lm_eval's own command line; backends fall back to the CPU where there is no GPU.
 _DEFAULTS = {"batch_size": 1, "device": "cuda:0"}
-#: Number of the tasks' definition, for lm_eval's tables.
+#: Version of the tasks, for lm_eval's tables.
 _VERSION = 1
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep notices and progress bars off the terminal, and standard output free for results."""
-    from prlm_bench.prompting import quiet_transformers
+    """Silence notices and progress bars, and keep standard output free for results."""
+    from prlm_bench.quiet import quiet_transformers
 
     log = logging.getLogger("lm_eval")
     level = log.level
@@ -55,23 +55,23 @@ def find_backend(name: str) -> type[Any]:
 
     Raises:
         UnknownNameError: lm_eval has none of that name.
-        PrlmBenchError: it cannot be imported, for want of its own packages say.
+        PrlmBenchError: it cannot be imported, for example because a package is missing.
     """
     if name not in model_registry or name == PipelineModel.NAME:
         raise UnknownNameError("backend of lm_eval", name, set(lm_eval.models.MODEL_MAPPING))
     try:
         with quiet():
             found: type[Any] = get_model(name)
-    except Exception as error:  # packages for accelerators fail in ways of their own
+    except Exception as error:  # accelerator packages raise errors of any class
         raise _unusable(name, error) from None
     return found
 
 
 def check_options(name: str, options: Mapping[str, str]) -> None:
-    """Whether a backend could be made with these options, as far as its signature and what is installed say.
+    """Check a backend's options against its signature and the installed packages, without constructing it.
 
     Raises:
-        PrlmBenchError: one that it needs is missing, or one is not its own; or a package is missing.
+        PrlmBenchError: a required option or a package is missing, or an option is unknown.
     """
     kind = find_backend(name)
     parameters = inspect.signature(kind).parameters.values()
@@ -104,8 +104,8 @@ class Backend:
     """A model of lm_eval, loaded.
 
     Args:
-        name: of the backend.
-        options: its own, as text.
+        name: the backend's name.
+        options: its options, as text.
 
     Raises:
         PrlmBenchError: it cannot be loaded.
@@ -117,7 +117,7 @@ class Backend:
         try:
             with quiet():
                 self._lm = kind.create_from_arg_obj({**_DEFAULTS, **given})
-        except Exception as error:  # each backend has its own
+        except Exception as error:  # each backend raises errors of its own
             raise _unusable(name, error) from None
         self._name = name
         takes_switch = "disable_tqdm" in inspect.signature(self._lm.generate_until).parameters
@@ -125,11 +125,11 @@ class Backend:
 
     @property
     def is_chat_only(self) -> bool:
-        """Whether it asks a server for the next turn of a chat and takes nothing else."""
+        """Whether it is a chat server that accepts nothing but turns of a chat."""
         return "chat" in type(self._lm).__name__.lower()
 
     def render(self, text: str, chat: bool) -> Any:
-        """What the backend is given: the text, or what its chat template makes of it.
+        """The backend's input: the text, or the text in its chat template.
 
         Raises:
             PrlmBenchError: the template refuses a user's turn.
@@ -149,21 +149,21 @@ class Backend:
         return bool(getattr(getattr(self._lm, "tokenizer", None), "chat_template", True))
 
     def length(self, rendered: Any) -> int | None:
-        """Tokens of a prompt, where the backend counts them."""
+        """Number of tokens of a prompt; None if the backend cannot count them."""
         if not isinstance(rendered, str) or not hasattr(self._lm, "tok_encode"):
             return None
         ids = self._lm.tok_encode(rendered)
         return len(ids) if isinstance(ids, list) and all(isinstance(number, int) for number in ids) else None
 
-    def room(self, most: int) -> int | None:
-        """Tokens that a prompt may have beside `most` new ones, where the backend says; an encoder has its own."""
+    def max_prompt_tokens(self, max_new_tokens: int) -> int | None:
+        """Token limit of a prompt beside `max_new_tokens` new ones, which an encoder does not share; or None."""
         window = getattr(self._lm, "max_length", None)
         if not isinstance(window, int):
             return None
-        return window if getattr(self._lm, "backend", "causal") == "seq2seq" else max(0, window - most)
+        return window if getattr(self._lm, "backend", "causal") == "seq2seq" else max(0, window - max_new_tokens)
 
     def write(self, prompts: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
-        """The answers to prompts as `render` made them, in their order."""
+        """The answers to prompts that `render` returned, in their order."""
         requests = [
             Instance("generate_until", doc={}, arguments=(prompt, dict(kwargs)), idx=index)
             for index, prompt in enumerate(prompts)
@@ -173,7 +173,7 @@ class Backend:
 
 
 def _read(value: str) -> Any:
-    """An option's value as lm_eval's command line reads it: number, switch, none, text; JSON for what has parts."""
+    """An option's value as lm_eval's command line reads it: number, switch, none or text; JSON for lists, mappings."""
     if value[:1] in ("{", "["):
         try:
             return json.loads(value)
@@ -183,21 +183,21 @@ def _read(value: str) -> Any:
 
 
 class FrozenTask(ConfigurableTask):  # type: ignore[misc]
-    """A task of lm_eval whose prompts were made beforehand, and whose metrics are ours.
+    """A task of lm_eval with ready-made prompts and this project's metrics.
 
     Args:
-        config: of the YAML file; its `metadata` may say where the prompts are.
-        judged: prompts and metrics, where they need not be looked for.
+        config: content of the YAML file; its `metadata` may name the folder of the prompts.
+        docs: prompts and metrics; by default they are looked up by the task's name.
 
     Raises:
         PrlmBenchError: there are no prompts, or they cannot be used.
     """
 
-    def __init__(self, config: Mapping[str, Any], judged: Judged | None = None) -> None:
+    def __init__(self, config: Mapping[str, Any], docs: ScoredDocs | None = None) -> None:
         content = {key: value for key, value in config.items() if key != "class"}
         metadata = dict(content.get("metadata") or {})
-        self._judged = judged or find_judged(content["task"], metadata)
-        self._silent = judged is not None
+        self._docs = docs or find_frozen_prompts(content["task"], metadata)
+        self._silent = docs is not None
         self._plain = str(metadata.get("plain", "")).lower() in ("true", "1", "yes")
         own = {
             "test_split": "test",
@@ -206,8 +206,8 @@ class FrozenTask(ConfigurableTask):  # type: ignore[misc]
             "doc_to_target": "gold",
             "num_fewshot": 0,
             "metric_list": [],
-            "generation_kwargs": {"until": [], "max_gen_toks": self._judged.max_new_tokens, "do_sample": False},
-            "metadata": {**metadata, "version": _VERSION, **self._judged.about},
+            "generation_kwargs": {"until": [], "max_gen_toks": self._docs.max_new_tokens, "do_sample": False},
+            "metadata": {**metadata, "version": _VERSION, **self._docs.about},
         }
         super().__init__(config={**content, **own})
 
@@ -215,11 +215,11 @@ class FrozenTask(ConfigurableTask):  # type: ignore[misc]
         """The prompts as the only split."""
         import datasets
 
-        self.dataset = {"test": datasets.Dataset.from_list(self._judged.docs)}
+        self.dataset = {"test": datasets.Dataset.from_list(self._docs.docs)}
 
     def build_all_requests(self, **options: Any) -> None:
-        """Without lm_eval's cache of requests, which would take other prompts of this task for these."""
-        with redirect_stderr(io.StringIO()) if self._silent else nullcontext():  # a progress bar for no work at all
+        """Build requests without lm_eval's cache, which would serve other prompts of the same task."""
+        with redirect_stderr(io.StringIO()) if self._silent else nullcontext():  # a progress bar for no work
             super().build_all_requests(**{**options, "cache_requests": False, "rewrite_requests_cache": False})
 
     def doc_to_text(self, doc: Mapping[str, Any], doc_to_text: Any = None) -> str:
@@ -240,10 +240,10 @@ class FrozenTask(ConfigurableTask):  # type: ignore[misc]
         chat_template: Callable[..., Any] | None = None,
         gen_prefix: str | None = None,
     ) -> Any:
-        """The prompt alone, in the chat template where one is asked for.
+        """The prompt alone, in the chat template if lm_eval applies one.
 
         Raises:
-            RunError: the prompt is a turn of a chat, and no template is asked for.
+            RunError: the prompt is a turn of a chat, and no template is applied.
         """
         if apply_chat_template and chat_template is not None:
             system = [{"role": "system", "content": system_instruction}] if system_instruction else []
@@ -255,15 +255,15 @@ class FrozenTask(ConfigurableTask):  # type: ignore[misc]
 
     def process_results(self, doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, list[Any]]:
         """The user and the sufficient statistics of each metric."""
-        return self._judged.statistics(doc["id"], results[0])
+        return self._docs.statistics(doc["id"], results[0])
 
     def aggregation(self) -> dict[str, Callable[[Sequence[Sequence[Any]]], float]]:
         """The value of each metric, of the sum of its statistics."""
-        return {metric.name: partial(total, metric) for metric in self._judged.metrics}
+        return {metric.name: partial(aggregate, metric) for metric in self._docs.metrics}
 
     def higher_is_better(self) -> dict[str, bool]:
         """As the metrics say."""
-        return {metric.name: metric.higher_is_better for metric in self._judged.metrics}
+        return {metric.name: metric.higher_is_better for metric in self._docs.metrics}
 
 
 @register_model("prlm-bench")
@@ -271,32 +271,32 @@ class PipelineModel(LM):  # type: ignore[misc]
     """Retriever, reasoner and generator together, as a model of lm_eval that answers questions of our tasks.
 
     Args:
-        methods: the pipeline for each task.
+        method: planned for each of the tasks.
     """
 
     NAME = "prlm-bench"
 
-    def __init__(self, methods: Methods) -> None:
+    def __init__(self, method: PlannedMethod) -> None:
         super().__init__()
-        self._methods = methods
+        self._method = method
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """The answer to the question that each request is about, as the reasoner read it; its text is not used.
+        """The answer to each request's question, as the reasoner parsed it; the request's text is not used.
 
         Raises:
-            RunError: a request of another task, or of prompts that are already made.
+            RunError: a request of another task, or with a ready-made prompt.
         """
-        asked: dict[str, list[str]] = {}
+        ids: dict[str, list[str]] = {}
         for request in requests:
             if request.doc.get("protocol") != "question":
                 hint = "run it with `prlm-bench lm-eval run`"
                 raise RunError("the model prlm-bench makes its own prompts, for tasks of prlm-bench alone", hint)
-            asked.setdefault(request.doc["task"], []).append(request.doc["id"])
-        answers = {task: self._methods.answers(task, ids) for task, ids in asked.items()}
+            ids.setdefault(request.doc["task"], []).append(request.doc["id"])
+        answers = {task: self._method.answers(task, wanted) for task, wanted in ids.items()}
         return [answers[request.doc["task"]][request.doc["id"]] for request in requests]
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[Any]:
-        """Refused: a pipeline writes answers.
+        """Not supported: a method writes answers.
 
         Raises:
             RunError: always.
@@ -306,8 +306,8 @@ class PipelineModel(LM):  # type: ignore[misc]
     loglikelihood_rolling = loglikelihood
 
 
-def evaluate(methods: Methods, judged: Sequence[Judged]) -> dict[str, Any]:
-    """Run questions through a pipeline inside lm_eval.
+def evaluate(method: PlannedMethod, docs: Sequence[ScoredDocs]) -> dict[str, Any]:
+    """Run questions through a method inside lm_eval.
 
     Returns:
         What lm_eval reports: `results`, `configs`, `versions`, `n-samples` and so on.
@@ -315,8 +315,8 @@ def evaluate(methods: Methods, judged: Sequence[Judged]) -> dict[str, Any]:
     from lm_eval.evaluator import evaluate as run
 
     with quiet():
-        tasks = {each.name: FrozenTask({"task": each.name}, each) for each in judged}
-        model = get_model(PipelineModel.NAME)(methods)
+        tasks = {each.name: FrozenTask({"task": each.name}, each) for each in docs}
+        model = get_model(PipelineModel.NAME)(method)
         found = run(
             lm=model,
             task_dict={"tasks": tasks, "groups": {}, "group_map": {}},
@@ -324,4 +324,4 @@ def evaluate(methods: Methods, judged: Sequence[Judged]) -> dict[str, Any]:
             log_samples=False,
         )
     report = {key: value for key, value in dict(found).items() if key != "samples"}
-    return {**report, "config": {"model": PipelineModel.NAME, "model_args": methods.flags}}
+    return {**report, "config": {"model": PipelineModel.NAME, "model_args": method.flags}}

@@ -1,4 +1,4 @@
-"""BM25 by Lucene: not the `bm25` of published figures, but Lucene's analyzers and formula, as Anserini sets them up."""
+"""BM25 by Lucene, with Anserini's analyzers and settings; it is not the `bm25` of published LaMP figures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from .retriever import Lucene
+from ._retriever import Lucene
+
+__all__ = ["Lucene"]
 
 
 @hookimpl

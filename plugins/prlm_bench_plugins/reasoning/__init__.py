@@ -1,4 +1,4 @@
-"""Reasoners for chat models: explicit reasoning, PrLM's format, profile summaries, and citations."""
+"""Reasoners: a direct answer, explicit reasoning, PrLM's format, citations, and profile summaries."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from .cite import Cite
-from .prlm import Prlm
-from .summary import Summary
-from .think import Think
+from ._chat import ChatReasoner, Cite, Prlm, Think, TokenBudget
+from ._direct import Direct
+from ._summary import Summary
+
+__all__ = ["ChatReasoner", "Cite", "Direct", "Prlm", "Summary", "Think", "TokenBudget"]
 
 
 @hookimpl
 def prlm_bench_register_reasoners(register: Any) -> None:
-    """think, prlm, summary and cite."""
+    """direct, think, prlm, cite and summary."""
+    register("direct", Direct)
     register("think", Think)
     register("prlm", Prlm)
     register("summary", Summary, needs={"generator"})

@@ -1,4 +1,4 @@
-"""Studies: is a method personal, and where does its score come from? Each study is one file, a table and a figure."""
+"""Studies: is a method personal, and where does its score come from? Each gives a table, a figure and findings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from .app import app
-from .only import Only
+from ._cli import app
+from ._kept_items import KeptItems
+
+__all__ = ["KeptItems", "app"]
 
 
 @hookimpl
@@ -19,4 +21,4 @@ def prlm_bench_register_commands(register: Any) -> None:
 @hookimpl
 def prlm_bench_register_retrievers(register: Any) -> None:
     """only."""
-    register("only", Only)
+    register("only", KeptItems)

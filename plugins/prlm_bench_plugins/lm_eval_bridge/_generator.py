@@ -1,0 +1,131 @@
+"""The `lm-eval` generator: any model backend of lm_eval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from prlm_bench import Completion, Prompt
+from prlm_bench.errors import PrlmBenchError
+from prlm_bench.interfaces import Context, Tokenizer
+from prlm_bench.prompting import load_tokenizer
+
+from ._backends import check_folders, identify
+
+if TYPE_CHECKING:
+    from .adapter import Backend
+
+#: Sampling options, which would otherwise be passed to the backend.
+_SAMPLING = frozenset({"temperature", "do_sample", "top_p", "top_k", "min_p"})
+#: Options that hold a secret, which stored results would show.
+_SECRET = frozenset({"auth_token", "api_key", "header", "token"})
+#: Loaded backends by their identity: a run makes a generator for each task, but loads the weights once.
+_loaded: dict[str, Backend] = {}
+
+
+class LmEvalGenerator:
+    """Any model backend of lm_eval, such as hf, vllm, sglang or local-chat-completions; greedy.
+
+    Other options go to the backend: `pretrained`, `dtype`, `batch_size`, `device`, `base_url` and so on. The backend
+    applies its chat template to a turn of a chat; a model without a template reads the turn as plain text. The
+    model is loaded when it is first needed.
+
+    Args:
+        backend: the backend's name in lm_eval.
+        max_new_tokens: token limit of an answer.
+        until: texts that end an answer, joined by `+`.
+        chunk: number of prompts in one call of the backend, which returns only when all of them are answered.
+        chat: `auto` applies the chat template to turns of a chat, and to everything if the backend is a chat server;
+            `always`; `never`.
+        more: options of the backend, as text; JSON for lists and mappings.
+
+    Raises:
+        ValueError: options that a greedy generator does not have, or that hold a secret.
+        PrlmBenchError: there is no such backend or model folder, or the backend's own packages are missing.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        backend: str,
+        max_new_tokens: int = 128,
+        until: list[str] | None = None,
+        chunk: int = 64,
+        chat: Literal["auto", "always", "never"] = "auto",
+        **more: str,
+    ) -> None:
+        if max_new_tokens < 1 or chunk < 1:
+            raise ValueError("max_new_tokens and chunk are at least 1")
+        if sampling := sorted(_SAMPLING & more.keys()):
+            raise ValueError(f"{sampling[0]}: answers are greedy; the generators transformers and openai-api sample")
+        if secret := sorted(_SECRET & more.keys()):
+            raise ValueError(f"{secret[0]} would be stored with the results; put the key into OPENAI_API_KEY")
+        from .adapter import check_options
+
+        check_options(backend, more)
+        check_folders(more)
+        self._backend, self._more, self._chat, self._chunk = backend, dict(more), chat, chunk
+        self._kwargs: Mapping[str, Any] = {"until": until or [], "max_gen_toks": max_new_tokens, "do_sample": False}
+        self._cache_dir = context.cache_dir
+
+    @cached_property
+    def _identity(self) -> str:
+        return identify(self._more, self._cache_dir)
+
+    def fingerprint(self) -> str:
+        """Versions of the libraries, hashes of the files that options name, commits on the hub, the server's models.
+
+        Raises:
+            RunError: no server answers at `base_url`.
+        """
+        return self._identity
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer of the option `tokenizer`, or of a model that runs here; else None: the reasoner chooses."""
+        name = self._more.get("tokenizer")
+        if name is None and "base_url" not in self._more:
+            name = self._more.get("pretrained")
+        return load_tokenizer(name) if name else None
+
+    def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
+        """Answer prompts, longest first, a chunk at a time.
+
+        Raises:
+            PrlmBenchError: the backend cannot be loaded, or a prompt is too long for the model.
+        """
+        if not prompts:
+            return
+        backend = self._load()
+        texts = [backend.render(prompt.text, self._is_chat(prompt, backend)) for prompt in prompts]
+        limit = int(self._kwargs["max_gen_toks"])
+        for prompt, text in zip(prompts, texts, strict=True):
+            _check_length(backend, prompt, text, limit)
+        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index].text))
+        for start in range(0, len(order), self._chunk):
+            places = order[start : start + self._chunk]
+            answers = backend.write([texts[place] for place in places], self._kwargs)
+            yield from ((place, Completion(answer)) for place, answer in zip(places, answers, strict=True))
+
+    def _is_chat(self, prompt: Prompt, backend: Backend) -> bool:
+        return self._chat == "always" or (self._chat == "auto" and (prompt.chat or backend.is_chat_only))
+
+    def _load(self) -> Backend:
+        from .adapter import Backend
+
+        key = repr((self._backend, sorted(self._more.items()), self._identity))
+        if key not in _loaded:
+            _loaded[key] = Backend(self._backend, self._more)
+        return _loaded[key]
+
+
+def _check_length(backend: Backend, prompt: Prompt, text: Any, max_new_tokens: int) -> None:
+    """Refuse a prompt that is too long: backends cut it from the left and only log it."""
+    room, length = backend.max_prompt_tokens(max_new_tokens), backend.length(text)
+    if room is not None and length is not None and length > room:
+        raise PrlmBenchError(
+            f"the prompt of question {prompt.example.id} has {length} tokens, and the model has room for {room} "
+            f"beside {max_new_tokens} new ones",
+            "a smaller max_length of the reasoner or max_new_tokens",
+        )

@@ -1,0 +1,81 @@
+"""A folder in the cache that is complete or absent, and built once however many processes need it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_MANIFEST = "files.json"
+
+
+def stored_folder(root: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder `name` in `root`; built if it is missing or its files are not as they were written.
+
+    Args:
+        root: the parent folder, created if missing.
+        name: identifies the content.
+        make: fills an empty folder with files. One process at a time calls it; the others wait.
+    """
+    folder = root / name
+    if is_whole(folder):
+        return folder
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root / f"{name}.lock"):
+        if not is_whole(folder):
+            for left in (folder, *root.glob(f".{name}.*")):
+                shutil.rmtree(left, ignore_errors=True)
+            part = root / f".{name}.{os.getpid()}"
+            part.mkdir()
+            try:
+                make(part)
+                _seal(part)
+                part.rename(folder)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """True if every file of the folder has the hash that was recorded when it was built."""
+    try:
+        recorded = json.loads((folder / _MANIFEST).read_bytes())
+        return bool(recorded == _hashes(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of the files in a folder in bytes; 0 if there is none."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name not in (_MANIFEST, "write.lock"):
+            with path.open("rb") as file:
+                found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _seal(folder: Path) -> None:
+    """Record the hashes and flush all files to disk."""
+    (folder / _MANIFEST).write_text(json.dumps(_hashes(folder), indent=1))
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that the system releases when the process ends, however it ends."""
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

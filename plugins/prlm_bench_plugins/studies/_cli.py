@@ -1,0 +1,225 @@
+"""`prlm-bench study NAME`. A study's module is imported when its command runs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prlm_bench.cli.kit import (
+    DEFAULT_RESULTS,
+    DataOption,
+    JsonOption,
+    LimitOption,
+    PluginOption,
+    ResultsOption,
+    RetrieverOption,
+    SeedOption,
+    SplitOption,
+    TaskOption,
+    host_for,
+    make_progress,
+    print_json,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from prlm_bench._plugins import PluginHost
+
+    from ._report import StudyReport
+
+app = typer.Typer(
+    help="Test whether a method is personal and where its score comes from.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_Users = Annotated[int | None, typer.Option("--synth-users", min=2, help="Users per split of generated tasks.")]
+_Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write the table and the figure to this folder.")]
+
+
+def _run(
+    module: str,
+    name: str,
+    host: PluginHost,
+    output: Path | None,
+    json: bool,
+    fields: dict[str, Any],
+    options: dict[str, Any] | None = None,
+) -> None:
+    """Import a study, run it and show its report.
+
+    Args:
+        module: of this package; it registers the study.
+        name: of the study.
+        host: the loaded plugins.
+        output, json: as on the command line.
+        fields: of the `StudyConfig`, without host and progress.
+        options: the study's own.
+    """
+    from ._base import STUDIES, StudyConfig
+
+    import_module(f".{module}", __package__)
+    with make_progress() as progress:
+        config = StudyConfig(host=host, progress=progress, **fields)
+        report = STUDIES[name](config, **options or {})
+    _show(report, output, json)
+
+
+def _show(report: StudyReport, output: Path | None, json: bool) -> None:
+    if json:
+        print_json(report.to_json())
+    else:
+        if report.rows:
+            print_table(report.title, list(report.columns), report.texts())
+        for finding in report.findings:
+            print(finding)
+    for path in report.write(output) if output else []:
+        typer.echo(f"wrote {path}", err=True)
+
+
+def _add_study_of_a_method(name: str, module: str, summary: str, default_reasoner: str = "direct") -> None:
+    def command(
+        task: TaskOption,
+        data: DataOption = None,
+        split: SplitOption = "dev",
+        retriever: RetrieverOption = "bm25",
+        k: Annotated[int, typer.Option("-k", min=0, help="Items to show.")] = 4,
+        reasoner: Annotated[str, typer.Option("--reasoner", help="Reasoner.")] = default_reasoner,
+        generator: Annotated[str, typer.Option("--generator", help="Generator.")] = "copy",
+        seed: SeedOption = 0,
+        limit: LimitOption = None,
+        synth_users: _Users = None,
+        results: ResultsOption = DEFAULT_RESULTS,
+        output: _Output = None,
+        plugin: PluginOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        questions = {"tasks": (task,), "data": data, "split": split, "limit": limit, "synth_users": synth_users}
+        method = {"retriever": retriever, "k": k, "reasoner": reasoner, "generator": generator}
+        fields = {**questions, **method, "seeds": (seed,), "results": results}
+        _run(module, name, host_for(plugin), output, json, fields)
+
+    command.__doc__ = summary
+    app.command(name)(command)
+
+
+def _add_study_of_a_trainer(
+    name: str, module: str, summary: str, default_trainer: str, default_tasks: tuple[str, ...]
+) -> None:
+    def command(
+        task: Annotated[
+            list[str] | None, typer.Option(help="Task of mini-LaMP, or of the files in --data. Repeatable.")
+        ] = None,
+        data: DataOption = None,
+        split: SplitOption = "dev",
+        trainer: Annotated[str, typer.Option(help="Trainer, as NAME or NAME:option=value.")] = default_trainer,
+        recipe: Annotated[str | None, typer.Option(help="Recipe: a name or a YAML file.")] = None,
+        change: Annotated[
+            list[str] | None, typer.Option(help="Change a setting of the recipe, as SETTING=VALUE. Repeatable.")
+        ] = None,
+        seed: Annotated[list[int] | None, typer.Option(help="Seed. Repeatable.  [default: 0, 1, 2]")] = None,
+        runs: Annotated[Path, typer.Option(help="Folder of trainings; existing ones are resumed.")] = Path("prlm-runs"),
+        limit: LimitOption = None,
+        synth_users: _Users = None,
+        results: ResultsOption = DEFAULT_RESULTS,
+        output: _Output = None,
+        plugin: PluginOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        tasks = tuple(task or default_tasks)
+        questions = {"tasks": tasks, "data": data, "split": split, "limit": limit, "synth_users": synth_users}
+        host = host_for(plugin)
+        options = {"trainer": _trainer_spec(host, trainer, recipe, change), "runs": runs}
+        fields = {**questions, "seeds": tuple(seed or (0, 1, 2)), "results": results}
+        _run(module, name, host, output, json, fields, options)
+
+    command.__doc__ = summary
+    app.command(name)(command)
+
+
+def _trainer_spec(host: PluginHost, trainer: str, recipe: str | None, changes: list[str] | None) -> dict[str, Any]:
+    """The trainer's spec as a mapping, checked before the work begins."""
+    given = {"recipe": recipe, "changes": changes}
+    spec: dict[str, Any] = {
+        "name": trainer.partition(":")[0],
+        **host.registry.choose("trainer", trainer).options,
+        **{option: value for option, value in given.items() if value},
+    }
+    host.registry.choose("trainer", spec)
+    return spec
+
+
+_add_study_of_a_method(
+    "controls", "_items", "Is it personal? Own items against random, another user's, shuffled, no and true items."
+)
+_add_study_of_a_method(
+    "k", "_items", "Score by number of items shown, with the share of prompts that the token budget cut."
+)
+_add_study_of_a_method("retrievers", "_items", "The same reasoner and generator behind every retriever.")
+_add_study_of_a_method("cold-start", "_items", "Score, and gain over no items, by size of the profile.")
+_add_study_of_a_method(
+    "attribution", "_audits", "Shares of the variance between stored results owed to the parts of their methods."
+)
+_add_study_of_a_method("leakage", "_audits", "Golds inside profiles, near-duplicates, and users shared with train.")
+_add_study_of_a_method(
+    "faithfulness", "_faithfulness", "Does the answer rest on the items that the reasoning cites?", "cite"
+)
+_add_study_of_a_trainer(
+    "ablation",
+    "_trained",
+    "A trained method, variants without one of its parts, and baselines trained on the same data.",
+    "prlm.ablation",
+    ("mini_lamp_4",),
+)
+_add_study_of_a_trainer(
+    "cross-domain",
+    "_trained",
+    "A method trained on each task, run on all of them.",
+    "prlm",
+    ("mini_lamp_4", "mini_lamp_5", "mini_lamp_7"),
+)
+
+
+@app.command("reward")
+def reward(
+    policy: Annotated[Path, typer.Argument(help="Folder of a policy's training, such as RUN/policy.")],
+    task: Annotated[str, typer.Option(help="The task that it was trained on.")],
+    data: DataOption = None,
+    reward: Annotated[str, typer.Option(help="Reward to examine.")] = "personalization",
+    synth_users: _Users = None,
+    output: _Output = None,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Does a trained reward agree with metrics and truth, and is it hacked while a policy trains on it?"""
+    fields = {"tasks": (task,), "data": data, "synth_users": synth_users, "results": DEFAULT_RESULTS}
+    _run("_reward", "reward", host_for(plugin), output, json, fields, {"policy": policy, "name": reward})
+
+
+@app.command("strength")
+def strength(
+    method: Annotated[
+        list[str],
+        typer.Option(help="Method, as NAME or NAME:option=value. Repeatable; the first is the baseline."),
+    ],
+    task: Annotated[str, typer.Option(help="Task of mini-LaMP.")] = "mini_lamp_4",
+    split: SplitOption = "dev",
+    strength: Annotated[
+        list[float] | None,
+        typer.Option(help="Share of items that show the user's side. Repeatable.  [default: six, from 0.55 to 1]"),
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed. Repeatable.  [default: 0]")] = None,
+    limit: LimitOption = None,
+    synth_users: Annotated[int, typer.Option(min=2, help="Users per split.")] = 40,
+    results: ResultsOption = DEFAULT_RESULTS,
+    output: _Output = None,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Methods over the strength of the trait that only several items together show; nothing is trained."""
+    fields = {"tasks": (task,), "split": split, "limit": limit, "seeds": tuple(seed or (0,)), "results": results}
+    options = {"methods": method, "users": synth_users, **({"strengths": strength} if strength else {})}
+    _run("_trained", "strength", host_for(plugin), output, json, fields, options)

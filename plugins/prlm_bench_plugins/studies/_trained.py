@@ -1,0 +1,223 @@
+"""Studies of trained methods: what each part brings, transfer to other tasks, and strength of the planted trait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from prlm_bench._cache import cache_root
+from prlm_bench.data.synth import SynthConfig
+from prlm_bench.errors import PluginError, RunError
+from prlm_bench.report.compare import Comparison, compare
+from prlm_bench.results import Stored
+from prlm_bench.running.bench import open_split, synthetic_folder
+from prlm_bench.running.components import Components
+
+from ._base import StudyConfig, seed_values, study
+from ._report import StudyReport, draw_intervals
+
+Method = Mapping[str, Any]
+
+#: Significance level of the corrected tests.
+_LEVEL = 0.05
+#: Shares of a user's items that show the user's side of the aggregated trait; mini-LaMP itself has 0.75.
+STRENGTHS = (0.55, 0.65, 0.75, 0.85, 0.95, 1.0)
+
+
+@study("ablation")
+def ablation(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> StudyReport:
+    """Train once for each seed, run every method that the trainer names, and compare the others with the first.
+
+    Scores are means over seeds, with their standard deviation between seeds; intervals and tests resample users
+    with all of their seeds.
+
+    Args:
+        config: one task, and the seeds of the trainings.
+        trainer: the trainer's spec, with all of its options.
+        runs: folder of the trainings, each in `<task>/<seed>`.
+    """
+    metric, labels = config.metric, config.task.labels
+    methods = _train(config, trainer, runs)
+    families = {label: tuple(_run(config, method)) for label, method in methods.items()}
+    first, *others = families
+    found = compare([families[label] for label in others], families[first], [metric], labels, correction="holm")
+    compared: dict[str, Comparison | None] = {first: None, **dict(zip(others, found, strict=True))}
+    rows = [_ablation_row(label, families[label], metric.name, compared[label]) for label in families]
+    rows.sort(key=lambda row: -row[1] if metric.higher_is_better else row[1])
+    return StudyReport(
+        "ablation",
+        f"{config.task_name} {config.split}: {first}, its variants and baselines on the same data; {metric.name}",
+        ["method", "mean", "seed sd", "seeds", f"minus {first}", "low", "high", "p (Holm)", "parse failures"],
+        rows,
+        _ablation_findings(first, rows, 1 if metric.higher_is_better else -1),
+        lambda axes: _draw_ablation(axes, rows, f"{metric.name}, minus that of {first}"),
+    )
+
+
+def _train(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> dict[str, Method]:
+    """Train on the task with each seed; finished trainings are not repeated.
+
+    Returns:
+        The methods that the trainer's manifest names, by label, with `{seed}` in place of the seed in paths.
+
+    Raises:
+        PluginError: the trainer's manifest names no methods.
+    """
+    methods: dict[str, Method] = {}
+    for seed in config.seeds:
+        folder = runs / config.task_name / str(seed)
+        dataset = open_split(
+            config.task, "train", config.data, synth_users=config.synth_users, progress=config.progress
+        )
+        components = Components(config.host, dataset, cache_root())
+        config.progress.note(f"{trainer['name']} on {config.task_name}, seed {seed}")
+        manifest = components.ready("trainer", trainer, seed).train(folder, config.progress)
+        named = manifest.get("methods")
+        if not named:
+            raise PluginError(f"trainer {trainer['name']} names no methods", "see docs/plugins.md")
+        general = str(runs / config.task_name / "{seed}")
+        methods = {label: _replaced(method, str(folder), general) for label, method in named.items()}
+    return methods
+
+
+def _replaced(method: Method, old: str, new: str) -> Method:
+    return {part: value.replace(old, new) if isinstance(value, str) else value for part, value in method.items()}
+
+
+def _run(config: StudyConfig, method: Method) -> list[Stored]:
+    """A method's results on the task, one for each seed."""
+    return config.run(
+        retrievers=[method.get("retriever", "none")],
+        k=[method.get("k", 0)],
+        reasoners=[method["reasoner"]],
+        generators=[method["generator"]],
+    )
+
+
+def _ablation_row(label: str, family: Sequence[Stored], metric: str, compared: Comparison | None) -> list[Any]:
+    values = seed_values(family, metric)
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    failures = float(np.mean([result.summary.parse_failures.value or 0.0 for result in family]))
+    d = compared.difference if compared else None
+    gain = [None] * 4 if d is None or compared is None else [d.difference, d.low, d.high, compared.p_corrected]
+    return [label, float(np.mean(values)), spread, len(values), *gain, failures]
+
+
+def _ablation_findings(first: str, rows: Sequence[Sequence[Any]], sign: int) -> list[str]:
+    """Which methods the corrected tests show to be worse, better, or neither."""
+    worse: list[str] = []
+    better: list[str] = []
+    neither: list[str] = []
+    for label, _mean, _sd, _seeds, difference, _low, _high, p, _failures in rows:
+        if label != first:
+            (neither if p >= _LEVEL else worse if sign * difference < 0 else better).append(label)
+    found = [(f"Shown to be worse than {first}", worse), (f"Shown to be better than {first}", better)]
+    found.append((f"Not shown to differ from {first}", neither))
+    return [f"{text}: {', '.join(names)}." for text, names in found if names]
+
+
+def _draw_ablation(axes: Any, rows: Sequence[Sequence[Any]], what: str) -> None:
+    compared = [row for row in rows if row[4] is not None]
+    draw_intervals(axes, [row[0] for row in compared], [row[4:7] for row in compared], what)
+    axes.axvline(0.0, color="tab:gray", linewidth=1)
+
+
+@study("cross-domain")
+def cross_domain(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> StudyReport:
+    """Train on each task and run the first method of each training on every task.
+
+    The score of a method trained on another task is compared with that of the method trained on the task itself;
+    intervals resample users with all of their seeds. Arguments are those of `ablation`, with several tasks.
+    """
+    methods = {name: next(iter(_train(config.for_task(name), trainer, runs).values())) for name in config.tasks}
+    rows: list[list[Any]] = []
+    for name in config.tasks:
+        here = config.for_task(name)
+        metric, labels = here.metric, here.task.labels
+        own = tuple(_run(here, methods[name]))
+        rows.append([name, name, fmean(seed_values(own, metric.name)), None, None, None])
+        for other in config.tasks:
+            if other != name:
+                foreign = tuple(_run(here, methods[other]))
+                (found,) = compare([foreign], own, [metric], labels, correction="none")
+                d = found.difference
+                rows.append([other, name, fmean(seed_values(foreign, metric.name)), d.difference, d.low, d.high])
+    alike = [f"{row[0]} on {row[1]}" for row in rows if row[4] is not None and row[4] <= 0 <= row[5]]
+    return StudyReport(
+        "cross-domain",
+        f"Trained on one task, run on another ({config.split}, {len(config.seeds)} seeds)",
+        ["trained on", "run on", "score", "minus trained on it", "low", "high"],
+        rows,
+        [f"Not shown to differ from training on the task itself: {', '.join(alike)}."] if alike else [],
+        lambda axes: _draw_cross_domain(axes, config.tasks, rows),
+    )
+
+
+def _draw_cross_domain(axes: Any, tasks: Sequence[str], rows: list[list[Any]]) -> None:
+    names = list(tasks)
+    grid = [[next(r[2] for r in rows if (r[0], r[1]) == (trained, run)) for run in names] for trained in names]
+    image = axes.imshow(grid, cmap="Blues", vmin=0)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("run on")
+    axes.set_ylabel("trained on")
+    for y, line in enumerate(grid):
+        for x, value in enumerate(line):
+            axes.text(x, y, f"{value:.3f}", ha="center", va="center", color="white" if value > 0.5 else "black")
+    axes.figure.colorbar(image, ax=axes)
+
+
+@study("strength")
+def strength(
+    config: StudyConfig, methods: Sequence[str], strengths: Sequence[float] = STRENGTHS, users: int = 40
+) -> StudyReport:
+    """Run each method on the same users at each strength of the aggregated trait, and compare it with the first.
+
+    Golds always show the user's side, items with the given probability; everything else about the users stays the
+    same. Scores are means over seeds; intervals resample users with all of their seeds.
+
+    Args:
+        config: one task of mini-LaMP; its data are generated for each strength.
+        methods: specs, as for `run --method`.
+        strengths: probabilities from 0 to 1.
+        users: number of users per split.
+
+    Raises:
+        RunError: the task is not of mini-LaMP, or a method cannot run.
+    """
+    task, metric = config.task, config.metric
+    if task.synthetic is None:
+        raise RunError(f"{config.task_name} has no planted traits", "--task, one of mini-LaMP")
+    names = [method.partition(":")[0] for method in methods]
+    labels = names if len(set(names)) == len(names) else methods
+    rows: list[list[Any]] = []
+    for level in strengths:
+        data = synthetic_folder(task, SynthConfig.of(users, level))
+        families = [tuple(config.run(methods=[method], data=data)) for method in methods]
+        found = compare(families[1:], families[0], [metric], task.labels, correction="none")
+        differences = [None, *(each.difference for each in found)]
+        for label, family, d in zip(labels, families, differences, strict=True):
+            gain = [None] * 3 if d is None else [d.difference, d.low, d.high]
+            rows.append([level, label, fmean(seed_values(family, metric.name)), *gain])
+    return StudyReport(
+        "strength",
+        f"{config.task_name} {config.split} over the strength of the aggregated trait ({len(config.seeds)} seeds)",
+        ["strength", "method", metric.name, "minus the first", "low", "high"],
+        rows,
+        (),
+        lambda axes: _draw_strength(axes, labels, rows, metric.name),
+    )
+
+
+def _draw_strength(axes: Any, labels: Sequence[str], rows: Sequence[Sequence[Any]], metric: str) -> None:
+    for label in labels:
+        own = [row for row in rows if row[1] == label]
+        axes.plot([row[0] for row in own], [row[2] for row in own], "o-", label=label)
+    axes.set_xlabel("share of items that show the user's side")
+    axes.set_ylabel(metric)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
