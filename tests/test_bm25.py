@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 from prlm_bench_plugins.bm25 import BM25, IndexBuilder, IndexCache, OkapiIndex, compiled_index
 from rank_bm25 import BM25Okapi
 

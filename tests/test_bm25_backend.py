@@ -7,8 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from prlm_bench_plugins.bm25 import BM25, IndexBuilder, OkapiIndex, _retriever, compiled_index
 
 from prlm_bench.errors import MissingDependencyError

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from prlm_bench_plugins.reasoning import Prlm
 
 from prlm_bench.data import open_split

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from prlm_bench import Example, Ranking
 from prlm_bench.interfaces import Context, Retriever
-from prlm_bench.ranking import by_score
+from prlm_bench.prompting import by_score
 
 from ._dates import date_parts, read_dates
 

@@ -14,7 +14,7 @@ import numpy as np
 from prlm_bench import Document, Example, Ranking
 from prlm_bench.errors import MissingDependencyError
 from prlm_bench.interfaces import SameResults
-from prlm_bench.ranking import by_score
+from prlm_bench.prompting import by_score
 
 from ._okapi import Floats, OkapiIndex
 

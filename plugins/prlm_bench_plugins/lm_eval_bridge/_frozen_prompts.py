@@ -35,7 +35,7 @@ _MAX_NEW_TOKENS = 128
 _YAML = "task: {name}\nclass: !function prlm_bench_plugins.lm_eval_bridge.adapter.FrozenTask\n"
 
 
-def freeze(bench: Bench, folder: Path, host: PluginHost, max_new_tokens: int | None, progress: Progress) -> Path:
+def freeze(bench: PreparedTask, folder: Path, host: PluginHost, max_new_tokens: int | None, progress: Progress) -> Path:
     """Write the prompts of a bench with one cell.
 
     Args:
@@ -156,7 +156,7 @@ def _scored_docs(name: str, content: Mapping[str, Any], rows: Mapping[str, Mappi
     columns = ("id", "user", "task", "protocol", "fingerprint", "prompt", "gold")
     docs = [{column: row[column] for column in columns} for row in rows.values()]
     about = {"split": run["split"], "fingerprint": run["fingerprint"]}
-    metrics = load_metrics(host, task.metrics)
+    metrics = host.metrics(task.metrics)
     return ScoredDocs(name, docs, metrics, task.labels, answer, content["max_new_tokens"], about)
 
 

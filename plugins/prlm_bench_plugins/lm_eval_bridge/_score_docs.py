@@ -11,14 +11,13 @@ import numpy as np
 
 from prlm_bench.errors import RunError
 from prlm_bench.metrics import Metric, Pairs
-from prlm_bench.running.execute import BATCH, load_metrics, open_benches
-from prlm_bench.running.study import read_study
+from prlm_bench.running import BATCH, prepare_tasks, read_run_config
 from prlm_bench.stats import user_totals
 
 if TYPE_CHECKING:
-    from prlm_bench._plugins import PluginHost
-    from prlm_bench.running.bench import Bench
-    from prlm_bench.running.progress import Progress
+    from prlm_bench.host import PluginHost
+    from prlm_bench.progress import Progress
+    from prlm_bench.running import PreparedTask
 
 #: Prefix of our tasks' names in lm_eval.
 PREFIX = "prlm_"
@@ -69,7 +68,7 @@ def aggregate(metric: Metric, items: Sequence[Sequence[Any]]) -> float:
     return float(metric.value(user_totals(rows, [item[0] for item in items]).sum(axis=0)))
 
 
-def question_docs(bench: Bench, host: PluginHost) -> ScoredDocs:
+def question_docs(bench: PreparedTask, host: PluginHost) -> ScoredDocs:
     """The questions of a bench, for its own pipeline to answer."""
     task, manifest = bench.dataset.task, bench.manifests[0]
     shared = {"task": task.name, "protocol": "question", "fingerprint": manifest.fingerprint}
@@ -79,7 +78,7 @@ def question_docs(bench: Bench, host: PluginHost) -> ScoredDocs:
         for example in batch
     ]
     about = {"split": manifest.split, "fingerprint": manifest.fingerprint}
-    metrics = load_metrics(host, task.metrics)
+    metrics = host.metrics(task.metrics)
     return ScoredDocs(PREFIX + task.name, docs, metrics, task.labels, lambda identifier, answer: answer, 1, about)
 
 
@@ -96,13 +95,13 @@ class PlannedMethod:
     """
 
     def __init__(self, flags: Mapping[str, Any], host: PluginHost, progress: Progress) -> None:
-        study = read_study(None, {**flags, "controls": False})
+        study = read_run_config(None, {**flags, "controls": False})
         #: The fields that differ from their defaults.
         self.flags = study.model_dump(mode="json", exclude_defaults=True)
         self.host, self._progress = host, progress
         #: By task name; each bench has one cell.
-        self.benches: dict[str, Bench] = {}
-        for bench in open_benches(study, host, progress):
+        self.benches: dict[str, PreparedTask] = {}
+        for bench in prepare_tasks(study, host, progress):
             if len(bench.plan.cells) != 1:
                 reasons = [f": {s.what} {s.why}" for s in bench.plan.skipped[:1]] or [", but several were given"]
                 raise RunError(f"one method is needed on {bench.dataset.task.name}{reasons[0]}")

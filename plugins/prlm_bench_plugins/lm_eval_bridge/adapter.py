@@ -38,7 +38,7 @@ _VERSION = 1
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence notices and progress bars, and keep standard output free for results."""
-    from prlm_bench.quiet import quiet_transformers
+    from prlm_bench.prompting import quiet_transformers
 
     log = logging.getLogger("lm_eval")
     level = log.level

@@ -13,8 +13,7 @@ from typing import ClassVar
 
 from prlm_bench import Answer, Completion, Example, Prompt, Ranking
 from prlm_bench.interfaces import Context, Generator, Tokenizer
-from prlm_bench.prompting import chat_prompt, find_answer, prompt_room, shown_items
-from prlm_bench.tokenizers import load_tokenizer
+from prlm_bench.prompting import chat_prompt, find_answer, load_tokenizer, shown_items, token_budget
 
 
 class TokenBudget:
@@ -42,7 +41,7 @@ class TokenBudget:
 
     def of(self, generator: Generator) -> tuple[Tokenizer, int]:
         """The tokenizer for prompts to a generator, and their length limit in its tokens."""
-        return self._own or generator.tokenizer or self._default, prompt_room(generator, self._max_length)
+        return self._own or generator.tokenizer or self._default, token_budget(generator, self._max_length)
 
 
 class ChatReasoner:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from prlm_bench import Document, Example, Prompt, Ranking
 from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Context, Generator, Tokenizer
-from prlm_bench.prompting import chat_prompt, prompt_room, split_reasoning
+from prlm_bench.prompting import chat_prompt, split_reasoning, token_budget
 
 from ..baselines import date_parts
 from ._chat import ChatReasoner
@@ -99,7 +99,7 @@ class Summary(ChatReasoner):
         tokenizer: Tokenizer,
     ) -> dict[str, str]:
         """Descriptions by `_key`; missing ones are generated."""
-        max_length = prompt_room(generator, self._profile_length)
+        max_length = token_budget(generator, self._profile_length)
         _, written = self._written.setdefault(id(generator), (generator, {}))
         wanted: dict[str, Prompt] = {}
         for example, source in zip(examples, sources, strict=True):

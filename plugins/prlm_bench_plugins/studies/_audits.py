@@ -8,7 +8,7 @@ import numpy as np
 
 from prlm_bench import Example
 from prlm_bench.errors import DataError
-from prlm_bench.results.store import load_results
+from prlm_bench.results import find_results
 
 from ._base import StudyConfig, Values, study
 from ._report import StudyReport
@@ -33,7 +33,7 @@ def attribution(config: StudyConfig) -> StudyReport:
     metric = config.metric.name
     stored = [
         r
-        for r in load_results(config.results)[0]
+        for r in find_results(config.results)[0]
         if (r.manifest.task, r.manifest.split) == (config.task_name, config.split)
     ]
     rows = []

@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.metrics import Metric
-from prlm_bench.results import Stored, read_samples
-from prlm_bench.results.store import load_folders
-from prlm_bench.running.bench import open_split
-from prlm_bench.running.execute import execute, load_metrics, open_benches
-from prlm_bench.running.progress import Progress
-from prlm_bench.running.study import Study
+from prlm_bench.progress import Progress
+from prlm_bench.results import Stored, load_folders, read_samples
+from prlm_bench.running import RunConfig, execute, prepare_tasks
 from prlm_bench.tasks import Task
 
 from ._report import StudyReport
 
 if TYPE_CHECKING:
-    from prlm_bench._plugins import PluginHost
     from prlm_bench.data import Dataset
+    from prlm_bench.host import PluginHost
 
 Spec = str | Mapping[str, Any]
 Values = NDArray[np.float64]
@@ -91,12 +89,12 @@ class StudyConfig:
     @property
     def metrics(self) -> list[Metric]:
         """The task's metrics; the first one ranks its tables."""
-        return load_metrics(self.host, self.task.metrics)
+        return self.host.metrics(self.task.metrics)
 
     @property
     def metric(self) -> Metric:
         """The metric that ranks the task's tables."""
-        return load_metrics(self.host, self.task.metrics[:1])[0]
+        return self.host.metrics(self.task.metrics[:1])[0]
 
     def open(self, split: str | None = None) -> Dataset:
         """The task's data, by default of the study's split."""
@@ -124,8 +122,8 @@ class StudyConfig:
             "limit": self.limit,
             "synth_users": self.synth_users,
         }
-        config = Study.model_validate({**fields, **method, **grid, "controls": False})
-        benches = open_benches(config, self.host, self.progress)
+        config = RunConfig.model_validate({**fields, **method, **grid, "controls": False})
+        benches = prepare_tasks(config, self.host, self.progress)
         outcome = execute(config, self.host, self.results, benches=benches, progress=self.progress)
         if outcome.failed:
             raise RunError(outcome.failed[0][1])

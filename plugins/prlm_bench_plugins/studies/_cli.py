@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prlm_bench.cli.kit import (
+from prlm_bench.cli.plugin_api import (
     DEFAULT_RESULTS,
     DataOption,
     JsonOption,
@@ -26,7 +26,7 @@ from prlm_bench.cli.kit import (
 )
 
 if TYPE_CHECKING:
-    from prlm_bench._plugins import PluginHost
+    from prlm_bench.host import PluginHost
 
     from ._report import StudyReport
 

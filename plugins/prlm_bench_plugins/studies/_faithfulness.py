@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from prlm_bench.cli.kit import cache_root
+from prlm_bench.cli.plugin_api import cache_root
 from prlm_bench.metrics import Metric
-from prlm_bench.results import Estimate, SampleRecord, Stored, read_samples
-from prlm_bench.results.summarize import Figures, as_mean
+from prlm_bench.results import ClusterEstimates, Estimate, SampleRecord, Stored, as_mean, read_samples
 
 from ._base import StudyConfig, Values, scores, study
 from ._kept_items import write_kept
@@ -113,7 +112,7 @@ def _estimates(base: Stored, arms: list[Stored], chosen: list[int], metric: Metr
     sign = 1.0 if metric.higher_is_better else -1.0
     changed = [_changed(base, arm)[chosen] for arm in arms]
     lost = [(sign * (before - scores(arm, metric.name)[2]))[chosen] for arm in arms]
-    figures = Figures([users[place] for place in chosen])
+    figures = ClusterEstimates([users[place] for place in chosen])
     for name, (cited, others) in (("changed", changed), ("lost", lost)):
         for at, values in enumerate((cited, others, cited - others)):
             figures.add(f"{name} {at}", as_mean(values.tolist()))

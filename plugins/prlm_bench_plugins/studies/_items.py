@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prlm_bench.report.compare import compare
-from prlm_bench.results.summarize import Figures, as_mean
-from prlm_bench.running.components import obstacle
+from prlm_bench.report import compare
+from prlm_bench.results import ClusterEstimates, as_mean
+from prlm_bench.running import missing_requirement
 from prlm_bench.stats import Difference
 
 from ._base import Spec, StudyConfig, Values, scores, study
@@ -121,7 +121,7 @@ def retrievers(config: StudyConfig) -> StudyReport:
     dataset = config.open()
     names = []
     for component in config.host.registry.all("retriever"):
-        if not any(o.required for o in component.options.values()) and obstacle(component, dataset) is None:
+        if not any(o.required for o in component.options.values()) and missing_requirement(component, dataset) is None:
             names.append(component.name)
     tried = {name: config.with_retriever(name) for name in dict.fromkeys([*names, config.retriever])}
     results = [result for result in tried.values() if not isinstance(result, str)]
@@ -177,7 +177,7 @@ def cold_start(config: StudyConfig, bins: int = 4) -> StudyReport:
 
 def _score_and_gain(users: list[str], values: Values, baseline: Values) -> list[float | None]:
     """Value, low and high end of the mean score and of the mean gain over the baseline."""
-    figures = Figures(users)
+    figures = ClusterEstimates(users)
     figures.add("score", as_mean(values.tolist()))
     figures.add("gain", as_mean((values - baseline).tolist()))
     found = figures.estimates()

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from prlm_bench import Example
-from prlm_bench.data import open_split
 from prlm_bench.errors import DataError
 from prlm_bench.metrics import Metric, Pairs
-from prlm_bench.results.summarize import Figures
+from prlm_bench.results import ClusterEstimates
 
 from ..prlm.records import read_completions
 from ._base import StudyConfig, Values, study

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from prlm_bench._cache import cache_root
+from prlm_bench.data import open_split, synthetic_folder
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import PluginError, RunError
-from prlm_bench.report.compare import Comparison, compare
+from prlm_bench.files import cache_root
+from prlm_bench.report import Comparison, compare
 from prlm_bench.results import Stored
-from prlm_bench.running.bench import open_split, synthetic_folder
-from prlm_bench.running.components import Components
+from prlm_bench.running import Components
 
 from ._base import StudyConfig, seed_values, study
 from ._report import StudyReport, draw_intervals
@@ -42,11 +42,11 @@ def ablation(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> Stu
     """
     metric, labels = config.metric, config.task.labels
     methods = _train(config, trainer, runs)
-    families = {label: tuple(_run(config, method)) for label, method in methods.items()}
-    first, *others = families
-    found = compare([families[label] for label in others], families[first], [metric], labels, correction="holm")
+    seed_groups = {label: tuple(_run(config, method)) for label, method in methods.items()}
+    first, *others = seed_groups
+    found = compare([seed_groups[label] for label in others], seed_groups[first], [metric], labels, correction="holm")
     compared: dict[str, Comparison | None] = {first: None, **dict(zip(others, found, strict=True))}
-    rows = [_ablation_row(label, families[label], metric.name, compared[label]) for label in families]
+    rows = [_ablation_row(label, seed_groups[label], metric.name, compared[label]) for label in seed_groups]
     rows.sort(key=lambda row: -row[1] if metric.higher_is_better else row[1])
     return StudyReport(
         "ablation",
@@ -197,10 +197,10 @@ def strength(
     rows: list[list[Any]] = []
     for level in strengths:
         data = synthetic_folder(task, SynthConfig.of(users, level))
-        families = [tuple(config.run(methods=[method], data=data)) for method in methods]
-        found = compare(families[1:], families[0], [metric], task.labels, correction="none")
+        seed_groups = [tuple(config.run(methods=[method], data=data)) for method in methods]
+        found = compare(seed_groups[1:], seed_groups[0], [metric], task.labels, correction="none")
         differences = [None, *(each.difference for each in found)]
-        for label, family, d in zip(labels, families, differences, strict=True):
+        for label, family, d in zip(labels, seed_groups, differences, strict=True):
             gain = [None] * 3 if d is None else [d.difference, d.low, d.high]
             rows.append([level, label, fmean(seed_values(family, metric.name)), *gain])
     return StudyReport(
