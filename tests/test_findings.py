@@ -221,4 +221,4 @@ def test_without_controls_it_says_what_could_not_be_checked(here: Any) -> None:
 
 def test_nothing_to_check_is_said(here: Any, tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
-    assert here("results", "findings", "--results", "r").stdout == "Nothing to check: there is no finished result.\n"
+    assert here("results", "findings", "--results", "r").stdout == "Nothing to check: no finished results.\n"

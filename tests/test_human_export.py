@@ -232,7 +232,7 @@ def test_the_command_writes_the_export_and_keeps_the_key_apart(tmp_path: Path, h
     words = ("human", "export", "good", "fair", "poor", "--results", "results", "--n", "10")
     ended = here(*words, "--output", "pairs.csv", "--attention-checks", "2")
     assert (ended.status, ended.stdout) == (0, "pairs.csv\n")
-    assert ended.stderr == "the key is in pairs.key.json: keep it from the annotators\n"
+    assert ended.stderr == "the key is in pairs.key.json: do not give it to the annotators\n"
     assert len(read_export(tmp_path / "pairs.csv")) == 12
     assert read_export(tmp_path / "pairs.csv")[0].task == "Personalized news headline generation"
     again = here(*words, "--output", "pairs.json", "--key", "elsewhere.json", "--attention-checks", "2")

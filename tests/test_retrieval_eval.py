@@ -400,7 +400,7 @@ def test_eval_writes_what_it_shows(here: Callable[..., Any], tmp_path: Path) -> 
     table = here(
         "retrieval", "eval", *MINI, "--retriever", "bm25", "--retriever", "recency", "--measures", "R@2"
     ).stdout
-    assert "mini_lamp_4 dev: 30 questions, 10 users, 30 with known relevant items" in table
+    assert "mini_lamp_4 dev: 30 questions, 10 users, 30 with relevance labels" in table
     assert "difference from bm25" in table and "ms/question" in table and "tau-b" in table
 
 
@@ -420,7 +420,7 @@ def test_without_relevance_retrievers_are_compared_with_each_other(
     words = ("retrieval", "eval", "--task", "lamp_4", "--data", root, "--retriever", "bm25", "--retriever", "random")
     done = here(*words, "--output-dir", "out")
     assert done.status == 0, done.stderr
-    assert "no relevant items known" in done.stdout and "overlap@5" in done.stdout and "nDCG" not in done.stdout
+    assert "no relevance labels" in done.stdout and "overlap@5" in done.stdout and "nDCG" not in done.stdout
     assert "no picture of recall" in done.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["evaluation.json"]
     assert here(*words[:-2], "--json").status == 0  # one retriever, and nothing to judge it by: time and size

@@ -114,7 +114,7 @@ def test_a_missing_task_is_refused_or_partial(seven: Path, here: Callable[..., A
     assert mistake.startswith("no finished result on the test split of lamp_6 (--partial")
     assert not (seven / "out.zip").exists()
     ended = submit(here, "--partial")
-    assert ended.stderr == "partial, without lamp_6: the server refuses a submission that lacks a task\n"
+    assert ended.stderr == "partial, without lamp_6: the server rejects a submission that lacks a task\n"
     assert len(content(seven / "out.zip")) == 6
 
 

@@ -86,7 +86,7 @@ def test_damage_is_named(here: Any, folder: Path, damage: Callable[[Path], None]
     done = here("results", "verify", "r")
     assert done.status == 2
     assert said in done.stdout
-    assert done.stderr.strip() == "prlm-bench: 1 of 1 result folders do not hold up"
+    assert done.stderr.strip() == "prlm-bench: 1 of 1 result folders are invalid"
 
 
 def test_nothing_to_verify_is_a_mistake(here: Any) -> None:
