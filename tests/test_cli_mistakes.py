@@ -98,7 +98,7 @@ MISTAKES = {
     "run field.yaml": "field.yaml: retriever: Extra inputs are not permitted (known fields: tasks,",
     "run broken.yaml": "broken.yaml: cannot be read: while parsing a flow sequence",
     f"{RUN} --plugin nowhere.py": "no such plugin file: nowhere.py",
-    "new-plugin 'two words'": "'two words' cannot name a plugin",
+    "new-plugin 'two words'": "invalid plugin name 'two words'",
     # predictions and results
     f"{SCORE} missing.json": "missing.json: 1 of 2 golds have no prediction, the first is 'r'",
     f"{SCORE} extra.json": "extra.json: 1 of 2 predictions have no gold, the first is 's'",

@@ -164,7 +164,7 @@ class TestFlagsOfARecipe:
         recipe = json.loads(here("train", *self.WORDS, *flags, *changes, "--json").stdout)["recipe"]
         assert (recipe["base"], recipe["retriever"], recipe["k"]) == ("mine", "recency", 3)
         assert (recipe["policy"]["learning_rate"], recipe["pairs"]["gold"]) == (1e-5, True)
-        assert here("train", "prlm.pairs:k=3", *self.WORDS[1:], "-k", 3).mistake.startswith("k is given twice")
+        assert here("train", "prlm.pairs:k=3", *self.WORDS[1:], "-k", 3).mistake.startswith("k is set twice")
         assert here("train", *self.WORDS, "--change", "k=0").mistake.startswith("recipe tiny.yaml: k: Input should be")
 
     def test_a_trainer_without_them(self, train: Any) -> None:
