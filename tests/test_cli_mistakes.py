@@ -102,16 +102,16 @@ MISTAKES = {
     # predictions and results
     f"{SCORE} missing.json": "missing.json: 1 of 2 golds have no prediction, the first is 'r'",
     f"{SCORE} extra.json": "extra.json: 1 of 2 predictions have no gold, the first is 's'",
-    f"{SCORE} twice.json": "twice.json: id 'q' is there twice",
-    f"{SCORE} numbers.json": "numbers.json: entry 1 is not an id and an output, both strings",
+    f"{SCORE} twice.json": "twice.json: id 'q' occurs twice",
+    f"{SCORE} numbers.json": "numbers.json: entry 1 needs an id and an output, both strings",
     f"{SCORE} shape.json": 'shape.json: no list under "golds" (the shape is {"task": "LaMP_4", "golds": [...]})',
     f"{SCORE} text.json": "text.json: not JSON",
     f"{SCORE} nowhere.json": "nowhere.json: No such file or directory",
     f"{SCORE} golds.json --metric rogue1@lamp": "unknown metric 'rogue1@lamp' (did you mean rouge1@lamp",
     f"{SCORE} golds.json --questions others.json": "others.json: 2 questions are missing, the first is 'q'",
     f"{SCORE} golds.json --questions golds.json": "golds.json: not a list of questions",
-    "score --task lamp_4 --golds none.json --predictions none.json": "there is nothing to score",
-    "leaderboard --results nowhere": "no results folder nowhere (prlm-bench run makes one; --results names another)",
+    "score --task lamp_4 --golds none.json --predictions none.json": "no answers to score",
+    "leaderboard --results nowhere": "no results folder nowhere (create one with `prlm-bench run`, or give another with --results)",
     "results list --results nowhere": "no results folder nowhere",
 }
 

@@ -53,7 +53,7 @@ def test_the_table_says_what_it_compares(run: Any) -> None:
     [
         (("bm25", "echo"), "'bm25' names"),
         (("nothing+vote", "echo"), "unknown result 'nothing+vote'"),
-        (("echo",), "1 results are named, two are needed"),
+        (("echo",), "1 results are given, two are needed"),
         (("echo", "bm25+vote", "--correction", "bonferoni"), "unknown correction"),
         (("echo", "bm25+vote", "--metric", "rouge9@lamp"), "unknown metric"),
     ],
@@ -75,6 +75,6 @@ def test_select_takes_folders_and_fingerprints(run: Any) -> None:
         assert select(stored, result.manifest.fingerprint[:12]) is result
     with pytest.raises(DataError, match="names"):
         select(stored, "direct")
-    with pytest.raises(UnknownNameError, match="there are: "):
+    with pytest.raises(UnknownNameError, match="known: "):
         select(stored, "xyz")
     assert {describe(result) for result in stored} >= {"bm25 × k=4 × direct × vote", "none × k=0 × direct × echo"}

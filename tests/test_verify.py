@@ -71,12 +71,12 @@ def broken_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (better_summary, "summary.json.metrics.rouge1@lamp.value is 0.99, computed anew it is"),
-        (other_answer, "the checksum is another"),
+        (better_summary, "summary.json.metrics.rouge1@lamp.value is 0.99, recomputed:"),
+        (other_answer, "the checksum differs"),
         (other_answer, "metrics.rouge1@lamp is"),
         (other_options, "the fingerprint is not that of its content"),
-        (fewer_samples, "11 samples where the manifest says 12"),
-        (repeated_sample, "a question is there twice"),
+        (fewer_samples, "11 samples, but the manifest says 12"),
+        (repeated_sample, "a question occurs twice"),
         (renamed, "the folder's name does not end with"),
         (broken_line, "samples.jsonl:1"),
     ],
