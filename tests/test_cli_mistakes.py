@@ -111,7 +111,7 @@ MISTAKES = {
     f"{SCORE} golds.json --questions others.json": "others.json: 2 questions are missing, the first is 'q'",
     f"{SCORE} golds.json --questions golds.json": "golds.json: not a list of questions",
     "score --task lamp_4 --golds none.json --predictions none.json": "no answers to score",
-    "leaderboard --results nowhere": "no results folder nowhere (create one with `prlm-bench run`, or give another with --results)",
+    "leaderboard --results nowhere": "no results folder nowhere (create one with `prlm-bench run`, or use --results)",
     "results list --results nowhere": "no results folder nowhere",
 }
 

@@ -293,7 +293,7 @@ def test_ties_are_broken_as_trec_eval_does(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "holds no rankings"),
+        ("", ": no rankings"),
         ("q Q0 i 1 2\n", ":1: 5 columns instead of 6 (a run line is: question Q0 item rank score tag)"),
         ("q Q0 i 1 2 t\n\nq Q0 a b 1 2 t\n", ":3: 7 columns instead of 6"),
         ("q Q0 i 1 much t\n", ":1: the score 'much' is not a finite number"),
@@ -455,8 +455,8 @@ def test_exports_to_standard_output(here: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("eval",), "there is nothing to judge (give --retriever or --run)"),
-        (("eval", "--retriever", "bm25", "--retriever", "bm25:k1=1.5"), "two of these have one name: bm25, bm25"),
+        (("eval",), "nothing to evaluate (give --retriever or --run)"),
+        (("eval", "--retriever", "bm25", "--retriever", "bm25:k1=1.5"), "sources with the same name: bm25, bm25"),
         (("eval", "--retriever", "bm52"), "unknown retriever 'bm52' (did you mean bm25"),
         (("eval", "--retriever", "bm25", "--measures", "nDGC@5"), "unknown retrieval measure 'nDGC'"),
         (("eval", "--retriever", "bm25", "--measures", "R"), "the retrieval measure 'R' needs a cut-off"),
@@ -477,7 +477,7 @@ def test_a_mistake_is_one_line(here: Callable[..., Any], words: tuple[str, ...],
 def test_relevance_cannot_be_made_up(here: Callable[..., Any], write_lamp: Callable[..., Path]) -> None:
     root = write_lamp([("q", ["1"], None)])
     done = here("retrieval", "export-qrels", "--task", "lamp_4", "--data", root)
-    assert done.mistake == "lamp_4 dev has no recorded relevant items (mini-LaMP tasks have them)"
+    assert done.mistake == "lamp_4 dev has no relevance labels (mini-LaMP tasks have them)"
     done = here("retrieval", "eval", "--task", "lamp_4", "--data", root, "--retriever", "oracle")
     assert done.mistake.startswith("retriever oracle cannot run on lamp_4 dev: it needs recorded relevant items")
 
@@ -487,7 +487,7 @@ def test_a_missing_matplotlib_is_said_before_the_work(
 ) -> None:
     monkeypatch.setattr(picture, "find_spec", lambda name: None)
     done = here("retrieval", "eval", *MINI, "--retriever", "bm25", "--output-dir", "out")
-    assert done.mistake == ("the picture of recall needs the package 'matplotlib' (pip install 'prlm-bench[report]')")
+    assert done.mistake == ("the recall plot needs the package 'matplotlib' (pip install 'prlm-bench[report]')")
 
 
 def test_nothing_to_rank_is_one_line(host: PluginHost, write_lamp: Callable[..., Path]) -> None:

@@ -74,7 +74,7 @@ def broken_line(folder: Path) -> None:
         (better_summary, "summary.json.metrics.rouge1@lamp.value is 0.99, recomputed:"),
         (other_answer, "the checksum differs"),
         (other_answer, "metrics.rouge1@lamp is"),
-        (other_options, "the fingerprint is not that of its content"),
+        (other_options, "the fingerprint does not match its content"),
         (fewer_samples, "11 samples, but the manifest says 12"),
         (repeated_sample, "a question occurs twice"),
         (renamed, "the folder's name does not end with"),

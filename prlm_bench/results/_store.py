@@ -70,7 +70,7 @@ def find_results(root: Path) -> tuple[list[Stored], list[Unfinished]]:
         DataError: `root` does not exist, or a file in it violates the schema.
     """
     if not root.is_dir():
-        raise DataError(f"no results folder {root}", "create one with `prlm-bench run`, or give another with --results")
+        raise DataError(f"no results folder {root}", "create one with `prlm-bench run`, or use --results")
     finished: list[Stored] = []
     unfinished: list[Unfinished] = []
     for path in sorted(root.rglob(MANIFEST)):
