@@ -54,7 +54,7 @@ MISTAKES = {
     f"{RUN} --jobs 0": "Invalid value for '--jobs' / '-j': ",
     f"{RUN} --jobs two": "Invalid value for '--jobs' / '-j': ",
     f"{RUN} --seed x": "Invalid value for '--seed': ",
-    f"{RUN} -k -1": "run: k: k counts items, so it is 0 or more",
+    f"{RUN} -k -1": "run: k: k must be 0 or more",
     f"{RUN} --view other": "run: view: Input should be 'lamp' or 'prlm'",
     # names, with close matches
     f"{RUN} --task lamp4": "unknown task 'lamp4' (did you mean lamp_4 or ",

@@ -111,7 +111,7 @@ def test_equal_answers_are_counted_and_left_out(tmp_path: Path) -> None:
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
     one, two = load_folders([write_method(tmp_path, name, lambda i: "same", n=5) for name in ("one", "two")])
-    with pytest.raises(DataError, match="nothing to judge: all 5 pairs of answers are equal"):
+    with pytest.raises(DataError, match="no pairs to judge: all 5 pairs of answers are equal"):
         export([one, two])
     with pytest.raises(DataError, match="two or more different results"):
         export([one, one])
