@@ -70,7 +70,7 @@ MISTAKES = {
     f"{RUN} --retriever bm25:k1=much": "retriever 'bm25': k1='much': Input should be a valid number",
     f"{RUN} --retriever bm25:k3=1": "retriever 'bm25' has no option 'k3' (",
     f"{RUN} --retriever bm25:k1=1,k1=2": "'bm25:k1=1,k1=2': 'k1' is given twice",
-    f"{RUN} --retriever bm25:": "'bm25:' is not a component (write NAME or NAME:key=value,key=value)",
+    f"{RUN} --retriever bm25:": "'bm25:' is not a component spec (write NAME or NAME:key=value,key=value)",
     f"{RUN} --retriever bm25:ties=both": "retriever 'bm25': ties='both': Input should be 'profile' or 'numpy'",
     f"{RUN} --reasoner direct:max_length=0": "reasoner direct:max_length=0: max_length must be at least 1",
     # data

@@ -195,7 +195,7 @@ def test_naming_an_installed_plugin_again_changes_nothing() -> None:
         (".", "ValueError: Empty module name", ""),
         ("zz_nowhere", "ModuleNotFoundError: No module named 'zz_nowhere'", "give path/to/file.py, or a module on"),
         ("json.zz_nowhere", "ModuleNotFoundError: No module named 'json.zz_nowhere'", "give path/to/file.py, or a"),
-        ("json", "it has no hooks", "docs/plugins.md"),
+        ("json", "it has no hooks", "see docs/plugins.md"),
     ],
 )
 def test_a_local_plugin_that_is_not_there(name: str, error: str, hint: str) -> None:

@@ -197,7 +197,7 @@ def test_a_cache_that_cannot_be_written_costs_one_line(tmp_path: Path, caplog: A
         assert len(list(cached.generate([prompt("a"), prompt("b")]))) == 2
     assert len(generator.asked) == 4
     (record,) = caplog.records
-    assert "completions are not kept" in record.getMessage()
+    assert "completions are not cached" in record.getMessage()
 
 
 def test_fields_of_another_version_are_no_answer(tmp_path: Path) -> None:

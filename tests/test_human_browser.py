@@ -76,7 +76,7 @@ def test_keys_choose_and_move(browser: Any, form: Path) -> None:
         page.keyboard.press("2")  # a choice that is changed stays in sight
         assert state(page) == "Pair 1 of 4, 3 judged"
         assert page.locator('[aria-pressed="true"]').inner_text() == "2 Answer 2 is better"
-        page.get_by_role("button", name="next without a choice").click()
+        page.get_by_role("button", name="next undecided").click()
         page.get_by_role("button", name="No difference").click()
         assert "All pairs are judged" in page.locator("#message").inner_text()
         page.get_by_label("Your name").fill("12")  # digits in a name choose nothing

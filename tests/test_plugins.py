@@ -185,8 +185,8 @@ def test_a_task_file_of_a_plugin(site: Site) -> None:
         ({"bad.yaml": TASK + "folder: [3]\n"}, "bad.yaml:4: folder: Input should be a valid string"),
         ({"good.yaml": TASK, "bad.yaml": "name: ["}, "bad.yaml:1: cannot be read"),
         ({"good.yaml": TASK}, "bad.yaml: cannot be read"),
-        ({"good.yaml": TASK, "bad.yaml": TASK}, "task 'zz_task' is in"),
-        ({"good.yaml": TASK, "bad.yaml": TASK.replace("zz_task", "lamp_1")}, "task 'lamp_1' is in"),
+        ({"good.yaml": TASK, "bad.yaml": TASK}, "task 'zz_task' is defined in"),
+        ({"good.yaml": TASK, "bad.yaml": TASK.replace("zz_task", "lamp_1")}, "task 'lamp_1' is defined in"),
     ],
 )
 def test_a_task_file_that_cannot_be_used(site: Site, files: dict[str, str], error: str) -> None:

@@ -340,7 +340,9 @@ def test_ids_with_blanks_are_refused_or_written_so_that_they_come_back(
 ) -> None:
     dataset = open_split(host.tasks.get("lamp_4"), "dev", write_lamp(BLANK))
     ranker = Given({"a b": [1, 4, 2, 3], "a%20b": [1]})
-    said = "question 'a b': a TREC file cannot hold an id with blanks or control characters (--escape writes them"
+    said = (
+        "question 'a b': a TREC file cannot hold an id with blanks or control characters (--escape percent-encodes them"
+    )
     for lines in (run_lines(dataset, ranker, "t", Silent()), qrels_lines(dataset)):
         with pytest.raises(DataError) as caught:
             list(lines)
@@ -421,7 +423,7 @@ def test_without_relevance_retrievers_are_compared_with_each_other(
     done = here(*words, "--output-dir", "out")
     assert done.status == 0, done.stderr
     assert "no relevance labels" in done.stdout and "overlap@5" in done.stdout and "nDCG" not in done.stdout
-    assert "no picture of recall" in done.stderr
+    assert "skipping the recall plot" in done.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["evaluation.json"]
     assert here(*words[:-2], "--json").status == 0  # one retriever, and nothing to judge it by: time and size
 

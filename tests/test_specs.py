@@ -136,7 +136,7 @@ def test_what_can_be_written(spec: Any, expected: Spec) -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("", "'' is not a component (write NAME or NAME:key=value,key=value)"),
+        ("", "'' is not a component spec (write NAME or NAME:key=value,key=value)"),
         (":k1=1", "':k1=1' is not a component"),
         ("bm25:", "'bm25:' is not a component"),
         ("bm25:k1=1,k1=2", "'bm25:k1=1,k1=2': 'k1' is given twice or lacks a key"),

@@ -218,5 +218,5 @@ def test_a_name_can_be_taken_once(tmp_path: Path) -> None:
         TaskError, match=r"task 'books' is defined in .*own\.yaml and in .*other\.yaml \(rename one of them\)"
     ):
         book.get(str(other))
-    with pytest.raises(TaskError, match=r"task 'lamp_4' is in .*lamp_4\.yaml and in .*third\.yaml"):
+    with pytest.raises(TaskError, match=r"task 'lamp_4' is defined in .*lamp_4\.yaml and in .*third\.yaml"):
         book.get(str(write(tmp_path, "extends: lamp_4\n", "third.yaml")))
