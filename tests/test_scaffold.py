@@ -75,7 +75,9 @@ def test_any_name_makes_clean_code(tmp_path: Path, name: str) -> None:
     (module,) = folder.glob("*.py")
     host = PluginHost([str(module)])
     assert host.failures == []
-    assert host.registry.get("retriever", f"{module.stem}/{name}").summary.startswith("The user's longest items first")
+    assert host.registry.get("retriever", f"{module.stem}/{name}").summary.startswith(
+        "Ranks the user's longest items first"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The command line, built on the Python API: each command is one short file of options and printing."""
 
-#: Where each command is: a function, or a `typer.Typer` with commands of its own. Plugins cannot use these names.
+#: The place of each command: a function, or a `typer.Typer` with subcommands. Plugins cannot use these names.
 COMMANDS = {
     "run": "_run:run",
     "leaderboard": "_leaderboard:leaderboard",

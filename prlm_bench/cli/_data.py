@@ -149,9 +149,11 @@ def synth(
     test_users: Annotated[int, typer.Option(min=1, help="Users in the test split.")] = 40,
     questions: Annotated[int, typer.Option(min=1, help="Questions per user.")] = 3,
     profile_size: Annotated[int, typer.Option(min=3, help="Items in a user's first profile; later ones grow.")] = 12,
-    noise: Annotated[float, typer.Option(min=0, max=1, help="Share of traits that an item shows wrongly.")] = 0.1,
+    noise: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of an item's traits that are drawn at random.")
+    ] = 0.1,
     strength: Annotated[
-        float, typer.Option(help="How often an item shows the trait that must be counted; above 0.5, at most 1.")
+        float, typer.Option(help="Probability that an item shows the user's aggregated trait; above 0.5, at most 1.")
     ] = 0.75,
     share_users: Annotated[bool, typer.Option("--share-users", help="Let the splits share their users.")] = False,
 ) -> None:

@@ -63,12 +63,12 @@ def export(
         if task in (None, result.manifest.task) and split in (None, result.manifest.split)
     ]
     host = host_for(plugin)
-    chosen = [select(stored, words) for words in methods]
-    shown = [select(stored, words) for words in profile_from or []] or [r for r in chosen if _has_own_items(r, host)]
-    name = chosen[0].manifest.task
+    selected = [select(stored, words) for words in methods]
+    shown = [select(stored, words) for words in profile_from or []] or [r for r in selected if _has_own_items(r, host)]
+    name = selected[0].manifest.task
     known = host.tasks.get(name) if name in host.tasks.names else None
     title, labels = (known.title, known.labels) if known else (name, ())
-    made = make_export(chosen, shown, title, n=n, seed=seed, checks=checks, labels=labels)
+    made = make_export(selected, shown, title, n=n, seed=seed, checks=checks, labels=labels)
     key = key or output.with_suffix(".key.json")
     write_key(made.key, key)
     for path in write_export(made.shown, output, form):

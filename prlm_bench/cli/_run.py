@@ -107,7 +107,7 @@ def _execute(config: RunConfig, host: PluginHost, results: Path, jobs: int, json
             found = run_config(config, host, results, jobs=jobs, progress=progress)
     except KeyboardInterrupt:
         again = shlex.join(["prlm-bench", *sys.argv[1:]])
-        print(f"prlm-bench: stopped; nothing is lost. Resume with: {again}", file=sys.stderr)
+        print(f"prlm-bench: interrupted; finished samples are kept. Resume with: {again}", file=sys.stderr)
         raise typer.Exit(130) from None
     tables, findings = found.tables(), found.findings()
     if json:
@@ -124,7 +124,7 @@ def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for s in skipped:
         reasons.setdefault(f"{s.what} {s.why}", []).append(s.task)
-    return [f"left out: {reason} (on {', '.join(tasks)})" for reason, tasks in reasons.items()]
+    return [f"skipped: {reason} (on {', '.join(tasks)})" for reason, tasks in reasons.items()]
 
 
 def _print_outcome(outcome: Outcome, results: Path) -> None:

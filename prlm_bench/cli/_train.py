@@ -63,15 +63,15 @@ def _with_flags(host: PluginHost, trainer: str, flags: Mapping[str, Any]) -> dic
     from ..errors import RunError
     from ..host._specs import options_of
 
-    chosen = host.registry.choose("trainer", trainer)
-    known = options_of(chosen.component.factory)
+    choice = host.registry.choose("trainer", trainer)
+    known = options_of(choice.component.factory)
     given = {name: value for name, value in flags.items() if value not in (None, [])}
     for name in given:
         if name not in known:
-            raise RunError(f"trainer {chosen} has no option {name}", f"known: {', '.join(known) or 'none'}")
-        if name in chosen.options:
+            raise RunError(f"trainer {choice} has no option {name}", f"known: {', '.join(known) or 'none'}")
+        if name in choice.options:
             raise RunError(f"{name} is set twice, in {trainer!r} and by its flag", "leave one of them out")
-    return {"name": chosen.label, **chosen.options, **given}
+    return {"name": choice.label, **choice.options, **given}
 
 
 class _Data(NamedTuple):
@@ -89,17 +89,17 @@ def _make(host: PluginHost, spec: Mapping[str, Any], given: _Data, seed: int | N
     from ..host._specs import takes_context
     from ..running import Components
 
-    chosen = host.registry.choose("trainer", spec)
-    if not takes_context(chosen.component.factory):
-        return _make_alone(host, chosen, given, seed)
+    choice = host.registry.choose("trainer", spec)
+    if not takes_context(choice.component.factory):
+        return _make_alone(host, choice, given, seed)
     if given.task is None:
-        raise RunError(f"trainer {chosen} learns from a task's training split", "give --task NAME and --data FOLDER")
+        raise RunError(f"trainer {choice} learns from a task's training split", "give --task NAME and --data FOLDER")
     task = host.tasks.get(given.task)
     dataset = open_split(task, "train", given.data, synth_users=given.synth_users, progress=progress)
     return Components(host, dataset, cache_root()).ready("trainer", spec, seed or 0)
 
 
-def _make_alone(host: PluginHost, chosen: ComponentChoice, given: _Data, seed: int | None) -> Any:
+def _make_alone(host: PluginHost, choice: ComponentChoice, given: _Data, seed: int | None) -> Any:
     """Make a trainer that has its own data; `--seed` sets its option of that name."""
     from ..errors import RunError
     from ..host._specs import options_of
@@ -107,15 +107,15 @@ def _make_alone(host: PluginHost, chosen: ComponentChoice, given: _Data, seed: i
     for field, value in given._asdict().items():
         flag = f"--{field.replace('_', '-')}"
         if value is not None:
-            raise RunError(f"trainer {chosen} brings its own data, so {flag} does not apply", f"leave {flag} out")
-    why = chosen.component.missing()
+            raise RunError(f"trainer {choice} brings its own data, so {flag} does not apply", f"leave {flag} out")
+    why = choice.component.missing()
     if why is not None:
-        raise RunError(f"trainer {chosen} cannot run here: it {why}")
+        raise RunError(f"trainer {choice} cannot run here: it {why}")
     if seed is None:
-        return chosen.make()
-    if "seed" not in options_of(chosen.component.factory) or "seed" in chosen.options:
-        raise RunError(f"trainer {chosen} does not take --seed", "leave it out")
-    return host.registry.choose("trainer", {"name": chosen.label, **chosen.options, "seed": seed}).make()
+        return choice.make()
+    if "seed" not in options_of(choice.component.factory) or "seed" in choice.options:
+        raise RunError(f"trainer {choice} does not take --seed", "leave it out")
+    return host.registry.choose("trainer", {"name": choice.label, **choice.options, "seed": seed}).make()
 
 
 def _command(given: _Data, method: Mapping[str, Any]) -> str:

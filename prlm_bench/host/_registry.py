@@ -103,7 +103,7 @@ class Component:
 
     @cached_property
     def source(self) -> str:
-        """A digest of the code behind the factory (see `identity.code_digest`); the core's for a part of the core."""
+        """A digest of the code of the factory (see `identity.code_digest`), or of the core for its own components."""
         if self.instance is not None:
             return code_digest(type(self.instance))
         module = str(getattr(unwrapped(self.factory), "__module__", ""))

@@ -63,9 +63,9 @@ def _dense(symbols: Ints) -> Ints:
 
 
 def _chunk_matches(symbols: Ints, owner: Ints, n_pairs: int, highest: int) -> Ints:
-    """`clipped_matches` of one chunk; `owner` says for each symbol the text it is in, 2 * pair + (1 for the gold).
+    """`clipped_matches` of one chunk; `owner` is the text of each symbol, 2 * pair + (1 for the gold).
 
-    A key holds, from the top: the pair, `highest` symbols (0 past the end of the text), one bit for the side.
+    The bits of a key are, from the highest: the pair, `highest` symbols (0 past the end of the text), one for the side.
     Sorting the keys sorts their prefixes, which are the n-grams of each lower order.
     """
     size, width = len(symbols), int(symbols.max()).bit_length()

@@ -12,7 +12,7 @@ from functools import lru_cache
 #: Parsing steps from strict to tolerant. If a value needed several, the last of them is recorded.
 STEPS = (
     "strict",  # the text is the object
-    "whole",  # no object is asked for: the text is the answer
+    "whole",  # no object was requested: the text is the answer
     "embedded",  # an object with other text around it, such as a code fence, or with loose quotes inside its value
     "key-case",  # the key in other letter case
     "typographic",  # typographic quotes around key or value

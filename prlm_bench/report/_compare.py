@@ -47,7 +47,7 @@ class Comparison:
     higher_is_better: bool
     method: str
     baseline: str
-    #: Questions that both answered, and the users behind them.
+    #: Questions that both answered, and their users.
     n: int
     n_users: int
     #: The compared seeds of the method; the difference is their mean, its interval is over users only.

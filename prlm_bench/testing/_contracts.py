@@ -185,7 +185,7 @@ class RewardContract(Contract):
     kind = "reward"
 
     def test_gives_each_sample_a_finite_number(self, component: Any, examples: list[Example]) -> None:
-        """In order, whatever the answer is."""
+        """In order, for any answer."""
         samples = []
         for example in examples:
             for text, parsed in (("", None), (example.gold or "", "whole"), (ODD_TEXTS[5], "whole")):
