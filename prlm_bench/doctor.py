@@ -1,4 +1,4 @@
-"""What `prlm-bench doctor` looks at."""
+"""The checks of `prlm-bench doctor`."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .tasks import TaskRegistry
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding."""
+    """The outcome of one check."""
 
     name: str
-    #: None where it is neither good nor bad: something optional that is not there.
+    #: None for something optional that is missing.
     ok: bool | None
     found: str
     hint: str = ""
 
 
 def diagnose(host: PluginHost) -> list[Check]:
-    """Everything worth knowing before a run, problems or not."""
+    """Check everything that a run depends on."""
     checks = [
         Check("prlm-bench", True, __version__),
         Check("Python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
@@ -64,7 +64,7 @@ def _packages() -> list[Check]:
 
 
 def _components(host: PluginHost) -> list[Check]:
-    """Those that lack an optional package."""
+    """Components whose optional package is missing."""
     return [
         Check(f"{kind} {component.name}", None, missing)
         for kind in KINDS
@@ -78,18 +78,18 @@ def _cache() -> Check:
     nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(nearest).free / 1e9
     writable = nearest.is_dir() and os.access(nearest, os.W_OK)
-    hint = "" if writable and free > 1 else "set PRLM_BENCH_CACHE to a folder with room"
+    hint = "" if writable and free > 1 else "set PRLM_BENCH_CACHE to a writable folder with free space"
     return Check("cache folder", writable and free > 1, f"{folder}, {free:.0f} GB free", hint)
 
 
 def _data_root(tasks: TaskRegistry) -> Check:
     named = os.environ.get("PRLM_BENCH_DATA")
     if not named:
-        return Check("data root", None, "PRLM_BENCH_DATA is not set", "--data names a folder; mini_lamp_* need none")
+        return Check("data root", None, "PRLM_BENCH_DATA is not set", "use --data FOLDER; mini_lamp_* tasks need none")
     root = Path(named).expanduser()
     if not root.is_dir():
         return Check("data root", False, named, "no such folder")
     folders = sorted({tasks.get(name).folder for name in tasks.names})
     held = [folder for folder in folders if splits_in(root / folder)] or (["one task"] if splits_in(root) else [])
-    found = f"{named}: {', '.join(held) or 'no data of a known task'}"
-    return Check("data root", bool(held), found, "" if held else "`prlm-bench data download` fetches data")
+    found = f"{named}: {', '.join(held) or 'no data of any known task'}"
+    return Check("data root", bool(held), found, "" if held else "run `prlm-bench data download`")

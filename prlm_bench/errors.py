@@ -1,4 +1,4 @@
-"""The one family of errors that a user can cause, each with a hint of what to do."""
+"""Errors that users can cause and fix, each with a hint."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = [
 
 
 class PrlmBenchError(Exception):
-    """A mistake that the user can mend.
+    """An error that the user can fix.
 
-    The command line prints it as one line, with its hint, and ends with exit status 2.
+    The command line prints it as one line with its hint and exits with status 2.
 
     Args:
         message: what was wrong, without a final full stop.
-        hint: what to do about it; may be empty.
+        hint: how to fix it; may be empty.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -37,7 +37,7 @@ class PrlmBenchError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Worker processes hand their errors over by pickling; subclasses take other arguments.
+        # Errors of worker processes are pickled, and subclasses take other arguments.
         return _restore, (type(self), self.message, self.hint)
 
 
@@ -48,7 +48,7 @@ def _restore(kind: type[PrlmBenchError], message: str, hint: str) -> PrlmBenchEr
 
 
 class UnknownNameError(PrlmBenchError):
-    """A name that nobody registered; the hint holds the close matches, or all names where there are few."""
+    """A name that is not registered; the hint lists close matches, else the first known names."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
@@ -64,27 +64,27 @@ class UnknownNameError(PrlmBenchError):
 
 
 class SpecError(PrlmBenchError):
-    """A component spec, or an option in it, that cannot be understood."""
+    """An invalid component spec or option."""
 
 
 class TaskError(PrlmBenchError):
-    """A task file that does not follow the schema; the message names file, line and field."""
+    """A task file that violates the schema; the message names file, line and field."""
 
 
 class DataError(PrlmBenchError):
-    """Questions, golds or predictions that cannot be used as they are."""
+    """Unusable questions, golds or predictions."""
 
 
 class PluginError(PrlmBenchError):
-    """A component that is needed but whose plugin could not be loaded, or whose name is not unique."""
+    """A required component whose plugin failed to load, or whose name is ambiguous."""
 
 
 class MissingDependencyError(PrlmBenchError):
-    """An optional package that this feature needs; the hint is the pip line."""
+    """A feature whose optional package is not installed; the hint is the pip command."""
 
     def __init__(self, feature: str, package: str, extra: str) -> None:
         super().__init__(f"{feature} needs the package {package!r}", f"pip install 'prlm-bench[{extra}]'")
 
 
 class RunError(PrlmBenchError):
-    """A run that cannot be planned, continued or finished as asked."""
+    """A run that cannot be planned, resumed or finished."""

@@ -1,4 +1,4 @@
-"""What passes between the rooms of the harness: frozen records without behaviour.
+"""The records passed between the stages of a run: frozen, without behaviour.
 
 Flow: `Example` -> `Ranking` -> `Prompt` -> `Completion` -> `Answer`, gathered in a `Sample`.
 """
@@ -23,9 +23,9 @@ __all__ = [
 class Document:
     """One item of a user's profile."""
 
-    #: The item's id as the data has it. Ids are opaque and need not be unique outside one profile.
+    #: The item's id in the data. Ids are opaque and may repeat in other profiles.
     id: str
-    #: What retrieval reads: the item rendered by the task's corpus template.
+    #: The text that retrieval reads: the item rendered by the task's corpus template.
     text: str
     #: The item's own fields by name, such as `title` and `text`.
     fields: Mapping[str, str]
@@ -35,20 +35,20 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One question, with the profile of the user who asks it."""
+    """One question with the profile of its user."""
 
     id: str
     #: The unit of inference. In the user split every question is its own user.
     user: str
-    #: The question as the benchmark words it.
+    #: The question in the benchmark's wording.
     input: str
-    #: What retrieval searches for: the part of the input that the task names.
+    #: The retrieval query: the part of the input that the task selects.
     query: str
     #: The profile in the order of the data.
     profile: tuple[Document, ...]
     #: The reference answer; None where it is withheld.
     gold: str | None = None
-    #: Ids of the profile items that are truly relevant; None where nobody knows.
+    #: Ids of the relevant profile items; None if there are no relevance labels.
     relevant: frozenset[str] | None = None
 
 
@@ -62,59 +62,59 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a generator is asked, and how much of the ranking found room in it."""
+    """The input of a generator, and how much of the ranking fits into it."""
 
     example: Example
     #: The ranking, cut to k.
     ranking: Ranking
-    #: The prompt itself; in a chat, the user's turn.
+    #: The prompt; in a chat, the user's message.
     text: str
-    #: True where `text` is a turn of a chat, to be wrapped in the model's chat template.
+    #: True if `text` is a chat message, to be wrapped in the model's chat template.
     chat: bool = False
     #: Length in tokens of the tokenizer that set the budget.
     tokens: int = 0
-    #: Items that are in the prompt, whole or cut.
+    #: Items in the prompt, whole or cut.
     shown: int = 0
-    #: Items of these whose text was cut to fit.
+    #: Of these, items whose text was cut to fit.
     cut: int = 0
-    #: Items of the ranking that found no room.
+    #: Items of the ranking left out for lack of space.
     dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a generator returned."""
+    """The output of a generator."""
 
     text: str
-    #: True where `text` is the answer itself, so that no reasoner needs to parse it (model-free generators).
+    #: True if `text` is the answer itself and needs no parsing (model-free generators).
     is_answer: bool = False
-    #: Why the generator stopped: "stop", "length", or None where it does not say.
+    #: Why the generator stopped: "stop", "length", or None if unknown.
     finish: str | None = None
-    #: Tokens generated, where known.
+    #: Number of generated tokens, if known.
     tokens: int | None = None
-    #: Tokens of the prompt as the generator counted them, its chat template included, where known.
+    #: Prompt tokens counted by the generator, chat template included, if known.
     prompt_tokens: int | None = None
-    #: What the completion cost, in the currency of the prices that the generator was given; None without prices.
+    #: Cost of the completion, in the currency of the given prices; None without prices.
     cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A completion, parsed."""
+    """A parsed completion."""
 
-    #: The answer that is scored; empty where none could be found.
+    #: The answer that is scored; empty if none was found.
     text: str
     #: The name of the parsing step that found it; None marks a parse failure.
     parsed: str | None
-    #: The reasoning that came before the answer, where there was any.
+    #: The reasoning before the answer, if any.
     reasoning: str | None = None
-    #: Ids of the shown items that the reasoning names, in the order of their first mention.
+    #: Ids of the shown items that the reasoning cites, in order of first mention.
     cited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One example taken through one method: what rewards judge and the journal keeps."""
+    """One example processed by one method: the input of rewards, stored in the journal."""
 
     prompt: Prompt
     completion: Completion

@@ -1,8 +1,8 @@
 """The official LaMP submission: one zip with a file of answers for each of the seven tasks.
 
 Files have the shape of the benchmark's golds, `{"task": "LaMP_4", "golds": [{"id": ..., "output": ...}]}`. The
-benchmark's evaluation (`eval/evaluation.py` of LaMP) takes all files of the zip, goes by their `task`, and
-refuses one whose ids are not exactly the test ids, and a zip that covers fewer than seven tasks.
+benchmark's evaluation (`eval/evaluation.py` of LaMP) identifies the files by their `task`, and rejects a file whose
+ids are not exactly the test ids and a zip with fewer than seven tasks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..tasks import Task, TaskRegistry
 from .store import Stored, read_samples
 
 SPLIT = "test"
-#: The earliest date that a zip can hold: the bytes must not depend on when it was made.
+#: The earliest date that a zip can hold, so that the bytes do not depend on the time.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -48,23 +48,23 @@ def submission_tasks(tasks: TaskRegistry, time: bool) -> list[Task]:
 def gather(
     stored: Sequence[Stored], tasks: Sequence[Task], method: str | None, data: Path | None, *, partial: bool = False
 ) -> list[Submitted]:
-    """Choose a result for each task and check it against the task's question file.
+    """Select a result for each task and check it against the question file.
 
     Args:
         stored: finished results.
-        tasks: the tasks that a submission has.
-        method: words as `prlm-bench compare` takes them; needed where a task has several results.
-        data: a folder in LaMP's layout, or its parent; the default root where it is None.
-        partial: go on where tasks have no result.
+        tasks: the tasks of a submission.
+        method: selects a result, as in `prlm-bench compare`; needed if a task has several.
+        data: a folder in LaMP's layout, or its parent; None means the default root.
+        partial: allow tasks without a result.
 
     Raises:
-        DataError: a task has no result or several, or the ids of one are not those of its question file.
-        UnknownNameError: `method` names no result of a task that has some.
+        DataError: a task has no result or several, or the ids differ from the question file.
+        UnknownNameError: `method` matches none of the results of a task.
     """
     of_task = {task.name: [r for r in stored if _is_of(r, task)] for task in tasks}
     missing = [name for name, results in of_task.items() if not results]
     if len(missing) == len(tasks) or (missing and not partial):
-        hint = "--partial goes on without them; the server then refuses the submission"
+        hint = "--partial leaves them out; the server rejects such a submission"
         raise DataError(f"no finished result on the {SPLIT} split of {', '.join(missing)}", hint)
     return [_submitted(task, _choose(task, of_task[task.name], method), data) for task in tasks if of_task[task.name]]
 
@@ -88,17 +88,19 @@ def _submitted(task: Task, result: Stored, data: Path | None) -> Submitted:
     answers: dict[str, str] = {}
     for sample in read_samples(result.folder):
         if sample.id in answers:
-            raise DataError(f"{result.folder}: question {sample.id!r} is answered twice")
+            raise DataError(f"{result.folder}: question {sample.id!r} has two answers")
         answers[sample.id] = sample.answer
     missing = [identifier for identifier in wanted if identifier not in answers]
     if missing:
-        counted = f"{len(missing)} of {len(wanted)} questions of {path} have no answer"
-        raise DataError(f"{result.folder}: {counted}, the first is {missing[0]!r}", "run it on the whole split")
+        counted = f"{len(missing)} of {len(wanted)} questions in {path} have no answer"
+        raise DataError(f"{result.folder}: {counted}, the first is {missing[0]!r}", "run the method on the whole split")
     known = set(wanted)
     extra = [identifier for identifier in answers if identifier not in known]
     if extra:
         counted = f"{len(extra)} of {len(answers)} answers have no question in {path}"
-        raise DataError(f"{result.folder}: {counted}, the first is {extra[0]!r}", "is --data another version?")
+        raise DataError(
+            f"{result.folder}: {counted}, the first is {extra[0]!r}", "check that --data is the same version"
+        )
     return Submitted(task, result, {identifier: answers[identifier] for identifier in wanted})
 
 
@@ -108,19 +110,19 @@ def _question_ids(path: Path) -> list[str]:
         for number, question in enumerate(ListReader(str(path), file.read)):
             identifier = question.get("id") if isinstance(question, dict) else None
             if not isinstance(identifier, str):
-                raise DataError(f"{path}: question {number} has no id, or one that is not a string")
+                raise DataError(f"{path}: question {number} has no id or a non-string id")
             if identifier in ids:
-                raise DataError(f"{path}: question {identifier!r} is there twice")
+                raise DataError(f"{path}: question {identifier!r} occurs twice")
             ids[identifier] = None
     return list(ids)
 
 
 def write_submission(submitted: Sequence[Submitted], output: Path) -> None:
-    """Write the zip: the same answers give the same bytes, whenever and wherever it is made."""
+    """Write the zip; equal answers give equal bytes."""
     with replacing(output) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for each in submitted:
             golds = [{"id": identifier, "output": answer} for identifier, answer in each.answers.items()]
             entry = zipfile.ZipInfo(f"{each.task.benchmark}.json", _DATE)
             entry.create_system, entry.external_attr = 3, 0o644 << 16
-            # ASCII, for a reader that takes the encoding from its surroundings.
+            # ASCII, for readers that use the encoding of the locale.
             archive.writestr(entry, json.dumps({"task": each.task.benchmark, "golds": golds}) + "\n")

@@ -1,4 +1,4 @@
-"""Tasks: what a LaMP-like task is, read from one YAML file and checked field by field.
+"""Tasks in the style of LaMP: the schema and loading of task files.
 
 Everything that differs between tasks is data. The formats come from LaMP (Salemi et al., arXiv 2304.11406)
 and its code; `docs/reference/protocols.md` holds them in words.
@@ -34,9 +34,9 @@ __all__ = [
 
 Protocol = Literal["lamp", "prlm"]
 
-#: A value's place in a task file: the keys that lead to it.
+#: The path of keys to a value in a task file.
 _Keys = tuple[str | int, ...]
-#: The file and line where each value is written.
+#: The file and line of each value.
 _Places = dict[_Keys, tuple[Path, int]]
 
 
@@ -45,7 +45,7 @@ class _Strict(BaseModel):
 
 
 class Query(_Strict):
-    """Where in the input the query stands: after a marker, or in double-quoted strings."""
+    """Which part of the input is the query: the text after a marker, or double-quoted strings."""
 
     #: The query is what follows the first occurrence of this marker, stripped.
     after: str | None = Field(default=None, min_length=1)
@@ -62,7 +62,7 @@ class Query(_Strict):
         """The query's parts in `text`.
 
         Raises:
-            ValueError: the marker or a quoted string is not there; the message says which.
+            ValueError: the marker or a quoted string is missing; the message says which.
         """
         if self.after is not None:
             _, found, rest = text.partition(self.after)
@@ -77,7 +77,7 @@ class Query(_Strict):
 
 
 class View(_Strict):
-    """What retrieval reads under one protocol."""
+    """The texts that retrieval reads under one protocol."""
 
     #: Template over the query's parts `{0}`, `{1}`, ...
     query: str
@@ -86,22 +86,22 @@ class View(_Strict):
 
 
 class LampPrompt(_Strict):
-    """In-prompt augmentation as the `lamp` protocol writes it (LaMP's `prompts.py`)."""
+    """In-prompt augmentation of the `lamp` protocol (LaMP's `prompts.py`)."""
 
     #: Template of one profile item.
     item: str
     #: The field of the item that is cut to fit.
     long: str
-    #: Template whose tokens an item needs besides its long field; or that number itself.
+    #: Template of the tokens that an item needs besides its long field, or their number.
     needed: str | int
     join: str = ", and "
     #: Template over `{items}` and `{input}`; without it the items are inserted into the input.
     prompt: str | None = None
     #: Insert `, and {items}` right after the first occurrence of this word of the input.
     insert_after: str | None = None
-    #: Text whose tokens are kept free.
+    #: Text whose number of tokens is reserved.
     reserve: str = ""
-    #: Tokens kept free for the prompt's own punctuation.
+    #: Tokens reserved for the prompt's punctuation.
     overhead: int = 1
 
     @model_validator(mode="after")
@@ -114,7 +114,7 @@ class LampPrompt(_Strict):
 class ChatPrompt(_Strict):
     """The project's own wording for chat models that answer `{'key': '...'}` (the `prlm` answer format)."""
 
-    #: What stands before the items.
+    #: The line before the items.
     heading: str
     #: Template of one profile item.
     item: str
@@ -122,7 +122,7 @@ class ChatPrompt(_Strict):
     long: str
     #: The key of the answer object.
     key: str
-    #: What is asked for, in the words that follow the input.
+    #: The instruction that follows the input.
     ask: str
 
 
@@ -134,29 +134,29 @@ class Prompts(_Strict):
 
 
 class Download(_Strict):
-    """Where the official files are, below the server's root; `{split}` is filled in."""
+    """Paths of the official files, relative to the server's root; `{split}` is replaced by the split."""
 
     questions: str
     outputs: str
 
 
 class Task(_Strict):
-    """A task: its data layout, what retrieval reads, how prompts look, and how answers are scored."""
+    """A task: its data layout, retrieval texts, prompts and metrics."""
 
     #: The name used on the command line.
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     title: str
-    #: The name that golds and submissions carry, such as `LaMP_4`.
+    #: The name used in golds and submissions, such as `LaMP_4`.
     benchmark: str
-    #: The folder of the task below a data root.
+    #: The task's folder, relative to a data root.
     folder: str
-    #: `user`: each question is its own user; `time`: questions name their user and items their date.
+    #: `user`: each question is its own user; `time`: questions have a user id and items have dates.
     split_by: Literal["user", "time"]
-    #: What an answer is: free text, one of `labels`, or a number.
+    #: Type of an answer: free text, one of `labels`, or a number.
     output: Literal["text", "label", "number"]
     labels: tuple[str, ...] = ()
     item_fields: tuple[str, ...] = Field(min_length=1)
-    #: The item field that holds what the user would have answered for that item; None where there is none.
+    #: The item field with the user's own answer for that item; None if there is none.
     answer_field: str | None = None
     query: Query
     views: dict[Protocol, View]
@@ -166,7 +166,7 @@ class Task(_Strict):
     download: Download | None = None
     #: Published number of questions by split, for information.
     sizes: dict[str, int] = {}
-    #: Made here rather than downloaded: the mini-LaMP task (1 to 7) that this one reads.
+    #: For generated data: the mini-LaMP task (1 to 7) that this task reads.
     synthetic: int | None = Field(default=None, ge=1, le=7)
 
     @model_validator(mode="after")
@@ -191,7 +191,7 @@ class Task(_Strict):
         return self
 
     def view(self, protocol: str) -> View:
-        """What retrieval reads under `protocol`.
+        """The texts that retrieval reads under `protocol`.
 
         Raises:
             TaskError: the task has no such protocol (LaMP_6 has no `prlm` texts).
@@ -212,7 +212,7 @@ class Task(_Strict):
 
 
 class _FieldError(ValueError):
-    """Fields that do not fit each other; `field` is the one to mend, with dots."""
+    """Inconsistent fields; `field` is the dotted path of the one to fix."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -232,11 +232,11 @@ def _check_template(where: str, template: str, known: Sequence[str]) -> None:
 def load_task(path: Path) -> Task:
     """Read one task file.
 
-    A file may say `extends: NAME_OR_FILE`: it then starts from that file's content and changes what it
-    names, mappings field by field; null takes a field away. NAME is a file in the same folder or a shipped task.
+    A file with `extends: NAME_OR_FILE` inherits the content of that file and overrides fields; mappings are merged,
+    null removes a field. NAME is a file in the same folder or a shipped task.
 
     Raises:
-        TaskError: unreadable, not YAML, or against the schema; the message names file, line and field.
+        TaskError: unreadable, not YAML, or violating the schema; the message names file, line and field.
     """
     content, places = _read(path)
     try:
@@ -246,7 +246,7 @@ def load_task(path: Path) -> Task:
 
 
 def _located(path: Path, error: dict[str, Any], places: _Places) -> TaskError:
-    """The error with the file and line of what is wrong, or of the nearest thing around it."""
+    """The error with the file and line of the invalid value, or of its closest parent."""
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, _FieldError):
         keys: _Keys = tuple(cause.field.split("."))
@@ -255,7 +255,7 @@ def _located(path: Path, error: dict[str, Any], places: _Places) -> TaskError:
     found = keys
     while found and found not in places:
         found = found[:-1]
-    # What the file does not hold is named only where it is missing; else it is pydantic's own word for a choice.
+    # A path that is not in the file is kept only for a missing field; else it is pydantic's name of a union member.
     field = ".".join(map(str, keys if error["type"] == "missing" or cause is not None else found or keys))
     file, line = places.get(found, (path, 1))
     message = f"{field + ': ' if field else ''}{error['msg'].removeprefix('Value error, ')}"
@@ -266,7 +266,7 @@ def _located(path: Path, error: dict[str, Any], places: _Places) -> TaskError:
 
 
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], _Places]:
-    """A file's content, what it extends included, and where each value is written."""
+    """The content of a file, inherited content included, and the place of each value."""
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
@@ -276,11 +276,11 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], _Pla
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise TaskError(f"{where}: cannot be read: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(content, dict):
-        raise TaskError(f"{path}:1: a task file is a mapping")
+        raise TaskError(f"{path}:1: a task file must be a mapping")
     places: _Places = {}
     for keys, line in lines:
         if keys in places:
-            raise TaskError(f"{path}:{line}: {'.'.join(map(str, keys))}: is given twice")
+            raise TaskError(f"{path}:{line}: {'.'.join(map(str, keys))}: given twice")
         places[keys] = (path, line)
     base = content.pop("extends", None)
     if base is None:
@@ -288,9 +288,9 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], _Pla
     where = f"{path}:{places[('extends',)][1]}: extends"
     parent = _base_file(path, str(base))
     if parent is None:
-        raise TaskError(f"{where}: no task file {str(base)!r} beside this file or among the shipped ones")
+        raise TaskError(f"{where}: no task file {str(base)!r} next to this file or among the shipped ones")
     if parent.resolve() in (*seen, path.resolve()):
-        raise TaskError(f"{where}: the file extends itself, by {parent}")
+        raise TaskError(f"{where}: the file extends itself through {parent}")
     inherited, inherited_places = _read(parent, (*seen, path.resolve()))
     return _merge(inherited, content), inherited_places | places
 
@@ -328,22 +328,22 @@ def task_folder() -> Path:
 
 
 class TaskRegistry:
-    """The known tasks by name; a task's file is read when the task is first asked for."""
+    """The known tasks by name; task files are read on first use."""
 
     def __init__(self) -> None:
         self._files = {path.stem: path for path in sorted(task_folder().glob("*.yaml"))}
         self._read: dict[str, Task] = {}
 
     def add(self, path: Path) -> Task:
-        """Add a task file; its `name` becomes known.
+        """Register a task file under its `name`.
 
         Raises:
-            TaskError: the file is not a valid task, or its name is taken by another file.
+            TaskError: the file is not a valid task, or another file has the same name.
         """
         task = load_task(path)
         taken = self._files.get(task.name)
         if taken is not None and taken.resolve() != path.resolve():
-            raise TaskError(f"task {task.name!r} is in {taken} and in {path}", "rename one")
+            raise TaskError(f"task {task.name!r} is defined in {taken} and in {path}", "rename one of them")
         self._files[task.name] = path
         self._read[task.name] = task
         return task
@@ -357,8 +357,8 @@ class TaskRegistry:
         """A task by name, or by the path of its file.
 
         Raises:
-            UnknownNameError: there is no such task.
-            TaskError: its file is not valid.
+            UnknownNameError: unknown task.
+            TaskError: its file is invalid.
         """
         if name.endswith((".yaml", ".yml")):
             return self.add(Path(name))

@@ -61,7 +61,7 @@ def test_the_main_command(cli: Command, shared_data: Path, tmp_path: Path) -> No
     ended = cli("run", *words, "--generator", "copy", "--results", "out")
     assert ended.status == 0
     assert "lamp_7 dev, lamp protocol: Personalized tweet paraphrasing; 1000 of 1000 questions" in ended.stdout
-    assert "left out: generator copy with none needs retrieved items (on lamp_7)" in ended.stderr
+    assert "skipped: generator copy with none needs retrieved items (on lamp_7)" in ended.stderr
     assert ended.stderr.splitlines()[-1] == "6 rows run, 0 were there already, 0 failed; results in out"
     tables = parsed(cli("leaderboard", "--results", "out", "--json"))
     assert figures(tables, "echo", "none") == pytest.approx(FIGURES["lamp_7", "LaMP_7", "echo"], abs=6e-6)

@@ -54,7 +54,7 @@ MISTAKES = {
     f"{RUN} --jobs 0": "Invalid value for '--jobs' / '-j': ",
     f"{RUN} --jobs two": "Invalid value for '--jobs' / '-j': ",
     f"{RUN} --seed x": "Invalid value for '--seed': ",
-    f"{RUN} -k -1": "run: k: k counts items, so it is 0 or more",
+    f"{RUN} -k -1": "run: k: k must be 0 or more",
     f"{RUN} --view other": "run: view: Input should be 'lamp' or 'prlm'",
     # names, with close matches
     f"{RUN} --task lamp4": "unknown task 'lamp4' (did you mean lamp_4 or ",
@@ -70,7 +70,7 @@ MISTAKES = {
     f"{RUN} --retriever bm25:k1=much": "retriever 'bm25': k1='much': Input should be a valid number",
     f"{RUN} --retriever bm25:k3=1": "retriever 'bm25' has no option 'k3' (",
     f"{RUN} --retriever bm25:k1=1,k1=2": "'bm25:k1=1,k1=2': 'k1' is given twice",
-    f"{RUN} --retriever bm25:": "'bm25:' is not a component (write NAME or NAME:key=value,key=value)",
+    f"{RUN} --retriever bm25:": "'bm25:' is not a component spec (write NAME or NAME:key=value,key=value)",
     f"{RUN} --retriever bm25:ties=both": "retriever 'bm25': ties='both': Input should be 'profile' or 'numpy'",
     f"{RUN} --reasoner direct:max_length=0": "reasoner direct:max_length=0: max_length must be at least 1",
     # data
@@ -98,20 +98,20 @@ MISTAKES = {
     "run field.yaml": "field.yaml: retriever: Extra inputs are not permitted (known fields: tasks,",
     "run broken.yaml": "broken.yaml: cannot be read: while parsing a flow sequence",
     f"{RUN} --plugin nowhere.py": "no such plugin file: nowhere.py",
-    "new-plugin 'two words'": "'two words' cannot name a plugin",
+    "new-plugin 'two words'": "invalid plugin name 'two words'",
     # predictions and results
     f"{SCORE} missing.json": "missing.json: 1 of 2 golds have no prediction, the first is 'r'",
     f"{SCORE} extra.json": "extra.json: 1 of 2 predictions have no gold, the first is 's'",
-    f"{SCORE} twice.json": "twice.json: id 'q' is there twice",
-    f"{SCORE} numbers.json": "numbers.json: entry 1 is not an id and an output, both strings",
+    f"{SCORE} twice.json": "twice.json: id 'q' occurs twice",
+    f"{SCORE} numbers.json": "numbers.json: entry 1 needs an id and an output, both strings",
     f"{SCORE} shape.json": 'shape.json: no list under "golds" (the shape is {"task": "LaMP_4", "golds": [...]})',
     f"{SCORE} text.json": "text.json: not JSON",
     f"{SCORE} nowhere.json": "nowhere.json: No such file or directory",
     f"{SCORE} golds.json --metric rogue1@lamp": "unknown metric 'rogue1@lamp' (did you mean rouge1@lamp",
     f"{SCORE} golds.json --questions others.json": "others.json: 2 questions are missing, the first is 'q'",
     f"{SCORE} golds.json --questions golds.json": "golds.json: not a list of questions",
-    "score --task lamp_4 --golds none.json --predictions none.json": "there is nothing to score",
-    "leaderboard --results nowhere": "no results folder nowhere (prlm-bench run makes one; --results names another)",
+    "score --task lamp_4 --golds none.json --predictions none.json": "no answers to score",
+    "leaderboard --results nowhere": "no results folder nowhere (create one with `prlm-bench run`, or use --results)",
     "results list --results nowhere": "no results folder nowhere",
 }
 

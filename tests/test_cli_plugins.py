@@ -181,7 +181,7 @@ def test_commands_of_a_plugin(cli: Cli, here: Cli, site: Site, own_app: None) ->
     failed = here("zz-greet", "goodbye")
     assert failed.status == 1
     assert "RuntimeError: never" in failed.stderr
-    assert failed.stderr.splitlines()[-1].startswith("prlm-bench: this is a defect")
+    assert failed.stderr.splitlines()[-1].startswith("prlm-bench: this is a bug")
     names = [row["name"] for row in json.loads(here("list", "commands", "--json").stdout)]
     assert names == sorted(names) and {"zz-greet", "zz-hello"} <= set(names)
     assert "zz-helo" in here("zz-helo").mistake

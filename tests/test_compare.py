@@ -51,9 +51,9 @@ def test_the_table_says_what_it_compares(run: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("bm25", "echo"), "'bm25' names"),
+        (("bm25", "echo"), "'bm25' matches"),
         (("nothing+vote", "echo"), "unknown result 'nothing+vote'"),
-        (("echo",), "1 results are named, two are needed"),
+        (("echo",), "1 results are given, two are needed"),
         (("echo", "bm25+vote", "--correction", "bonferoni"), "unknown correction"),
         (("echo", "bm25+vote", "--metric", "rouge9@lamp"), "unknown metric"),
     ],
@@ -73,8 +73,8 @@ def test_select_takes_folders_and_fingerprints(run: Any) -> None:
     for result in stored:
         assert select(stored, str(result.folder)) is result
         assert select(stored, result.manifest.fingerprint[:12]) is result
-    with pytest.raises(DataError, match="names"):
+    with pytest.raises(DataError, match="matches"):
         select(stored, "direct")
-    with pytest.raises(UnknownNameError, match="there are: "):
+    with pytest.raises(UnknownNameError, match="known: "):
         select(stored, "xyz")
     assert {describe(result) for result in stored} >= {"bm25 × k=4 × direct × vote", "none × k=0 × direct × echo"}

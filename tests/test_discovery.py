@@ -43,7 +43,7 @@ def test_an_entry_point_file_that_cannot_be_read(site: Site) -> None:
     site.add("", points="this is no entry point")
     failure = the_failure(PluginHost())
     assert str(failure.origin) == "zz-dist (zz-dist 1.2)"
-    assert failure.error.startswith("cannot read its entry points")
+    assert failure.error.startswith("invalid entry points")
 
 
 def test_an_entry_point_may_name_an_object(site: Site) -> None:

@@ -101,7 +101,7 @@ def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     file.write_text("")
     monkeypatch.setenv("PRLM_BENCH_CACHE", str(file / "cache"))
     bad = checks()["cache folder"]
-    assert (bad.ok, bad.hint) == (False, "set PRLM_BENCH_CACHE to a folder with room")
+    assert (bad.ok, bad.hint) == (False, "set PRLM_BENCH_CACHE to a writable folder with free space")
 
 
 def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_the_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRLM_BENCH_DATA", str(tmp_path / "nowhere"))
     assert checks()["data root"] == diagnosis.Check("data root", False, str(tmp_path / "nowhere"), "no such folder")
     monkeypatch.setenv("PRLM_BENCH_DATA", str(tmp_path))
-    assert checks()["data root"].hint.startswith("`prlm-bench data download`")
+    assert checks()["data root"].hint == "run `prlm-bench data download`"
     for folder in ("LaMP_4", "LaMP_7_time"):
         (tmp_path / folder / "dev").mkdir(parents=True)
         (tmp_path / folder / "dev/dev_questions.json").write_text("[]")

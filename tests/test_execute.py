@@ -197,7 +197,7 @@ def test_a_reward_that_fails_stops_the_run_with_one_line(host: PluginHost, model
     model.fails_at = "any"
     with pytest.raises(RunError) as caught:
         execute(study(rewards=["format", "judge"]), host, tmp_path)
-    assert str(caught.value) == "a reward of format, judge failed: RuntimeError: no judge"
+    assert str(caught.value) == "a reward (format, judge) failed: RuntimeError: no judge"
     model.fails_at = None
     folder = only(execute(study(rewards=["format", "judge"]), host, tmp_path))
     assert names(folder) == WHOLE

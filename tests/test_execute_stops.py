@@ -226,7 +226,8 @@ def test_interrupted_it_says_how_to_go_on(
     out, said = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     assert said.splitlines()[-1] == (
-        "prlm-bench: stopped; nothing is lost. Go on with: " + shlex.join(["prlm-bench", *run_words("results", jobs)])
+        "prlm-bench: interrupted; finished samples are kept. Resume with: "
+        + shlex.join(["prlm-bench", *run_words("results", jobs)])
     )
     assert "Traceback" not in said
     assert wait_until(lambda: not group_is_alive(process), 5)

@@ -74,7 +74,7 @@ def test_only_a_row_that_differs_in_nothing_but_the_retriever_is_beside(
     write(tmp_path, rows(lambda u, q: False), "random", **lacks)
     (finding,) = found(tmp_path, host, "retrieval")
     assert finding.status == "unchecked"
-    assert "no row beside has random own items" in finding.text
+    assert "no other row has random own items" in finding.text
 
 
 def test_seeds_of_a_method_are_taken_together(tmp_path: Path, host: PluginHost) -> None:
@@ -119,7 +119,7 @@ def test_one_answer_for_all_is_found_unless_the_golds_are_so_too(tmp_path: Path,
     (finding,) = found(tmp_path / "mixed", host, "answers")
     assert finding.status == "found"
     assert finding.text == "100.0 % [100.0, 100.0], 'yes'"
-    assert "of the commonest gold 50.0 %" in finding.what
+    assert "of the most common gold 50.0 %" in finding.what
 
 
 def rewarded(samples: list[dict[str, Any]], reward: Any) -> list[dict[str, Any]]:
@@ -189,7 +189,7 @@ def test_withheld_golds_are_said_to_be_the_reason(tmp_path: Path, host: PluginHo
     for retriever in ("bm25", "random", "other-user"):
         write(tmp_path, [sample(f"q{u}", f"u{u}", retriever, None) for u in range(4)], retriever)
     by_check = {finding.check: finding for finding in find(find_results(tmp_path)[0], host.registry)}
-    assert by_check["retrieval"].text == "the golds are withheld, so that answers have no score"
+    assert by_check["retrieval"].text == "the golds are withheld, so answers have no score"
     assert by_check["controls"].status == "unchecked"
     assert by_check["answers"].status == "found"  # one answer for all needs no golds
     assert any(line.startswith("not checked: ") for line in to_lines(list(by_check.values())))
@@ -216,9 +216,9 @@ def test_a_run_ends_in_findings_which_can_be_asked_for_again(here: Any) -> None:
 def test_without_controls_it_says_what_could_not_be_checked(here: Any) -> None:
     done = here("run", *RUN, "--retriever", "bm25", "--generator", "vote", "--no-controls")
     assert "3 not possible" in done.stdout
-    assert "not checked: mini_lamp_2 dev, retrieval against random own items" in done.stdout
+    assert "not checked: mini_lamp_2 dev, retrieval compared with random own items" in done.stdout
 
 
 def test_nothing_to_check_is_said(here: Any, tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
-    assert here("results", "findings", "--results", "r").stdout == "Nothing to check: there is no finished result.\n"
+    assert here("results", "findings", "--results", "r").stdout == "Nothing to check: no finished results.\n"

@@ -204,7 +204,7 @@ def test_a_cache_that_cannot_be_written_costs_one_line(tmp_path: Path, caplog: A
         assert len(list(cached.generate([prompt("a"), prompt("b")]))) == 2
     assert len(generator.asked) == 4
     (record,) = caplog.records
-    assert "completions are not kept" in record.getMessage()
+    assert "completions are not cached" in record.getMessage()
 
 
 def test_fields_of_another_version_are_no_answer(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ class TestFiles:
     def test_info_and_prune_know_broken_files(self, root: Path, here: Any) -> None:
         cache = self.fill(root, "big", 5)
         damage_everything(cache.path)
-        assert "(cannot be read)" in here("cache", "info").stdout
+        assert "(unreadable)" in here("cache", "info").stdout
         assert here("cache", "prune", "--all").stdout.startswith("removed the completions of 1 generators")
         assert generation_files(root) == []
 
@@ -322,4 +322,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("words", [(), ("--all", "--older-than", "3")])
     def test_prune_has_to_be_told_what(self, root: Path, here: Any, words: tuple[str, ...]) -> None:
-        assert here("cache", "prune", *words).mistake == "say what to remove (--older-than DAYS, or --all)"
+        assert (
+            here("cache", "prune", *words).mistake
+            == "nothing was selected for removal (give --older-than DAYS or --all)"
+        )

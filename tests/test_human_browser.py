@@ -76,7 +76,7 @@ def test_keys_choose_and_move(browser: Any, form: Path) -> None:
         page.keyboard.press("2")  # a choice that is changed stays in sight
         assert state(page) == "Pair 1 of 4, 3 judged"
         assert page.locator('[aria-pressed="true"]').inner_text() == "2 Answer 2 is better"
-        page.get_by_role("button", name="next without a choice").click()
+        page.get_by_role("button", name="next undecided").click()
         page.get_by_role("button", name="No difference").click()
         assert "All pairs are judged" in page.locator("#message").inner_text()
         page.get_by_label("Your name").fill("12")  # digits in a name choose nothing
@@ -89,10 +89,10 @@ def test_judgements_are_saved_as_files_under_a_name(browser: Any, form: Path) ->
         page.goto(form.as_uri())
         page.get_by_label("Your name").fill("  ")
         page.get_by_role("button", name="Save as JSON").click()
-        assert page.locator("#message").inner_text() == "Write your name first."
+        assert page.locator("#message").inner_text() == "Enter your name first."
         page.get_by_label("Your name").fill('=Ann "A", é')
         page.get_by_role("button", name="Save as CSV").click()
-        assert page.locator("#message").inner_text() == "There is nothing to save yet."
+        assert page.locator("#message").inner_text() == "Nothing to save yet."
         page.locator("h1").click()
         page.get_by_label("Your name").blur()
         for key in "120":
@@ -124,7 +124,7 @@ def test_progress_is_kept_in_the_browser_until_one_starts_over(browser: Any, for
         page.get_by_role("button", name="Start over").click()
         page.reload()
         assert (state(page), page.get_by_label("Your name").input_value()) == ("Pair 1 of 4, 0 judged", "")
-        assert watched.errors.pop().startswith("dialog: Forget all choices")
+        assert watched.errors.pop().startswith("dialog: Delete all choices")
 
 
 def test_storage_that_is_refused_or_broken_does_no_harm(browser: Any, form: Path) -> None:

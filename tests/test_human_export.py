@@ -105,13 +105,13 @@ def test_equal_answers_are_counted_and_left_out(tmp_path: Path) -> None:
     write_method(tmp_path, "two", lambda i: " same " if i < 20 else "two", n=30)
     made = export(find_results(tmp_path)[0], n=99)
     assert (made.key.identical, made.key.different, len(made.shown)) == (20, 10, 10)
-    assert made.notes == ["only 10 of 99 pairs: there are no more that differ"]
+    assert made.notes == ["only 10 of 99 pairs: no more answers differ"]
     assert open_pairs({"q": ["a", "b", "a "]}).pairs == {"q": [(0, 1), (1, 2)]}
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
     one, two = load_folders([write_method(tmp_path, name, lambda i: "same", n=5) for name in ("one", "two")])
-    with pytest.raises(DataError, match="nothing to judge: all 5 pairs of answers are equal"):
+    with pytest.raises(DataError, match="no pairs to judge: all 5 pairs of answers are equal"):
         export([one, two])
     with pytest.raises(DataError, match="two or more different results"):
         export([one, one])
@@ -132,7 +132,7 @@ def test_one_gold_for_all_makes_no_attention_check(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_result(tmp_path, [sample(f"q{i}", "u", name, "Gold ") for i in range(4)], retriever=name)
     made = export(find_results(tmp_path)[0], n=4, checks=3)
-    assert made.notes[0] == "only 0 of 3 attention checks: there are no more golds that differ"
+    assert made.notes[0] == "only 0 of 3 attention checks: no more golds differ"
 
 
 def test_numbers_are_checked_against_the_farthest(tmp_path: Path) -> None:
@@ -202,11 +202,11 @@ def test_label_studio_gets_its_configuration(tmp_path: Path) -> None:
         ("pair,task\n1,2\n", "x.csv:1: no column 'question'"),
         ("", "x.csv:1: no column 'pair'"),
         ('pair,task,question,profile,answer_1,answer_2\n"a', "x.csv:2: not CSV"),
-        ("pair,task,question,profile,answer_1,answer_2\n", "x.csv: there are no pairs in it"),
+        ("pair,task,question,profile,answer_1,answer_2\n", "x.csv: no pairs"),
         ("[1]", "x.csv: entry 1: Input should be"),
         ('[{"data": {"pair": "a"}}]', "x.csv: entry 1: task: Field required"),
         ("[{", "x.csv: not JSON"),
-        ("[]", "x.csv: there are no pairs"),
+        ("[]", "x.csv: no pairs"),
         (b"\xff", "x.csv:1: not UTF-8"),
     ],
 )
@@ -232,7 +232,7 @@ def test_the_command_writes_the_export_and_keeps_the_key_apart(tmp_path: Path, h
     words = ("human", "export", "good", "fair", "poor", "--results", "results", "--n", "10")
     ended = here(*words, "--output", "pairs.csv", "--attention-checks", "2")
     assert (ended.status, ended.stdout) == (0, "pairs.csv\n")
-    assert ended.stderr == "the key is in pairs.key.json: keep it from the annotators\n"
+    assert ended.stderr == "the key is in pairs.key.json: do not give it to the annotators\n"
     assert len(read_export(tmp_path / "pairs.csv")) == 12
     assert read_export(tmp_path / "pairs.csv")[0].task == "Personalized news headline generation"
     again = here(*words, "--output", "pairs.json", "--key", "elsewhere.json", "--attention-checks", "2")

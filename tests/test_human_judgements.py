@@ -86,10 +86,10 @@ def test_names_that_look_like_formulas_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("pair,annotator,choice\nab-1,Ann,1\nab-9,Ann,1\n", "file:3: pair 'ab-9' is not of this key's export ab"),
-        ("pair,annotator,choice\nab-1,Ann,3\n", "file:2: choice '3' is none of 1, 2 and 0"),
+        ("pair,annotator,choice\nab-1,Ann,1\nab-9,Ann,1\n", "file:3: pair 'ab-9' is not in the export ab of this key"),
+        ("pair,annotator,choice\nab-1,Ann,3\n", "file:2: choice '3' is not 1, 2 or 0"),
         ("pair,annotator,choice\nab-1,,1\n", "file:2: no annotator"),
-        ("pair,annotator,choice\nab-1,Ann,1\n\nab-1,Ann,1\n", "file:4: 'Ann' judged ab-1 already, in "),
+        ("pair,annotator,choice\nab-1,Ann,1\n\nab-1,Ann,1\n", "file:4: 'Ann' judged ab-1 already in "),
         ('pair,note,annotator,choice\nab-1,"a\nb",Ann,1\nab-2,,,1\n', "file:4: no annotator"),
         ("pair,choice\nab-1,1\n", "file:1: no column 'annotator'"),
         ('pair,annotator,choice\nab-1,"Ann,1\n', "file:2: not CSV"),
@@ -100,16 +100,16 @@ def test_names_that_look_like_formulas_come_back(tmp_path: Path) -> None:
             '[\n{"pair": "ab-1", "annotator": "Ann", "choice": 1},\n{"pair": "ab-2",\n"choice": 1}]',
             "file:3: no annotator",
         ),
-        ('[\n{"pair": "ab-1", "annotator": "Ann", "choice": true}]', "file:2: choice True is none"),
-        ('[\n{"pair": "ab-1", "annotator": "Ann", "choice": 1.0}]', "file:2: choice 1.0 is none"),
+        ('[\n{"pair": "ab-1", "annotator": "Ann", "choice": true}]', "file:2: choice True is not 1, 2 or 0"),
+        ('[\n{"pair": "ab-1", "annotator": "Ann", "choice": 1.0}]', "file:2: choice 1.0 is not 1, 2 or 0"),
         ('[\n{"pair": ["ab-1"], "annotator": "Ann", "choice": 1}]', "file:2: pair ['ab-1'] is not"),
-        ("[1, null]", "file:1: pair None is not of this key's export ab"),
+        ("[1, null]", "file:1: pair None is not in the export ab of this key"),
         ('[\n{"pair": "ab-1"},\n{"pair" 1}]', "file:3: not JSON"),
-        ('[{"pair": "ab-1", "annotator": "Ann", "choice": 1} 2]', "file:1: not JSON: no comma follows"),
+        ('[{"pair": "ab-1", "annotator": "Ann", "choice": 1} 2]', "file:1: not JSON: missing comma"),
         ('[{"pair": "ab-1", "annotator": "Ann", "choice": 1}', "file:1: not JSON"),
         ('[{"pair": "ab-1", "annotator": "Ann", "choice": 1}] x', "file:1: not JSON"),
         ("[" * 100_000, "file:1: not JSON"),
-        (label_studio(["good"]), "file:2: choice 'good' is none"),
+        (label_studio(["good"]), "file:2: choice 'good' is not 1, 2 or 0"),
         (label_studio(["1"], None), "file:2: no annotator"),
         (b"pair,annotator,choice\nab-1,\xff,1\n", "file:2: not UTF-8"),
     ],
@@ -125,10 +125,10 @@ def test_all_problems_are_counted_and_the_first_is_named(tmp_path: Path, here: C
     (tmp_path / "one.csv").write_text("pair,annotator,choice\nab-1,Ann,1\nab-2,Ann,x\n")
     (tmp_path / "two.csv").write_text("pair,annotator,choice\nab-1,Ann,2\nab-3,Ann,2\nzz-1,Bob,2\n")
     ended = here("human", "import", "one.csv", "two.csv", "--key", "key.json")
-    assert ended.mistake == "one.csv:3: choice 'x' is none of 1, 2 and 0; the first of 3 refused of 5 judgements"
+    assert ended.mistake == "one.csv:3: choice 'x' is not 1, 2 or 0; 3 of 5 judgements invalid, this is the first"
     (tmp_path / "one.csv").write_text("pair,annotator,choice\nab-1,Ann,1\n")
     ended = here("human", "import", "one.csv", "one.csv", "--key", "key.json")
-    assert ended.mistake == ("one.csv:2: 'Ann' judged ab-1 already, in one.csv:2; the only one refused of 2 judgements")
+    assert ended.mistake == ("one.csv:2: 'Ann' judged ab-1 already in one.csv:2; 1 of 2 judgements invalid")
     assert here("human", "import", "none.csv", "--key", "key.json").mistake.startswith("none.csv: No such file")
     assert here("human", "import", "one.csv", "--key", "one.csv").mistake.startswith("one.csv: not JSON")
 

@@ -264,7 +264,7 @@ def test_annotators_who_fail_checks_are_reported_and_dropped_on_demand(tmp_path:
 def test_results_that_are_not_there_are_named(tmp_path: Path) -> None:
     results = three(tmp_path)
     made = export(results, n=5)
-    with pytest.raises(DataError, match=r"the result of poor × k=4 × direct × copy \(.{8}\) is not there"):
+    with pytest.raises(DataError, match=r"no result of poor × k=4 × direct × copy \(.{8}\)"):
         make_report(judge(made.key, "A", lambda pair: 1), made.key, results[:2])
 
 

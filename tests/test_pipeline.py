@@ -288,9 +288,9 @@ BROKEN = [
     ("reasoner", "parse", ValueError("odd text"), "ValueError: odd text", 0),
     ("generator", "generate", ConnectionError("refused"), "ConnectionError: refused", 0),
     ("generator", "generate", breaks_down, "RuntimeError: out of memory", 2),
-    ("generator", "generate", twice, "answered prompt 0 twice, or there is none of that number", 1),
+    ("generator", "generate", twice, "answered prompt 0 twice, or it does not exist", 1),
     ("generator", "generate", [(0, Completion("x"))], "left 11 of 12 prompts without an answer", 1),
-    ("generator", "generate", [(12, Completion("x"))], "answered prompt 12 twice, or there is none of that number", 0),
+    ("generator", "generate", [(12, Completion("x"))], "answered prompt 12 twice, or it does not exist", 0),
     ("generator", "generate", [(0, Completion("\ud800"))], "UnicodeEncodeError: 'utf-8' codec can't encode", 0),
     ("generator", "generate", [(0, Completion(None))], "AttributeError: 'NoneType' object has no attribute", 0),
 ]

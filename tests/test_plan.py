@@ -14,7 +14,7 @@ from prlm_bench.host import NEEDS, Method, Origin, PluginHost
 from prlm_bench.host._registry import make_component
 from prlm_bench.running import RunConfig
 from prlm_bench.running._components import lacks
-from prlm_bench.running._plan import Plan, check_asked_for, plan_cells
+from prlm_bench.running._plan import Plan, check_requested, plan_cells
 
 Row = tuple[str, int, str, str]
 MINE = Origin("mine", "mine", "1", "mine.py")
@@ -173,7 +173,7 @@ def test_what_cannot_run_is_left_out_with_the_reason(host: PluginHost, bare: Dat
         ({"retrievers": ["bm25"], "generators": ["copy", "vote"]}, "generator vote cannot run on lamp_4: it needs"),
         ({"retrievers": ["none"], "generators": ["copy"]}, "generator copy cannot run on lamp_4: it needs retr"),
         ({"methods": ["stranger-copy"]}, "nothing to run: retriever other-user needs at least two users"),
-        ({"retrievers": ["bm25"]}, "nothing to run (give --retriever and --generator, --method, or a study file)"),
+        ({"retrievers": ["bm25"]}, "nothing to run (give --retriever and --generator, --method, or a run file)"),
     ],
 )  # fmt: skip
 def test_what_was_asked_for_and_can_run_nowhere_is_an_error(
@@ -181,7 +181,7 @@ def test_what_was_asked_for_and_can_run_nowhere_is_an_error(
 ) -> None:
     study = RunConfig(tasks=["lamp_4"], controls=False, **fields)
     with pytest.raises(RunError) as caught:
-        check_asked_for(study, [plan_cells(study, host, bare)], host)
+        check_requested(study, [plan_cells(study, host, bare)], host)
     assert str(caught.value).startswith(said)
 
 
@@ -189,9 +189,9 @@ def test_it_is_enough_to_run_on_one_of_the_tasks(host: PluginHost, bare: Dataset
     study = RunConfig(
         tasks=["lamp_4", "mini_lamp_4"], retrievers=["recency", "bm25"], generators=["copy"], controls=False
     )
-    check_asked_for(study, [plan_cells(study, host, dataset) for dataset in (bare, headlines)], host)
+    check_requested(study, [plan_cells(study, host, dataset) for dataset in (bare, headlines)], host)
     with pytest.raises(RunError, match="recency cannot run on lamp_4"):
-        check_asked_for(study, [plan_cells(study, host, bare)], host)
+        check_requested(study, [plan_cells(study, host, bare)], host)
 
 
 def test_a_method_is_a_preset(host: PluginHost, headlines: Dataset) -> None:

@@ -53,7 +53,7 @@ FAULTS_AT_IMPORT = {
         "it needs another version of prlm-bench",
     ),
     "from json import no_such_name  #!": ("ImportError: cannot import name 'no_such_name'", "pip install -U json"),
-    "x = (  #!": ("SyntaxError: '(' was never closed", "pip install -U zz-dist, or tell its authors"),
+    "x = (  #!": ("SyntaxError: '(' was never closed", "pip install -U zz-dist, or report this to its authors"),
     "import sys; sys.exit(3)  #!": ("SystemExit: 3", "pip install -U zz-dist"),
     "raise RuntimeError('two\\nlines')  #!": ("RuntimeError: two lines", "pip install -U zz-dist"),
     "raise RuntimeError  #!": ("RuntimeError", "pip install -U zz-dist"),
@@ -77,18 +77,21 @@ FAULTS_IN_HOOKS = {
     HOOK.format("rewards", "1 / 0"): ("ZeroDivisionError: division by zero", "pip install -U zz-dist"),
     HOOK.format("rewards", "import no_such_module"): ("ModuleNotFoundError: No", "pip install no_such_module"),
     HOOK.format("rewards", "raise SystemExit"): ("SystemExit", "pip install -U zz-dist"),
-    HOOK.format("rewards", "register('a b', Nothing)"): ("reward name 'a b'", "no blanks and none of"),
+    HOOK.format("rewards", "register('a b', Nothing)"): ("invalid reward name 'a b'", "avoid blanks"),
     HOOK.format("rewards", "register('a', 'Nothing')"): ("reward 'a': the factory is not callable", ""),
-    HOOK.format("rewards", "register('a', Nothing, needs=['dates'])"): ("reward 'a': needs='dates'", "known: answer-"),
+    HOOK.format("rewards", "register('a', Nothing, needs=['dates'])"): (
+        "reward 'a': unknown needs='dates'",
+        "known: answer-",
+    ),
     HOOK.format("rewards", "register('a', Nothing, nedes=['date'])"): ("TypeError: make_component() got", "pip"),
     HOOK.format("rewards", "[register('a', Nothing) for _ in 'ab']"): ("reward 'a' is registered twice", ""),
     HOOK.format("rewards", "register('a', Nothing, aliases=['a'])"): ("reward 'a' is registered twice", ""),
-    HOOK.format("methods", "register('a:b', generator='copy')"): ("method name 'a:b'", "no blanks"),
+    HOOK.format("methods", "register('a:b', generator='copy')"): ("invalid method name 'a:b'", "avoid blanks"),
     HOOK.format("methods", "[register('a', generator='copy') for _ in 'ab']"): ("method 'a' is registered twice", ""),
     HOOK.format("methods", "register('a')"): ("TypeError: _Pending.method() missing 1 required", "pip install -U"),
-    HOOK.format("commands", "register('a', print)"): ("command 'a' is no typer.Typer", ""),
+    HOOK.format("commands", "register('a', print)"): ("command 'a' is not a typer.Typer", ""),
     HOOK.format("commands", "import typer; register('run', typer.Typer())"): (
-        "command 'run' is one of prlm-bench itself",
+        "command 'run' is a built-in command",
         "choose another name",
     ),
 }
@@ -114,7 +117,7 @@ FAULTY_HOOKS = {
         "known: prlm_bench_register_retrievers, prlm_bench_register_reasoners, ",
     ),
     "@hookimpl\ndef prlm_bench_register_rewards(add): ...": (
-        "prlm_bench_register_rewards takes an argument that it does not get",
+        "prlm_bench_register_rewards has an unexpected argument",
         "write def prlm_bench_register_rewards(register)",
     ),
     "def prlm_bench_register_rewards(register): ...": (
@@ -182,8 +185,8 @@ def test_a_task_file_of_a_plugin(site: Site) -> None:
         ({"bad.yaml": TASK + "folder: [3]\n"}, "bad.yaml:4: folder: Input should be a valid string"),
         ({"good.yaml": TASK, "bad.yaml": "name: ["}, "bad.yaml:1: cannot be read"),
         ({"good.yaml": TASK}, "bad.yaml: cannot be read"),
-        ({"good.yaml": TASK, "bad.yaml": TASK}, "task 'zz_task' is in"),
-        ({"good.yaml": TASK, "bad.yaml": TASK.replace("zz_task", "lamp_1")}, "task 'lamp_1' is in"),
+        ({"good.yaml": TASK, "bad.yaml": TASK}, "task 'zz_task' is defined in"),
+        ({"good.yaml": TASK, "bad.yaml": TASK.replace("zz_task", "lamp_1")}, "task 'lamp_1' is defined in"),
     ],
 )
 def test_a_task_file_that_cannot_be_used(site: Site, files: dict[str, str], error: str) -> None:

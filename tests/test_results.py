@@ -229,7 +229,7 @@ def test_a_published_summary_without_samples_is_shown_and_run_again(one: Path, h
     assert not is_finished(one, stored.manifest.fingerprint)
     ended = here("leaderboard", "--results", one.parent)
     assert (ended.status, ended.stderr) == (0, "1 of 1 rows are summaries without samples\n")
-    with pytest.raises(DataError, match="holds no samples"):
+    with pytest.raises(DataError, match="has no samples"):
         list(read_samples(one))
     (one / "journal.jsonl").touch()  # a run is making them again
     assert find_results(one.parent)[0] == []
@@ -244,7 +244,7 @@ def test_a_summary_of_another_run_does_not_finish_a_folder(one: Path) -> None:
 
 
 def test_no_results_folder_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no results folder .* \(prlm-bench run makes one; --results names another\)"):
+    with pytest.raises(DataError, match=r"no results folder .* \(create one with `prlm-bench run`, or use --results\)"):
         find_results(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"manifest\.json: No such file or directory"):
         load_folders([tmp_path])

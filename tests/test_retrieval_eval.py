@@ -294,7 +294,7 @@ def test_ties_are_broken_as_trec_eval_does(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "holds no rankings"),
+        ("", ": no rankings"),
         ("q Q0 i 1 2\n", ":1: 5 columns instead of 6 (a run line is: question Q0 item rank score tag)"),
         ("q Q0 i 1 2 t\n\nq Q0 a b 1 2 t\n", ":3: 7 columns instead of 6"),
         ("q Q0 i 1 much t\n", ":1: the score 'much' is not a finite number"),
@@ -341,7 +341,9 @@ def test_ids_with_blanks_are_refused_or_written_so_that_they_come_back(
 ) -> None:
     dataset = open_split(host.tasks.get("lamp_4"), "dev", write_lamp(BLANK))
     ranker = Given({"a b": [1, 4, 2, 3], "a%20b": [1]})
-    said = "question 'a b': a TREC file cannot hold an id with blanks or control characters (--escape writes them"
+    said = (
+        "question 'a b': a TREC file cannot hold an id with blanks or control characters (--escape percent-encodes them"
+    )
     for lines in (run_lines(dataset, ranker, "t", Silent()), qrels_lines(dataset)):
         with pytest.raises(DataError) as caught:
             list(lines)
@@ -401,7 +403,7 @@ def test_eval_writes_what_it_shows(here: Callable[..., Any], tmp_path: Path) -> 
     table = here(
         "retrieval", "eval", *MINI, "--retriever", "bm25", "--retriever", "recency", "--measures", "R@2"
     ).stdout
-    assert "mini_lamp_4 dev: 30 questions, 10 users, 30 with known relevant items" in table
+    assert "mini_lamp_4 dev: 30 questions, 10 users, 30 with relevance labels" in table
     assert "difference from bm25" in table and "ms/question" in table and "tau-b" in table
 
 
@@ -421,8 +423,8 @@ def test_without_relevance_retrievers_are_compared_with_each_other(
     words = ("retrieval", "eval", "--task", "lamp_4", "--data", root, "--retriever", "bm25", "--retriever", "random")
     done = here(*words, "--output-dir", "out")
     assert done.status == 0, done.stderr
-    assert "no relevant items known" in done.stdout and "overlap@5" in done.stdout and "nDCG" not in done.stdout
-    assert "no picture of recall" in done.stderr
+    assert "no relevance labels" in done.stdout and "overlap@5" in done.stdout and "nDCG" not in done.stdout
+    assert "skipping the recall plot" in done.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["evaluation.json"]
     assert here(*words[:-2], "--json").status == 0  # one retriever, and nothing to judge it by: time and size
 
@@ -456,8 +458,8 @@ def test_exports_to_standard_output(here: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("eval",), "there is nothing to judge (give --retriever or --run)"),
-        (("eval", "--retriever", "bm25", "--retriever", "bm25:k1=1.5"), "two of these have one name: bm25, bm25"),
+        (("eval",), "nothing to evaluate (give --retriever or --run)"),
+        (("eval", "--retriever", "bm25", "--retriever", "bm25:k1=1.5"), "sources with the same name: bm25, bm25"),
         (("eval", "--retriever", "bm52"), "unknown retriever 'bm52' (did you mean bm25"),
         (("eval", "--retriever", "bm25", "--measures", "nDGC@5"), "unknown retrieval measure 'nDGC'"),
         (("eval", "--retriever", "bm25", "--measures", "R"), "the retrieval measure 'R' needs a cut-off"),
@@ -478,7 +480,7 @@ def test_a_mistake_is_one_line(here: Callable[..., Any], words: tuple[str, ...],
 def test_relevance_cannot_be_made_up(here: Callable[..., Any], write_lamp: Callable[..., Path]) -> None:
     root = write_lamp([("q", ["1"], None)])
     done = here("retrieval", "export-qrels", "--task", "lamp_4", "--data", root)
-    assert done.mistake == "lamp_4 dev has no recorded relevant items (mini-LaMP tasks have them)"
+    assert done.mistake == "lamp_4 dev has no relevance labels (mini-LaMP tasks have them)"
     done = here("retrieval", "eval", "--task", "lamp_4", "--data", root, "--retriever", "oracle")
     assert done.mistake.startswith("retriever oracle cannot run on lamp_4 dev: it needs recorded relevant items")
 
@@ -488,7 +490,7 @@ def test_a_missing_matplotlib_is_said_before_the_work(
 ) -> None:
     monkeypatch.setattr(picture, "find_spec", lambda name: None)
     done = here("retrieval", "eval", *MINI, "--retriever", "bm25", "--output-dir", "out")
-    assert done.mistake == ("the picture of recall needs the package 'matplotlib' (pip install 'prlm-bench[report]')")
+    assert done.mistake == ("the recall plot needs the package 'matplotlib' (pip install 'prlm-bench[report]')")
 
 
 def test_nothing_to_rank_is_one_line(host: PluginHost, write_lamp: Callable[..., Path]) -> None:

@@ -38,7 +38,7 @@ def test_the_files(tmp_path: Path) -> None:
     "name", ["", "Big", "1st", "a_b", "a b", "a.b", "a/b", "../a", "a--b", "-a", "a-", "größe", "a" * 31, "a\n"]
 )
 def test_names_that_cannot_be_a_plugin(tmp_path: Path, name: str) -> None:
-    with pytest.raises(PrlmBenchError, match="cannot name a plugin"):
+    with pytest.raises(PrlmBenchError, match="invalid plugin name"):
         write_plugin(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -47,7 +47,7 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "prlm-bench-mine"
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(PrlmBenchError, match=r"prlm-bench-mine is there already \(choose another name or --output\)"):
+    with pytest.raises(PrlmBenchError, match=r"prlm-bench-mine exists already \(choose another name or --output\)"):
         write_plugin("mine", tmp_path)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
@@ -58,8 +58,8 @@ def test_the_command(here: Cli, tmp_path: Path) -> None:
     assert ended.stdout.splitlines()[0] == "wrote deep/er/prlm-bench-mine"
     assert "pip install -e 'deep/er/prlm-bench-mine[test]'" in ended.stdout
     assert (tmp_path / "deep/er/prlm-bench-mine/pyproject.toml").is_file()
-    assert "is there already" in here("new-plugin", "mine", "-o", "deep/er").mistake
-    assert "'Mine' cannot name a plugin" in here("new-plugin", "Mine").mistake
+    assert "exists already" in here("new-plugin", "mine", "-o", "deep/er").mistake
+    assert "invalid plugin name 'Mine'" in here("new-plugin", "Mine").mistake
 
 
 @pytest.mark.parametrize("name", ["longest-first", "none", "example", "bm25", "a" * 30])
@@ -74,7 +74,9 @@ def test_any_name_makes_clean_code(tmp_path: Path, name: str) -> None:
     (module,) = folder.glob("*.py")
     host = PluginHost([str(module)])
     assert host.failures == []
-    assert host.registry.get("retriever", f"{module.stem}/{name}").summary.startswith("The user's longest items first")
+    assert host.registry.get("retriever", f"{module.stem}/{name}").summary.startswith(
+        "Ranks the user's longest items first"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -121,7 +121,7 @@ def test_a_folder_that_no_site_wrote_is_left_alone(tmp_path: Path, here: Callabl
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     ended = here("site", "--results", "results", "--output", "site")
-    assert "runs is there and is not of a site" in ended.mistake.replace("site: 1 to do", "")
+    assert "runs exists and is not part of a site" in ended.mistake.replace("site: 1 to do", "")
     assert mine.read_text() == "mine"
 
 

@@ -137,12 +137,12 @@ def test_what_can_be_written(spec: Any, expected: Spec) -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("", "'' is not a component (write NAME or NAME:key=value,key=value)"),
+        ("", "'' is not a component spec (write NAME or NAME:key=value,key=value)"),
         (":k1=1", "':k1=1' is not a component"),
         ("bm25:", "'bm25:' is not a component"),
-        ("bm25:k1=1,k1=2", "'bm25:k1=1,k1=2': 'k1' is given twice or has no key"),
-        ("bm25:k1=1,2", "'bm25:k1=1,2': '2' is given twice or has no key"),
-        ("bm25:1,2", "'bm25:1,2': '2' is given twice or has no key"),
+        ("bm25:k1=1,k1=2", "'bm25:k1=1,k1=2': 'k1' is given twice or lacks a key"),
+        ("bm25:k1=1,2", "'bm25:k1=1,2': '2' is given twice or lacks a key"),
+        ("bm25:1,2", "'bm25:1,2': '2' is given twice or lacks a key"),
         ('bm25:k1="1', 'cannot read \'k1="1\' (quote a value that holds commas or quotes: key="a,b")'),
         ("bm25:text=it's", 'cannot read "text=it\'s" (quote a value that holds commas or quotes'),
         ('bm25:text="a" b', "cannot read"),
@@ -237,9 +237,9 @@ def test_a_needed_option_and_one_too_many() -> None:
 
     with pytest.raises(SpecError, match=r"'it' needs the option 'model' \(write it:model=\.\.\.\)"):
         read("it", needs)
-    with pytest.raises(SpecError, match=r"'it' has no option '3' \(it takes no options\)"):
+    with pytest.raises(SpecError, match=r"'it' has no option '3' \(it has no options\)"):
         read("it:3", bare)
-    with pytest.raises(SpecError, match=r"'it' has no option 'x' \(it takes no options\)"):
+    with pytest.raises(SpecError, match=r"'it' has no option 'x' \(it has no options\)"):
         read("it:x=3", bare)
 
 

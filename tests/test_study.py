@@ -81,13 +81,13 @@ def test_the_embedded_study_runs_all_tasks_with_the_tiny_model() -> None:
         ("k: [1]\n", "tasks: Field required"),
         ("tasks: []\n", "tasks: List should have at least 1 item"),
         ("tasks: [lamp_4]\nseeds: []\n", "seeds: List should have at least 1 item"),
-        ("tasks: [lamp_4]\nk: [4, -1]\n", "k: k counts items, so it is 0 or more"),
+        ("tasks: [lamp_4]\nk: [4, -1]\n", "k: k must be 0 or more"),
         ("tasks: [lamp_4]\nk: [four]\n", "k.0: Input should be a valid integer"),
         ("tasks: [lamp_4]\nlimit: 0\n", "limit: Input should be greater than or equal to 1"),
         ("tasks: [lamp_4]\nview: other\n", "view: Input should be 'lamp' or 'prlm'"),
         ("tasks: [lamp_4]\nsynth_users: 1\n", "synth_users: Input should be greater than or equal to 2"),
-        ("- lamp_4\n", "a run file is a mapping (see the guide on run files)"),
-        ("", "a run file is a mapping"),
+        ("- lamp_4\n", "a run file must be a mapping (see the guide on run files)"),
+        ("", "a run file must be a mapping"),
         ("tasks: [lamp_4\n", "cannot be read: while parsing a flow sequence"),
     ],
 )
@@ -100,7 +100,7 @@ def test_a_mistake_names_file_and_field(tmp_path: Path, text: str, said: str) ->
 
 
 def test_a_mistake_in_flags_names_the_command() -> None:
-    with pytest.raises(RunError, match=r"^run: k: k counts items, so it is 0 or more$"):
+    with pytest.raises(RunError, match=r"^run: k: k must be 0 or more$"):
         read_run_config(None, {"tasks": ["lamp_4"], "k": [-1]})
 
 

@@ -114,7 +114,7 @@ def test_a_missing_task_is_refused_or_partial(seven: Path, here: Callable[..., A
     assert mistake.startswith("no finished result on the test split of lamp_6 (--partial")
     assert not (seven / "out.zip").exists()
     ended = submit(here, "--partial")
-    assert ended.stderr == "partial, without lamp_6: the server refuses a submission that lacks a task\n"
+    assert ended.stderr == "partial, without lamp_6: the server rejects a submission that lacks a task\n"
     assert len(content(seven / "out.zip")) == 6
 
 
@@ -141,10 +141,10 @@ def test_several_results_need_a_method(seven: Path, here: Callable[..., Any]) ->
     [
         (
             ["101", "102", "103", "999", "998"],
-            "2 of 5 questions of data/LaMP_1/test/test_questions.json have no answer",
+            "2 of 5 questions in data/LaMP_1/test/test_questions.json have no answer",
         ),
         (["100", "101", "102"], "1 of 4 answers have no question in data/LaMP_1/test/test_questions.json"),
-        (["100", "100", "101"], "data/LaMP_1/test/test_questions.json: question '100' is there twice"),
+        (["100", "100", "101"], "data/LaMP_1/test/test_questions.json: question '100' occurs twice"),
         ([None, "101"], "data/LaMP_1/test/test_questions.json: question 0 has no id"),
     ],
 )
@@ -161,7 +161,7 @@ def test_an_answer_that_is_there_twice_is_one_line(seven: Path, here: Callable[.
     (folder,) = [f for f in (seven / "results").iterdir() if '"lamp_1"' in (f / "manifest.json").read_text()]
     lines = (folder / "samples.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "samples.jsonl").write_bytes(b"".join([*lines, lines[0]]))
-    assert "question '103' is answered twice" in submit(here).mistake
+    assert "question '103' has two answers" in submit(here).mistake
 
 
 def test_no_questions_are_one_line(seven: Path, here: Callable[..., Any]) -> None:

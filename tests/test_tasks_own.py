@@ -170,9 +170,9 @@ def test_an_inherited_mistake_names_both_files(tmp_path: Path) -> None:
         ("name: [unclosed\ntitle: x\n", "cannot be read"),
         ("name: x\n\ttitle: y\n", "cannot be read"),
         ("a: &a {b: *a}\n", "cannot be read"),
-        ("- a list\n", ":1: a task file is a mapping"),
-        ("", ":1: a task file is a mapping"),
-        ("just words", ":1: a task file is a mapping"),
+        ("- a list\n", ":1: a task file must be a mapping"),
+        ("", ":1: a task file must be a mapping"),
+        ("just words", ":1: a task file must be a mapping"),
         ("? [1, 2]\n: x\n", "cannot be read"),
     ],
 )
@@ -214,7 +214,9 @@ def test_a_name_can_be_taken_once(tmp_path: Path) -> None:
     path = write(tmp_path, OWN)
     assert book.get(str(path)) == book.get(str(path))
     other = write(tmp_path, OWN, "other.yaml")
-    with pytest.raises(TaskError, match=r"task 'books' is in .*own\.yaml and in .*other\.yaml \(rename one\)"):
+    with pytest.raises(
+        TaskError, match=r"task 'books' is defined in .*own\.yaml and in .*other\.yaml \(rename one of them\)"
+    ):
         book.get(str(other))
-    with pytest.raises(TaskError, match=r"task 'lamp_4' is in .*lamp_4\.yaml and in .*third\.yaml"):
+    with pytest.raises(TaskError, match=r"task 'lamp_4' is defined in .*lamp_4\.yaml and in .*third\.yaml"):
         book.get(str(write(tmp_path, "extends: lamp_4\n", "third.yaml")))

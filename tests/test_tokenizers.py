@@ -83,9 +83,9 @@ def test_use_does_not_change_the_fingerprint(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no tokenizer at '.*none': there is no such folder") as caught:
+    with pytest.raises(DataError, match=r"no tokenizer at '.*none': no such folder") as caught:
         load_tokenizer(tmp_path / "none")
-    assert caught.value.hint == "give a folder, a hub name, or `words`"
+    assert caught.value.hint == "give a folder, a hub name or `words`"
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -93,7 +93,7 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path, broken: bool) -> None:
     if broken:
         (tmp_path / "tokenizer.json").write_text("{")
         (tmp_path / "tokenizer_config.json").write_text("{}")
-    with pytest.raises(DataError, match="the folder holds no tokenizer that transformers can load"):
+    with pytest.raises(DataError, match="the folder has no tokenizer that transformers can load"):
         load_tokenizer(tmp_path)
 
 

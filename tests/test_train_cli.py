@@ -133,12 +133,12 @@ def test_the_seed_of_a_trainer_with_its_own_data(train: Any) -> None:
         (["alone:broken=true"], "the lessons are too hard (take easier ones)"),
         (
             ["alone", "--task", "mini_lamp_4"],
-            "trainer alone brings its own data, so --task has no use (leave --task out)",
+            "trainer alone brings its own data, so --task does not apply (leave --task out)",
         ),
-        (["alone", "--synth-users", "9"], "trainer alone brings its own data, so --synth-users has no use"),
-        (["alone:seed=3", "--seed", "4"], "trainer alone:seed=3 takes no --seed (leave it out)"),
-        (["seedless", "--seed", "4"], "trainer seedless takes no --seed (leave it out)"),
-        (["on-a-task"], "trainer on-a-task learns from a task's training split (--task NAME, and --data FOLDER)"),
+        (["alone", "--synth-users", "9"], "trainer alone brings its own data, so --synth-users does not apply"),
+        (["alone:seed=3", "--seed", "4"], "trainer alone:seed=3 does not take --seed (leave it out)"),
+        (["seedless", "--seed", "4"], "trainer seedless does not take --seed (leave it out)"),
+        (["on-a-task"], "trainer on-a-task learns from a task's training split (give --task NAME and --data FOLDER)"),
         (["on-a-task", "--task", "mini_lamp_44"], "unknown task 'mini_lamp_44' (did you mean mini_lamp_4"),
         (["heavy"], "trainer heavy cannot run here: it needs the package no_such_module_here"),
     ],
@@ -164,7 +164,7 @@ class TestFlagsOfARecipe:
         recipe = json.loads(here("train", *self.WORDS, *flags, *changes, "--json").stdout)["recipe"]
         assert (recipe["base"], recipe["retriever"], recipe["k"]) == ("mine", "recency", 3)
         assert (recipe["policy"]["learning_rate"], recipe["pairs"]["gold"]) == (1e-5, True)
-        assert here("train", "prlm.pairs:k=3", *self.WORDS[1:], "-k", 3).mistake.startswith("k is given twice")
+        assert here("train", "prlm.pairs:k=3", *self.WORDS[1:], "-k", 3).mistake.startswith("k is set twice")
         assert here("train", *self.WORDS, "--change", "k=0").mistake.startswith("recipe tiny.yaml: k: Input should be")
 
     def test_a_trainer_without_them(self, train: Any) -> None:

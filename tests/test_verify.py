@@ -71,12 +71,12 @@ def broken_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (better_summary, "summary.json.metrics.rouge1@lamp.value is 0.99, computed anew it is"),
-        (other_answer, "the checksum is another"),
+        (better_summary, "summary.json.metrics.rouge1@lamp.value is 0.99, recomputed:"),
+        (other_answer, "the checksum differs"),
         (other_answer, "metrics.rouge1@lamp is"),
-        (other_options, "the fingerprint is not that of its content"),
-        (fewer_samples, "11 samples where the manifest says 12"),
-        (repeated_sample, "a question is there twice"),
+        (other_options, "the fingerprint does not match its content"),
+        (fewer_samples, "11 samples, but the manifest says 12"),
+        (repeated_sample, "a question occurs twice"),
         (renamed, "the folder's name does not end with"),
         (broken_line, "samples.jsonl:1"),
     ],
@@ -86,7 +86,7 @@ def test_damage_is_named(here: Any, folder: Path, damage: Callable[[Path], None]
     done = here("results", "verify", "r")
     assert done.status == 2
     assert said in done.stdout
-    assert done.stderr.strip() == "prlm-bench: 1 of 1 result folders do not hold up"
+    assert done.stderr.strip() == "prlm-bench: 1 of 1 result folders are invalid"
 
 
 def test_nothing_to_verify_is_a_mistake(here: Any) -> None:

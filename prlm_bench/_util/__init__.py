@@ -1,1 +1,1 @@
-"""Helpers without a subject of their own: files, cache folder, assets, silence."""
+"""Small shared helpers: files, cache folder, assets, tables, progress bars."""

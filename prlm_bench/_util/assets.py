@@ -1,4 +1,4 @@
-"""Files that travel with the package: beside it in a checkout, inside it when installed from a wheel."""
+"""Data files of the package: next to it in a checkout, inside it when installed from a wheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where everything that can be made again is kept."""
+"""The folder for everything that can be recomputed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 def cache_root() -> Path:
     """The cache folder: PRLM_BENCH_CACHE, else `prlm-bench` below XDG_CACHE_HOME, else `~/.cache/prlm-bench`.
 
-    The folder need not exist yet.
+    The folder may not exist yet.
     """
     own = os.environ.get("PRLM_BENCH_CACHE")
     if own:
         return Path(own).expanduser()
     shared = os.environ.get("XDG_CACHE_HOME")
-    # The XDG specification has relative paths ignored.
+    # The XDG specification says to ignore relative paths.
     base = Path(shared) if shared and Path(shared).is_absolute() else Path.home() / ".cache"
     return base / "prlm-bench"

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import orjson
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write to a temporary neighbour that takes the name `path` only when the block ends well."""
+    """Write to a temporary file next to `path`, renamed to `path` only when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -27,11 +27,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is either all there or not there."""
+    """Write a file atomically: it is either complete or absent."""
     with replacing(path) as file:
         file.write(content)
 
 
 def pretty(value: Any) -> bytes:
-    """JSON for people, keys in the order given."""
+    """Indented JSON, keys in the given order."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"

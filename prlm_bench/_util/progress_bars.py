@@ -11,11 +11,11 @@ _EVERY = 10.0
 
 
 class PlainProgress:
-    """A line when a stage begins and ends, and every ten seconds between."""
+    """Prints a line when a stage begins and ends, and every ten seconds in between."""
 
     def __init__(self) -> None:
         self._label, self._total, self._done, self._first = "", 0, 0, 0
-        self._began = self._said = time.monotonic()
+        self._began = self._reported = time.monotonic()
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -24,30 +24,30 @@ class PlainProgress:
         return None
 
     def start(self, label: str, total: int, done: int = 0) -> None:
-        """Say what begins."""
+        """Report the start of a stage."""
         self._label, self._total, self._done, self._first = label, total, done, done
-        self._began = self._said = time.monotonic()
+        self._began = self._reported = time.monotonic()
         self.note(f"{label}: {total} to do" + (f", {done} done before" if done else ""))
 
     def advance(self, count: int = 1) -> None:
-        """Say how far it is, now and then."""
+        """Report progress, at most every ten seconds."""
         if not count:
             return
         self._done += count
         now = time.monotonic()
-        if self._done >= self._total or now - self._said >= _EVERY:
-            self._said = now
+        if self._done >= self._total or now - self._reported >= _EVERY:
+            self._reported = now
             rate = (self._done - self._first) / max(now - self._began, 1e-9)
             left = (self._total - self._done) / rate if rate else 0.0
             self.note(f"{self._label}: {self._done}/{self._total}, {rate:.0f}/s, {left:.0f} s left")
 
     def note(self, text: str) -> None:
-        """A line."""
+        """Print a line."""
         print(text, file=sys.stderr, flush=True)
 
 
 class BarProgress:
-    """A live bar."""
+    """Shows a live progress bar."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -88,21 +88,21 @@ class BarProgress:
         self._bar.stop()
 
     def start(self, label: str, total: int, done: int = 0) -> None:
-        """A new bar."""
+        """Show a new bar."""
         self._task = self._bar.add_task(label, total=total, completed=done)
 
     def advance(self, count: int = 1) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         if self._task is not None:
             from rich.progress import TaskID
 
             self._bar.advance(TaskID(self._task), count)
 
     def note(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._bar.console.print(text, highlight=False, markup=False)
 
 
 def make_progress() -> PlainProgress | BarProgress:
-    """What suits standard error."""
+    """A bar if standard error is a terminal, else plain lines."""
     return BarProgress() if sys.stderr.isatty() else PlainProgress()

@@ -1,4 +1,4 @@
-"""Silence for libraries that report while they load; what matters of their reports is an error here."""
+"""Suppresses the loading messages of libraries; problems that matter raise errors."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep the progress bars and notices of transformers off the terminal."""
+    """Hide the progress bars and messages of transformers."""
     from transformers import utils
 
     logging: Any = utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    # Above every level that the library uses: load reports are errors there, and exceptions say more.
+    # Above every level that the library uses: it logs load reports as errors, and exceptions say more.
     logging.set_verbosity(100)
     logging.disable_progress_bar()
     try:

@@ -1,4 +1,4 @@
-"""A plain table for people."""
+"""Plain-text tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 
 def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as text, as wide as the terminal; where standard output is none, as wide as it needs."""
+    """A table as text, as wide as the terminal, or as wide as needed if standard output is not one."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -22,7 +22,7 @@ def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     out = io.StringIO()
     terminal = sys.stdout.isatty()
     console = Console(file=out, force_terminal=terminal)
-    if not terminal:  # a file or a pipe has no width; what someone will grep is not folded
+    if not terminal:  # files and pipes have no width; lines that may be searched with grep are not folded
         console = Console(file=out, width=max(200, console.width))
     console.print(table)
     return out.getvalue()

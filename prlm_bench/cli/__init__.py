@@ -1,6 +1,6 @@
-"""The command line, a guest of the Python API: a command holds options and printing, one short file each."""
+"""The command line, built on the Python API: each command is one short file of options and printing."""
 
-#: Where each command is: a function, or a `typer.Typer` with commands of its own. No plugin may take these names.
+#: The place of each command: a function, or a `typer.Typer` with subcommands. Plugins cannot use these names.
 COMMANDS = {
     "run": "_run:run",
     "leaderboard": "_leaderboard:leaderboard",
@@ -22,6 +22,6 @@ COMMANDS = {
     "retrieval": "_retrieval:app",
 }
 
-from ._app import main  # noqa: E402  (the table comes first: it is what plugins are loaded against)
+from ._app import main  # noqa: E402  (plugins are loaded against the table above)
 
 __all__ = ["COMMANDS", "main"]

@@ -1,4 +1,4 @@
-"""Gathers the commands and turns errors into one line and an exit status."""
+"""Collects the commands, and turns errors into one line and an exit status."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _root(
 
 
 def _add_commands() -> None:
-    if app.registered_commands:  # a second command line in one process
+    if app.registered_commands:  # not the first command line in this process
         return
     for name, place in COMMANDS.items():
         module, _, attribute = place.partition(":")
@@ -55,7 +55,7 @@ def _add_commands() -> None:
 
 
 def _add_plugin_commands(words: list[str]) -> None:
-    """Add the commands of plugins, those of `--plugin` files too, when the command is none of ours."""
+    """Add the commands of plugins, `--plugin` files included, unless the command is built in."""
     first = next((word for word in _without_plugin_values(words) if not word.startswith("-")), None)
     if first is None or first in COMMANDS:
         return
@@ -65,7 +65,7 @@ def _add_plugin_commands(words: list[str]) -> None:
 
 
 def _plugin_values(words: list[str]) -> list[str]:
-    """The values of `--plugin` anywhere among the words."""
+    """The values of `--plugin`, anywhere in the command line."""
     values = [after for word, after in pairwise(words) if word == "--plugin"]
     return values + [word.partition("=")[2] for word in words if word.startswith("--plugin=")]
 
@@ -75,13 +75,13 @@ def _without_plugin_values(words: list[str]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0, 2 for a mistake in the input, 1 for a defect, 130 when interrupted."""
+    """Run the command line and exit: 0, 2 for an input error, 1 for a bug, 130 when interrupted."""
     words = sys.argv[1:] if arguments is None else arguments
     sys.exit(_run(words))
 
 
 def _run(words: list[str]) -> int:
-    forget_hosts()  # plugins may have come or gone since another command line in this process
+    forget_hosts()  # plugins may have changed since an earlier command line in this process
     try:
         _add_commands()
         _add_plugin_commands(words)
@@ -89,11 +89,11 @@ def _run(words: list[str]) -> int:
         sys.stdout.flush()
         return int(status or 0)
     except PrlmBenchError as error:
-        return _say(str(error), 2)
+        return _print_error(str(error), 2)
     except TyperException as error:
-        return _say(error.format_message(), error.exit_code)
+        return _print_error(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, Abort):
-        return _say("interrupted", 130)
+        return _print_error("interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -102,20 +102,20 @@ def _run(words: list[str]) -> int:
             return 0
         raise
     except OSError as error:
-        return _say(f"{error.filename or 'system'}: {error.strerror or error}", 2)
+        return _print_error(f"{error.filename or 'system'}: {error.strerror or error}", 2)
     except Exception:
         traceback.print_exc()
-        return _say("this is a defect of prlm-bench or of a plugin; please report it with the lines above", 1)
+        return _print_error("this is a bug in prlm-bench or in a plugin; please report it with the traceback above", 1)
 
 
 def _leading_plugins_removed(words: list[str]) -> list[str]:
-    """`--plugin FILE` before a plugin's command has been read already; behind a command it is that command's option."""
+    """Drop `--plugin FILE` before the command, which was read already; after a command it is that command's option."""
     rest = list(words)
     while rest[:1] and (rest[0] == "--plugin" or rest[0].startswith("--plugin=")):
         rest = rest[2 if rest[0] == "--plugin" else 1 :]
     return rest
 
 
-def _say(message: str, status: int) -> int:
+def _print_error(message: str, status: int) -> int:
     print(f"prlm-bench: {' '.join(message.split())}", file=sys.stderr)
     return status

@@ -9,12 +9,12 @@ import typer
 from ._output import print_json, print_table
 from .options import JsonOption
 
-app = typer.Typer(help="Completions kept between runs: what there is, and how to make room.", no_args_is_help=True)
+app = typer.Typer(help="Inspect and prune completions cached between runs.", no_args_is_help=True)
 
 
 @app.command("info")
 def info(json: JsonOption = False) -> None:
-    """Show the kept completions, by the generator that wrote them."""
+    """Show cached completions by generator."""
     from .._util.cache_folder import cache_root
     from ..running import _generation_files as generation_files
 
@@ -34,18 +34,18 @@ def info(json: JsonOption = False) -> None:
 @app.command("prune")
 def prune(
     older_than: Annotated[
-        float | None, typer.Option(min=0, metavar="DAYS", help="What no run has used for so many days.")
+        float | None, typer.Option(min=0, metavar="DAYS", help="Remove what no run has used for this many days.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Everything that no process is using.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Remove everything that no process is using.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Remove kept completions; a run that needs them again writes them again."""
+    """Remove cached completions; a run that needs them generates them again."""
     from .._util.cache_folder import cache_root
     from ..errors import PrlmBenchError
     from ..running import prune as remove
 
     if (older_than is None) != everything:
-        raise PrlmBenchError("say what to remove", "--older-than DAYS, or --all")
+        raise PrlmBenchError("nothing was selected for removal", "give --older-than DAYS or --all")
     removed, in_use = remove(cache_root(), older_than or 0.0)
     freed = sum(file.bytes for file in removed)
     if json:
@@ -53,7 +53,7 @@ def prune(
         return
     print(f"removed the completions of {len(removed)} generators, {freed / 1e6:.1f} MB")
     for file in in_use:
-        print(f"left, in use: {_cells(file)[0]}")
+        print(f"kept, in use: {_cells(file)[0]}")
 
 
 def _row(file: Any) -> dict[str, Any]:
@@ -67,5 +67,5 @@ def _row(file: Any) -> dict[str, Any]:
 
 
 def _cells(file: Any) -> list[Any]:
-    name = file.identity.get("spec", "(cannot be read)")
+    name = file.identity.get("spec", "(unreadable)")
     return [name, file.count, f"{file.bytes / 1e6:.1f}", f"{file.age:.1f}", file.path.name[:12]]

@@ -17,26 +17,27 @@ def compare(
     methods: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Results: a folder, the start of a fingerprint, or parts such as bm25+copy. Two results are compared "
-            "with each other; with --baseline each is compared with it, and none means all of its table."
+            help="Results: a folder, the start of a fingerprint, or parts such as bm25+copy. Two results are "
+            "compared with each other; with --baseline each is compared with it, by default all of its table."
         ),
     ] = None,
-    baseline: Annotated[str | None, typer.Option(help="The result that others are compared with.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Result to compare the others with.")] = None,
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", help="Compare in these metrics; by default the ranking ones.")
+        list[str] | None,
+        typer.Option("--metric", help="Metric to compare; by default those that rank the tables. Repeatable."),
     ] = None,
-    correction: Annotated[str, typer.Option(help="Of p-values over all comparisons: holm, bh or none.")] = "holm",
+    correction: Annotated[str, typer.Option(help="Correction of all p-values: holm, bh or none.")] = "holm",
     margin: Annotated[
-        float | None, typer.Option(min=0, help="Test equivalence: differences below this count as none.")
+        float | None, typer.Option(min=0, help="Test equivalence: smaller differences count as zero.")
     ] = None,
     interval: IntervalOption = "percentile",
     json: JsonOption = False,
 ) -> None:
-    """Test whether methods differ: paired on the same questions, users as the unit.
+    """Test whether methods differ, paired by question, with users as the unit.
 
     Intervals resample users; p-values come from a sign-flip test over users and are corrected for the number of
-    comparisons. Seeds of one method are taken together, unless `+seed=0` names one: the difference is the mean over
-    the seeds, and its standard deviation between seeds has a column of its own.
+    comparisons. Seeds of a method are averaged, unless `+seed=0` selects one; the standard deviation of the difference
+    between seeds has its own column.
     """
     from .. import api
     from ..report import Correction

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from ..progress import Progress
     from ..tasks import Task
 
-app = typer.Typer(help="Import, look at, check, download and make data.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Import, inspect, validate, download and generate data.", no_args_is_help=True, rich_markup_mode=None
+)
 DestinationOption = Annotated[Path, typer.Option("--output", "-o", help="Data root to write to.")]
 
 
@@ -36,7 +38,7 @@ def import_split(
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Read a split into the cache; a command that needs it does this by itself."""
+    """Read a split into the cache. Commands that need it do so automatically."""
     _show(_open(host_for(plugin).tasks.get(task), split, data, skip_invalid).info(), json)
 
 
@@ -49,7 +51,7 @@ def info(
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what a split holds: questions, users, profile sizes, dates, hashes."""
+    """Show the contents of a split: questions, users, profile sizes, dates, hashes."""
     _show(_open(host_for(plugin).tasks.get(task), split, data, skip_invalid).info(), json)
 
 
@@ -69,11 +71,11 @@ def validate(
     task: TaskOption,
     data: DataOption = None,
     split: SplitOption = "dev",
-    most: Annotated[int, typer.Option("--most", min=1, help="Print at most so many problems.")] = 50,
+    max_problems: Annotated[int, typer.Option("--most", min=1, help="Maximum number of problems to print.")] = 50,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Read a split from end to end and list everything that is wrong. Exit status 2 if there are errors."""
+    """Check a whole split and list all problems. Exit status 2 if there are errors."""
     from ..data import data_root, validate as check
     from ..errors import DataError
 
@@ -82,17 +84,19 @@ def validate(
     if json:
         print_json(report.to_dict())
     else:
-        for problem in report.problems[:most]:
+        for problem in report.problems[:max_problems]:
             print(f"{problem.severity}: {problem.file}: {problem}")
-        if len(report.problems) > most:
-            print(f"... and {len(report.problems) - most} more; --most shows more of them")
+        if len(report.problems) > max_problems:
+            print(f"... and {len(report.problems) - max_problems} more; raise --most to see them")
         print(
             f"{report.n_questions} questions, {report.n_invalid} malformed, "
             f"{len(report.errors)} errors, {len(report.warnings)} warnings"
         )
     if not report.ok:
         errors = len(report.errors)
-        raise DataError(f"{found.name} {split}: {errors} errors in the data", "--skip-invalid goes on without them")
+        raise DataError(
+            f"{found.name} {split}: {errors} errors in the data", "--skip-invalid skips malformed questions"
+        )
 
 
 @app.command("download")
@@ -100,11 +104,11 @@ def download(
     task: Annotated[list[str], typer.Option("--task", help="Task name. Repeatable.")],
     output: DestinationOption,
     split: Annotated[list[str] | None, typer.Option("--split", help="Split.  [default: train, dev, test]")] = None,
-    base_url: Annotated[str | None, typer.Option(help="Another server with the official layout.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Download files that are there already.")] = False,
+    base_url: Annotated[str | None, typer.Option(help="URL of another server with the official layout.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Download again what exists already.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Fetch official LaMP files, going on where an earlier download stopped. LaMP is CC BY-NC-SA 4.0."""
+    """Download official LaMP files; interrupted downloads resume. LaMP is licensed under CC BY-NC-SA 4.0."""
     from ..data import DEFAULT_URL, download as fetch
 
     host = host_for(None)
@@ -113,9 +117,9 @@ def download(
         for name in task:
             found = host.tasks.get(name)
             splits = split or ["train", "dev", "test"]
-            told = _FileProgress(progress)
+            file_progress = _FileProgress(progress)
             url = base_url or DEFAULT_URL
-            fetched += fetch(found, output / found.folder, splits, base_url=url, force=force, progress=told)
+            fetched += fetch(found, output / found.folder, splits, base_url=url, force=force, progress=file_progress)
     if json:
         print_json([{"path": str(f.path), "action": f.action, "bytes": f.size, "sha256": f.sha256} for f in fetched])
         return
@@ -124,7 +128,7 @@ def download(
 
 
 class _FileProgress:
-    """One course of progress for each file."""
+    """Reports the progress of each file separately."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -139,19 +143,21 @@ class _FileProgress:
 def synth(
     output: DestinationOption,
     task: Annotated[list[int] | None, typer.Option("--task", min=1, max=7, help="Task number; all by default.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed; equal arguments give equal bytes.")] = 0,
-    train_users: Annotated[int, typer.Option(min=1, help="Users of the train split.")] = 60,
-    dev_users: Annotated[int, typer.Option(min=1, help="Users of the dev split.")] = 40,
-    test_users: Annotated[int, typer.Option(min=1, help="Users of the test split.")] = 40,
-    questions: Annotated[int, typer.Option(min=1, help="Questions a user.")] = 3,
+    seed: Annotated[int, typer.Option(help="Random seed; equal arguments give equal bytes.")] = 0,
+    train_users: Annotated[int, typer.Option(min=1, help="Users in the train split.")] = 60,
+    dev_users: Annotated[int, typer.Option(min=1, help="Users in the dev split.")] = 40,
+    test_users: Annotated[int, typer.Option(min=1, help="Users in the test split.")] = 40,
+    questions: Annotated[int, typer.Option(min=1, help="Questions per user.")] = 3,
     profile_size: Annotated[int, typer.Option(min=3, help="Items in a user's first profile; later ones grow.")] = 12,
-    noise: Annotated[float, typer.Option(min=0, max=1, help="Share of traits that an item shows wrongly.")] = 0.1,
+    noise: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of an item's traits that are drawn at random.")
+    ] = 0.1,
     strength: Annotated[
-        float, typer.Option(help="How often an item shows the trait that must be counted; above 0.5, at most 1.")
+        float, typer.Option(help="Probability that an item shows the user's aggregated trait; above 0.5, at most 1.")
     ] = 0.75,
     share_users: Annotated[bool, typer.Option("--share-users", help="Let the splits share their users.")] = False,
 ) -> None:
-    """Write mini-LaMP: all seven tasks with planted preferences, and the truly relevant items recorded."""
+    """Generate mini-LaMP: seven tasks with planted preferences and known relevant items."""
     from ..data.synth import SynthConfig, write_mini_lamp
 
     config = SynthConfig(

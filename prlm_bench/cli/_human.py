@@ -16,35 +16,39 @@ if TYPE_CHECKING:
     from ..human._report import Report
     from ..results import Estimate, Stored
 
-app = typer.Typer(help="Let people judge answers, blind.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Human evaluation: blind pairwise judgements of answers.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("export")
 def export(
     methods: Annotated[
         list[str],
-        typer.Argument(help="Two results or more: folders, starts of fingerprints, or parts such as bm25+copy."),
+        typer.Argument(
+            help="Two or more results: folders, starts of fingerprints, or parts of a method such as bm25+copy."
+        ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File for the annotators.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write for the annotators.")],
     results: ResultsOption = DEFAULT_RESULTS,
     form: Annotated[
-        str | None, typer.Option("--format", help="csv or label-studio.  [default: by the name of --output]")
+        str | None, typer.Option("--format", help="csv or label-studio.  [default: by the suffix of --output]")
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(help="File that says which answer is whose; beside --output by default.")
+        Path | None, typer.Option(help="File that maps answers to methods; next to --output by default.")
     ] = None,
     task: Annotated[str | None, typer.Option(help="Only results of this task.")] = None,
     split: Annotated[str | None, typer.Option(help="Only results of this split.")] = None,
     profile_from: Annotated[
         list[str] | None,
-        typer.Option(help="Results whose items are shown of the profile; by default the methods' own. Repeatable."),
+        typer.Option(help="Result whose items are the profile excerpt; by default the methods' own. Repeatable."),
     ] = None,
-    n: Annotated[int, typer.Option("--n", min=1, help="Pairs to judge.")] = 100,
-    seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
-    checks: Annotated[int, typer.Option("--attention-checks", min=0, help="Pairs with a plainly wrong answer.")] = 5,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of pairs.")] = 100,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    checks: Annotated[int, typer.Option("--attention-checks", min=0, help="Pairs with an obviously wrong answer.")] = 5,
     plugin: PluginOption = None,
 ) -> None:
-    """Draw blind pairs of answers to the same questions, users equally often, and write them for annotators."""
+    """Sample blind pairs of answers to the same questions, balanced over users, and write them for annotators."""
     from ..errors import UnknownNameError
     from ..human._export import make_export
     from ..human._files import FORMATS, write_export, write_key
@@ -59,24 +63,24 @@ def export(
         if task in (None, result.manifest.task) and split in (None, result.manifest.split)
     ]
     host = host_for(plugin)
-    chosen = [select(stored, words) for words in methods]
-    shown = [select(stored, words) for words in profile_from or []] or [r for r in chosen if _has_own_items(r, host)]
-    name = chosen[0].manifest.task
+    selected = [select(stored, words) for words in methods]
+    shown = [select(stored, words) for words in profile_from or []] or [r for r in selected if _has_own_items(r, host)]
+    name = selected[0].manifest.task
     known = host.tasks.get(name) if name in host.tasks.names else None
     title, labels = (known.title, known.labels) if known else (name, ())
-    made = make_export(chosen, shown, title, n=n, seed=seed, checks=checks, labels=labels)
+    made = make_export(selected, shown, title, n=n, seed=seed, checks=checks, labels=labels)
     key = key or output.with_suffix(".key.json")
     write_key(made.key, key)
     for path in write_export(made.shown, output, form):
         print(path)
     for note in made.notes:
         print(note, file=sys.stderr)
-    left_out = f"{made.key.identical} equal pairs of answers were left out; " if made.key.identical else ""
-    print(f"{left_out}the key is in {key}: keep it from the annotators", file=sys.stderr)
+    left_out = f"{made.key.identical} pairs of equal answers were left out; " if made.key.identical else ""
+    print(f"{left_out}the key is in {key}: do not give it to the annotators", file=sys.stderr)
 
 
 def _has_own_items(result: Stored, host: PluginHost) -> bool:
-    """Whether the items are the user's own: a retriever that needs several users takes them from another one."""
+    """Whether the items are the user's own; a retriever that needs several users shows another user's."""
     known = {component.qualified: component for component in host.registry.all("retriever")}
     component = known.get(result.manifest.method.retriever.plugin)
     return component is None or "users" not in component.needs
@@ -84,10 +88,10 @@ def _has_own_items(result: Stored, host: PluginHost) -> bool:
 
 @app.command("page")
 def page(
-    pairs: Annotated[Path, typer.Argument(metavar="EXPORT", help="What `human export` wrote.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file.")],
+    pairs: Annotated[Path, typer.Argument(metavar="EXPORT", help="File written by `human export`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")],
 ) -> None:
-    """Make a form of an export: one HTML file that needs no network and saves the judgements as a file."""
+    """Turn an export into a form: one HTML file that works offline and saves the judgements to a file."""
     from .._util.files import write_whole
     from ..human._files import read_export
     from ..human._page import form_page
@@ -98,17 +102,19 @@ def page(
 
 @app.command("import")
 def import_judgements(
-    judgements: Annotated[list[Path], typer.Argument(help="Files of the form, filled-in CSV, or Label Studio's JSON.")],
-    key: Annotated[Path, typer.Option(help="The key that `human export` wrote.")],
+    judgements: Annotated[
+        list[Path], typer.Argument(help="Files saved by the form, filled-in CSV files, or Label Studio JSON.")
+    ],
+    key: Annotated[Path, typer.Option(help="Key written by `human export`.")],
     results: Annotated[
-        Path | None, typer.Option(help="Folder of the results, to compare every metric with people.")
+        Path | None, typer.Option(help="Results folder, to compare every metric with the annotators.")
     ] = None,
     drop_failed: Annotated[
-        bool, typer.Option("--drop-failed", help="Leave out annotators who failed an attention check.")
+        bool, typer.Option("--drop-failed", help="Exclude annotators who failed an attention check.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Read judgements: agreement, win rates, strengths, and which metrics agree with people."""
+    """Analyse judgements: agreement, win rates, strengths, and how far metrics agree with the annotators."""
     from ..human._files import read_key
     from ..human._judgements import read_judgements
     from ..human._report import make_report
@@ -139,12 +145,12 @@ def _print(report: Report) -> None:
     for w in report.win_rates:
         against = "all" if w.second is None else names[w.second]
         rows.append([names[w.first], against, _interval(w.rate), f"{w.wins}/{w.ties}/{w.losses}", str(w.users)])
-    print_table("win rates, a tie as half a win", ["method", "against", "win rate", "win/tie/loss", "users"], rows)
+    print_table("win rates (tie: half a win)", ["method", "against", "win rate", "win/tie/loss", "users"], rows)
     strengths = [[name, _interval(s)] for name, s in zip(names, report.strengths, strict=True)]
     print_table("Bradley-Terry strengths (log odds, mean 0)", ["method", "strength"], strengths)
     if report.metrics is not None:
         print_table(
-            "metrics: the same answer as people",
+            "agreement of metrics with annotators",
             ["metric", "pairs", "tied", "accuracy", "Kendall's tau-b"],
             [
                 [m.metric, str(m.n), str(m.tied), _interval(m.accuracy), "-" if m.tau is None else f"{m.tau:.3f}"]

@@ -15,17 +15,19 @@ from .options import IntervalOption, JsonOption, ResultsOptions, checked_interva
 @takes(ResultsOptions)
 def leaderboard(
     options: ResultsOptions,
-    form: Annotated[str, typer.Option("--format", help="terminal, markdown, csv, json, latex or html.")] = "terminal",
+    form: Annotated[
+        str, typer.Option("--format", help="Output format: terminal, markdown, csv, json, latex or html.")
+    ] = "terminal",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Only this metric protocol: lamp or prlm.")] = None,
     interval: IntervalOption = "percentile",
-    by_seed: Annotated[bool, typer.Option("--by-seed", help="A row for each seed, not one for all.")] = False,
+    by_seed: Annotated[bool, typer.Option("--by-seed", help="One row per seed instead of one per method.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Print the tables of a results folder: one for each task, split, set of questions and metric protocol.
 
-    Seeds of one method are one row: means over the seeds, intervals over users, and the standard deviation between
-    seeds in a column of its own.
+    Seeds of a method are averaged into one row, with intervals over users; the standard deviation between seeds has
+    its own column.
     """
     from ..errors import UnknownNameError
     from ..report import FORMATS, render
@@ -39,5 +41,5 @@ def leaderboard(
     published = sum(not row.has_samples for row in found)
     if published:
         print(f"{published} of {len(found)} rows are summaries without samples", file=sys.stderr)
-    for left in found.unfinished:
-        print(f"unfinished, not in the tables: {left.folder}; resume with: {left.manifest.command}", file=sys.stderr)
+    for run in found.unfinished:
+        print(f"unfinished, not in the tables: {run.folder}; resume with: {run.manifest.command}", file=sys.stderr)

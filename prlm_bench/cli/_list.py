@@ -24,7 +24,7 @@ def list_things(
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List what can be named on the command line, with the options of each component."""
+    """List what can be used by name on the command line, with the options of each component."""
     from ..errors import UnknownNameError
     from ..host import KINDS
 

@@ -9,10 +9,10 @@ import typer
 
 
 def new_plugin(
-    name: Annotated[str, typer.Argument(help="Name of the plugin, such as `longest-first`.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make the project in.")] = Path(),
+    name: Annotated[str, typer.Argument(help="Plugin name, such as `longest-first`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Parent folder of the project.")] = Path(),
 ) -> None:
-    """Write a working plugin project: a retriever of a few lines, its tests and its pyproject.toml."""
+    """Create a working plugin project: a short retriever, its tests and a pyproject.toml."""
     from ..host import write_plugin
 
     folder = write_plugin(name, output)

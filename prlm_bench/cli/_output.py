@@ -1,4 +1,4 @@
-"""Where commands put what they print."""
+"""Output of commands: JSON, text and tables, on standard output or in a file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .._util.tables import table_text
 
 
 def print_json(value: Any) -> None:
-    """JSON on standard output."""
+    """Write JSON to standard output."""
     sys.stdout.buffer.write(pretty(value))
     sys.stdout.buffer.flush()
 
 
 def print_or_write(text: str, output: Path | None) -> None:
-    """Text on standard output, or in a file that is whole or not there."""
+    """Write text to standard output, or atomically to a file."""
     if output is None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         return
@@ -27,7 +27,7 @@ def print_or_write(text: str, output: Path | None) -> None:
 
 
 def print_or_write_pieces(pieces: Iterable[bytes], output: Path | None) -> None:
-    """A stream of bytes on standard output, or in a file that is whole or not there."""
+    """Write a stream of bytes to standard output, or atomically to a file."""
     if output is None:
         for piece in pieces:
             sys.stdout.buffer.write(piece)
@@ -39,5 +39,5 @@ def print_or_write_pieces(pieces: Iterable[bytes], output: Path | None) -> None:
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """A plain table for people."""
+    """Print a plain table."""
     sys.stdout.write(table_text(title, columns, rows))

@@ -15,9 +15,9 @@ def plugins(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the traceback of each failure.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show every plugin: where it came from, what it registers, and why one could not be loaded.
+    """Show all plugins: their origin, what they register, and why any failed to load.
 
-    PRLM_BENCH_LOAD_PLUGINS=name,name loads only these of the installed plugins; empty loads none.
+    PRLM_BENCH_LOAD_PLUGINS=name,name loads only these installed plugins; an empty value loads none.
     """
     from dataclasses import asdict
 

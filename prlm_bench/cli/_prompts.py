@@ -15,9 +15,9 @@ from .options import OutputOption, RetrieverOption, SplitOptions, takes
 def prompts(
     options: SplitOptions,
     retriever: RetrieverOption = "none",
-    k: Annotated[int, typer.Option("-k", min=0, help="Items to show.")] = 4,
-    protocol: Annotated[str, typer.Option(help="lamp: LaMP's own prompt; chat: ours, with an answer object.")] = "lamp",
-    tokenizer: Annotated[str, typer.Option(help="words, a tokenizer's folder, or its hub name.")] = "words",
+    k: Annotated[int, typer.Option("-k", min=0, help="Number of items to show.")] = 4,
+    protocol: Annotated[str, typer.Option(help="lamp: LaMP's own prompt; chat: asks for an answer object.")] = "lamp",
+    tokenizer: Annotated[str, typer.Option(help="words, or a tokenizer by folder or hub name.")] = "words",
     max_length: Annotated[int, typer.Option(min=1, help="Token budget of a prompt.")] = 512,
     output: OutputOption = None,
 ) -> None:

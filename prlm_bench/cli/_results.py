@@ -14,7 +14,7 @@ from .options import DEFAULT_RESULTS, JsonOption, PluginOption, ResultsOption, R
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-app = typer.Typer(help="Look at stored results.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Inspect and verify stored results.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
@@ -32,21 +32,23 @@ def list_results(results: ResultsOption = DEFAULT_RESULTS, json: JsonOption = Fa
     if json:
         print_json(rows)
         return
-    table = [[row["task"], row["split"], str(row["n"]), "" if row["finished"] else "no", row["folder"]] for row in rows]
-    print_table("", ["task", "split", "n", "unfinished", "folder"], [[str(cell) for cell in row] for row in table])
+    table = [
+        [row["task"], row["split"], str(row["n"]), "yes" if row["finished"] else "no", row["folder"]] for row in rows
+    ]
+    print_table("", ["task", "split", "n", "finished", "folder"], [[str(cell) for cell in row] for row in table])
 
 
 @app.command("findings")
 @takes(ResultsOptions)
 def findings_of_results(
     options: ResultsOptions,
-    passed: Annotated[bool, typer.Option("--passed", help="Print the checks that found nothing, too.")] = False,
+    passed: Annotated[bool, typer.Option("--passed", help="Also print the checks that found nothing.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Check results for failure signatures, as `prlm-bench run` does.
 
-    Retrieval no better than random, answers that hardly differ between users, rewards that do not separate, and
-    methods that a control row reaches.
+    These are: retrieval no better than random, answers that hardly differ between users, rewards that do not separate
+    good answers from bad ones, and methods that do not beat a control row.
     """
     from ..report.findings import to_json, to_lines
 
@@ -54,7 +56,7 @@ def findings_of_results(
     if json:
         print_json(to_json(found))
         return
-    print("\n".join(to_lines(found, passed=passed) or ["Nothing to check: there is no finished result."]))
+    print("\n".join(to_lines(found, passed=passed) or ["Nothing to check: no finished results."]))
 
 
 @app.command("schema")
@@ -72,15 +74,15 @@ def schema() -> None:
 
 @app.command("verify")
 def verify_results(
-    folders: Annotated[list[Path], typer.Argument(help="Result folders, or folders that hold some.")],
+    folders: Annotated[list[Path], typer.Argument(help="Result folders, or folders that contain some.")],
     samples: Annotated[
         Path | None,
-        typer.Option(help="A results folder with the samples of published rows that have none, made again."),
+        typer.Option(help="Results folder with regenerated samples of published rows that have none."),
     ] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check result folders: schemas, fingerprints, checksums, ids, and every figure computed again."""
+    """Check result folders: schemas, fingerprints, checksums and ids; all figures are recomputed."""
     from ..errors import DataError
     from ..results import MANIFEST, SAMPLES, verify
 
@@ -91,9 +93,7 @@ def verify_results(
     if not found:
         raise DataError(f"no result folders in {', '.join(map(str, folders))}")
     if unread:
-        print(
-            f"{len(unread)} of {len(rows)} rows have no samples here; their figures were not checked", file=sys.stderr
-        )
+        print(f"{len(unread)} of {len(rows)} rows have no samples; their figures were not checked", file=sys.stderr)
     if json:
         print_json({str(folder): problems for folder, problems in found.items()})
     else:
@@ -103,11 +103,11 @@ def verify_results(
                 print(f"      {problem}")
     wrong = sum(bool(problems) for problems in found.values())
     if wrong:
-        raise DataError(f"{wrong} of {len(found)} result folders do not hold up")
+        raise DataError(f"{wrong} of {len(found)} result folders are invalid")
 
 
 def _samples_of(row: Path, folder: Path, samples: Path | None) -> Path:
-    """Where the samples of a row are: beside its summary, or at the same place below another results folder."""
+    """Where the samples of a row are: next to its summary, or at the same relative path in another results folder."""
     if samples is None or (row / "samples.jsonl").is_file():
         return row
     return samples / row.relative_to(folder)

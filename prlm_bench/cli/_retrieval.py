@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Evaluate retrieval on its own; read and write TREC files.", no_args_is_help=True, rich_markup_mode=None
 )
-EscapeOption = Annotated[bool, typer.Option("--escape", help="Write blanks in ids as %20 and the like.")]
+EscapeOption = Annotated[bool, typer.Option("--escape", help="Percent-encode blanks in ids (%20).")]
 
 
 @app.command("eval")
@@ -44,17 +44,17 @@ def evaluate_retrieval(
     retriever: Annotated[
         list[str] | None, typer.Option("--retriever", help="Retriever, as NAME:option=value. Repeatable.")
     ] = None,
-    run: Annotated[list[Path] | None, typer.Option("--run", help="A TREC run file made elsewhere. Repeatable.")] = None,
+    run: Annotated[list[Path] | None, typer.Option("--run", help="TREC run file of another tool. Repeatable.")] = None,
     escape: Annotated[bool, typer.Option("--escape", help="The run files were written with --escape.")] = False,
-    measures: Annotated[str, typer.Option(help="As ir_measures writes them, joined by commas.")] = "nDCG@5,R@5,RR",
+    measures: Annotated[str, typer.Option(help="ir_measures names, separated by commas.")] = "nDCG@5,R@5,RR",
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", help="Write evaluation.json, recall.png and recall.svg here.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Evaluate retrievers and run files: by relevance where it is known, and against each other.
+    """Evaluate retrievers and run files, against relevance labels where they exist and against each other.
 
-    Every ranking is of the whole profile. Differences are from the first that is named.
+    Rankings cover the whole profile. Differences are relative to the first one named.
     """
     from .._util.files import pretty, write_whole
     from ..retrieval_eval import RetrieverSource, RunSource, check_measures, evaluate
@@ -87,7 +87,7 @@ def evaluate_retrieval(
 
 def _show(found: Evaluation) -> None:
     size = f"{found.task} {found.split}: {found.n} questions, {found.n_users} users"
-    judged = f", {found.n_judged} with known relevant items" if found.n_judged else ", no relevant items known"
+    judged = f", {found.n_judged} with relevance labels" if found.n_judged else ", no relevance labels"
     measures = found.measures if found.n_judged else []
     rows = []
     for name, about in found.sources.items():
@@ -124,9 +124,9 @@ def export_run(
     options: SplitOptions,
     retriever: RetrieverOption,
     output: OutputOption = None,
-    tag: Annotated[str | None, typer.Option(help="Name of the run; the retriever's by default.")] = None,
-    depth: Annotated[int | None, typer.Option(min=1, help="Only the first items of each ranking.")] = None,
-    scores: Annotated[str, typer.Option(help="places: count down, keeps the order; own: the retriever's.")] = "places",
+    tag: Annotated[str | None, typer.Option(help="Name of the run; the retriever by default.")] = None,
+    depth: Annotated[int | None, typer.Option(min=1, help="Maximum number of items per ranking.")] = None,
+    scores: Annotated[str, typer.Option(help="places: descending, keeps the order; own: the retriever's.")] = "places",
     escape: EscapeOption = False,
 ) -> None:
     """Write rankings as a TREC run: question Q0 item rank score tag."""

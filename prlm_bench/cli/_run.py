@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..host import PluginHost
     from ..running import Outcome, RunConfig, Skipped
 
-#: What runs without arguments: mini-LaMP with the tiny model and the methods that need none.
+#: The config used without arguments: mini-LaMP with the tiny model and methods that need no model.
 DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "running" / "default_run.yaml"
 
 
@@ -29,27 +29,29 @@ def run(
     config: Annotated[Path | None, typer.Argument(help="A run file (YAML); flags override it.")] = None,
     task: Annotated[list[str] | None, _many("--task", help="Task name or task file.")] = None,
     data: DataOption = None,
-    split: Annotated[str | None, typer.Option(help="Split to answer.  [default: dev]")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to run on.  [default: dev]")] = None,
     retriever: Annotated[list[str] | None, _many("--retriever", help="Retriever, as NAME:option=value.")] = None,
-    k: Annotated[list[int] | None, _many("-k", help="Items to show.")] = None,
+    k: Annotated[list[int] | None, _many("-k", help="Number of items to show.")] = None,
     reasoner: Annotated[list[str] | None, _many("--reasoner", help="Reasoner.  [default: direct]")] = None,
     generator: Annotated[list[str] | None, _many("--generator", help="Generator.")] = None,
-    method: Annotated[list[str] | None, _many("--method", help="Named method.")] = None,
+    method: Annotated[list[str] | None, _many("--method", help="Method by name.")] = None,
     reward: Annotated[list[str] | None, _many("--reward", help="Reward to report.")] = None,
-    seed: Annotated[list[int] | None, _many("--seed", help="Seed.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first questions.")] = None,
+    seed: Annotated[list[int] | None, _many("--seed", help="Random seed.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first questions, up to this number.")] = None,
     view: Annotated[str | None, typer.Option(help="Texts that retrieval reads: lamp or prlm.  [default: lamp]")] = None,
-    dates: Annotated[bool | None, typer.Option("--dates", help="Append dates to what retrieval reads.")] = None,
+    dates: Annotated[
+        bool | None, typer.Option("--dates", help="Append dates to the texts that retrieval reads.")
+    ] = None,
     controls: Annotated[bool | None, typer.Option(help="Add the control rows.  [default: controls]")] = None,
-    skip_invalid: Annotated[bool | None, typer.Option("--skip-invalid", help="Leave malformed questions out.")] = None,
-    synth_users: Annotated[int | None, typer.Option(min=2, help="Users a split of generated tasks.")] = None,
+    skip_invalid: Annotated[bool | None, typer.Option("--skip-invalid", help="Skip malformed questions.")] = None,
+    synth_users: Annotated[int | None, typer.Option(min=2, help="Users per split of generated tasks.")] = None,
     results: ResultsOption = DEFAULT_RESULTS,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and what is done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and what is done already.")] = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Run a grid of methods and print a leaderboard. Without arguments: mini-LaMP, generated here, offline.
+    """Run a grid of methods and print a leaderboard. Without arguments: generated mini-LaMP, offline.
 
     Interrupted runs resume when you repeat the command.
     """
@@ -105,7 +107,7 @@ def _execute(config: RunConfig, host: PluginHost, results: Path, jobs: int, json
             found = run_config(config, host, results, jobs=jobs, progress=progress)
     except KeyboardInterrupt:
         again = shlex.join(["prlm-bench", *sys.argv[1:]])
-        print(f"prlm-bench: stopped; nothing is lost. Resume with: {again}", file=sys.stderr)
+        print(f"prlm-bench: interrupted; finished samples are kept. Resume with: {again}", file=sys.stderr)
         raise typer.Exit(130) from None
     tables, findings = found.tables(), found.findings()
     if json:
@@ -122,7 +124,7 @@ def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for s in skipped:
         reasons.setdefault(f"{s.what} {s.why}", []).append(s.task)
-    return [f"left out: {reason} (on {', '.join(tasks)})" for reason, tasks in reasons.items()]
+    return [f"skipped: {reason} (on {', '.join(tasks)})" for reason, tasks in reasons.items()]
 
 
 def _print_outcome(outcome: Outcome, results: Path) -> None:

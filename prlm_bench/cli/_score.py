@@ -14,17 +14,17 @@ from .options import JsonOption, PluginOption, host_for
 def score(
     task: Annotated[str, typer.Option(help="Task name or task file.")],
     golds: Annotated[Path, typer.Option(help="The split's <split>_outputs.json.")],
-    predictions: Annotated[Path, typer.Option(help="Predictions in the golds' shape.")],
+    predictions: Annotated[Path, typer.Option(help="Predictions, in the format of the golds.")],
     questions: Annotated[
-        Path | None, typer.Option(help="The split's <split>_questions.json: names users, for their intervals.")
+        Path | None, typer.Option(help="The split's <split>_questions.json, which names the users for intervals.")
     ] = None,
     metric: Annotated[list[str] | None, typer.Option("--metric", help="Only these metrics. Repeatable.")] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Score a file of predictions against golds, joined by id, under both metric protocols.
+    """Score predictions against golds, joined by id, under both metric protocols.
 
-    Without --questions every question counts as its own user.
+    Without --questions each question counts as its own user.
     """
     from .. import api
     from ..report import estimate

@@ -12,12 +12,12 @@ from .options import DEFAULT_RESULTS, IntervalOption, PluginOption, ResultsOptio
 
 
 def site(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the site.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the site to.")],
     results: ResultsOption = DEFAULT_RESULTS,
     interval: IntervalOption = "percentile",
     plugin: PluginOption = None,
 ) -> None:
-    """Write the leaderboard as a static site that opens from a folder, every sample in reach."""
+    """Write the leaderboard as a static site with all samples; it opens without a server."""
     from ..report import SeedAggregation
     from ..report.findings import find
     from ..results import find_results

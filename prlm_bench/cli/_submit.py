@@ -21,14 +21,19 @@ def _group() -> None:
 
 @app.command("lamp")
 def lamp(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The zip to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Zip file to write.")],
     results: ResultsOption = DEFAULT_RESULTS,
     method: Annotated[
-        str | None, typer.Option(help="The result of each task, where there are several: parts such as bm25+copy.")
+        str | None,
+        typer.Option(help="The result to submit where a task has several: parts of a method such as bm25+copy."),
     ] = None,
     data: DataOption = None,
-    time: Annotated[bool, typer.Option("--time", help="The time split's tasks, in place of the user split's.")] = False,
-    partial: Annotated[bool, typer.Option("--partial", help="Fewer than seven tasks; the server refuses it.")] = False,
+    time: Annotated[
+        bool, typer.Option("--time", help="Submit the time-split tasks instead of the user-split tasks.")
+    ] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Allow fewer than seven tasks; the server rejects them.")
+    ] = False,
 ) -> None:
     """Write the official LaMP submission from results on the test split, checked against the question files."""
     from ..results import describe, find_results
@@ -43,4 +48,4 @@ def lamp(
     if len(submitted) < len(tasks):
         given = {s.task.name for s in submitted}
         left = ", ".join(task.name for task in tasks if task.name not in given)
-        print(f"partial, without {left}: the server refuses a submission that lacks a task", file=sys.stderr)
+        print(f"partial, without {left}: the server rejects a submission that lacks a task", file=sys.stderr)

@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
 def train(
     trainer: Annotated[str, typer.Argument(help="Trainer, as NAME or NAME:option=value.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of what is made.")],
-    task: Annotated[str | None, typer.Option(help="Task whose training split is used, where one is needed.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")],
+    task: Annotated[str | None, typer.Option(help="Task whose training split is used, if one is needed.")] = None,
     data: DataOption = None,
-    seed: Annotated[int | None, typer.Option(help="Seed.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Recipe, by name or as a YAML file.")] = None,
-    base: Annotated[str | None, typer.Option(help="Model to start from: a hub name or a folder.")] = None,
-    retriever: Annotated[str | None, typer.Option(help="Finds the items that prompts show.")] = None,
-    k: Annotated[int | None, typer.Option("-k", min=0, help="Items to show.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Training recipe, by name or as a YAML file.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base model: a hub name or a folder.")] = None,
+    retriever: Annotated[str | None, typer.Option(help="Retriever of the items that prompts show.")] = None,
+    k: Annotated[int | None, typer.Option("-k", min=0, help="Number of items to show.")] = None,
     change: Annotated[
-        list[str] | None, typer.Option(help="A setting of the recipe, such as policy.learning_rate=1e-5; repeatable.")
+        list[str] | None, typer.Option(help="Recipe setting to change, such as policy.learning_rate=1e-5. Repeatable.")
     ] = None,
-    synth_users: Annotated[int | None, typer.Option(min=2, help="Users a split of generated tasks.")] = None,
+    synth_users: Annotated[int | None, typer.Option(min=2, help="Users per split of generated tasks.")] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make an artefact, such as a model, and print its manifest.
+    """Train a model or another artefact and print its manifest.
 
-    --recipe, --base, --retriever, -k and --change set the trainer's options of these names, where it has them.
-    A training that was stopped goes on when the same command is given again.
+    --recipe, --base, --retriever, -k and --change set the trainer's options of the same names.
+    Interrupted runs resume when you repeat the command.
     """
     host = host_for(plugin)
     flags = {"recipe": recipe, "base": base, "retriever": retriever, "k": k, "changes": change}
@@ -62,19 +62,19 @@ def _with_flags(host: PluginHost, trainer: str, flags: Mapping[str, Any]) -> dic
     from ..errors import RunError
     from ..host._specs import options_of
 
-    chosen = host.registry.choose("trainer", trainer)
-    known = options_of(chosen.component.factory)
+    choice = host.registry.choose("trainer", trainer)
+    known = options_of(choice.component.factory)
     given = {name: value for name, value in flags.items() if value not in (None, [])}
     for name in given:
         if name not in known:
-            raise RunError(f"trainer {chosen} has no option {name}", f"known: {', '.join(known) or 'none'}")
-        if name in chosen.options:
-            raise RunError(f"{name} is given twice, in {trainer!r} and by its flag", "leave one of them out")
-    return {"name": chosen.label, **chosen.options, **given}
+            raise RunError(f"trainer {choice} has no option {name}", f"known: {', '.join(known) or 'none'}")
+        if name in choice.options:
+            raise RunError(f"{name} is set twice, in {trainer!r} and by its flag", "leave one of them out")
+    return {"name": choice.label, **choice.options, **given}
 
 
 class _Data(NamedTuple):
-    """What is learnt from, as the flags say."""
+    """The data options of the command line."""
 
     task: str | None
     data: Path | None
@@ -88,37 +88,37 @@ def _make(host: PluginHost, spec: Mapping[str, Any], given: _Data, seed: int | N
     from ..host._specs import takes_context
     from ..running import Components
 
-    chosen = host.registry.choose("trainer", spec)
-    if not takes_context(chosen.component.factory):
-        return _make_alone(host, chosen, given, seed)
+    choice = host.registry.choose("trainer", spec)
+    if not takes_context(choice.component.factory):
+        return _make_alone(host, choice, given, seed)
     if given.task is None:
-        raise RunError(f"trainer {chosen} learns from a task's training split", "--task NAME, and --data FOLDER")
+        raise RunError(f"trainer {choice} learns from a task's training split", "give --task NAME and --data FOLDER")
     task = host.tasks.get(given.task)
     dataset = open_split(task, "train", given.data, synth_users=given.synth_users, progress=progress)
     return Components(host, dataset, cache_root()).ready("trainer", spec, seed or 0)
 
 
-def _make_alone(host: PluginHost, chosen: ComponentChoice, given: _Data, seed: int | None) -> Any:
-    """A trainer that has its own data; `--seed` sets its option of that name."""
+def _make_alone(host: PluginHost, choice: ComponentChoice, given: _Data, seed: int | None) -> Any:
+    """Make a trainer that has its own data; `--seed` sets its option of that name."""
     from ..errors import RunError
     from ..host._specs import options_of
 
     for field, value in given._asdict().items():
         flag = f"--{field.replace('_', '-')}"
         if value is not None:
-            raise RunError(f"trainer {chosen} brings its own data, so {flag} has no use", f"leave {flag} out")
-    why = chosen.component.missing()
+            raise RunError(f"trainer {choice} brings its own data, so {flag} does not apply", f"leave {flag} out")
+    why = choice.component.missing()
     if why is not None:
-        raise RunError(f"trainer {chosen} cannot run here: it {why}")
+        raise RunError(f"trainer {choice} cannot run here: it {why}")
     if seed is None:
-        return chosen.make()
-    if "seed" not in options_of(chosen.component.factory) or "seed" in chosen.options:
-        raise RunError(f"trainer {chosen} takes no --seed", "leave it out")
-    return host.registry.choose("trainer", {"name": chosen.label, **chosen.options, "seed": seed}).make()
+        return choice.make()
+    if "seed" not in options_of(choice.component.factory) or "seed" in choice.options:
+        raise RunError(f"trainer {choice} does not take --seed", "leave it out")
+    return host.registry.choose("trainer", {"name": choice.label, **choice.options, "seed": seed}).make()
 
 
 def _command(given: _Data, method: Mapping[str, Any]) -> str:
-    """The command that runs what was made as it was made to be run."""
+    """The command that runs a trained method with its intended settings."""
     parts = {**given._asdict(), **method}
     flags = [
         ("-k" if name == "k" else f"--{name}".replace("_", "-"), str(v)) for name, v in parts.items() if v is not None

@@ -1,4 +1,4 @@
-"""The options that commands share, as dataclasses whose fields become options of a command (see `takes`).
+"""Options shared by commands, as dataclasses whose fields become options of a command (see `takes`).
 
 Commands of plugins may use them too.
 """
@@ -53,22 +53,24 @@ DataOption = Annotated[
 SplitOption = Annotated[str, typer.Option("--split", help="Split: train, dev or test.")]
 RetrieverOption = Annotated[str, typer.Option("--retriever", help="Retriever, as NAME:option=value.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of what is random.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first questions.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Random seed.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Use only the first questions, up to this number.")
+]
 ViewOption = Annotated[str, typer.Option("--view", help="Texts that retrieval reads: lamp or prlm.")]
-DatesOption = Annotated[bool, typer.Option("--dates", help="Append dates to what retrieval reads.")]
-SkipOption = Annotated[bool, typer.Option("--skip-invalid", help="Leave malformed questions out.")]
+DatesOption = Annotated[bool, typer.Option("--dates", help="Append dates to the texts that retrieval reads.")]
+SkipOption = Annotated[bool, typer.Option("--skip-invalid", help="Skip malformed questions.")]
 PluginOption = Annotated[
     list[str] | None,
-    typer.Option("--plugin", help="Load a local plugin too: path/to/file.py or package.module. Repeatable."),
+    typer.Option("--plugin", help="Also load a local plugin: path/to/file.py or package.module. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ResultsOption = Annotated[
-    Path, typer.Option("--results", envvar="PRLM_BENCH_RESULTS", help="Folder of the results.", show_default=True)
+    Path, typer.Option("--results", envvar="PRLM_BENCH_RESULTS", help="Results folder.", show_default=True)
 ]
 DEFAULT_RESULTS = Path("prlm-results")
 IntervalOption = Annotated[
-    str, typer.Option("--interval", help="Kind of the intervals: percentile, or bca (bias-corrected and accelerated).")
+    str, typer.Option("--interval", help="Type of interval: percentile, or bca (bias-corrected and accelerated).")
 ]
 
 T = TypeVar("T")
@@ -116,10 +118,10 @@ class ResultsOptions:
     plugin: PluginOption = None
 
     def load(self) -> Results:
-        """The rows that the options choose.
+        """The rows that the options select.
 
         Raises:
-            DataError: the folder does not exist, or holds a damaged file.
+            DataError: the folder does not exist or contains a damaged file.
         """
         from ..api import load_results
 
@@ -130,7 +132,7 @@ def takes(options: type[Any]) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Give a command the fields of a dataclass as options; it receives an instance as its parameter `options`.
 
     Args:
-        options: a keyword-only dataclass whose fields are annotated as typer's parameters are.
+        options: a keyword-only dataclass whose fields are annotated like typer parameters.
     """
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
@@ -165,7 +167,7 @@ def host_for(extra: Sequence[str] | None, *, quiet: bool = False) -> PluginHost:
 
     Args:
         extra: the values of `--plugin`.
-        quiet: print no such lines.
+        quiet: do not print these lines.
 
     Raises:
         PluginError: a plugin file does not exist.
@@ -193,15 +195,15 @@ _hosts: dict[tuple[str, ...], PluginHost] = {}
 
 
 def forget_hosts() -> None:
-    """Load plugins anew when they are needed next."""
+    """Reload plugins when they are needed next."""
     _hosts.clear()
 
 
 def checked_interval(name: str) -> Interval:
-    """The kind of intervals of this name.
+    """The interval type of this name.
 
     Raises:
-        UnknownNameError: there is no such kind.
+        UnknownNameError: no interval type has this name.
     """
     from ..errors import UnknownNameError
     from ..stats import INTERVALS

@@ -1,4 +1,4 @@
-"""What the commands of plugins may use, so that they look and behave like the others."""
+"""Helpers for commands of plugins, so that they look and behave like the built-in ones."""
 
 from .._util.cache_folder import cache_root
 from .._util.files import pretty, replacing, write_whole

@@ -1,4 +1,4 @@
-"""The plugin host: finds plugins, loads them one by one, and makes components of what they registered."""
+"""The plugin host: finds plugins, loads them one by one, and creates the components that they register."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Finds plugins: those of installed distributions, and local files and modules."""
+"""Finds plugins in installed distributions, local files and modules."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ GROUP = "prlm_bench"
 #: Comma-separated plugin or distribution names; if set, no other installed plugin is loaded.
 RESTRICT = "PRLM_BENCH_LOAD_PLUGINS"
 
-#: Where a plugin is from, and what imports it.
+#: The origin of a plugin, and a function that imports it.
 Found = tuple[Origin, Callable[[], Any]]
 
 
 def installed() -> Iterable[Found]:
-    """The plugins of installed distributions, sorted, as far as RESTRICT lets them through."""
+    """The plugins of installed distributions that RESTRICT allows, sorted."""
     found: dict[tuple[str, str], Found] = {}
     for dist in distributions():
         text = dist.read_text("entry_points.txt") or ""
@@ -38,7 +38,7 @@ def installed() -> Iterable[Found]:
             points = [point for point in dist.entry_points if point.group == GROUP]
         except Exception as error:  # a broken entry_points.txt can raise anything
             origin = Origin(name, name, dist.version, "entry_points.txt")
-            found.setdefault((name, ""), (origin, _raising(PluginError(f"cannot read its entry points: {error}"))))
+            found.setdefault((name, ""), (origin, _raising(PluginError(f"invalid entry points: {error}"))))
             continue
         for point in points:
             found.setdefault((name, point.name), (Origin(point.name, name, dist.version, point.value), point.load))
@@ -78,7 +78,7 @@ def _file(name: str) -> Callable[[], ModuleType]:
         path = Path(name)
         if not path.is_file():
             raise PrlmBenchError(f"no such plugin file: {name}")
-        # The name must hide no other module, nor another local plugin of the same file name.
+        # Must not shadow another module, nor another local plugin with the same file name.
         module_name = f"prlm_bench_local_{path.stem}_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:8]}"
         spec = importlib.util.spec_from_file_location(module_name, path)
         assert spec is not None and spec.loader is not None

@@ -1,4 +1,4 @@
-"""What to tell of a plugin that could not be loaded: what is wrong, where, and what to do."""
+"""Describes why a plugin failed to load: the error, its place and a hint."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ._registry import Origin
 
 _PREFIX = "prlm_bench_register_"
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(_PREFIX))
-#: Whose lines are never the fault of a plugin.
+#: Folders whose frames are skipped when looking for the faulty line.
 _MACHINERY = (Path(__file__).parent.parent, Path(pluggy.__file__).parent, Path(importlib.__file__).parent)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A plugin that could not be loaded; it registered nothing."""
+    """A plugin that failed to load; nothing of it is registered."""
 
     origin: Origin
     #: One line: the kind of error and its message.
     error: str
-    #: `file:line` of the fault; where there is no such line, what should have been imported.
+    #: `file:line` of the fault; if there is none, what should have been imported.
     where: str
-    #: What to do about it; may be empty.
+    #: How to fix it; may be empty.
     hint: str
     details: str
 
@@ -46,12 +46,12 @@ def describe(origin: Origin, module: Any, error: BaseException) -> Failure:
 
     Args:
         origin: the plugin.
-        module: what was imported; None where that failed.
-        error: what it raised.
+        module: the imported module; None if the import failed.
+        error: the exception.
     """
     message = " ".join(str(error).split())
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    hint = f"pip install -U {origin.dist}, or tell its authors" if origin.version else ""
+    hint = f"pip install -U {origin.dist}, or report this to its authors" if origin.version else ""
     if isinstance(error, PrlmBenchError):
         text, hint = error.message, error.hint
     elif isinstance(error, pluggy.PluginValidationError):
@@ -79,11 +79,11 @@ def _where(origin: Origin, module: Any, error: BaseException) -> str:
 
 
 def _hook_mistake(message: str) -> tuple[str, str]:
-    """What pluggy found wrong with a hook, and how it should be."""
+    """The error that pluggy found in a hook, and a hint."""
     match = re.search(r"hook '(\w+)'", message)
     name = match[1] if match else ""
     if name in HOOKS:
-        return f"{name} takes an argument that it does not get", f"write def {name}(register)"
+        return f"{name} has an unexpected argument", f"write def {name}(register)"
     close = get_close_matches(name.removeprefix(_PREFIX), [hook.removeprefix(_PREFIX) for hook in HOOKS], n=1)
     return f"unknown hook {name}", f"did you mean {_PREFIX}{close[0]}?" if close else "known: " + ", ".join(HOOKS)
 
@@ -94,6 +94,6 @@ def _import_hint(origin: Origin, error: ImportError) -> str:
         return f"it needs another version of prlm-bench; this is {__version__}"
     if not isinstance(error, ModuleNotFoundError):
         return f"pip install -U {top}"
-    if top == origin.file.partition(".")[0]:  # what is not there is the plugin itself
-        return f"reinstall {origin.dist}" if origin.version else "give path/to/file.py, or a module on Python's path"
+    if top == origin.file.partition(".")[0]:  # the missing module is the plugin itself
+        return f"reinstall {origin.dist}" if origin.version else "give path/to/file.py, or a module on the Python path"
     return f"pip install {top}"

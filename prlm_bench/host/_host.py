@@ -1,4 +1,4 @@
-"""Loads plugins one by one, so that a broken one costs a warning and nothing else."""
+"""Loads plugins one by one, so that a broken one causes only a warning."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """A plugin that was loaded, and what it registered (kind and name)."""
+    """A loaded plugin, and what it registered (kind and name)."""
 
     origin: Origin
     hooks: tuple[str, ...]
@@ -53,10 +53,10 @@ class Plugin:
 
 @dataclass
 class _Pending:
-    """What one plugin has registered so far; it counts only if all of its hooks succeed."""
+    """The registrations of one plugin; they take effect only if all of its hooks succeed."""
 
     origin: Origin
-    #: Names of commands that no plugin may take.
+    #: Command names that plugins cannot use.
     reserved: frozenset[str] = frozenset()
     components: list[Component] = field(default_factory=list)
     methods: list[Method] = field(default_factory=list)
@@ -88,15 +88,15 @@ class _Pending:
         self.methods.append(Method(name, retriever, reasoner, generator, k, self.origin))
 
     def task(self, path: str | Path) -> None:
-        # A path that is not absolute starts at the plugin's own file.
+        # A relative path is relative to the plugin's file.
         self.tasks.append(Path(self.origin.file).parent / path)
 
     def command(self, name: str, app: Any) -> None:
         check_name("command", name)
         if not hasattr(app, "registered_commands"):
-            raise PrlmBenchError(f"command {name!r} is no typer.Typer")
+            raise PrlmBenchError(f"command {name!r} is not a typer.Typer")
         if name in self.reserved:
-            raise PrlmBenchError(f"command {name!r} is one of prlm-bench itself", "choose another name")
+            raise PrlmBenchError(f"command {name!r} is a built-in command", "choose another name")
         self._once("command", name, self.commands)
         self.commands[name] = app
 
@@ -122,11 +122,11 @@ class _Pending:
 
 
 class PluginHost:
-    """All loaded plugins, what they brought, and those that failed.
+    """All loaded plugins, what they registered, and the failures.
 
     Args:
         extra: local plugins, as given to `--plugin`: `path/to/file.py` or `package.module`.
-        reserved: names of commands that no plugin may take.
+        reserved: command names that plugins cannot use.
     """
 
     def __init__(self, extra: Iterable[str] = (), reserved: Iterable[str] = ()) -> None:
@@ -151,7 +151,7 @@ class PluginHost:
         """A named method, by name or `dist/name`.
 
         Raises:
-            PrlmBenchError: there is none, or two plugins bring it.
+            PrlmBenchError: the name is unknown, or two plugins register it.
         """
         found = self._methods.get(name, [])
         if len(found) > 1:
@@ -173,7 +173,7 @@ class PluginHost:
         """Metrics by name.
 
         Raises:
-            PrlmBenchError: a metric is unknown, or the package that it needs is missing.
+            PrlmBenchError: a metric is unknown, or its package is not installed.
         """
         return [self.metric(name)[0] for name in names]
 
@@ -181,7 +181,7 @@ class PluginHost:
         """A metric and its identity.
 
         Raises:
-            PrlmBenchError: it is unknown, or the package that it needs is missing.
+            PrlmBenchError: it is unknown, or its package is not installed.
         """
         choice = self.registry.choose("metric", name)
         missing = choice.component.missing()
@@ -195,7 +195,7 @@ class PluginHost:
         try:
             module = load()
             if module in self._manager.get_plugins():
-                return  # named twice, say by its distribution and by --plugin
+                return  # already loaded, for example from its distribution and by --plugin
             pending = _Pending(replace(origin, file=getattr(module, "__file__", None) or ""), self._reserved)
             self._manager.register(module, name=f"{origin.dist}/{origin.plugin}")
             self._manager.check_pending()
@@ -206,7 +206,7 @@ class PluginHost:
             self._check_unique(pending)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a plugin may even call sys.exit() while it is imported
+        except BaseException as error:  # a plugin may even call sys.exit() at import
             if module is not None and self._manager.is_registered(module):
                 self._manager.unregister(module)
             self.failures.append(describe(origin, module, error))
@@ -236,7 +236,7 @@ class PluginHost:
         return hooks
 
     def _check_unique(self, pending: _Pending) -> None:
-        """`dist/name` is always clear, and so is the name of a command."""
+        """Refuse duplicates of `dist/name` and of command names."""
         mine = {entry for entry in pending.names() if entry[0] != "task"}
         for plugin in self.plugins:
             same_dist = plugin.origin.dist == pending.origin.dist

@@ -1,4 +1,4 @@
-"""What plugins have registered: components by kind and name, each with where it came from."""
+"""The registered components by kind and name, each with its origin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..identity import code_digest, core_digest, object_state
 from ..interfaces import Context, Fingerprinted
 from ._specs import Option, Spec, bind, canonical, options_of, parse_spec, takes_context, unwrapped
 
-#: The kinds of component, each with the hook that registers it.
+#: The kinds of component and the hook that registers each.
 KINDS = {
     "retriever": "prlm_bench_register_retrievers",
     "reasoner": "prlm_bench_register_reasoners",
@@ -28,7 +28,7 @@ KINDS = {
     "engine": "prlm_bench_register_engines",
     "logger": "prlm_bench_register_loggers",
 }
-#: What a component may need before it can run, in words for the user.
+#: Requirements that a component can declare, as shown to the user.
 NEEDS = {
     "date": "dates on every profile item",
     "relevance": "recorded relevant items",
@@ -38,9 +38,9 @@ NEEDS = {
     "candidates": "a task whose question names a candidate for each label",
     "train": "the training split with its golds",
     "users": "at least two users",
-    "generator": "the generator while it shapes prompts",
+    "generator": "the generator while it builds prompts",
 }
-#: What a component may ignore, so that a grid does not repeat it.
+#: Inputs that a component can declare to ignore, so that a grid does not repeat it.
 IGNORES = frozenset({"items", "reasoner"})
 
 
@@ -53,7 +53,7 @@ class Origin:
     #: Distribution and version; for a local file its stem and an empty version.
     dist: str
     version: str
-    #: The plugin module's file; what should have been imported, where that failed.
+    #: The plugin module's file; if the import failed, what should have been imported.
     file: str
 
     def __str__(self) -> str:
@@ -70,13 +70,13 @@ class Component:
     origin: Origin
     aliases: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
-    #: Optional modules that it imports, each with the pip requirement that brings it.
+    #: Optional modules that it imports, each with the pip requirement that provides it.
     requires: Mapping[str, str] = field(default_factory=dict)
     ignores: frozenset[str] = frozenset()
     control: bool = False
-    #: A generator whose completions are kept between runs: they depend on its identity and the prompt alone.
+    #: A generator whose completions are cached between runs: they depend only on its identity and the prompt.
     cached: bool = False
-    #: The component itself where it was given as an object instead of by name.
+    #: The component itself if it was given as an object instead of by name.
     instance: Any = None
 
     @property
@@ -85,7 +85,7 @@ class Component:
         return f"{self.origin.dist}/{self.name}"
 
     def missing(self) -> str | None:
-        """What keeps this installation from making it: a module that is not there, and how to get it."""
+        """The optional package that is not installed and how to install it; None if nothing is missing."""
         for module, requirement in self.requires.items():
             if not _is_there(module):
                 return f"needs the package {module} (pip install '{requirement}')"
@@ -103,7 +103,7 @@ class Component:
 
     @cached_property
     def source(self) -> str:
-        """A digest of the code behind the factory (see `identity.code_digest`); the core's for a part of the core."""
+        """A digest of the code of the factory (see `identity.code_digest`), or of the core for its own components."""
         if self.instance is not None:
             return code_digest(type(self.instance))
         module = str(getattr(unwrapped(self.factory), "__module__", ""))
@@ -112,11 +112,11 @@ class Component:
 
 @dataclass(frozen=True)
 class ComponentChoice:
-    """A component with its options, checked but not yet made."""
+    """A component with validated options, not yet created."""
 
     component: Component
     options: Mapping[str, Any]
-    #: What it is called here: its name, or `dist/name` where another plugin brings the same name.
+    #: Its display name, or `dist/name` if another plugin registers the same name.
     label: str
 
     def __str__(self) -> str:
@@ -126,10 +126,10 @@ class ComponentChoice:
         """Call the factory.
 
         Args:
-            context: for factories that ask for it.
+            context: for factories with a parameter of this name.
 
         Raises:
-            PrlmBenchError: whatever the component itself finds wrong; a context that is needed and not given.
+            PrlmBenchError: the component rejects its options, or needs a context that is not given.
         """
         if self.component.instance is not None:
             return self.component.instance
@@ -143,13 +143,13 @@ class ComponentChoice:
         return made
 
     def identity(self, made: Any) -> dict[str, str]:
-        """Everything that tells this component's results from another's."""
+        """Everything that determines the results of this component."""
         fingerprint = made.fingerprint() if isinstance(made, Fingerprinted) else ""
         if self.component.instance is not None and not isinstance(made, Fingerprinted):
             fingerprint = object_state(made)
         origin = self.component.origin
         return {
-            # Not the label: what else is installed is no part of an identity.
+            # Not the label: other installed plugins must not change the identity.
             "spec": canonical(self.component.name, self.component.factory, self.options),
             "plugin": self.component.qualified,
             "version": origin.version,
@@ -159,11 +159,11 @@ class ComponentChoice:
 
 
 class Registry:
-    """Components by kind and name. Two origins may bring the same name; then only `dist/name` is clear."""
+    """Components by kind and name. If two plugins register a name, only `dist/name` is unambiguous."""
 
     def __init__(self) -> None:
         self._by_name: dict[tuple[str, str], list[Component]] = {}
-        #: Told when a name is unknown, to say which plugin may be missing.
+        #: Appended to the unknown-name error, to suggest the plugin that may be missing.
         self.why_missing: Callable[[], str] = lambda: ""
 
     def add(self, component: Component) -> None:
@@ -180,8 +180,8 @@ class Registry:
         """A component by name, alias or `dist/name`.
 
         Raises:
-            UnknownNameError: nothing of that name; the hint names close matches or plugins that failed.
-            PluginError: two plugins bring it.
+            UnknownNameError: unknown name; the hint lists close matches or failed plugins.
+            PluginError: two plugins register it.
         """
         found = self._by_name.get((kind, name), [])
         if len(found) > 1:
@@ -194,11 +194,11 @@ class Registry:
         return found[0]
 
     def choose(self, kind: str, spec: str | Mapping[str, Any] | Spec | ComponentChoice) -> ComponentChoice:
-        """A component with typed options.
+        """Select a component and validate its options.
 
         Args:
             kind: one of `KINDS`.
-            spec: names it; a choice that was made before is returned as it is.
+            spec: the component and its options; an existing choice is returned unchanged.
 
         Raises:
             PrlmBenchError: unknown name, unknown or ill-typed option.
@@ -212,7 +212,7 @@ class Registry:
         return ComponentChoice(component, options, component.name if unique else component.qualified)
 
 
-#: What an object must have to serve as a component of a kind.
+#: The methods that a component of each kind must have.
 _METHODS = {
     "retriever": ("rank",),
     "reasoner": ("prompts", "parse"),
@@ -223,16 +223,16 @@ _METHODS = {
 
 
 def given(kind: str, value: Any) -> ComponentChoice:
-    """A component that is given itself, as a class, a factory or an object, instead of by the name of a plugin's.
+    """Wrap a class, a factory or an object as a component, without registering it.
 
-    Attributes `needs`, `ignores`, `control` and `cached` of the class mean what they mean at registration.
+    Class attributes `needs`, `ignores`, `control` and `cached` have the same meaning as at registration.
 
     Args:
         kind: one of `KINDS`.
-        value: a class or function that makes it with its defaults, or the component.
+        value: the component, or a class or function that creates it with defaults.
 
     Raises:
-        PrlmBenchError: it has not the methods of its kind.
+        PrlmBenchError: it lacks a method of its kind.
     """
     makes = isinstance(value, type) or inspect.isroutine(value)
     kind_of = value if makes else type(value)
@@ -263,7 +263,7 @@ def _is_shown(name: str, held: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Given:
-    """The factory of a component that was given as an object."""
+    """The factory of a component given as an object."""
 
     value: Any
 
@@ -272,7 +272,7 @@ class _Given:
 
 
 def unknown_name(kind: str, name: str, names: Iterable[str], why_missing: str) -> UnknownNameError:
-    """The error for a name that nobody registered: its close matches, then the plugins that may have brought it."""
+    """The error for an unknown name, with close matches and the plugins that failed to load."""
     error = UnknownNameError(kind, name, names)
     return UnknownNameError(kind, name, names, f"{error.hint}; {why_missing}") if why_missing else error
 
@@ -280,7 +280,7 @@ def unknown_name(kind: str, name: str, names: Iterable[str], why_missing: str) -
 def _is_there(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except (ModuleNotFoundError, ValueError):  # its parent is not there, or it was put together by hand
+    except (ModuleNotFoundError, ValueError):  # its parent is missing, or it was created by hand
         return module in sys.modules
 
 
@@ -297,14 +297,16 @@ def make_component(
     control: bool = False,
     cached: bool = False,
 ) -> Component:
-    """Check what a plugin registers.
+    """Validate a registration.
 
     Raises:
-        PrlmBenchError: an unusable name, a factory that cannot be called, an unknown need.
+        PrlmBenchError: an invalid name, a factory that is not callable, an unknown need.
     """
     for what, given in (("aliases", aliases), ("needs", needs), ("ignores", ignores)):
         if isinstance(given, str):
-            raise PrlmBenchError(f"{kind} {name!r}: {what}={given!r} is one text", f"write {what}=[{given!r}]")
+            raise PrlmBenchError(
+                f"{kind} {name!r}: {what}={given!r} is a string, not a list", f"write {what}=[{given!r}]"
+            )
     for label in (name, *aliases):
         check_name(kind, label)
     if not callable(factory):
@@ -312,7 +314,7 @@ def make_component(
     for what, given, known in (("needs", needs, NEEDS.keys()), ("ignores", ignores, IGNORES)):
         for word in given:
             if word not in known:
-                raise PrlmBenchError(f"{kind} {name!r}: {what}={word!r}", "known: " + ", ".join(sorted(known)))
+                raise PrlmBenchError(f"{kind} {name!r}: unknown {what}={word!r}", "known: " + ", ".join(sorted(known)))
     if kind != "metric" and "name" in options_of(factory):
         raise PrlmBenchError(f"{kind} {name!r}: an option cannot be called 'name'", "it names the component in YAML")
     if cached and kind != "generator":
@@ -322,6 +324,6 @@ def make_component(
 
 
 def check_name(kind: str, name: object) -> None:
-    """Raise a PrlmBenchError where `name` could not be written in a spec."""
+    """Raise a PrlmBenchError if `name` cannot be written in a spec."""
     if not isinstance(name, str) or not name or set(name) & set(":,=/+\"'") or any(map(str.isspace, name)):
-        raise PrlmBenchError(f"{kind} name {name!r}", "no blanks and none of : , = / + or quotes")
+        raise PrlmBenchError(f"invalid {kind} name {name!r}", "avoid blanks, quotes and : , = / +")

@@ -1,4 +1,4 @@
-"""Writes a new plugin project from the template that ships with the package."""
+"""Creates a new plugin project from the shipped template."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ _TEMPLATE = Path(__file__).resolve().parent / "_template"
 
 
 def write_plugin(name: str, parent: Path) -> Path:
-    """Write the project `prlm-bench-NAME`; it installs and passes its tests as it stands.
+    """Create the project `prlm-bench-NAME`, which can be installed and passes its tests.
 
     Args:
-        name: up to 30 small letters, digits and dashes; also the name of the retriever in it.
-        parent: the folder to make it in.
+        name: up to 30 lower-case letters, digits and dashes; also the name of its retriever.
+        parent: the folder to create it in.
 
     Returns:
         The project's folder.
 
     Raises:
-        PrlmBenchError: an unusable name, or a folder that is there already.
+        PrlmBenchError: an invalid name, or the folder exists.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > 30:
-        hint = "up to 30 small letters, digits and single dashes: longest-first"
-        raise PrlmBenchError(f"{name!r} cannot name a plugin", hint)
+        hint = "use up to 30 lower-case letters, digits and single dashes, such as longest-first"
+        raise PrlmBenchError(f"invalid plugin name {name!r}", hint)
     folder = parent / f"prlm-bench-{name}"
     if folder.exists():
-        raise PrlmBenchError(f"{folder} is there already", "choose another name or --output")
+        raise PrlmBenchError(f"{folder} exists already", "choose another name or --output")
     words = {
         "NAME": name,
         "MODULE": f"prlm_bench_{name.replace('-', '_')}",
-        # Ends in a word of its own: a class called None or Example would not do.
+        # With a suffix, so that the class is never called None or Example.
         "CLASS": "".join(word.capitalize() for word in name.split("-")) + "Retriever",
     }
     for template in sorted(_TEMPLATE.rglob("*.txt")):

@@ -1,4 +1,4 @@
-"""From `name:key=value,...` or a YAML mapping to a component with typed options, and back to one text form."""
+"""Component specs: parses `name:key=value,...` or a YAML mapping into typed options, and formats them canonically."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _OPTION = re.compile(
     r"""\s*(?:(?P<key>[A-Za-z_]\w*)\s*=)?\s*"""
     r"""(?:"(?P<double>(?:[^"]|"")*)"|'(?P<single>(?:[^']|'')*)'|(?P<bare>[^,"']*))\s*(?:,|\Z)"""
 )
-#: In a list: a `+` between members, or a quoted member or value, whose `+` belong to it.
+#: In a list: a `+` between members, or a quoted member or value, inside which `+` does not separate.
 _PLUS = re.compile(r"""(?<![^=:,+])(?:"(?:[^"]|"")*"|'(?:[^']|'')*')|\+""")
-#: The key of a value that was given without one; it means the factory's first option.
+#: The key of a value without a key, which stands for the factory's first option.
 POSITIONAL = ""
 _NOTHING = ("none", "null")
 _LISTS = (list, tuple, set, frozenset, Sequence, Iterable)
@@ -36,21 +36,20 @@ _LISTS = (list, tuple, set, frozenset, Sequence, Iterable)
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A component by name, with options as they were written."""
+    """A component name with unparsed options."""
 
     name: str
     options: Mapping[str, Any]
 
 
 def parse_spec(spec: str | Mapping[str, Any]) -> Spec:
-    """Read a spec: `bm25`, `bm25:k1=1.2,b=0.5`, `hybrid:bm25+dense`, or `{name: bm25, k1: 1.2}`.
+    """Parse a spec: `bm25`, `bm25:k1=1.2,b=0.5`, `hybrid:bm25+dense`, or `{name: bm25, k1: 1.2}`.
 
-    Values with commas or quotes are quoted; a quote inside is doubled. A value without a key is the
-    component's first option. A component inside another is a text of this form, quoted where it has commas;
-    in YAML it may be a mapping.
+    Values with commas or quotes are quoted, with inner quotes doubled. A value without a key is the component's first
+    option. A component inside another is a text of this form, quoted if it has commas; in YAML it may be a mapping.
 
     Raises:
-        SpecError: the text does not have this form.
+        SpecError: the text has another form.
     """
     if isinstance(spec, Mapping):
         options = {str(key): value for key, value in spec.items()}
@@ -60,7 +59,7 @@ def parse_spec(spec: str | Mapping[str, Any]) -> Spec:
         return Spec(name, options)
     name, colon, rest = str(spec).partition(":")
     if not name.strip() or (colon and not rest.strip()):
-        raise SpecError(f"{spec!r} is not a component", "write NAME or NAME:key=value,key=value")
+        raise SpecError(f"{spec!r} is not a component spec", "write NAME or NAME:key=value,key=value")
     return Spec(name.strip(), _options(spec, rest) if colon else {})
 
 
@@ -74,7 +73,7 @@ def _options(spec: str, text: str) -> dict[str, str]:
             raise SpecError(f"{spec!r}: cannot read {text[position:]!r}", hint)
         key = match["key"] or POSITIONAL
         if key in options or (key == POSITIONAL and options):
-            raise SpecError(f"{spec!r}: {key or match.group().strip()!r} is given twice or has no key")
+            raise SpecError(f"{spec!r}: {key or match.group().strip()!r} is given twice or lacks a key")
         options[key] = _value(match)
         position = match.end()
     return options
@@ -92,31 +91,31 @@ class Option:
     """One typed option of a factory."""
 
     name: str
-    #: A type, or Any where the factory does not say; the option is then text.
+    #: A type; Any if the factory has no annotation, and then the option is text.
     type: Any
-    #: `inspect.Parameter.empty` where a value must be given.
+    #: `inspect.Parameter.empty` if the option is required.
     default: Any
 
     @property
     def required(self) -> bool:
-        """True where there is no default."""
+        """True if there is no default."""
         return self.default is inspect.Parameter.empty
 
     @property
     def decides(self) -> bool:
-        """False where it is marked as one that leaves the results the same."""
+        """False if the option is marked as not changing results."""
         return SameResults not in getattr(self.type, "__metadata__", ())
 
     @property
     def parameter(self) -> str:
-        """The factory's parameter: the name, with a `_` where the name is a word of Python's own."""
+        """The parameter of the factory: the name, with a trailing `_` if it is a Python keyword."""
         return f"{self.name}_" if iskeyword(self.name) else self.name
 
     def read(self, value: Any) -> Any:
-        """`value`, as written or from YAML, as this option's type.
+        """Convert `value`, as written or from YAML, to the type of this option.
 
         Raises:
-            ValueError: it does not fit; the message is one line.
+            ValueError: invalid value; the message is one line.
         """
         if self.type is Any:
             text = value if isinstance(value, str) else as_text(value)
@@ -136,7 +135,7 @@ class Option:
 
 
 def _prepared(kind: Any, value: Any) -> Any:
-    """Text as what pydantic takes: none, the members of a Literal, lists written `a+b`."""
+    """Convert text to what pydantic accepts: none, the members of a Literal, lists written `a+b`."""
     kinds = _alternatives(kind)
     if isinstance(value, Mapping) and str in kinds and "name" in value:
         return _spec_text(value)
@@ -156,7 +155,7 @@ def _prepared(kind: Any, value: Any) -> Any:
 
 
 def _members(text: str) -> list[str]:
-    """The members of a list written `a+b`; a member that is all in quotes is taken out of them."""
+    """The members of a list written `a+b`, without the quotes around a member."""
     cuts = [match.start() for match in _PLUS.finditer(text) if match.group() == "+"]
     parts = [text[before + 1 : after].strip() for before, after in pairwise([-1, *cuts, len(text)])]
     for place, part in enumerate(parts):
@@ -167,7 +166,7 @@ def _members(text: str) -> list[str]:
 
 
 def _spec_text(spec: Mapping[str, Any]) -> str:
-    """A component given as a mapping, as the text that means the same."""
+    """The text form of a component given as a mapping."""
     options = [f"{key}={_quoted(as_text(_specs_in(value)))}" for key, value in spec.items() if key != "name"]
     return str(spec["name"]) + (":" + ",".join(options) if options else "")
 
@@ -187,7 +186,7 @@ def _alternatives(kind: Any) -> list[Any]:
 
 
 def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
-    """The options that a factory names, by name, in its own order; `context` is not one."""
+    """The options of a factory by name, in the order of its parameters, without `context`."""
     options = {}
     for parameter in inspect.signature(factory).parameters.values():
         if parameter.name == "context" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -198,19 +197,19 @@ def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
     return options
 
 
-def takes_more(factory: Callable[..., Any]) -> bool:
-    """True where the factory takes options that it does not name, as text: it has `**parameter: str`."""
+def accepts_more(factory: Callable[..., Any]) -> bool:
+    """True if the factory accepts further options as text: it has `**parameter: str`."""
     parameters = inspect.signature(factory).parameters.values()
     return any(p.kind is p.VAR_KEYWORD and p.annotation in (str, "str") for p in parameters)
 
 
 def takes_context(factory: Callable[..., Any]) -> bool:
-    """True where the factory has a parameter named `context`."""
+    """True if the factory has a parameter named `context`."""
     return "context" in inspect.signature(factory).parameters
 
 
 def unwrapped(factory: Callable[..., Any]) -> Callable[..., Any]:
-    """The function or class behind a factory: without `functools.partial` and decorators."""
+    """The function or class behind `functools.partial` and decorators."""
     while isinstance(factory, partial):
         factory = factory.func
     inner: Callable[..., Any] = inspect.unwrap(factory)
@@ -221,10 +220,10 @@ def _annotation(factory: Callable[..., Any], parameter: inspect.Parameter) -> An
     annotation = parameter.annotation
     if isinstance(annotation, str):
         function = unwrapped(factory)
-        if isinstance(function, type):  # an inherited __init__ names the types of its own module
+        if isinstance(function, type):  # the annotations of an inherited __init__ refer to its own module
             function = inspect.unwrap(function.__init__)  # type: ignore[misc]
         try:
-            while isinstance(annotation, str):  # twice where a quoted annotation is itself postponed
+            while isinstance(annotation, str):  # twice if a quoted annotation is itself postponed
                 annotation = eval(annotation, dict(getattr(function, "__globals__", {})))
         except (NameError, AttributeError, TypeError, SyntaxError):
             return Any
@@ -262,9 +261,9 @@ def bind(kind: str, factory: Callable[..., Any], spec: Spec) -> dict[str, Any]:
 
 
 def _is_more(name: str, factory: Callable[..., Any], known: Mapping[str, Option]) -> bool:
-    """Whether an option that the factory does not name is one of its further ones, and no misspelt one."""
+    """Whether an unknown option is accepted as a further one: it is not a misspelt known option."""
     reserved = {POSITIONAL, "context", *(option.parameter for option in known.values())}
-    if not takes_more(factory) or not re.fullmatch(r"[A-Za-z_]\w*", name):
+    if not accepts_more(factory) or not re.fullmatch(r"[A-Za-z_]\w*", name):
         return False
     return name not in reserved and not get_close_matches(name, known, n=1, cutoff=0.85)
 
@@ -273,13 +272,13 @@ def _known_options(name: str, known: Mapping[str, Option]) -> str:
     close = get_close_matches(name, known, n=1)
     if close:
         return f"did you mean {close[0]}?"
-    return "known: " + ", ".join(known) if known else "it takes no options"
+    return "known: " + ", ".join(known) if known else "it has no options"
 
 
 def canonical(name: str, factory: Callable[..., Any], bound: Mapping[str, Any]) -> str:
-    """The one text form of a bound spec: options in the factory's order, defaults left out; then further ones.
+    """The canonical text of a bound spec: options in the factory's order without defaults, then further ones.
 
-    `parse_spec` and `bind` give the same options again, but for those that leave the results the same.
+    `parse_spec` and `bind` restore these options, except those that do not change results.
     """
     parts = []
     known = options_of(factory)
@@ -294,13 +293,13 @@ def canonical(name: str, factory: Callable[..., Any], bound: Mapping[str, Any]) 
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    """1 and 1.0 are one value, () and [] too, but 1 and True are not."""
+    """1 equals 1.0 and () equals [], but 1 does not equal True."""
     equal = value == default and isinstance(value, bool) == isinstance(default, bool)
     return bool(equal) or as_text(value) == as_text(default)
 
 
 def as_text(value: Any) -> str:
-    """An option's value as it is written in a spec, before quoting."""
+    """The text of an option's value in a spec, before quoting."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
@@ -317,7 +316,7 @@ def as_text(value: Any) -> str:
 
 
 def _list_text(values: Sequence[Any]) -> str:
-    """`a+b`, or JSON where that could not be read again."""
+    """`a+b`, or JSON if `a+b` could not be parsed back."""
     parts = [as_text(value) for value in values]
     plain = all(part and part.lower() not in _NOTHING for part in parts) and _members("+".join(parts)) == parts
     simple = all(isinstance(value, str | int | float | Path | Enum | None) for value in values)

@@ -1,5 +1,5 @@
-"""Human evaluation: blind pairs of answers for people to judge, a form for it, and what the judgements say.
+"""Human evaluation: blind pairs of answers for annotators, a form to judge them, and the analysis of judgements.
 
-`export` chooses and blinds, `files` and `page` hand out, `judgements` takes back, and `report` puts together
-agreement, preference, strength and the agreement of metrics with people.
+`_export` samples and blinds pairs, `_files` and `_page` write them, `_judgements` reads judgements, and `_report`
+computes agreement, win rates, strengths, and the agreement of metrics with annotators.
 """

@@ -12,14 +12,14 @@ from ._estimates import clustered
 
 
 def alpha_statistics(units: Sequence[Sequence[Hashable]]) -> Floats:
-    """What alpha is made of, unit by unit.
+    """The statistics of alpha for each unit.
 
     Args:
-        units: the values that each unit was given, one for each annotator who judged it.
+        units: the values of each unit, one per annotator.
 
     Returns:
-        Shape (units, 1 + categories): the unit's matching coincidences, and how often it was given each
-        category; zeros for a unit with fewer than two values, which says nothing about agreement.
+        Shape (units, 1 + categories): the unit's matching coincidences and its count of each category; zeros for a
+        unit with fewer than two values, which has no information about agreement.
     """
     places: dict[Hashable, int] = {}
     for values in units:
@@ -35,7 +35,7 @@ def alpha_statistics(units: Sequence[Sequence[Hashable]]) -> Floats:
 
 
 def alpha_value(totals: Floats) -> Floats:
-    """Alpha of summed statistics; nan where it is undefined: no two values for a unit, or one category only.
+    """Alpha of summed statistics; nan if undefined: no unit with two values, or only one category.
 
     Krippendorff, Content Analysis (2004), section 11.3: 1 - observed / expected disagreement, which for nominal
     categories is 1 - (n - 1) (n - sum of o_cc) / (n^2 - sum of n_c^2), with n pairable values, n_c of them of
@@ -48,7 +48,7 @@ def alpha_value(totals: Floats) -> Floats:
 
 
 def krippendorff_alpha(units: Sequence[Sequence[Hashable]]) -> float:
-    """Alpha of the values that units were given: 1 for full agreement, about 0 for chance, nan where undefined."""
+    """Alpha of the values of units: 1 for full agreement, about 0 for chance, nan if undefined."""
     return float(alpha_value(alpha_statistics(units).sum(axis=0)))
 
 

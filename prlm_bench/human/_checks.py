@@ -1,4 +1,4 @@
-"""Attention checks: a question's own gold beside one that is plainly not its answer."""
+"""Attention checks: pairs of a question's gold and an obviously wrong answer."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..errors import DataError
 
-#: Golds of other questions among which the least fitting is taken.
+#: Number of golds of other questions from which the least similar is taken.
 _TRIED = 50
-#: The wrong answer of a question about labels, where another label might suit a user as well.
+#: The wrong answer for tasks with labels, where another label might suit a user as well.
 NO_ANSWER = "(no answer)"
 
 
@@ -20,22 +20,22 @@ def wrong_golds(
     rng: random.Random,
     labels: Sequence[str] = (),
 ) -> Iterator[tuple[str, str, str]]:
-    """Questions with their gold and a wrong one.
+    """Yield questions with their gold and a wrong answer.
 
     Args:
         golds: gold by question.
-        order: questions, those to be taken first first.
-        count: how many are wanted; fewer are given where golds do not differ.
-        labels: the task's labels, empty for free text. Which of two labels suits a user is what annotators are asked,
-            so another label is no plainly wrong answer: `NO_ANSWER` stands beside the gold. Labels that are numbers
-            stand beside one that is more than half of their range away.
+        order: questions in order of preference.
+        count: number of checks; fewer are returned if golds do not differ.
+        labels: the task's labels, empty for free text. Annotators judge which of two labels suits a user, so another
+            label is not obviously wrong: the wrong answer is `NO_ANSWER`. For numeric labels it is one that is more
+            than half of their range away.
 
     Raises:
         DataError: there are no golds.
     """
     known = {question: gold for question, gold in golds.items() if gold}
     if not known:
-        raise DataError("attention checks need golds, which these results do not have", "--attention-checks 0")
+        raise DataError("attention checks need golds, and these results have none", "use --attention-checks 0")
     numbers = _numbers(labels)
     everything = [NO_ANSWER] if labels and not numbers else sorted(set(known.values()))
     apart = (max(numbers) - min(numbers)) / 2 if numbers else -1.0
@@ -66,7 +66,7 @@ def _differ(first: str, second: str) -> bool:
 
 
 def _likeness(first: str, second: str) -> float:
-    """Closeness of two numbers, or the share of words that two texts have in common."""
+    """Negative distance of two numbers, or the share of common words of two texts."""
     try:
         return -abs(float(first) - float(second))
     except ValueError:

@@ -13,12 +13,12 @@ UNKNOWN = Estimate(value=None, low=None, high=None)
 
 
 def clustered(statistics: Floats, users: Sequence[str], value: Callable[[Floats], Floats]) -> Estimate:
-    """A figure of summed statistics with its 95 % interval, users resampled; null where it does not exist.
+    """A figure of summed statistics with its 95 % interval, users resampled; null if undefined.
 
     Args:
         statistics: shape (n, s).
-        users: the user of each of the n.
-        value: the figure of summed statistics.
+        users: the user of each of the n rows.
+        value: computes the figure from summed statistics.
     """
     if not len(statistics):
         return UNKNOWN

@@ -1,4 +1,4 @@
-"""Exports and keys as files."""
+"""Reads and writes the files of exports and keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..errors import DataError
 from ._schema import Key, Shown
 
 FORMATS = ("csv", "label-studio")
-#: Columns of a pair, in the order of the CSV file; the last two are for the annotator to fill in.
+#: Columns of the CSV file, in order; the annotator fills in the last two.
 FIELDS = tuple(Shown.model_fields)
 COLUMNS = (*FIELDS, "choice", "annotator")
 T = TypeVar("T", bound=BaseModel)
@@ -27,7 +27,7 @@ _LABELS = Path(__file__).resolve().parent / "templates" / "label_studio.txt"
 
 
 def write_export(shown: Sequence[Shown], path: Path, form: str) -> list[Path]:
-    """Write what annotators get, in one of `FORMATS`; for Label Studio its labeling configuration too.
+    """Write the pairs for annotators in one of `FORMATS`; for Label Studio also its labeling configuration.
 
     Returns:
         The files written.
@@ -51,20 +51,20 @@ def _csv(shown: Sequence[Shown]) -> bytes:
 
 
 def guard(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula: an apostrophe goes before what could begin one."""
+    """A cell that spreadsheets do not read as a formula: an apostrophe is put before characters that begin one."""
     return "'" + text if re.match(r"'*[=+\-@\t\r]", text) else text
 
 
 def unguard(text: str) -> str:
-    """What `guard` was given."""
+    """Undo `guard`."""
     return text[1:] if re.match(r"'+[=+\-@\t\r]", text) else text
 
 
 def read_export(path: Path) -> list[Shown]:
-    """The pairs of an export, in either format.
+    """Read the pairs of an export, in either format.
 
     Raises:
-        DataError: not an export; the message names the place.
+        DataError: not an export; the message says where.
     """
     text = read_text(path)
     if text.lstrip().startswith("["):
@@ -93,20 +93,20 @@ def _shown(where: str, content: Any) -> Shown:
 
 def _not_empty(path: Path, rows: list[Shown]) -> list[Shown]:
     if not rows:
-        raise DataError(f"{path}: there are no pairs in it", "prlm-bench human export makes such files")
+        raise DataError(f"{path}: no pairs", "create the file with prlm-bench human export")
     return rows
 
 
 def write_key(key: Key, path: Path) -> None:
-    """Write the key, which must not go to annotators."""
+    """Write the key, which annotators must not see."""
     write_whole(path, pretty(key.model_dump()))
 
 
 def read_key(path: Path) -> Key:
-    """The key of an export.
+    """Read the key of an export.
 
     Raises:
-        DataError: it cannot be read, or is no key.
+        DataError: it cannot be read, or is not a key.
     """
     try:
         content = orjson.loads(read_text(path))
@@ -125,7 +125,7 @@ def _valid(schema: type[T], where: str, content: Any) -> T:
 
 
 def read_text(path: Path) -> str:
-    """A file's text, without the mark that spreadsheets put before it.
+    """The text of a file, without the byte order mark that spreadsheets write.
 
     Raises:
         DataError: it cannot be read, or is not UTF-8.
@@ -140,10 +140,10 @@ def read_text(path: Path) -> str:
 
 
 def csv_rows(path: Path, text: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file, each with the line where it begins; missing cells are empty.
+    """The rows of a CSV file, each with its first line number; missing cells are empty.
 
     Raises:
-        DataError: a needed column is not there, or the file is not CSV.
+        DataError: a required column is missing, or the file is not CSV.
     """
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)

@@ -1,4 +1,4 @@
-"""Reads judgements, from the form, a filled-in CSV file or Label Studio, and refuses what is not one."""
+"""Reads and validates judgements from the form, a filled-in CSV file or Label Studio."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLANK = re.compile(r"\s*")
 
 @dataclass(frozen=True, slots=True)
 class _Raw:
-    """What a file says, before it is checked."""
+    """A judgement as read from a file, not validated."""
 
     where: str
     pair: Any
@@ -28,23 +28,22 @@ class _Raw:
 
 
 class _Malformed(ValueError):
-    """Why a raw judgement is none."""
+    """Why a judgement is invalid."""
 
 
 def read_judgements(paths: Sequence[Path], key: Key) -> list[Judgement]:
-    """All judgements of some files, in their order.
+    """Read all judgements of some files, in order.
 
-    A CSV row without a choice has not been judged yet and is passed over, and so is an annotation that was
-    cancelled in Label Studio.
+    CSV rows without a choice (not judged yet) and annotations cancelled in Label Studio are skipped.
 
     Args:
         paths: CSV with the columns pair, annotator and choice; JSON lists of objects with these fields; or
             Label Studio's JSON export.
-        key: of the export that was judged.
+        key: the key of the export.
 
     Raises:
-        DataError: malformed judgements, or two of one annotator on one pair; one line that names the first by
-            file and line, and says how many there are.
+        DataError: invalid judgements, or two by one annotator on one pair; the message gives the file and line of the
+            first and their number.
     """
     found: dict[tuple[str, str], Judgement] = {}
     places: dict[tuple[str, str], str] = {}
@@ -55,13 +54,14 @@ def read_judgements(paths: Sequence[Path], key: Key) -> list[Judgement]:
                 judgement = _check(raw, key)
                 place = (judgement.annotator, judgement.pair)
                 if place in found:
-                    raise _Malformed(f"{raw.annotator!r} judged {raw.pair} already, in {places[place]}")
+                    raise _Malformed(f"{raw.annotator!r} judged {raw.pair} already in {places[place]}")
                 found[place], places[place] = judgement, raw.where
             except _Malformed as error:
                 problems.append(f"{raw.where}: {error}")
     if problems:
-        count = "the only one" if len(problems) == 1 else f"the first of {len(problems)}"
-        raise DataError(f"{problems[0]}; {count} refused of {len(problems) + len(found)} judgements")
+        first = "" if len(problems) == 1 else ", this is the first"
+        total = len(problems) + len(found)
+        raise DataError(f"{problems[0]}; {len(problems)} of {total} judgements invalid{first}")
     if not found:
         raise DataError(f"no judgements in {', '.join(map(str, paths))}")
     return list(found.values())
@@ -69,13 +69,13 @@ def read_judgements(paths: Sequence[Path], key: Key) -> list[Judgement]:
 
 def _check(raw: _Raw, key: Key) -> Judgement:
     if not isinstance(raw.pair, str) or raw.pair not in key.pairs:
-        raise _Malformed(f"pair {raw.pair!r} is not of this key's export {key.export}")
+        raise _Malformed(f"pair {raw.pair!r} is not in the export {key.export} of this key")
     annotator = str(raw.annotator).strip() if isinstance(raw.annotator, (str, int)) else ""
     if not annotator:
         raise _Malformed("no annotator")
     words = str(raw.choice).strip().lower() if isinstance(raw.choice, (str, int)) else ""
     if isinstance(raw.choice, bool) or words not in _CHOICES:
-        raise _Malformed(f"choice {raw.choice!r} is none of 1, 2 and 0")
+        raise _Malformed(f"choice {raw.choice!r} is not 1, 2 or 0")
     return Judgement(raw.pair, annotator, _CHOICES[words])
 
 
@@ -111,7 +111,7 @@ def _annotator(annotation: Mapping[str, Any]) -> Any:
 
 
 def _label(annotation: Mapping[str, Any]) -> Any:
-    """The one choice of a Label Studio annotation; None where there is none, or several."""
+    """The only choice of a Label Studio annotation; None if there is none or several."""
     results = annotation.get("result")
     values = [
         result["value"].get("choices")
@@ -122,7 +122,7 @@ def _label(annotation: Mapping[str, Any]) -> Any:
 
 
 def _elements(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    """The elements of a JSON list, each with the line where it begins; or of lines of JSON objects."""
+    """The elements of a JSON list, or JSON lines, each with its first line number."""
     decoder = json.JSONDecoder()
     at = _BLANK.match(text).end()  # type: ignore[union-attr]
     listed = text[at] == "["
@@ -133,7 +133,7 @@ def _elements(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         line, counted = line + text.count("\n", counted, at), at
         if at == len(text) or text[at] == "]":
             if listed and text[at:].strip() != "]":
-                raise DataError(f"{path}:{line}: not JSON: the list does not end, or text follows it")
+                raise DataError(f"{path}:{line}: not JSON: the list is not closed, or text follows it")
             return
         try:
             value, at = decoder.raw_decode(text, at)
@@ -142,5 +142,5 @@ def _elements(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         yield line, value
         at = _BLANK.match(text, at).end()  # type: ignore[union-attr]
         if listed and text[at : at + 1] not in (",", "]"):
-            raise DataError(f"{path}:{line}: not JSON: no comma follows")
+            raise DataError(f"{path}:{line}: not JSON: missing comma")
         at += listed and text[at] == ","

@@ -1,4 +1,4 @@
-"""Do metrics and rewards prefer the answer that people prefer?"""
+"""Agreement of metrics and rewards with the preferences of annotators."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from ._estimates import clustered
 
 @dataclass(frozen=True, slots=True)
 class Preferred:
-    """What people made of one pair."""
+    """The judgements of one pair."""
 
     question: str
     user: str
     first: int
     second: int
-    #: The mean of the judgements: 1 where all prefer the first answer, -1 where all prefer the second.
+    #: Mean judgement: 1 if all prefer the first answer, -1 if all prefer the second.
     people: float
 
 
 @dataclass(frozen=True)
 class MetricAgreement:
-    """How one metric agrees with people."""
+    """The agreement of one metric with annotators."""
 
     metric: str
-    #: Pairs that people decided, and of these the ones that the metric left tied.
+    #: Pairs with a preferred answer, and those of them that are tied in the metric.
     n: int
     tied: int
-    #: The share of these pairs in which the metric prefers the same answer; a tie of the metric counts half.
+    #: Share of these pairs for which the metric prefers the same answer; its ties count half.
     accuracy: Estimate
-    #: Kendall's tau-b of the metric's difference and people's mean, over all pairs.
+    #: Kendall's tau-b of the metric's difference and the mean judgement, over all pairs.
     tau: float | None
 
 
 def metric_agreements(pairs: Sequence[Preferred], results: Sequence[Stored]) -> list[MetricAgreement]:
-    """Agreement of every metric and reward that has a value for single answers.
+    """The agreement of all metrics and rewards with values for single answers.
 
     Args:
-        pairs: what people judged.
-        results: of the methods, in the order in which `pairs` counts them.
+        pairs: the judged pairs.
+        results: one per method, indexed by `first` and `second` of the pairs.
     """
     wanted = {pair.question for pair in pairs}
     samples = [{s.id: s for s in read_samples(result.folder) if s.id in wanted} for result in results]
@@ -52,7 +52,7 @@ def metric_agreements(pairs: Sequence[Preferred], results: Sequence[Stored]) -> 
 
 
 def _values(sample: SampleRecord, result: Stored) -> dict[str, float]:
-    """What a sample was given, by name, turned so that higher is better; without what is no number."""
+    """Metrics and rewards of a sample by name, signed so that higher is better, without missing values."""
     found = {}
     for name, value in sample.metrics.items():
         summary = result.summary.metrics.get(name)
@@ -83,12 +83,12 @@ def _agreement(
 
 
 def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Kendall's tau-b (Kendall 1945) of two differences, each pair of answers counted in both directions.
+    """Kendall's tau-b (Kendall 1945) of two differences, with each pair of answers counted in both directions.
 
-    Which answer stands first is chance; with (x, y) counts (-x, -y), so that it does not matter.
+    The order of answers is random; (-x, -y) is counted with (x, y), so that it has no effect.
 
     Returns:
-        A number between -1 and 1; None where one of the two never varies.
+        A number between -1 and 1; None if one of the two is constant.
     """
     from scipy.stats import kendalltau
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML form for the pairs of an export; it needs no network and sends nothing."""
+"""A self-contained HTML form for the pairs of an export; it works offline and sends nothing."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 def form_page(shown: Sequence[Shown]) -> str:
-    """The form.
+    """The HTML of the form.
 
-    Its policy allows only the script and the style that stand in it, known by their hashes, and no connection.
+    Its content security policy allows only the embedded script and style, by their hashes, and no connections.
 
     Args:
         shown: at least one pair.

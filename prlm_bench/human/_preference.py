@@ -1,4 +1,4 @@
-"""Which method people prefer: win rates, and Bradley-Terry strengths over all of them."""
+"""Preferences between methods: win rates and Bradley-Terry strengths."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ._estimates import UNKNOWN, clustered
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A judgement of two methods."""
+    """One judgement of a pair of methods."""
 
     user: str
     first: int
     second: int
-    #: 1 where the first is preferred, 0 where the second is, 0.5 for neither.
+    #: 1 if the first is preferred, 0 if the second is, 0.5 for a tie.
     score: float
 
 
@@ -29,7 +29,7 @@ class WinRate:
     """How often one method is preferred to another; a tie counts half."""
 
     first: int
-    #: None: against all others together.
+    #: None for all other methods together.
     second: int | None
     wins: int
     ties: int
@@ -39,7 +39,7 @@ class WinRate:
 
 
 def win_rates(comparisons: Sequence[Comparison], methods: int) -> list[WinRate]:
-    """Of every method against all others, then of every two that were compared; users are resampled."""
+    """Win rates of each method against all others, then of each compared pair; users are resampled."""
     rates = [_rate(first, None, _seen_from(comparisons, first, None)) for first in range(methods)]
     for first, second in combinations(range(methods), 2):
         rates.append(_rate(first, second, _seen_from(comparisons, first, second)))
@@ -64,11 +64,11 @@ def _rate(first: int, second: int | None, scores: Sequence[tuple[str, float]]) -
 
 
 def strengths(comparisons: Sequence[Comparison], methods: int) -> list[Estimate]:
-    """Bradley-Terry strengths as natural logarithms whose mean is 0; users are resampled for the intervals.
+    """Bradley-Terry log strengths (natural logarithm, mean 0); users are resampled for the intervals.
 
-    Of two methods, one that is stronger by d is preferred with probability 1 / (1 + exp(-d)). A tie counts as
-    half a win for each. Every two methods that were compared start with one tie, so that the strengths exist
-    even where a method won or lost all its comparisons; this draws them a little towards 0.
+    A method that is stronger by d is preferred with probability 1 / (1 + exp(-d)). A tie counts as half a win for
+    each. One tie is added to each compared pair of methods, so that strengths exist even if a method won or lost all
+    comparisons; this shrinks them slightly towards 0.
     """
     if not comparisons:
         return [UNKNOWN] * methods
@@ -93,10 +93,10 @@ def bradley_terry(wins: Floats, tolerance: float = 1e-8, rounds: int = 10_000) -
     """Maximum-likelihood log strengths by the MM algorithm (Hunter 2004, The Annals of Statistics 32, eq. 3).
 
     Args:
-        wins: shape (tables, methods, methods): how often the row's method was preferred to the column's. Every
-            method must be connected with every other by wins in both directions.
+        wins: shape (tables, methods, methods): wins of the row's method over the column's. All methods must be
+            connected with each other by wins in both directions.
         tolerance: the largest change of a log strength in the last round.
-        rounds: at most.
+        rounds: maximum number of rounds.
 
     Returns:
         Shape (tables, methods), each row with mean 0.

@@ -1,4 +1,4 @@
-"""Everything that judgements say, in one record."""
+"""The figures computed from judgements, in one record."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ._schema import Judgement, Key
 
 @dataclass(frozen=True)
 class Annotator:
-    """What one annotator did."""
+    """The judgements of one annotator."""
 
     name: str
     judgements: int
-    #: How often each choice was made, attention checks left out: a preference for one side shows here.
+    #: Count of each choice without attention checks; shows a preference for one side.
     first: int
     second: int
     neither: int
-    #: Attention checks judged, and of these the ones in which the right answer was not chosen.
+    #: Judged attention checks, and those of them answered wrongly.
     checks: int
     failed: int
-    #: Left out of all figures.
+    #: True if excluded from all figures.
     dropped: bool
 
 
@@ -39,21 +39,21 @@ class Report:
     task: str
     split: str
     methods: list[str]
-    #: Pairs with at least one judgement that counts, of how many; and those judgements.
+    #: Pairs with at least one counted judgement, all pairs, and the number of counted judgements.
     pairs: int
     pairs_total: int
     judgements: int
-    #: Pairs of answers that were not shown because they were equal, and those that differed.
+    #: Pairs of equal answers, which were not shown, and pairs of different answers.
     identical: int
     different: int
     annotators: list[Annotator]
-    #: Krippendorff's alpha over the choices 1, 2 and 0, in the order that annotators saw.
+    #: Krippendorff's alpha over the choices 1, 2 and 0 as the annotators saw them.
     alpha: Estimate
-    #: Pairs with two judgements or more, on which alpha rests.
+    #: Pairs with two or more judgements, used for alpha.
     alpha_pairs: int
     win_rates: list[WinRate]
     strengths: list[Estimate]
-    #: None where no results were given to take metrics from.
+    #: None if no results with metrics were given.
     metrics: list[MetricAgreement] | None
 
     def to_json(self) -> dict[str, Any]:
@@ -73,16 +73,16 @@ class Report:
 def make_report(
     judgements: Sequence[Judgement], key: Key, results: Sequence[Stored] | None = None, *, drop_failed: bool = False
 ) -> Report:
-    """All figures of the judgements of one export.
+    """Compute all figures for the judgements of one export.
 
     Args:
-        judgements: as `read_judgements` gives them.
-        key: of the export.
-        results: where the metrics of the key's methods are; others may be among them.
-        drop_failed: leave out annotators who failed an attention check.
+        judgements: from `read_judgements`.
+        key: the key of the export.
+        results: contain those of the key's methods, for their metrics.
+        drop_failed: exclude annotators who failed an attention check.
 
     Raises:
-        DataError: a method's result is not among `results`, or no judgement is left.
+        DataError: the result of a method is not in `results`, or no judgement is left.
     """
     annotators = _annotators(judgements, key, drop_failed)
     out = {annotator.name for annotator in annotators if annotator.dropped}
@@ -146,9 +146,7 @@ def _metrics(by_pair: dict[str, list[int]], key: Key, results: Sequence[Stored])
     for method in key.methods:
         if method.fingerprint not in known:
             name = f"{method.name} ({method.fingerprint[:8]})"
-            raise DataError(
-                f"the result of {name} is not there", "--results names the folder that the export was made of"
-            )
+            raise DataError(f"no result of {name}", "use --results with the folder that was exported")
     pairs = []
     for pair, choices in by_pair.items():
         place = key.pairs[pair]

@@ -1,4 +1,4 @@
-"""Draws pairs of answers to judge: users equally often, pairs of methods equally often."""
+"""Samples pairs of answers, balanced over users and over pairs of methods."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-#: Two methods, as places in a list.
-Two = tuple[int, int]
+#: Indices of two methods.
+MethodPair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Open:
-    """What there is to choose from."""
+class Candidates:
+    """The pairs of answers that can be sampled."""
 
-    #: For each question, the methods whose answers to it differ.
-    pairs: dict[str, list[Two]]
-    #: Pairs of answers that are equal, so that there is nothing to choose.
+    #: By question, the pairs of methods whose answers differ.
+    pairs: dict[str, list[MethodPair]]
+    #: Number of pairs of equal answers, which are not judged.
     identical: int
 
     @property
     def different(self) -> int:
-        """Pairs of answers that differ."""
+        """Number of pairs of different answers."""
         return sum(map(len, self.pairs.values()))
 
 
-def open_pairs(answers: Mapping[str, Sequence[str]]) -> Open:
-    """The pairs of methods whose answers differ in more than blanks around them.
+def open_pairs(answers: Mapping[str, Sequence[str]]) -> Candidates:
+    """The pairs of methods whose answers differ after stripping whitespace.
 
     Args:
-        answers: for each question, the answer of every method.
+        answers: by question, the answer of each method.
     """
-    pairs: dict[str, list[Two]] = {}
+    pairs: dict[str, list[MethodPair]] = {}
     identical = 0
     for question, texts in answers.items():
         for first, second in combinations(range(len(texts)), 2):
@@ -41,19 +41,19 @@ def open_pairs(answers: Mapping[str, Sequence[str]]) -> Open:
                 identical += 1
             else:
                 pairs.setdefault(question, []).append((first, second))
-    return Open(pairs, identical)
+    return Candidates(pairs, identical)
 
 
 def draw(
-    pairs: Mapping[str, Sequence[Two]], users: Mapping[str, str], n: int, rng: random.Random
+    pairs: Mapping[str, Sequence[MethodPair]], users: Mapping[str, str], n: int, rng: random.Random
 ) -> list[tuple[str, int, int]]:
-    """Up to `n` questions, each with two methods in the order in which their answers are to stand.
+    """Sample up to `n` questions, each with two methods in the order of their answers.
 
-    The users are gone round in a drawn order; each time a user gives the next of his questions, and of its
-    pairs of methods the one drawn least so far. A question comes again only after all others of its user.
+    Visits users round-robin in random order. Each visit takes the user's next question and, for it, the least-used pair
+    of methods. A question repeats only after all others of its user.
 
     Args:
-        pairs: what may be drawn, by question.
+        pairs: the candidates by question.
         users: the user of each question.
     """
     left = {question: list(found) for question, found in pairs.items()}
@@ -61,7 +61,7 @@ def draw(
     for question in rng.sample(sorted(left), len(left)):
         waiting.setdefault(users[question], deque()).append(question)
     order = deque(rng.sample(sorted(waiting), len(waiting)))
-    count: Counter[Two] = Counter()
+    count: Counter[MethodPair] = Counter()
     drawn: list[tuple[str, int, int]] = []
     while order and len(drawn) < n:
         user = order.popleft()

@@ -1,4 +1,4 @@
-"""What is handed out, the key that stays behind, and what comes back."""
+"""The schemas of exported pairs, keys and judgements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 KEY_FORMAT: Literal["prlm-bench human key 1"] = "prlm-bench human key 1"
-#: What a choice may be: the first answer, the second, or neither.
+#: A choice: the first answer, the second, or neither (0).
 Choice = Literal[1, 2, 0]
 
 
@@ -17,11 +17,11 @@ class _Strict(BaseModel):
 
 
 class Shown(_Strict):
-    """One pair of answers as an annotator sees it; nothing in it says which method gave which."""
+    """One pair of answers as shown to annotators, without the methods."""
 
-    #: Of the form `EXPORT-NUMBER`, so that pairs of two exports are never taken for each other.
+    #: `EXPORT-NUMBER`, so that pairs of different exports are never confused.
     pair: str
-    #: What the answers are to do: the task's title.
+    #: The task's title.
     task: str
     question: str
     #: Items of the user's profile, one paragraph each.
@@ -31,39 +31,39 @@ class Shown(_Strict):
 
 
 class KeyPair(_Strict):
-    """Where a pair comes from."""
+    """The origin of a pair."""
 
-    #: Id of the question, and of the user who asked it.
+    #: Ids of the question and its user.
     question: str
     user: str
-    #: The methods of answer 1 and answer 2, as places in the key's list; None in an attention check.
+    #: Indices of the methods of answers 1 and 2 in the key's list; None in an attention check.
     first: int | None = None
     second: int | None = None
-    #: In an attention check, the answer that is plainly right.
+    #: In an attention check, the right answer.
     right: Literal[1, 2] | None = None
 
 
 class KeyMethod(_Strict):
-    """A method that takes part."""
+    """A compared method."""
 
     name: str
-    #: Of its result.
+    #: The fingerprint of its result.
     fingerprint: str
 
 
 class Key(_Strict):
-    """What is needed to read the judgements of one export, and what annotators must not see."""
+    """The information needed to analyse the judgements of one export, hidden from annotators."""
 
     format: Literal["prlm-bench human key 1"] = KEY_FORMAT
-    #: Name of the export: the start of the SHA-256 of its texts.
+    #: Name of the export: the first digits of the SHA-256 of its texts.
     export: str
     task: str
     split: str
     seed: int
     methods: tuple[KeyMethod, ...]
-    #: Pairs of answers that were equal, so that there was nothing to choose and they were left out.
+    #: Number of pairs of equal answers, which were left out.
     identical: int
-    #: Pairs of answers that differed: what the export was drawn from.
+    #: Number of pairs of different answers, from which the export was sampled.
     different: int
     pairs: dict[str, KeyPair]
 

@@ -1,6 +1,7 @@
-"""Metrics, one measure a file, each a value with a name such as `rouge1@lamp`: measure @ protocol.
+"""Metrics, one measure per file, with names such as `rouge1@lamp`: measure @ protocol.
 
-Numbers of the two protocols do not compare: `lamp` is the benchmark's own code, `prlm` that of PrLM and its kin.
+The numbers of the two protocols are not comparable: `lamp` is the benchmark's own code, `prlm` that of PrLM and related
+work.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _REQUIRES = {"rouge-1@prlm": _JIEBA, "rouge-2@prlm": _JIEBA, "rouge-l@prlm": _JI
 
 @hookimpl
 def prlm_bench_register_metrics(register: Register) -> None:
-    """Add the metrics of both protocols; a metric's module is imported when its factory is called."""
+    """Register the metrics of both protocols; modules are imported on first use."""
     for name, (module, value) in _METRICS.items():
         register(name, partial(_load, module, value), requires=_REQUIRES.get(name))
 

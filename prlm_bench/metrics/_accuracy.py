@@ -1,6 +1,6 @@
 """Accuracy of the `lamp` protocol: the share of answers that are exactly the gold label, 0..1.
 
-An answer is stripped and compared with the task's label list; whatever is not in the list is wrong.
+An answer is stripped and compared with the task's label list; any other answer is wrong.
 A. Salemi et al., "LaMP: When Large Language Models Meet Personalization", 2024 (LaMP-1 and LaMP-2).
 """
 

@@ -2,7 +2,7 @@
 
 K. Papineni et al., "BLEU: a Method for Automatic Evaluation of Machine Translation", 2002, with the smoothing of
 mteval-v13a (method 3 in B. Chen and C. Cherry, "A Systematic Comparison of Smoothing Techniques for
-Sentence-Level BLEU", 2014); numbers are those of NLTK's `sentence_bleu([list(gold)], list(answer))` with
+Sentence-Level BLEU", 2014); values equal those of NLTK's `sentence_bleu([list(gold)], list(answer))` with
 `SmoothingFunction().method3`, 0..1, their plain mean over pairs. Blanks are characters like any other.
 """
 
@@ -24,7 +24,7 @@ def _scores(pairs: Pairs) -> Floats:
     sizes = np.array([(len(answer), len(gold)) for answer, gold in texts], dtype=np.int64).reshape(-1, 2)
     answers, golds = sizes[:, 0], sizes[:, 1]
     matches = clipped_matches(texts)
-    # An order without a match counts as 1/2, 1/4, ... match, an order without n-grams as one n-gram.
+    # Orders without a match count as 1/2, 1/4, ... match, orders without n-grams as one n-gram.
     missing = matches == 0
     smoothed = np.where(missing, 0.5 ** np.cumsum(missing, axis=1), matches)
     precisions = smoothed / np.maximum(ngram_totals(answers), 1)

@@ -29,7 +29,7 @@ class CorpusBleu:
     is_mean = False
 
     def statistics(self, pairs: Pairs) -> Floats:
-        """Counts for each pair, shape (n, 10), in the order of sacreBLEU's own."""
+        """Counts for each pair, shape (n, 10), in the order of sacreBLEU."""
         vocabulary: defaultdict[str, int] = defaultdict()
         vocabulary.default_factory = vocabulary.__len__
         texts = [(_symbols(answer, vocabulary), _symbols(gold, vocabulary)) for answer, gold in pairs.through(_tokens)]
@@ -38,7 +38,7 @@ class CorpusBleu:
         return np.concatenate(counts, axis=1).astype(np.float64)
 
     def value(self, totals: Floats) -> Floats:
-        """BLEU, 0..100, of summed counts: shape (..., 10) to (...); 0 where nothing matches or an order is empty."""
+        """BLEU, 0..100, of summed counts: shape (..., 10) to (...); 0 if nothing matches or an order is empty."""
         answers, golds, matches, grams = totals[..., 0], totals[..., 1], totals[..., 2:6], totals[..., 6:]
         # "exp" smoothing: the first order without a match counts as 1/2 match, the second as 1/4, and so on.
         missing = matches == 0
@@ -52,8 +52,8 @@ class CorpusBleu:
 def _tokens(text: str) -> list[str]:
     """The tokens of sacreBLEU's `13a`.
 
-    After the first replacements its rules never look across white space, and without a digit all they do to a word
-    is to make each mark but the apostrophe and the hyphen a token. Words with a digit are left to sacreBLEU.
+    After the first replacements its rules never apply across white space, and in words without digits they only make
+    each mark except apostrophe and hyphen a token. Words with a digit are tokenized by sacreBLEU.
     """
     text = text.strip().replace("<skipped>", "").replace("-\n", "")
     for entity, mark in (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")):
@@ -74,7 +74,7 @@ def _symbols(tokens: list[str], vocabulary: defaultdict[str, int]) -> Ints:
 def _rules() -> Callable[[str], Any]:
     from sacrebleu.tokenizers.tokenizer_re import TokenizerRegexp
 
-    # Its call remembers the last 65,536 words.
+    # It caches the last 65,536 words.
     make: Callable[[], Callable[[str], Any]] = TokenizerRegexp
     return make()
 

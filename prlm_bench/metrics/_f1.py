@@ -1,7 +1,7 @@
 """F1 of the `lamp` protocol: macro-averaged over the whole label list, from counts over the whole set, 0..1.
 
-An answer is stripped and compared with the label list; one that is not in it is a miss of the gold's label and
-no false alarm of any. Equal to scikit-learn's `f1_score(average="macro", labels=all, zero_division=0)`.
+An answer is stripped and compared with the label list; any other answer is a false negative of the gold label and a
+false positive of none. Equal to scikit-learn's `f1_score(average="macro", labels=all, zero_division=0)`.
 A. Salemi et al., "LaMP: When Large Language Models Meet Personalization", 2024 (LaMP-1 and LaMP-2).
 """
 
@@ -24,17 +24,17 @@ class MacroF1:
         """Counts for each pair, shape (n, 3 * number of labels)."""
         answers, golds = classes(pairs)
         counts = np.zeros((len(pairs), len(pairs.labels), 3))
-        right, wrong = np.flatnonzero(answers == golds), np.flatnonzero(answers != golds)
-        alarms = wrong[answers[wrong] >= 0]
-        counts[right, golds[right], 0] = 1
-        counts[alarms, answers[alarms], 1] = 1
+        correct, wrong = np.flatnonzero(answers == golds), np.flatnonzero(answers != golds)
+        mislabeled = wrong[answers[wrong] >= 0]
+        counts[correct, golds[correct], 0] = 1
+        counts[mislabeled, answers[mislabeled], 1] = 1
         counts[wrong, golds[wrong], 2] = 1
         return counts.reshape(len(pairs), 3 * len(pairs.labels))
 
     def value(self, totals: Floats) -> Floats:
         """Macro-F1 of summed counts: shape (..., 3 * labels) to (...); a label that never occurs counts as 0."""
-        hits, alarms, misses = (totals[..., column::3] for column in range(3))
-        seen = 2 * hits + alarms + misses
+        hits, false_positives, false_negatives = (totals[..., column::3] for column in range(3))
+        seen = 2 * hits + false_positives + false_negatives
         return np.asarray((2 * hits / np.where(seen == 0, 1, seen)).mean(axis=-1))
 
 

@@ -1,4 +1,4 @@
-"""The harmonic mean of precision and recall, as each of the two ROUGE packages writes it."""
+"""The harmonic mean of precision and recall, as computed by the two ROUGE packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers and golds as places in a task's label list."""
+"""Converts answers and golds to class indices of the label list."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ._ngrams import Ints
 
 
 def classes(pairs: Pairs) -> tuple[Ints, Ints]:
-    """The class of each answer and of each gold: its place in `pairs.labels`, stripped and compared exactly.
+    """The class of each answer and gold: its index in `pairs.labels`, compared exactly after stripping.
 
     Returns:
-        Two arrays of shape (n,); an answer that is no label has class -1.
+        Two arrays of shape (n,); an answer that is not a label has class -1.
 
     Raises:
-        DataError: the task has no labels, or a gold is not among them.
+        DataError: the task has no labels, or a gold is not one of them.
     """
     if not pairs.labels:
-        raise DataError("accuracy and F1 need a label list and this task has none", "give the task file `labels:`")
+        raise DataError("accuracy and F1 need a label list, and this task has none", "add `labels:` to the task file")
     place = {label: index for index, label in enumerate(pairs.labels)}
     golds = []
     for gold in pairs.golds:

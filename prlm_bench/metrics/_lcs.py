@@ -1,4 +1,4 @@
-"""Length of the longest common subsequence, a row of the table at a time, as bits of one integer."""
+"""Length of the longest common subsequence, computed row by row with the bits of one integer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Hashable, Sequence
 def lcs_length(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
     """The length of the longest common subsequence of two sequences.
 
-    Bit i of `row` is 0 where the table of dynamic programming steps up at i, so that a row costs a few operations
-    on integers of `len(shorter)` bits (M. Crochemore et al., "A fast and practical bit-vector algorithm for the
+    Bit i of `row` is 0 where the dynamic programming table increases at i, so a row takes a few operations on integers
+    of `len(shorter)` bits (M. Crochemore et al., "A fast and practical bit-vector algorithm for the
     longest common subsequence problem", Information Processing Letters 80, 2001; H. Hyyrö, 2004).
     """
     shorter, longer = (first, second) if len(first) <= len(second) else (second, first)
@@ -21,7 +21,7 @@ def lcs_length(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
     full = bit - 1
     row = full
     for item in longer:
-        # An item that the shorter one lacks leaves the row as it is.
+        # An item that is not in the shorter sequence does not change the row.
         if item in positions:
             matched = row & positions[item]
             row = (row + matched) | (row - matched)

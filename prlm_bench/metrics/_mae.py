@@ -1,6 +1,6 @@
 """MAE of the `lamp` protocol: the mean absolute error, in the unit of the labels; lower is better.
 
-What is no number counts as the worse of the lowest and the highest label.
+An answer that is not a number counts as the worse of the lowest and the highest label.
 A. Salemi et al., "LaMP: When Large Language Models Meet Personalization", 2024 (LaMP-3).
 """
 

@@ -1,7 +1,7 @@
-"""What a metric is: sufficient statistics for each sample, and a value computed from their sum.
+"""The metric interface: sufficient statistics for each sample, and a value computed from their sum.
 
-This one shape serves means (ROUGE), corpus measures (BLEU, macro-F1) and roots (RMSE) alike, and makes
-every resampling of users a matrix product: sum the statistics of each user, weigh the users, take the value.
+This form covers means (ROUGE), corpus measures (BLEU, macro-F1) and roots (RMSE), and makes resampling of users a
+matrix product: sum the statistics of each user, weight the users, compute the value.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Floats = NDArray[np.float64]
 
 
 class Pairs:
-    """Answers and golds, side by side, with what several metrics need of them computed once.
+    """Paired answers and golds, with a cache for preprocessing shared by metrics.
 
     Args:
-        answers: n answers; one that could not be parsed is the empty string.
+        answers: n answers; the empty string for parse failures.
         golds: n reference answers.
         labels: the task's label list, empty for free text.
     """
@@ -36,7 +36,7 @@ class Pairs:
         return len(self.answers)
 
     def through(self, function: Callable[[str], Any]) -> list[tuple[Any, Any]]:
-        """`(function(answer), function(gold))` for each pair, each distinct text computed once per `Pairs`."""
+        """`(function(answer), function(gold))` for each pair, computed once per distinct text."""
         memo = self._memo.setdefault(function, {})
         for text in self.answers:
             if text not in memo:
@@ -48,7 +48,7 @@ class Pairs:
 
 
 class Metric(Protocol):
-    """A measure as a value: its name says what it is and by which protocol, such as `rouge1@lamp`."""
+    """A metric; its name gives measure and protocol, such as `rouge1@lamp`."""
 
     @property
     def name(self) -> str: ...
@@ -58,15 +58,15 @@ class Metric(Protocol):
 
     @property
     def is_mean(self) -> bool:
-        """True where the value is the plain mean of per-sample scores, so that user-macro means exist."""
+        """True if the value is the mean of per-sample scores, so that user-macro means exist."""
         ...
 
     def statistics(self, pairs: Pairs) -> Floats:
-        """Sufficient statistics, shape (n, s): one row for each pair."""
+        """Sufficient statistics, shape (n, s), one row per pair."""
         ...
 
     def value(self, totals: Floats) -> Floats:
-        """The metric of summed statistics: shape (..., s) to (...)."""
+        """The value for summed statistics: shape (..., s) to (...)."""
         ...
 
 
@@ -75,8 +75,8 @@ class MeanMetric:
 
     Args:
         name: `measure@protocol`.
-        score: gives the n scores of `Pairs`.
-        higher_is_better: False for errors.
+        score: returns the n scores of `Pairs`.
+        higher_is_better: False for error measures.
     """
 
     is_mean = True

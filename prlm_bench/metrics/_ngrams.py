@@ -1,4 +1,4 @@
-"""Clipped n-gram matches of many pairs at once, all orders from one sort: what both BLEUs count."""
+"""Clipped n-gram matches of many pairs at once, with one sort for all orders; used by both BLEU metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHUNK = 1 << 12
 
 
 def ngram_totals(lengths: Ints, highest: int = 4) -> Ints:
-    """How many n-grams of each order 1..highest a text of each length holds: shape (n,) to (n, highest)."""
+    """The number of n-grams of orders 1 to highest in texts of these lengths: shape (n,) to (n, highest)."""
     totals: Ints = np.maximum(lengths[:, None] - np.arange(highest), 0)
     return totals
 
@@ -23,7 +23,7 @@ def clipped_matches(pairs: Sequence[tuple[Ints, Ints]], highest: int = 4) -> Int
     """For each pair and each order, the sum over n-grams of min(count in the answer, count in the gold).
 
     Args:
-        pairs: n pairs (answer, gold) of symbols, each a one-dimensional array of integers from 0.
+        pairs: n pairs (answer, gold) of symbols, each a one-dimensional array of non-negative integers.
         highest: the highest order, 4 at most.
 
     Returns:
@@ -45,7 +45,7 @@ def clipped_matches(pairs: Sequence[tuple[Ints, Ints]], highest: int = 4) -> Int
 
 
 def _chunks(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ranges of consecutive pairs, of `_CHUNK` symbols and a quarter as many pairs at most where a pair allows it."""
+    """Ranges of pairs, of at most `_CHUNK` symbols (counting 4 more per pair), unless a single pair is larger."""
     first = load = 0
     for index, size in enumerate(sizes):
         if index > first and load + size + 4 > _CHUNK:
@@ -63,9 +63,9 @@ def _dense(symbols: Ints) -> Ints:
 
 
 def _chunk_matches(symbols: Ints, owner: Ints, n_pairs: int, highest: int) -> Ints:
-    """`clipped_matches` of one chunk; `owner` says for each symbol the text it is in, 2 * pair + (1 for the gold).
+    """`clipped_matches` of one chunk; `owner` is the text of each symbol, 2 * pair + (1 for the gold).
 
-    A key holds, from the top: the pair, `highest` symbols (0 past the end of the text), one bit for the side.
+    The bits of a key are, from the highest: the pair, `highest` symbols (0 past the end of the text), one for the side.
     Sorting the keys sorts their prefixes, which are the n-grams of each lower order.
     """
     size, width = len(symbols), int(symbols.max()).bit_length()

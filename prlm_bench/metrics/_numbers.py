@@ -1,4 +1,4 @@
-"""Answers and golds as numbers, by the rule of the LaMP-3 task."""
+"""Errors of numeric answers, by the rules of the LaMP-3 task."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ._metric import Floats, Pairs
 def errors(pairs: Pairs) -> Floats:
     """|answer - gold| for each pair, in the unit of the labels, shape (n,).
 
-    An answer that is no finite number counts as the lowest or the highest label, whichever is further from the
-    gold, and as the highest where both are as far: `1.0 if abs(1 - y) > abs(5 - y) else 5.0` in LaMP's own code.
+    An answer that is not a finite number counts as the lowest or the highest label, whichever is further from the
+    gold, and as the highest in a tie: `1.0 if abs(1 - y) > abs(5 - y) else 5.0` in LaMP's own code.
 
     Raises:
-        DataError: a gold or a label is no finite number, or the task has no labels.
+        DataError: a gold or a label is not a finite number, or the task has no labels.
     """
     labels = [_required(label, "label") for label in pairs.labels]
     if not labels:
-        raise DataError("MAE and RMSE need a label list and this task has none", "give the task file `labels:`")
+        raise DataError("MAE and RMSE need a label list, and this task has none", "add `labels:` to the task file")
     lowest, highest = min(labels), max(labels)
     found = []
     for answer, gold in zip(pairs.answers, pairs.golds, strict=True):
@@ -44,5 +44,5 @@ def _finite(text: str) -> float | None:
 def _required(text: str, what: str) -> float:
     number = _finite(text)
     if number is None:
-        raise DataError(f"the {what} {text!r} is not a number", "MAE and RMSE are for tasks with `output: number`")
+        raise DataError(f"the {what} {text!r} is not a number", "MAE and RMSE require a task with `output: number`")
     return number

@@ -18,21 +18,21 @@ def retrieval_scores(
     """Retrieval measures of n questions.
 
     Args:
-        ranked: for each question the ids of its items, best first; of a repeated id the first place counts.
+        ranked: for each question the ids of its items, best first; for a repeated id the first rank counts.
         relevant: for each question the ids of its relevant items, in the ranking or not.
-        measures: names as ir_measures writes them, alone or with a cut-off, such as `RR` and `nDCG@5`.
+        measures: ir_measures names with or without a cutoff, such as `nDCG@5` and `RR`.
 
     Returns:
-        For each measure, in the order asked, n values: 0.0 for an empty ranking, and nan where nothing is relevant,
-        which trec_eval leaves out of its means.
+        For each measure, in the given order, n values: 0.0 for an empty ranking, and nan if nothing is relevant; such
+        questions are left out of means, as in trec_eval.
 
     Raises:
         UnknownNameError: ir_measures has no such measure.
-        SpecError: the cut-off is wrong or missing, or the measure needs a package that is not installed.
+        SpecError: the cutoff is invalid or missing, or the measure needs a package that is not installed.
     """
     import ir_measures
 
-    asked = {name: _measure(name) for name in measures}
+    requested = {name: _measure(name) for name in measures}
     judged = {str(index): dict.fromkeys(ids, 1) for index, ids in enumerate(relevant) if ids}
     run = {}
     for index, ids in enumerate(ranked):
@@ -40,14 +40,14 @@ def retrieval_scores(
             distinct = list(dict.fromkeys(ids))
             run[str(index)] = {item: float(len(distinct) - place) for place, item in enumerate(distinct)}
     try:
-        found = list(ir_measures.iter_calc(set(asked.values()), judged, run)) if run else []
+        found = list(ir_measures.iter_calc(set(requested.values()), judged, run)) if run else []
     except (ValueError, KeyError) as error:
-        raise SpecError(f"ir_measures cannot compute one of {', '.join(asked)}", _HINT) from error
+        raise SpecError(f"ir_measures cannot compute one of {', '.join(requested)}", _HINT) from error
     values = {(metric.measure, metric.query_id): float(metric.value) for metric in found}
     queries = [str(index) for index, _ in zip(range(len(ranked)), relevant, strict=True)]
     return {
         name: [values.get((measure, query), 0.0) if query in judged else math.nan for query in queries]
-        for name, measure in asked.items()
+        for name, measure in requested.items()
     }
 
 
@@ -58,12 +58,12 @@ def _measure(name: str) -> Any:
     base, at, cutoff = name.partition("@")
     if base not in registry:
         raise UnknownNameError("retrieval measure", base, registry, _HINT)
-    # A cut-off of 0 or less ends the interpreter inside trec_eval.
+    # A cutoff of 0 or less crashes the interpreter inside trec_eval.
     if at and not (cutoff.isdecimal() and int(cutoff) >= 1):
-        raise SpecError(f"the cut-off of {name!r} is not a whole number from 1", _HINT)
+        raise SpecError(f"the cutoff of {name!r} is not a positive integer", _HINT)
     try:
         measure: Any = registry[base] @ int(cutoff) if at else registry[base]
         measure.validate_params()
     except AssertionError as error:
-        raise SpecError(f"the retrieval measure {name!r} needs a cut-off, or takes none", _HINT) from error
+        raise SpecError(f"the retrieval measure {name!r} needs a cutoff, or does not take one", _HINT) from error
     return measure

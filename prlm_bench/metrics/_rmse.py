@@ -1,6 +1,6 @@
 """RMSE of the `lamp` protocol: the root of the mean squared error, in the unit of the labels; lower is better.
 
-What is no number counts as the worse of the lowest and the highest label.
+An answer that is not a number counts as the worse of the lowest and the highest label.
 A. Salemi et al., "LaMP: When Large Language Models Meet Personalization", 2024 (LaMP-3).
 """
 
@@ -23,7 +23,7 @@ class RootMean(MeanMetric):
 
 
 def _squares(pairs: Pairs) -> Floats:
-    # An answer of hundreds of digits is a number whose square may not be one.
+    # The square of an answer with hundreds of digits may overflow.
     with np.errstate(over="ignore"):
         return np.asarray(np.square(errors(pairs)))
 

@@ -1,6 +1,6 @@
 """ROUGE-L of the `lamp` protocol: F1 of the longest common subsequence over words of `a-z0-9`.
 
-C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 3.1; numbers are those of
+C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 3.1; values equal those of
 rouge_score 0.1.2 (`rougeL`, the whole text as one sentence), 0..1, their plain mean over pairs.
 """
 

@@ -1,8 +1,8 @@
 """ROUGE-L of the `prlm` protocol: F of the longest common subsequence over jieba's words.
 
-C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 3; numbers are those of
+C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 3; values equal those of
 rouge_chinese 1.0.3 (its "summary level" joins the sentences into one) on lower-cased texts cut by jieba 0.42.1,
-0..1, their plain mean over pairs. A blank side gives 0.
+0..1, their plain mean over pairs. The score is 0 if either text is blank.
 """
 
 from __future__ import annotations

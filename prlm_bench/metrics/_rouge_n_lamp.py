@@ -1,6 +1,6 @@
 """ROUGE-1 and ROUGE-2 of the `lamp` protocol: F1 of clipped n-gram counts over words of `a-z0-9`.
 
-C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 2; numbers are those of
+C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 2; values equal those of
 rouge_score 0.1.2 with its default tokenizer and no stemming, 0..1, their plain mean over pairs.
 """
 
@@ -40,7 +40,7 @@ def _clipped(answer: Sequence[Hashable], gold: Sequence[Hashable]) -> int:
     """The sum over n-grams of min(count in the answer, count in the gold)."""
     distinct_answer, distinct_gold = set(answer), set(gold)
     common = distinct_answer & distinct_gold
-    # Where one side repeats nothing, each common n-gram matches once.
+    # If one side has no repetitions, each common n-gram matches once.
     if not common or len(distinct_answer) == len(answer) or len(distinct_gold) == len(gold):
         return len(common)
     in_answer, in_gold = Counter(answer), Counter(gold)

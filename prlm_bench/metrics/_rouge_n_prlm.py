@@ -1,8 +1,8 @@
 """ROUGE-1 and ROUGE-2 of the `prlm` protocol: F of the sets of distinct n-grams over jieba's words.
 
-C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 2; numbers are those of
+C.-Y. Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004, section 2; values equal those of
 rouge_chinese 1.0.3 on lower-cased texts cut by jieba 0.42.1, 0..1, their plain mean over pairs. A repeated n-gram
-counts once, n-grams run across sentences, and a blank side gives 0.
+counts once, n-grams cross sentence boundaries, and the score is 0 if either text is blank.
 """
 
 from __future__ import annotations

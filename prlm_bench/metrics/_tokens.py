@@ -1,4 +1,4 @@
-"""Texts to words, exactly as the packages that define the two protocols cut them."""
+"""Splits texts into words exactly like the packages that define the two protocols."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..errors import MissingDependencyError
 
 _ALPHANUMERIC = re.compile(r"[a-z0-9]+")
 
-# What jieba 0.42.1 does to a text without Chinese characters, where its dictionary has no say: the character
-# classes of `jieba.re_han_default` and `jieba.finalseg.re_skip`, any other character alone, "\r\n" as one.
+# The rules of jieba 0.42.1 for text without Chinese characters, which do not use its dictionary: the character
+# classes of `jieba.re_han_default` and `jieba.finalseg.re_skip`, other characters one by one, "\r\n" as one.
 _PLAIN = re.compile(r"[a-zA-Z0-9]+(?:\.[0-9]+)?%?|[+#&._%\-]+|\r\n|.", re.DOTALL)
 _CHINESE = re.compile("[\u4e00-\u9fd5]")
 
-# rouge_chinese 1.0.3, `Rouge.cut_sent`: where a sentence ends, and what is written there.
+# rouge_chinese 1.0.3, `Rouge.cut_sent`: patterns of sentence ends and their replacements.
 _SENTENCE_ENDS = (
     (re.compile("([。！？?])([^”’])"), "\\1\n\\2"),
     (re.compile(r"(\.{6})([^”’])"), "\\1\n\\2"),
@@ -31,9 +31,9 @@ def lamp_words(text: str) -> list[str]:
 
 
 def prlm_words(text: str) -> list[str]:
-    """The words that rouge_chinese 1.0.3 sees in `" ".join(jieba.cut(text.lower()))`; none where the text is blank.
+    """The words that rouge_chinese 1.0.3 sees in `" ".join(jieba.cut(text.lower()))`; none if the text is blank.
 
-    A line that holds blanks only is one word, the empty string: rouge_chinese splits lines at single blanks.
+    A line of blanks is one word, the empty string, because rouge_chinese splits lines at single blanks.
     """
     lowered = text.lower()
     if not lowered.strip():
@@ -49,7 +49,7 @@ def prlm_words(text: str) -> list[str]:
 def jieba_cut(lowered: str) -> list[str]:
     """`list(jieba.cut(lowered))` of jieba 0.42.1 with its own dictionary, for a text in lower case.
 
-    jieba cuts a text block by block; only the blocks that depend on its dictionary are left to it.
+    jieba cuts a text block by block; it is called only for blocks that depend on its dictionary.
     """
     if not _needs_dictionary(lowered):
         return _PLAIN.findall(lowered)
@@ -61,13 +61,13 @@ def jieba_cut(lowered: str) -> list[str]:
 
 
 def _needs_dictionary(lowered: str) -> bool:
-    """True where a Chinese character occurs, or one of the dictionary's two words in lower case that have none."""
+    """True if the text has a Chinese character or one of the two lower-case dictionary words without any."""
     return "c#" in lowered or "c++" in lowered or bool(not lowered.isascii() and _CHINESE.search(lowered))
 
 
 @cache
 def _jieba() -> tuple[Callable[[str], list[str]], Callable[[str], list[str]]]:
-    """Two functions: a text to the blocks that jieba cuts one by one, and a block to its words.
+    """Two functions: one splits a text into blocks, the other a block into words.
 
     The tokenizer is an instance of our own, filled from the dictionary that ships with jieba: words that a program
     adds to jieba cannot change a score, and neither can the cache file that all programs of a machine share.

@@ -1,4 +1,4 @@
-"""From a ranking to a prompt, and from a completion to an answer."""
+"""Builds prompts from rankings, and parses answers from completions."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The project's own chat prompt: the user's items, the question, and the answer object that is asked for."""
+"""The project's own chat prompt: the user's items, the question, and the request for an answer object."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from ..interfaces import Tokenizer
 from ..records import Document, Example, Prompt, Ranking
 from ..tasks import ChatPrompt
 
-#: An item that would keep fewer tokens of its long field than this says nothing and is dropped.
-_LEAST = 4
+#: Minimum tokens of an item's long field; an item with fewer is dropped.
+_MIN_TOKENS = 4
 
 
 def chat_prompt(
@@ -21,26 +21,25 @@ def chat_prompt(
     mark: str = "",
     instruction: str = "",
 ) -> Prompt:
-    """Build the user's turn of a chat: block, items, question, instruction, and what is asked for.
+    """Build the user message of a chat: block, items, question, instruction, and the request for an answer.
 
-    Items are shown best first, one a line. What everything else leaves of `max_length` tokens is shared
-    equally by the items that are still to come, and an item's long field is cut to its share. Where shares
-    would be too small the last items are dropped, and so is an item that has no room even alone. Block,
-    question and instruction are never cut: only where they are too long by themselves does the prompt exceed
-    the budget.
+    Items are shown best first, one per line. The remaining budget is divided equally among the remaining items, and the
+    long field of an item is cut to its share. If shares get too small, the last items are dropped, and so is an item
+    that does not fit even alone. Block, question and instruction are never cut; the prompt exceeds the budget only if
+    they alone are too long.
 
     Args:
         template: the task's wording.
         example: the question.
         ranking: the items to show, cut to k.
         tokenizer: sets lengths.
-        max_length: the budget in tokens, the chat template's own tokens not counted.
+        max_length: the budget in tokens, without the tokens of the chat template.
         block: a paragraph before the items, such as a summary of the profile.
-        mark: template of what stands before each item, `{n}` being its place in the ranking, counted from 1.
-        instruction: how to go about the answer; it stands right before the sentence that asks for it.
+        mark: template of the prefix of each item; `{n}` is its rank, from 1.
+        instruction: how to answer; placed before the request for the answer.
     """
     frame = _write(template, example, [], block, instruction)
-    # The heading and the line breaks cost tokens that only the whole prompt shows; 8 covers the joints.
+    # Token counts of parts do not add up exactly; 8 tokens cover heading and line breaks.
     left = max_length - tokenizer.count(frame) - tokenizer.count(template.heading) - 8
     shown = _lines(template, ranking, tokenizer, left, mark)
     while True:
@@ -48,22 +47,22 @@ def chat_prompt(
         tokens = tokenizer.count(text)
         if tokens <= max_length or not shown:
             break
-        shown.pop()  # a line may take more tokens beside others than alone, or when it is cut and decoded
+        shown.pop()  # a line may take more tokens next to others, or when it is cut and decoded
     cut = sum(shortened for _, shortened in shown)
     dropped = len(ranking.items) - len(shown)
     return Prompt(example, ranking, text, chat=True, tokens=tokens, shown=len(shown), cut=cut, dropped=dropped)
 
 
 def shown_items(template: ChatPrompt, prompt: Prompt, mark: str) -> dict[int, Document]:
-    """The items that a `chat_prompt` shows, by their numbers.
+    """The items shown by a `chat_prompt`, by number.
 
     Args:
         template: the task's wording.
-        prompt: made by `chat_prompt` with this mark and without a block.
-        mark: begins with text that no two numbers share, such as `[{n}] `.
+        prompt: built by `chat_prompt` with this mark and without a block.
+        mark: the beginning is unique for each number, such as `[{n}] `.
     """
     listed = prompt.text.removeprefix(f"{template.heading}\n") if prompt.shown else ""
-    lines = listed.split("\n")[: prompt.shown]  # an item is one line, whatever its fields hold
+    lines = listed.split("\n")[: prompt.shown]  # an item is always one line
     marks = {number: mark.format(n=number) for number in range(1, len(prompt.ranking.items) + 1)}
     return {
         number: prompt.ranking.items[number - 1]
@@ -75,7 +74,7 @@ def shown_items(template: ChatPrompt, prompt: Prompt, mark: str) -> dict[int, Do
 def _lines(
     template: ChatPrompt, ranking: Ranking, tokenizer: Tokenizer, left: int, mark: str
 ) -> list[tuple[str, bool]]:
-    """The items that have room as lines, and whether each was cut."""
+    """The lines of the items that fit, and whether each was cut."""
     marked = [(mark.format(n=place), item) for place, item in enumerate(ranking.items, 1)]
     fitting = [pair for pair in marked if _item(template, *pair, tokenizer, left)[0] is not None]
     while fitting:
@@ -101,17 +100,17 @@ def _share(
 
 
 def _item(
-    template: ChatPrompt, mark: str, document: Document, tokenizer: Tokenizer, room: int
+    template: ChatPrompt, mark: str, document: Document, tokenizer: Tokenizer, budget: int
 ) -> tuple[str | None, bool]:
     fields = {name: " ".join(value.split()) for name, value in document.fields.items()}
     line = mark + template.item.format_map(fields)
-    if tokenizer.count(line) <= room:
+    if tokenizer.count(line) <= budget:
         return line, False
     needed = tokenizer.count(mark + template.item.format_map({**fields, template.long: ""}))
-    if room - needed < _LEAST:
+    if budget - needed < _MIN_TOKENS:
         return None, True
     try:
-        text, _ = tokenizer.truncate(fields[template.long], room - needed)
+        text, _ = tokenizer.truncate(fields[template.long], budget - needed)
     except ValueError:
         return None, True
     return mark + template.item.format_map({**fields, template.long: text}), True

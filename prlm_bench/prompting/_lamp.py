@@ -1,4 +1,4 @@
-"""The `lamp` prompt protocol, byte for byte: profile items written into the prompt within a token budget.
+"""The `lamp` prompt protocol, byte for byte: profile items in the prompt, within a token budget.
 
 Source: LaMP (Salemi et al., arXiv 2304.11406), section 4.1, and the `prompts.py` of its code; the formulas
 are in `docs/reference/protocols.md`.
@@ -22,19 +22,17 @@ def lamp_prompts(
 ) -> list[Prompt]:
     """Build a prompt for each example.
 
-    The input may take up to 60 % of `max_length` tokens; the items share the rest, and what one leaves
-    unused the next may use. Where the tokenizer refuses a length, the input's share falls by a tenth at a
-    time; when nothing is left of it, or the input lacks the word that the items follow, the prompt is the
-    input alone and every item counts as dropped.
+    The input may take up to 60 % of `max_length` tokens. The items share the rest, and unused tokens pass to the next
+    item. If the tokenizer cannot cut to a length, the share of the input is reduced by 0.1 at a time. If it falls below
+    0, or the input lacks the word that the items follow, the prompt is the input alone and all items are dropped.
 
-    What the prompts show is tokenized together, and so are the prompts, by a tokenizer that can do so: it has
-    a method `prepare(texts)`.
+    Texts and prompts are tokenized in batches if the tokenizer has a method `prepare(texts)`.
 
     Args:
         template: the task's prompt.
         examples: the questions.
         rankings: the items to show, cut to k, for each question.
-        tokenizer: sets lengths; special tokens are counted, as LaMP's code counts them.
+        tokenizer: sets lengths, special tokens included as in LaMP's code.
         max_length: the budget M in tokens.
     """
     prepare: Callable[[list[str]], None] = getattr(tokenizer, "prepare", _nothing)
@@ -60,20 +58,20 @@ def lamp_prompts(
 def lamp_prompt(
     template: LampPrompt, example: Example, ranking: Ranking, tokenizer: Tokenizer, max_length: int
 ) -> Prompt:
-    """Build one prompt, as `lamp_prompts` builds many."""
+    """Build one prompt (see `lamp_prompts`)."""
     return lamp_prompts(template, [example], [ranking], tokenizer, max_length)[0]
 
 
 def _nothing(texts: list[str]) -> None:
-    """What a tokenizer that cannot prepare texts does with them."""
+    """The default `prepare` of tokenizers without one."""
 
 
 def _write(
     template: LampPrompt, text: str, ranking: Ranking, tokenizer: Tokenizer, max_length: int
 ) -> tuple[str, int, int]:
-    """The prompt, how many items it shows, and how many of them were cut."""
+    """The prompt, the number of its items, and how many of them were cut."""
     share = 0.6
-    # LaMP's code lowers the share by repeated subtraction; the rounding of these floats is part of it.
+    # LaMP's code subtracts repeatedly, and the rounding of these floats matters.
     while ranking.items and share >= 0:
         budget = max_length - min(tokenizer.count(text), int(share * max_length))
         try:
@@ -89,7 +87,7 @@ def _write(
 
 
 def _items(template: LampPrompt, ranking: Ranking, tokenizer: Tokenizer, budget: int) -> tuple[list[str], int]:
-    """The items as written, and how many of them were cut."""
+    """The formatted items, and how many of them were cut."""
     count = len(ranking.items)
     reserve = tokenizer.count(template.reserve) if template.reserve else 0
     per_item = (budget - template.overhead - 2 * (count - 1) - reserve) // count
@@ -110,7 +108,7 @@ def _items(template: LampPrompt, ranking: Ranking, tokenizer: Tokenizer, budget:
 
 
 def _insert(template: LampPrompt, text: str, items: list[str]) -> str | None:
-    """The input with the items in it; None where it lacks the word that they follow."""
+    """The input with the items inserted; None if it lacks the word that they follow."""
     joined = template.join.join(items)
     if template.prompt is not None:
         return template.prompt.format(items=joined, input=text)

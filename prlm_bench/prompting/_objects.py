@@ -1,4 +1,4 @@
-"""Finds answer objects such as `{'title': '...'}` in what a language model wrote, however it wrote them."""
+"""Finds answer objects such as `{'title': '...'}` in the text of a language model, in any notation."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 
-#: Parsing steps from strict to tolerant. A value that needed several carries the name of the last one here.
+#: Parsing steps from strict to tolerant. If a value needed several, the last of them is recorded.
 STEPS = (
     "strict",  # the text is the object
-    "whole",  # no object is asked for: the text is the answer
+    "whole",  # no object was requested: the text is the answer
     "embedded",  # an object with other text around it, such as a code fence, or with loose quotes inside its value
     "key-case",  # the key in other letter case
     "typographic",  # typographic quotes around key or value
@@ -22,21 +22,21 @@ STEPS = (
     "label",  # a label in other letter case or with punctuation around it
 )
 _CURLY = "“”„‟«»‘’‚‛"
-#: One character for one, so that places in the text stay the same.
+#: One character for one, so that positions in the text stay the same.
 _STRAIGHT = str.maketrans(_CURLY, '"' * 6 + "'" * 4)
-#: What a model copies from the wording that asks for the object.
+#: Placeholders that models copy from the instruction.
 _PLACEHOLDERS = frozenset({"...", "…"})
-#: What Python and JSON write for no value; in quotes they are words like others.
+#: Null values of Python and JSON; in quotes they are ordinary words.
 _NOTHING = frozenset({"None", "null"})
-#: What `json.loads` and `ast.literal_eval` raise; the latter a TypeError for a set of sets.
+#: Exceptions of `json.loads` and `ast.literal_eval`; the latter raises a TypeError for a set of sets.
 _UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
 
 
 def read_object(text: str, key: str) -> tuple[str, str | None]:
-    """`(value, step)` of the answer object in `text`; `("", None)` where there is none.
+    """`(value, step)` of the answer object in `text`; `("", None)` if there is none.
 
-    Of several whole objects the last one with a value counts. An object that the text ends within counts
-    only where there is no whole one. A copied `...` is no value. `step` is one of `STEPS`.
+    Of several complete objects the last one with a value counts. A truncated object counts only if there is no complete
+    one. A copied `...` does not count as a value. `step` is one of `STEPS`.
     """
     value, step = _read(text, key)
     return ("", None) if value in _PLACEHOLDERS else (value, step)
@@ -64,7 +64,7 @@ def _literal(text: str, key: str) -> str | None:
             found = read(text)
             value = found.get(key) if isinstance(found, dict) else None
             if isinstance(value, (str, int, float)):
-                return _storable(str(value)).strip()  # some integers are too long to be written
+                return _storable(str(value)).strip()  # some integers are too long for str()
         except _UNREADABLE:
             continue
     return None
@@ -72,7 +72,7 @@ def _literal(text: str, key: str) -> str | None:
 
 def _python(text: str) -> object:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # an odd backslash in a model's text is no news
+        warnings.simplefilter("ignore", SyntaxWarning)  # odd backslashes are common in the text of models
         warnings.simplefilter("ignore", DeprecationWarning)
         return ast.literal_eval(text)
 
@@ -109,7 +109,7 @@ def _open_ended(text: str, key: str) -> str:
 
 
 def _unescaped(value: str, quote: str) -> str:
-    """What `value` stands for as a string literal, or itself where it is none (a loose quote inside it)."""
+    """`value` read as a string literal, or unchanged if it is not a valid one (with a loose quote inside)."""
     if "\\" not in value:
         return value
     read = json.loads if quote == '"' else _python
@@ -129,10 +129,10 @@ def _patterns(key: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     name = f"(?i:{re.escape(key)})"
     first, later = rf"\{{\s*['\"]?(?P<key>{name})['\"]?", rf",\s*['\"](?P<later_key>{name})['\"]"
     head = rf"(?:{first}|{later})\s*:\s*"
-    # A value never runs into another object and never ends with a blank: so the time stays linear in the text.
+    # A value never extends into another object and never ends with a blank, which keeps the time linear.
     inside = rf"(?!(?:\{{\s*['\"]?|,\s*['\"]){name}['\"]?\s*:)"
     end = r"(?=\s*\}|\s*,\s*['\"][^'\"{}:]*['\"]\s*:)"
-    # Lazy up to a quote that a brace or another pair follows, so that quotes inside the value are kept.
+    # Lazy up to a quote followed by a brace or another pair, so that quotes inside the value are kept.
     quoted = rf"(?P<quote>['\"])(?P<quoted>(?:{inside}.)*?)(?P=quote){end}"
     bare = rf"(?P<bare>[^'\"{{}}\s](?:{inside}[^{{}}])*?)(?<!\s){end}"
     loose = rf"['\"](?P<loose>(?:{inside}[^{{}}])*?)['\"]?(?<!\s)(?=\s*\}})"

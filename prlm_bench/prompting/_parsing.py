@@ -1,7 +1,7 @@
-"""Reads answers out of completions: strictly first, then tolerantly in named steps.
+"""Parses answers from completions, strictly first, then tolerantly in named steps.
 
-The answer object is `{'title': '...'}` or the like, the format of the `prlm` protocol. The name of the
-step that found an answer is kept with it; where none does, the answer is empty and counts as a failure.
+The answer object, such as `{'title': '...'}`, is the format of the `prlm` protocol. The name of the step that found the
+answer is recorded with it; if none does, the answer is empty and counts as a parse failure.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ._objects import STEPS, read_object
 __all__ = ["STEPS", "find_answer", "parse_completion", "read_object", "split_reasoning"]
 
 _START, _END = "<think>", "</think>"
-#: A completion that opens like this answers at once, whatever it was asked to do first.
+#: A completion with this beginning is an answer without reasoning.
 _AT_ONCE = re.compile(r"\s*(?:```\w*\s*)?\{")
 
 
 def parse_completion(reasoner: Reasoner, prompt: Prompt, completion: Completion) -> Answer:
-    """The answer in a completion: the reasoner reads it, unless the generator gave the answer itself.
+    """The answer in a completion: parsed by the reasoner, unless the completion is the answer itself.
 
-    An answer that is given is taken as it is: metrics strip where their protocol does, and `bleu-4@prlm` counts blanks.
+    Such an answer is not changed: metrics strip it if their protocol does, and `bleu-4@prlm` counts blanks.
     """
     if not completion.is_answer:
         return reasoner.parse(prompt, completion)
@@ -32,7 +32,7 @@ def parse_completion(reasoner: Reasoner, prompt: Prompt, completion: Completion)
 
 
 def split_reasoning(text: str) -> tuple[str | None, str]:
-    """`(reasoning, rest)`: what stands before the last `</think>`, and what follows it."""
+    """`(reasoning, rest)`: the text before the last `</think>`, and the text after it."""
     before, found, after = text.rpartition(_END)
     return (_without_start(before), after) if found else (None, text)
 
@@ -40,19 +40,19 @@ def split_reasoning(text: str) -> tuple[str | None, str]:
 def find_answer(task: Task, text: str, key: str | None = None, *, thinks: bool = False) -> Answer:
     """The answer in a completion.
 
-    Reasoning that is opened by `<think>` and never closed takes up the whole completion. A whole answer object
-    in it is still taken, by the step `unclosed`; without one there is no answer.
+    Reasoning opened by `<think>` and never closed extends to the end of the completion. A complete answer object in it
+    still counts, with the step `unclosed`; otherwise there is no answer.
 
     Args:
-        task: says which answers are possible: one of its labels, a finite number, or any text that is not blank.
+        task: defines the possible answers: its labels, finite numbers, or any text that is not blank.
         text: the completion; reasoning that ends with `</think>` is split off.
-        key: the key of the answer object; None where the completion is the answer, which is then taken as it
-            stands: a label must be written exactly, as the `lamp` protocol has it.
-        thinks: the completion was to begin with reasoning, so that one which begins otherwise than with the
-            answer object is reasoning even without `<think>` (chat templates of reasoning models write it).
+        key: the key of the answer object; None if the completion itself is the answer, in which labels must be
+            written exactly, as in the `lamp` protocol.
+        thinks: the completion should begin with reasoning: unless it begins with the answer object, it is reasoning
+            even without `<think>`, which chat templates of reasoning models add to the prompt.
 
     Returns:
-        The answer; its text is empty and its step None where nothing possible was found.
+        The answer; its text is empty and its step None if no possible answer was found.
     """
     reasoning, rest = split_reasoning(text)
     unclosed = reasoning is None and (rest.lstrip().startswith(_START) or (thinks and not _AT_ONCE.match(rest)))
@@ -85,7 +85,7 @@ def _possible(task: Task, value: str) -> bool:
 
 
 def _label(task: Task, value: str) -> str:
-    """The only label that differs from `value` in nothing but letter case and punctuation; "" without one."""
+    """The only label that differs from `value` just in letter case and punctuation; "" if there is none."""
     bare = _letters(value)
     found = [label for label in task.labels if bare and _letters(label) == bare]
     return found[0] if len(found) == 1 else ""

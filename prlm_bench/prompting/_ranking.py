@@ -1,4 +1,4 @@
-"""Orders profile items by score, with the one tie policy of the house."""
+"""Orders profile items by score. Ties keep profile order."""
 
 from __future__ import annotations
 

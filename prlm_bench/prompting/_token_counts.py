@@ -1,4 +1,4 @@
-"""Counts the tokens of long texts out of words that were counted before, where that is exact."""
+"""Counts the tokens of texts from cached counts of their words, where that is exact."""
 
 from __future__ import annotations
 
@@ -8,53 +8,53 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, filterfalse, islice
 from typing import Any
 
-#: A blank between two printable ASCII characters. What stands around it never becomes one token or one grapheme
-#: under the parts named below, so that both sides can be counted alone, the blank going with what follows.
-#: A pattern that begins with its blank is the one that `re` searches fast.
+#: A blank between two printable ASCII characters. With the normalizers and pre-tokenizers below, no token or grapheme
+#: spans it, so both sides can be counted separately; the blank belongs to the right side. `re` searches fast for
+#: patterns that begin with a literal.
 _JOINT = re.compile(r" (?=[!-~])(?<=[!-~] )")
-#: Marks the word that a text begins with, which has no blank before it; no other word can begin so.
+#: Marks the first word of a text, which has no blank before it; no other word can begin with it.
 _START = "\n"
-#: Normalizers that change characters or graphemes where they stand.
+#: Normalizers that change characters or graphemes in place.
 _NORMALIZERS = {"Precompiled", "BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "StripAccents"}
-#: Pre-tokenizers that begin a new piece at such a blank or behind it.
+#: Pre-tokenizers that split at or after such a blank.
 _SPLITTERS = {"BertPreTokenizer", "Whitespace", "WhitespaceSplit"}
-#: Words whose counts are kept.
+#: Maximum number of cached words.
 _KEPT = 1 << 17
-#: Words that are handed to the library as one text; each text costs it about as much as a word.
+#: Words tokenized as one text; the overhead of a text is about that of a word.
 _TOGETHER = 64
 
 
 class WordCounts:
-    """Token counts of texts, special tokens not included.
+    """Token counts of texts, without special tokens.
 
     Args:
-        backend: a tokenizer of the library `tokenizers` whose texts can be counted so, see `word_counts`.
-        separator: content and id of an added token that cuts a text into parts, each tokenized as if it stood
-            alone; None where there is none, which takes longer.
+        backend: a tokenizer of the library `tokenizers` for which this is exact (see `word_counts`).
+        separator: content and id of an added token that splits a text into independently tokenized parts; without
+            one (None) counting is slower.
     """
 
     def __init__(self, backend: Any, separator: tuple[str, int] | None = None) -> None:
         self._backend = backend
         self._separator = separator
         added = sorted(token.content for token in backend.get_added_tokens_decoder().values())
-        # Such a token is found before words are: a text that holds one is not counted by words.
+        # Added tokens are matched before words, so texts that contain one are not counted by words.
         self._added = re.compile("|".join(map(re.escape, added))) if added else None
         self._sizes: dict[str, int] = {}
         self._ids: dict[str, list[int]] = {}
 
     def counts(self, text: str) -> bool:
-        """True where the text holds no added token."""
+        """True if the text contains no added token."""
         return self._added is None or self._added.search(text) is None
 
     def sizes(self, texts: Sequence[str]) -> list[int]:
-        """The number of tokens of each text; none holds an added token. Unknown words are tokenized together."""
+        """The number of tokens of each text, all without added tokens. Unknown words are tokenized in batches."""
         split = [_words(text) for text in texts]
         self._learn(chain.from_iterable(split))
         size = self._sizes.__getitem__
         return [sum(map(size, words)) for words in split]
 
     def ids(self, text: str, limit: int) -> list[int]:
-        """The first `limit` tokens of a text that holds no added token."""
+        """The first `limit` token ids of a text without added tokens."""
         words = _words(text)
         self._learn(words)
         return list(islice(chain.from_iterable(map(self._ids.__getitem__, words)), limit))
@@ -81,7 +81,7 @@ class WordCounts:
         found: list[list[int]] = []
         for chunk, encoding in zip(chunks, self._encode(joined), strict=True):
             ids: list[int] = encoding.ids
-            # A normalizer may have made the separator out of other characters.
+            # A normalizer may have produced the separator from other characters.
             found += _parts(ids, mark) if ids.count(mark) == len(chunk) else self._tokenize_alone(chunk)
         return found
 
@@ -91,7 +91,7 @@ class WordCounts:
 
     def _encode(self, texts: list[str]) -> list[Any]:
         if len(texts) == 1:
-            # It has no use for the library's threads, after which the library complains of every fork.
+            # Avoids the threads of the library, after which it warns about every fork.
             return [self._backend.encode(texts[0], add_special_tokens=False)]
         encodings: list[Any] = self._backend.encode_batch_fast(texts, add_special_tokens=False)
         return encodings
@@ -104,7 +104,7 @@ def _words(text: str) -> list[str]:
 
 
 def _parts(ids: list[int], mark: int) -> Iterator[list[int]]:
-    """What stands before each mark; the last of `ids` is one."""
+    """The parts before each mark; `ids` ends with a mark."""
     start = 0
     while start < len(ids):
         end = ids.index(mark, start)
@@ -113,10 +113,10 @@ def _parts(ids: list[int], mark: int) -> Iterator[list[int]]:
 
 
 def word_counts(backend: Any) -> WordCounts | None:
-    """What counts texts by their words; None where the count of a text is not the sum of its words' counts.
+    """A word-based counter, or None if the count of a text is not the sum of the counts of its words.
 
-    It is where normalizer and pre-tokenizer are known to see nothing across a blank, and no added token is sought
-    in normalized text.
+    It is the sum if normalizer and pre-tokenizer are known to be independent across blanks, and no added token is
+    matched in normalized text.
 
     Args:
         backend: a tokenizer of the library `tokenizers`.
@@ -134,13 +134,13 @@ def word_counts(backend: Any) -> WordCounts | None:
     )
     if not exact:
         return None
-    # Such a step treats the first part of a text otherwise than the same part elsewhere.
+    # Such a step treats the first part of a text differently.
     placed = any(step.get("prepend_scheme", "always") == "first" for step in splitters)
     return WordCounts(backend, None if placed else _separator(state))
 
 
 def _separator(state: Mapping[str, Any]) -> tuple[str, int] | None:
-    """An added token that is found wherever it stands, takes no blanks along, and that the model does not give."""
+    """An added token that is matched anywhere, takes no blanks with it, and is never produced by the model."""
     added = [token["content"] for token in state["added_tokens"]]
     unknown = (state["model"].get("unk_token"), state["model"].get("unk_id"))
     for token in state["added_tokens"]:

@@ -1,4 +1,4 @@
-"""Tokenizers for prompt budgets: blank-separated words, or any tokenizer that transformers can load."""
+"""Tokenizers for token budgets: blank-separated words, or any tokenizer that transformers can load."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import DataError, MissingDependencyError
 from ..interfaces import Tokenizer
 from ._token_counts import WordCounts, word_counts
 
-#: Texts that are remembered; items recur in prompts far more often than this many apart.
+#: Maximum number of cached texts; items of a profile recur within far fewer texts.
 _REMEMBERED = 1 << 14
 
 
@@ -24,7 +24,7 @@ class WordTokenizer:
     """Counts blank-separated words; it needs no files, so it is the default."""
 
     def fingerprint(self) -> str:
-        """Nothing outside the code matters."""
+        """A constant: only the code matters."""
         return "words"
 
     def count(self, text: str) -> int:
@@ -32,7 +32,7 @@ class WordTokenizer:
         return len(text.split())
 
     def truncate(self, text: str, room: int) -> tuple[str, int]:
-        """The first `room` words, joined by blanks; the text as it is where it fits."""
+        """The first `room` words, joined by blanks; the text unchanged if it fits."""
         if room < 0:
             raise ValueError(f"cannot cut to {room} words")
         words = text.split()
@@ -58,11 +58,11 @@ class HubTokenizer:
         with quiet_transformers():
             try:
                 self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
-            except Exception as error:  # the Rust library raises plain ones
-                hint = "give a folder, a hub name, or `words`"
+            except Exception as error:  # the Rust library raises plain exceptions
+                hint = "give a folder, a hub name or `words`"
                 raise DataError(f"no tokenizer at {name!r}: {_reason(name, error)}", hint) from None
             self._plain = _decodes_plainly(self._tokenizer)
-            self._text(self._tokenizer("")["input_ids"])  # what it says only once, it says here
+            self._text(self._tokenizer("")["input_ids"])  # triggers warnings that are issued only once
         self._identity = _identity(self._tokenizer)
         self._words, self._special = _word_counts(self._tokenizer)
         self._sizes: dict[str, int] = {}
@@ -71,7 +71,7 @@ class HubTokenizer:
         self._cut = lru_cache(_REMEMBERED)(self._cut_off)
 
     def fingerprint(self) -> str:
-        """The class, a hash of the vocabulary with its settings, and the releases of the libraries."""
+        """The class, a hash of vocabulary and settings, and the versions of the libraries."""
         return self._identity
 
     def count(self, text: str) -> int:
@@ -85,20 +85,19 @@ class HubTokenizer:
     def truncate(self, text: str, room: int) -> tuple[str, int]:
         """Cut as the tokenizer cuts and decode without special tokens.
 
-        Where texts are not counted by words, the tokenizer itself cuts: special tokens and their places are its
-        business. A room that is not negative and yet too small for them is no error to the library, which then
-        cuts nothing; LaMP's prompts have that text whole.
+        If texts are not counted by words, the tokenizer itself cuts, since it places the special tokens. If `room` is
+        not negative but too small for them, the library cuts nothing; LaMP's prompts then contain the whole text.
         """
         count = self.count(text)
         return (self._whole(text), count) if count <= room else self._cut(text, room)
 
     def prepare(self, texts: Sequence[str]) -> None:
-        """Tokenize many texts at once that are going to be counted and cut; nothing depends on it but the time."""
+        """Tokenize texts in a batch before they are counted and cut; affects only speed."""
         if self._words is not None:
             self._remember([text for text in dict.fromkeys(texts) if text not in self._sizes])
 
     def _remember(self, texts: list[str]) -> None:
-        """Count texts that are not known."""
+        """Count texts that are not cached."""
         if len(self._sizes) + len(texts) > _REMEMBERED:
             self._sizes.clear()
         words = self._words
@@ -121,7 +120,7 @@ class HubTokenizer:
         return self._text(cut), len(cut)
 
     def _tokenize(self, text: str) -> array[int]:
-        # `verbose` would complain of long ones.
+        # `verbose` would warn about long texts.
         return array("i", self._tokenizer(text, verbose=False)["input_ids"])
 
     def _decode(self, text: str) -> str:
@@ -138,10 +137,10 @@ class HubTokenizer:
 
 
 def _word_counts(tokenizer: Any) -> tuple[WordCounts | None, int]:
-    """What counts texts by their words, and how many special tokens stand around each; None where that is not exact.
+    """A word-based counter, or None if it is not exact, and the number of special tokens around a text.
 
-    It is not where the class has its own way to call the library, cuts on the left, or has special tokens that
-    are no frame around the others.
+    It is not exact if the class calls the library in its own way, cuts on the left, or has special tokens elsewhere
+    than at both ends.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -158,7 +157,7 @@ def _word_counts(tokenizer: Any) -> tuple[WordCounts | None, int]:
 
 
 def _decodes_plainly(tokenizer: Any) -> bool:
-    """True where decoding is what the Rust library gives: the class adds no step of its own and cleans nothing up."""
+    """True if decoding is that of the Rust library: the class adds no steps and cleans nothing up."""
     from transformers import PreTrainedTokenizerFast
 
     steps = ("batch_decode", "decode", "_decode")
@@ -168,9 +167,9 @@ def _decodes_plainly(tokenizer: Any) -> bool:
 
 def _reason(name: str, error: Exception) -> str:
     if Path(name).is_dir():
-        return "the folder holds no tokenizer that transformers can load"
+        return "the folder has no tokenizer that transformers can load"
     if name.startswith(("/", ".", "~")):
-        return "there is no such folder"
+        return "no such folder"
     return str(error).partition("\n")[0] or type(error).__name__
 
 
@@ -178,7 +177,7 @@ def _identity(tokenizer: Any) -> str:
     settings = {"side": tokenizer.truncation_side, "clean": tokenizer.clean_up_tokenization_spaces}
     if tokenizer.is_fast:
         state = json.loads(tokenizer.backend_tokenizer.to_str())
-        # The last call's settings, which the next call replaces.
+        # Settings of the last call, not of the tokenizer.
         state |= {"truncation": None, "padding": None}
     else:
         state = {"vocabulary": tokenizer.get_vocab(), "special": tokenizer.all_special_tokens}
@@ -188,9 +187,9 @@ def _identity(tokenizer: Any) -> str:
 
 
 def load_tokenizer(name: str | Path) -> Tokenizer:
-    """`words`, or what transformers loads from a hub name or folder.
+    """Load a tokenizer: `words`, or a hub name or folder for transformers.
 
     Raises:
-        PrlmBenchError: transformers is missing, or there is no such tokenizer.
+        PrlmBenchError: transformers is not installed, or the tokenizer cannot be loaded.
     """
     return WordTokenizer() if str(name) == "words" else HubTokenizer(str(name))

@@ -1,4 +1,4 @@
-"""Tables made of stored results."""
+"""Tables, comparisons and findings from stored results."""
 
 import lazy_loader
 

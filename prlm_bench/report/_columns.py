@@ -1,4 +1,4 @@
-"""What tables and findings need of a result's samples, column by column."""
+"""The samples of a result as columns, for tables and findings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SampleColumns:
     users: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     golds: list[str | None] = field(default_factory=list)
-    #: Whether the answer could be parsed, and whether an item was cut or dropped.
+    #: Whether the answer was parsed, and whether an item was cut or dropped.
     parsed: list[bool] = field(default_factory=list)
     cut: list[bool] = field(default_factory=list)
     metrics: list[dict[str, float | None]] = field(default_factory=list)
@@ -31,7 +31,7 @@ class SampleColumns:
         """Read a finished result.
 
         Raises:
-            DataError: a line is against the schema.
+            DataError: a line violates the schema.
         """
         columns = cls()
         for sample in read_samples(result.folder):
@@ -48,11 +48,11 @@ class SampleColumns:
 
 
 def names_in(records: Iterable[dict[str, float | None]]) -> list[str]:
-    """Every name that some sample has a figure for, in order of first appearance."""
+    """All names with a value in some sample, in order of first appearance."""
     return list(dict.fromkeys(name for record in records for name in record))
 
 
 def numbers(records: Sequence[dict[str, float | None]], name: str) -> NDArray[np.float64]:
-    """A named figure of each sample, shape (n,); nan where a sample has none."""
+    """A named value of each sample, shape (n,); nan if a sample has none."""
     values = [record.get(name) for record in records]
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

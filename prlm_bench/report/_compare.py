@@ -47,25 +47,25 @@ class Comparison:
     higher_is_better: bool
     method: str
     baseline: str
-    #: Questions that both answered, and the users behind them.
+    #: Questions that both answered, and their users.
     n: int
     n_users: int
-    #: The seeds of the method that are compared; the difference is the mean over them, its interval over users alone.
+    #: The compared seeds of the method; the difference is their mean, its interval is over users only.
     seeds: tuple[int, ...]
     #: Standard deviation of the difference between seeds; None with one seed.
     seed_sd: float | None
-    #: The kind of its intervals.
+    #: The type of its intervals.
     interval: Interval
     difference: Difference
     #: The p-value corrected over all comparisons of the call.
     p_corrected: float
-    #: The smallest true difference that so many users would have shown with probability 0.8.
+    #: The smallest true difference that is detected with probability 0.8 with this number of users.
     detectable: float
     #: Whether the methods are equivalent within the margin; None without a margin.
     equivalent: bool | None
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields; those of the difference are below `difference`."""
+        """All fields; those of the difference are nested under `difference`."""
         return asdict(self)
 
 
@@ -81,19 +81,19 @@ def compare(
 ) -> list[Comparison]:
     """Compare methods with a baseline on the questions that both answered.
 
-    Seeds are paired: those that both have, or, where they share none, the first of each, as many as both have. The
-    difference is the mean over the pairs; users are what is resampled and flipped, with all of their seeds.
+    Seeds are paired: the shared ones, or, without shared seeds, in order as far as both have them. The difference is
+    the mean over the pairs; users are resampled and flipped with all of their seeds.
 
     Args:
         methods: results of the same task, split and data as the baseline.
-        metrics: what to compare in; those without golds cannot be.
+        metrics: the metrics to compare.
         labels: the task's label list.
-        correction: over all comparisons of this call.
-        margin: differences below it count as none, in the metric's unit.
-        interval: the kind of the intervals.
+        correction: of the p-values over all comparisons of this call.
+        margin: of equivalence, in the metric's unit; smaller differences count as zero.
+        interval: the type of the intervals.
 
     Raises:
-        DataError: results of different questions, or without golds.
+        DataError: the results answered different questions or have no golds.
     """
     read: dict[str, _Answers] = {}
     found = [
@@ -170,16 +170,16 @@ def choose_results(
     """The methods to compare, and their baseline, each with all of its seeds.
 
     Args:
-        stored: what can be chosen from.
-        words: methods as `select` takes them; without a baseline exactly two, the second being the baseline.
-        baseline: the baseline; without `words` every other result of its questions is compared with it.
+        stored: the candidates.
+        words: methods, as for `select`; without a baseline exactly two, the second being the baseline.
+        baseline: the baseline, as for `select`; without `words` all results on its questions are compared with it.
 
     Raises:
-        DataError: too few or too many are named.
+        DataError: the wrong number of results is given.
     """
     if baseline is None:
         if len(words) != 2:
-            raise DataError(f"{len(words)} results are named, two are needed", "or name one with --baseline")
+            raise DataError(f"{len(words)} results are given, two are needed", "or give one as --baseline")
         return [select_group(stored, words[0])], select_group(stored, words[1])
     base = select_group(stored, baseline)
     if words:
@@ -188,7 +188,7 @@ def choose_results(
         r for r in stored if r not in base and questions_key(r.manifest) == questions_key(base[0].manifest)
     )
     if not others:
-        raise DataError(f"there is nothing to compare {describe_group(base)} with")
+        raise DataError(f"no results to compare {describe_group(base)} with")
     return others, base
 
 

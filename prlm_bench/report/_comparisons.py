@@ -1,4 +1,4 @@
-"""Paired comparisons as a table for people."""
+"""Paired comparisons as a text table."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ._compare import Comparison
 
 
 def render_comparisons(found: Sequence[Comparison], correction: str) -> str:
-    """A table of comparisons with one baseline, and what its columns mean.
+    """A table of comparisons with one baseline, with a legend.
 
     Args:
         found: at least one comparison.
-        correction: of the p-values.
+        correction: the correction of the p-values.
     """
     several = any(c.seed_sd is not None for c in found)
     margin = any(c.equivalent is not None for c in found)
@@ -21,13 +21,13 @@ def render_comparisons(found: Sequence[Comparison], correction: str) -> str:
     titles += ["p", f"p ({correction})", "detectable", "users +/=/-", *(["equivalent"] if margin else [])]
     rows = [_cells(c, several, margin) for c in found]
     first = found[0]
-    # A method that lacks a seed is compared with fewer of the baseline's.
+    # A method with fewer seeds is compared with fewer seeds of the baseline.
     against = first.baseline if len({c.baseline for c in found}) == 1 else first.baseline.partition(", seeds")[0]
     title = f"{first.task} {first.split}, against {against}: {first.n} questions, {first.n_users} users"
     kind = "BCa interval" if first.interval == "bca" else "interval"
     legend = (
         f"[ ] 95 % {kind}, users resampled. p: sign-flip test over users. "
-        "detectable: the difference that so many users show with probability 0.8."
+        "detectable: the difference that this number of users shows with probability 0.8."
     )
     if several:
         legend += (

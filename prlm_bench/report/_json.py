@@ -17,7 +17,7 @@ def render_json(tables: Sequence[Table]) -> str:
 
 
 def to_json(tables: Sequence[Table]) -> dict[str, Any]:
-    """Everything that the tables hold."""
+    """The full content of the tables as plain data."""
 
     def plain(row: Row) -> dict[str, Any]:
         fields = asdict(row)

@@ -27,7 +27,7 @@ def _one(table: Table) -> str:
     if table.reported:
         names, rows = reported_cells(table)
         lines += ["\\hline", f"\\multicolumn{{{len(titles)}}}{{l}}{{{_escape(REPORTED)}}} \\\\"]
-        # One line of text a row: the published columns are not those of the measured rows.
+        # One line of text per row: published figures have other columns than the measured rows.
         for row in rows:
             text = ", ".join(f"{name}: {cell}" for name, cell in zip(names, row, strict=True))
             lines.append(f"\\multicolumn{{{len(titles)}}}{{l}}{{{_escape(text)}}} \\\\")

@@ -1,7 +1,7 @@
-"""From result folders to tables: one table for each task, split, set of questions and metric protocol.
+"""Builds tables from results: one for each task, split, set of questions and metric protocol.
 
-Only rows that answered the same questions under the same protocol stand in one ranking. Published figures
-are shown beside it and never in it.
+A ranking contains only rows that answered the same questions under the same protocol. Published figures are shown
+separately and never ranked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ._reported import Reported, reported_for
 
 @dataclass(frozen=True)
 class Row:
-    """One measured method, with one seed or with several taken together."""
+    """One measured method, with one seed or several averaged."""
 
     rank: int
     retriever: str
@@ -34,7 +34,7 @@ class Row:
     n_invalid: int
     n_users: int
     figures: MethodFigures
-    #: 1 where an earlier version of prlm-bench made it.
+    #: 1 for results of an earlier version of prlm-bench.
     schema_version: int
     #: Fingerprints of the first seed's result and of all seeds' results.
     fingerprint: str
@@ -43,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Comparable rows, best first, and what others have published for the benchmark."""
+    """Comparable rows, best first, and published figures of the benchmark."""
 
     task: str
     title: str
@@ -55,9 +55,9 @@ class Table:
     n: int
     n_total: int
     n_users: int
-    #: Start of the digest of the data files.
+    #: First digits of the digest of the data files.
     data: str
-    #: The kind of its intervals.
+    #: The type of its intervals.
     interval: Interval
     rows: list[Row]
     reported: list[Reported]
@@ -70,8 +70,8 @@ def build_tables(
 
     Args:
         stored: finished results.
-        tasks: gives titles; a result of a task that is not known is shown by its name.
-        pooling: how results become rows; by default each is one, as it was stored.
+        tasks: provides titles; an unknown task is shown by its name.
+        pooling: how results become rows; by default each result is one row.
     """
     pooling = pooling or SeedAggregation(by_seed=True)
     groups: dict[tuple[str, str, str, int, str], list[Stored]] = {}
@@ -85,7 +85,7 @@ def build_tables(
     for key, members in sorted(groups.items(), key=lambda item: item[0]):
         rows = [(result,) for result in members] if pooling.by_seed else pooling.groups(members)
         for group in rows:
-            # A group stands in the tables of both protocols.
+            # A group appears in the tables of both protocols.
             if _names(group) not in pools:
                 pools[_names(group)] = pooling.pool(group)
         tables.append(_table(key, [(group, pools[_names(group)]) for group in rows], tasks, pooling.interval))
@@ -121,7 +121,7 @@ def _table(
         data=data,
         interval=interval,
         rows=[_row(rank, group, pooled, metrics) for rank, (group, pooled) in enumerate(ordered, 1)],
-        # Of a task that is not known, nobody can say whether its data are real.
+        # For an unknown task it is not known whether its data are real.
         reported=reported_for(first.benchmark, protocol) if known and not synthetic else [],
     )
 

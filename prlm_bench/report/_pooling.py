@@ -1,4 +1,4 @@
-"""The figures of a method over its seeds: means over the seeds, intervals over users, and the two kept apart."""
+"""The figures of a method over its seeds: means over seeds, with intervals over users and the spread between seeds."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from ._columns import SampleColumns, names_in, numbers
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """How a metric varies between seeds, apart from how it varies between users."""
+    """The variation of a metric between seeds, separated from that between users."""
 
     #: The metric of each seed, in the order of the seeds.
     values: tuple[float | None, ...]
-    #: Their standard deviation (n - 1): how far the score with another seed is from this one, the users the same.
+    #: Their standard deviation (n - 1), the users being the same.
     sd: float | None
-    #: Standard deviations of users' own values by source, see `stats.variance_components`; None for a metric that is
-    #: not a mean.
+    #: Standard deviations of users' values by source, see `stats.variance_components`; None for a metric that is not
+    #: a mean.
     between_users: float | None
     between_seeds: float | None
     rest: float | None
@@ -42,7 +42,7 @@ class SeedSpread:
 
 @dataclass(frozen=True)
 class MethodFigures:
-    """What a table shows of a method."""
+    """The figures of a method in a table."""
 
     metrics: dict[str, MetricSummary]
     rewards: dict[str, Estimate]
@@ -53,7 +53,7 @@ class MethodFigures:
     items_shown: float
     #: By metric; empty with one seed.
     spread: dict[str, SeedSpread] = field(default_factory=dict)
-    #: Several seeds gave the same samples, byte for byte: the seed changes nothing.
+    #: Several seeds gave byte-identical samples.
     deterministic: bool = False
 
     @classmethod
@@ -67,19 +67,19 @@ class MethodFigures:
         )
 
     def of_metrics(self, names: Sequence[str]) -> MethodFigures:
-        """The same with these metrics alone."""
+        """A copy with only these metrics."""
         metrics = {name: self.metrics[name] for name in names if name in self.metrics}
         return replace(self, metrics=metrics, spread={n: s for n, s in self.spread.items() if n in metrics})
 
 
 @dataclass(frozen=True)
 class SeedAggregation:
-    """How rows are made of results.
+    """How results are combined into rows.
 
     Args:
-        host: knows tasks and metrics; without it, metrics that are no means have no interval over several seeds.
-        interval: the kind of all intervals. Another kind than the stored one is computed anew from the samples.
-        by_seed: a row for each seed.
+        host: provides tasks and metrics; without it, metrics that are not means have no interval over several seeds.
+        interval: the type of all intervals; a type other than the stored one is computed from the samples.
+        by_seed: one row per seed.
     """
 
     host: PluginHost | None = None
@@ -87,7 +87,7 @@ class SeedAggregation:
     by_seed: bool = False
 
     def pool(self, group: SeedGroup) -> MethodFigures:
-        """The figures of one group; samples are read only where its summaries do not have them.
+        """The figures of one group; samples are read only if the summaries are not enough.
 
         Raises:
             DataError: its results answered different questions.
@@ -100,7 +100,7 @@ class SeedAggregation:
         return _Pool(group, self).pooled()
 
     def groups(self, stored: Sequence[Stored]) -> list[SeedGroup]:
-        """The rows that results make: seeds together, but apart where samples are not there to take them together."""
+        """Group results into rows: the seeds of a method, or single results if samples for averaging are missing."""
         found: list[SeedGroup] = []
         for group in seed_groups(stored):
             whole = all(result.has_samples for result in group) or _is_deterministic(group)
@@ -113,14 +113,14 @@ def _is_deterministic(group: SeedGroup) -> bool:
 
 
 class _Pool:
-    """One group, its samples read."""
+    """One group with its samples."""
 
     def __init__(self, group: SeedGroup, pooling: SeedAggregation) -> None:
         self._group, self._pooling = group, pooling
         self._columns = [SampleColumns.of(result) for result in group]
         first = self._columns[0]
         if any(columns.ids != first.ids or columns.users != first.users for columns in self._columns):
-            raise DataError(f"{group[0].folder} and other seeds of it answered different questions")
+            raise DataError(f"{group[0].folder} and its other seeds answered different questions")
         self._figures = ClusterEstimates(first.users)
 
     def pooled(self) -> MethodFigures:
@@ -156,7 +156,7 @@ class _Pool:
         return names
 
     def _add_metric(self, name: str) -> list[Floats]:
-        """Add a metric, and its mean over users where it has one; for that, the users' values with each seed."""
+        """Add a metric and its mean over users, if it has one; returns each seed's values by user."""
         if self._group[0].summary.metrics[name].user_macro is None:
             self._add_corpus_metric(name)
             return []
@@ -199,7 +199,7 @@ class _Pool:
 
 
 def over_seeds(value: Value, seeds: int) -> Value:
-    """The mean over seeds of a figure, from the statistics of all seeds side by side, shape (..., seeds · s)."""
+    """The mean of a figure over seeds, from the concatenated statistics of all seeds, shape (..., seeds · s)."""
     if seeds == 1:
         return value
 

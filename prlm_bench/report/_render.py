@@ -1,4 +1,4 @@
-"""Tables as text in a format by name; a new format is a file and a line here."""
+"""Renders tables in a format by name; a new format is a module and an entry here."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ FORMATS = ("terminal", "markdown", "csv", "json", "latex", "html")
 
 
 def render(tables: Sequence[Table], form: str) -> str:
-    """All tables in one of `FORMATS`, ended by a line break."""
+    """All tables in one of `FORMATS`, with a final line break."""
     renderer: Callable[[Sequence[Table]], str] = getattr(import_module(f"{__package__}._{form}"), f"render_{form}")
     return renderer(tables)

@@ -11,7 +11,7 @@ from .._util.assets import asset
 
 
 class Reported(BaseModel):
-    """One method's published figures on one task; nothing here was measured by this project."""
+    """Published figures of one method on one task, not measured by this project."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,7 +29,7 @@ class Reported(BaseModel):
 
 @lru_cache
 def all_reported() -> tuple[Reported, ...]:
-    """Every published row that ships with the project, in the order of its file."""
+    """All published rows that ship with the project, in file order."""
     content = yaml.safe_load((asset("results") / "reported.yaml").read_text(encoding="utf-8"))
     rows = []
     for source in content:

@@ -17,7 +17,7 @@ from ._text import NOTHING, REPORTED, cells, columns, heading, legend, reported_
 
 
 def render_terminal(tables: Sequence[Table]) -> str:
-    """All tables as text, as wide as the terminal, or as they need where there is none."""
+    """All tables as text, as wide as the terminal, or as needed without one."""
     if not tables:
         return NOTHING
     terminal = sys.stdout.isatty()
@@ -36,7 +36,7 @@ def render_terminal(tables: Sequence[Table]) -> str:
 
 
 def _measured(table: Table, narrow: bool) -> RichTable:
-    """Intervals go on a line of their own where the table is too wide otherwise."""
+    """A table of measured rows; if `narrow`, intervals are on separate lines."""
     title = Text(heading(table), style="table.title")
     drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     numbers = {"#", "k", "seed"}

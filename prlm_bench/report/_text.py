@@ -1,4 +1,4 @@
-"""What tables say, whatever the format: headings, columns, cells and legends."""
+"""The text of tables in any format: headings, columns, cells and legends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._pooling import MethodFigures
 
 
 def heading(table: Table) -> str:
-    """What a table is about, in one line."""
+    """The heading of a table, one line."""
     return (
         f"{table.task} {table.split}, {table.protocol} protocol: {table.title}; "
         f"{table.n} of {table.n_total} questions, {table.n_users} users, data {table.data}"
@@ -18,7 +18,7 @@ def heading(table: Table) -> str:
 
 
 def columns(table: Table) -> list[str]:
-    """The column titles of a table for people."""
+    """The column titles of a table."""
     seeds = ["seed"] if len({row.seeds for row in table.rows}) > 1 or has_spread(table) else []
     spread = ["seed sd", "user sd"] if has_spread(table) else []
     retrieval, rewards = names_in(table, "retrieval"), names_in(table, "rewards")
@@ -67,24 +67,24 @@ def reported_cells(table: Table) -> tuple[list[str], list[list[str]]]:
 
 NOTHING = "No finished results.\n"
 LEGEND = (
-    "† control row. [ ] 95 % interval, users resampled. by user: the ranking metric as the mean of users' own means. "
+    "† control row. [ ] 95 % interval, users resampled. by user: the ranking metric as the mean of user means. "
     "Cut prompts: an item was shortened or left out to fit the token budget."
 )
-#: What the legend adds for intervals of another kind, and for rows of several seeds.
+#: Additions to the legend for BCa intervals, and for rows of several seeds.
 BCA = "Intervals are bias-corrected and accelerated (BCa)."
 SEEDS = (
-    "Several seeds of a method are one row, their mean; its interval is over users alone. seed sd: standard deviation "
-    "of the ranking metric between seeds. user sd: between users' own means, seeds taken out."
+    "Several seeds of a method are one row, their mean; its interval is over users only. seed sd: standard deviation "
+    "of the ranking metric between seeds. user sd: the same between user means, without the variation between seeds."
 )
-#: Stands for a spread between seeds where the seed changes nothing.
+#: Shown as the spread between seeds if the seed has no effect.
 DETERMINISTIC = "none"
-SAME = "none: every seed gave the same samples, so the row is one of them."
-EARLIER = "‡ made by an earlier version of prlm-bench, under another fingerprint."
-REPORTED = "Reported by others, not measured here and not ranked: other split, model or prompt."
+SAME = "none: all seeds gave the same samples."
+EARLIER = "‡ produced by an earlier version of prlm-bench, with another fingerprint."
+REPORTED = "Reported by others; not measured here and not ranked, since split, model or prompt differ."
 
 
 def legend(tables: Sequence[Table]) -> str:
-    """What the signs of these tables mean."""
+    """The legend of these tables."""
     bca = [BCA] if any(table.interval == "bca" for table in tables) else []
     rows = [row for table in tables for row in table.rows]
     seeds = [SEEDS] if any(map(has_spread, tables)) else []
@@ -94,7 +94,7 @@ def legend(tables: Sequence[Table]) -> str:
 
 
 def value(found: Estimate | None) -> str:
-    """A figure with four digits, two from 10 on."""
+    """A figure with four decimals, two from 10 on."""
     if found is None or found.value is None:
         return "-"
     return f"{found.value:.2f}" if abs(found.value) >= 10 else f"{found.value:.4f}"

@@ -1,4 +1,4 @@
-"""Stored results: their schema, how they are finished and how they are read."""
+"""Stored results: schema, writing, reading, selection and verification."""
 
 import lazy_loader
 

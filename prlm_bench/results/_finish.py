@@ -1,4 +1,4 @@
-"""Turns a complete journal into a result folder."""
+"""Converts a complete journal into a result folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ._summarize import SUMMARIZED, summarize
 
 
 def begin(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest, before the first sample, so that a folder always says what it is."""
+    """Write the manifest before the first sample, so that every folder is identified."""
     write_whole(folder / MANIFEST, pretty(manifest.model_dump()))
 
 
@@ -32,13 +32,13 @@ def finish(
     """Write samples in the order of the data, then the summary; the journal is removed last.
 
     Args:
-        folder: the cell's folder.
-        journal: holds every id of `ids`.
+        folder: the folder of the run.
+        journal: contains all of `ids`.
         ids: the n questions, in order.
         labels: the task's labels.
-        metrics: what to score with.
+        metrics: the metrics to compute.
     """
-    # Prompts and completions are what is large; they are read again, line by line, when they are written.
+    # Prompts and completions are large, so they are read again line by line when the samples are written.
     records = []
     for identifier in ids:
         record = journal.read(identifier)

@@ -1,7 +1,7 @@
-"""The append-only journal of one cell: a line for each finished sample, written the moment it is done.
+"""The append-only journal of one run: a line for each finished sample, written immediately.
 
-A process may die at any byte. Reading keeps every whole line and forgets a torn or damaged one, so that
-its sample is run again.
+A process may be killed at any byte. Reading keeps complete lines and discards torn or damaged ones, whose samples are
+run again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ..errors import RunError
 
 
 class Journal:
-    """The open journal of a result folder; only one process may hold it.
+    """The open journal of a result folder, locked by this process.
 
     Args:
-        path: the journal file; made where it is missing.
+        path: the journal file; created if missing.
 
     Raises:
-        RunError: another process holds it.
+        RunError: another process has locked it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,10 +44,10 @@ class Journal:
         self._end = self._recover()
 
     def append(self, identifier: str, line: bytes) -> None:
-        """Write one finished sample; it survives the end of this process from here on.
+        """Write one finished sample; it survives the end of this process.
 
         Args:
-            identifier: the question's id; a sample that is there already is left as it is.
+            identifier: the question's id; an existing sample is not replaced.
             line: one JSON object without line breaks.
         """
         if identifier in self.lines:
@@ -91,7 +91,7 @@ def lock_of(path: Path) -> Path:
 
 
 def finished_ids(path: Path) -> list[str]:
-    """The questions that a journal holds, without taking it; none where there is no journal."""
+    """The questions in a journal, read without locking it; none if there is no journal."""
     if not path.is_file():
         return []
     return [identifier for _, line in _whole_lines(path) if (identifier := _identifier(line)) is not None]

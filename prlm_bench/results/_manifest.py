@@ -1,4 +1,4 @@
-"""The manifest of a result: what was run, and the fingerprint that tells it from anything else that could be run."""
+"""The manifest of a result: what was run, and its unique fingerprint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PACKAGES = ("numpy", "jieba", "sacrebleu", "ir_measures")
 #: Fields that the fingerprint does not cover.
 _OUTSIDE = ("schema_version", "fingerprint", "command")
-#: What the fingerprint of a version 1 manifest did not know.
+#: Fields that the fingerprint of version 1 did not include.
 _NEW_IN_2 = ("core",)
 
 
@@ -41,10 +41,10 @@ def make_manifest(
         dataset: the questions.
         limit: only the first questions; None means all.
         method: identities of `retriever`, `reasoner` and `generator`, and `k`.
-        metrics, rewards: identities of what scores.
+        metrics, rewards: identities of metrics and rewards.
         seed: the run's seed.
         control: whether it is a control row.
-        command: makes this one row.
+        command: the command that reproduces this row.
     """
     content: dict[str, Any] = {
         "task": dataset.task.name,
@@ -78,7 +78,7 @@ def _data_identity(dataset: Dataset, limit: int | None) -> DataIdentity:
 
 
 def manifest_fingerprint(manifest: Manifest, task: Task) -> str:
-    """The fingerprint that a manifest of this content must have, by the rules of its schema version."""
+    """Compute the fingerprint of a manifest from its content, by the rules of its schema version."""
     content = manifest.model_dump(exclude=set(_OUTSIDE))
     if manifest.schema_version == 1:
         content = {name: value for name, value in content.items() if name not in _NEW_IN_2}
@@ -91,7 +91,7 @@ def _fingerprint(content: dict[str, Any], task: Task) -> str:
 
 
 def upgraded(content: Any) -> Any:
-    """A manifest's JSON value of any version as one of the present schema; its `schema_version` stays what it was."""
+    """Convert the JSON value of a manifest of any version to the current schema; `schema_version` is kept."""
     if not isinstance(content, dict) or content.get("schema_version", SCHEMA_VERSION) != 1:
         return content
     names = content.get("metrics")
@@ -101,7 +101,7 @@ def upgraded(content: Any) -> Any:
 
 
 def folder_name(manifest: Manifest) -> Path:
-    """`task/split/method-seed-fingerprint`, safe on any file system."""
+    """`task/split/method-seed-fingerprint`, valid on any file system."""
     method = manifest.method
     words = [method.retriever.spec, f"k{method.k}", method.reasoner.spec, method.generator.spec, f"s{manifest.seed}"]
     slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(words))[:120].strip("-")

@@ -1,4 +1,4 @@
-"""Files of golds and predictions, in LaMP's shape: `{"task": ..., "golds": [{"id": ..., "output": ...}]}`."""
+"""Files of golds and predictions in LaMP's format: `{"task": ..., "golds": [{"id": ..., "output": ...}]}`."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ def read_outputs(path: Path, like: Collection[str] | None = None, name: str = ""
 
     Args:
         path: the file.
-        like: if given, exactly these ids must be there.
-        name: what to call the file in messages; its path by default.
+        like: if given, the ids must be exactly these.
+        name: name of the file in messages; its path by default.
 
     Raises:
-        DataError: not JSON, not of this shape, an id twice, or ids that do not agree with `like`.
+        DataError: not JSON, another format, a repeated id, or ids that differ from `like`.
     """
     content = _read_json(path)
     name = name or str(path)
     rows = content.get("golds") if isinstance(content, Mapping) else content
     if not isinstance(rows, list):
-        raise DataError(f'{name}: no list under "golds"', 'the shape is {"task": "LaMP_4", "golds": [...]}')
+        raise DataError(f'{name}: no list under "golds"', 'the format is {"task": "LaMP_4", "golds": [...]}')
     found: dict[str, str] = {}
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping) or not isinstance(row.get("id"), str) or not isinstance(row.get("output"), str):
-            raise DataError(f"{name}: entry {number} is not an id and an output, both strings")
+            raise DataError(f"{name}: entry {number} needs an id and an output, both strings")
         if row["id"] in found:
-            raise DataError(f"{name}: id {row['id']!r} is there twice")
+            raise DataError(f"{name}: id {row['id']!r} occurs twice")
         found[row["id"]] = row["output"]
     if like is not None:
         _same_ids(found, like, name)
@@ -40,7 +40,7 @@ def read_outputs(path: Path, like: Collection[str] | None = None, name: str = ""
 
 
 def read_users(path: Path, ids: Sequence[str]) -> list[str]:
-    """The user of each question: its `user_id`, or the question itself where there is none.
+    """The user of each question: its `user_id`, or its own id if there is none.
 
     Raises:
         DataError: not a list of questions, or a question is missing.

@@ -1,4 +1,4 @@
-"""The line of a finished sample, as it is written and as it is read."""
+"""Writes and reads the line of a finished sample."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sample_line(sample: Sample, retrieval: Mapping[str, float], rewards: Mapping
 
     Args:
         sample: the sample.
-        retrieval: retrieval measures of its ranking; empty where relevant items are unknown.
+        retrieval: retrieval measures of its ranking; empty without relevance labels.
         rewards: rewards by name.
     """
     prompt, completion, answer = sample.prompt, sample.completion, sample.answer
@@ -62,12 +62,12 @@ def read_samples(folder: Path) -> Iterator[SampleRecord]:
     """The samples of a finished folder, one by one.
 
     Raises:
-        DataError: the samples are not there, or a line is against the schema; the message names it.
+        DataError: there are no samples, or a line violates the schema; the message names it.
     """
     path = folder / SAMPLES
     if not path.is_file():
-        hint = "only its summary is published; `prlm-bench run` with its command makes them again"
-        raise DataError(f"{folder} holds no samples", hint)
+        hint = "only its summary is published; run the command of its manifest to recreate them"
+        raise DataError(f"{folder} has no samples", hint)
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:

@@ -1,8 +1,8 @@
-"""What a result folder holds; `prlm-bench results schema` prints it as JSON schema.
+"""The schema of a result folder; `prlm-bench results schema` prints it as JSON schema.
 
-A folder is one cell: `manifest.json` (what was run), `samples.jsonl` (a line for each question, in the
-order of the data) and `summary.json` (the figures; written last, so a folder with it is whole). Nothing
-in it depends on when or how fast it was made: the same inputs give the same bytes.
+A folder has the results of one method on one split with one seed: `manifest.json` (what was run), `samples.jsonl`
+(a line for each question, in the order of the data) and `summary.json` (the figures; written last, so it marks a
+complete folder). Nothing in it depends on time or speed: the same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-#: Raised when a stored file changes its meaning. Folders of earlier versions stay readable (see `_manifest.read`).
+#: Incremented when the meaning of a stored file changes. Earlier versions stay readable (`_manifest.upgraded`).
 SCHEMA_VERSION: Literal[2] = 2
-#: Characters of an item's text that are kept with a sample; the prompt holds what the generator saw.
+#: Characters of an item's text that are stored with a sample; the prompt has the text that the generator read.
 ITEM_TEXT = 200
 
 
@@ -22,7 +22,7 @@ class _Stored(BaseModel):
 
 
 class ComponentIdentity(_Stored):
-    """One part of a method, with all that tells its results from another's."""
+    """The identity of a component: everything that determines its results."""
 
     #: Name and options in canonical form.
     spec: str
@@ -32,7 +32,7 @@ class ComponentIdentity(_Stored):
     version: str
     #: Digest of the code behind the component (`identity.code_digest`).
     source: str
-    #: What else decides its output: hashes of model files, versions of libraries.
+    #: What else determines its output, such as hashes of model files and versions of libraries.
     fingerprint: str
 
 
@@ -40,26 +40,26 @@ class MethodIdentity(_Stored):
     """A retriever, a reasoner and a generator, and how many items are shown."""
 
     retriever: ComponentIdentity
-    #: Items shown at most; 0 where nothing is retrieved.
+    #: Maximum number of items shown; 0 without retrieval.
     k: int
     reasoner: ComponentIdentity
     generator: ComponentIdentity
 
 
 class DataIdentity(_Stored):
-    """Which questions were asked, of how many."""
+    """Which questions were used, and how many there are."""
 
-    #: SHA-256 by file name: questions, outputs and, where there is one, relevance.
+    #: SHA-256 by file name: questions, outputs and, if present, relevance.
     sha256: dict[str, str]
     #: Questions in the file.
     n_total: int
-    #: Of these, left out as malformed.
+    #: Of these, malformed and left out.
     n_invalid: int
-    #: Questions asked: the first n of the rest.
+    #: Questions used: the first n of the rest.
     n: int
-    #: Users behind the n questions.
+    #: Users of the n questions.
     n_users: int
-    #: Which texts retrieval read, and whether dates were among them.
+    #: Which texts retrieval read, and whether they included dates.
     view: str
     dates: bool
 
@@ -67,9 +67,9 @@ class DataIdentity(_Stored):
 class Manifest(_Stored):
     """What was run."""
 
-    #: 1: metrics are known by name only and the core by its release; 2: both by their code.
+    #: 1: metrics are identified by name and the core by its release; 2: both by their code.
     schema_version: Literal[1, 2] = SCHEMA_VERSION
-    #: SHA-256 over everything below but the command; the folder's name ends with its first 8 digits.
+    #: SHA-256 of everything below except the command; the folder's name ends with its first 8 digits.
     fingerprint: str
     task: str
     benchmark: str
@@ -77,21 +77,21 @@ class Manifest(_Stored):
     data: DataIdentity
     method: MethodIdentity
     rewards: list[ComponentIdentity]
-    #: The first metric of each protocol ranks.
+    #: The first metric of each protocol ranks the table.
     metrics: list[ComponentIdentity]
     seed: int
-    #: A control row: its retriever or generator is one.
+    #: True for a control row: its retriever or generator is a control.
     control: bool
-    #: Digest of the core's own code that decides results (`identity.core_digest`); empty in version 1.
+    #: Digest of the core's code that determines results (`identity.core_digest`); empty in version 1.
     core: str
     #: Versions of prlm-bench, Python and the packages that figures depend on.
     versions: dict[str, str]
-    #: The command that makes this one row.
+    #: The command that reproduces this row.
     command: str
 
     @property
     def metric_names(self) -> list[str]:
-        """The metrics by name, in the order of the task."""
+        """The names of the metrics, in the order of the task."""
         return [metric.spec for metric in self.metrics]
 
 
@@ -99,33 +99,33 @@ class ItemRecord(_Stored):
     """A retrieved item."""
 
     id: str
-    #: As the retriever gave it; null where that is not a finite number.
+    #: The retriever's score; null if it is not a finite number.
     score: float | None
-    #: The beginning of what retrieval read, at most `ITEM_TEXT` characters.
+    #: The beginning of the text that retrieval read, at most `ITEM_TEXT` characters.
     text: str
 
 
 class SampleRecord(_Stored):
-    """One question taken through the method."""
+    """One question processed by the method."""
 
     id: str
     user: str
-    #: What retrieval searched for.
+    #: The retrieval query.
     query: str
     #: The items given to the reasoner, best first.
     items: list[ItemRecord]
     prompt: str
     #: Length of the prompt in tokens of the tokenizer that set its budget.
     prompt_tokens: int
-    #: Items in the prompt, items of these that were cut, and items that found no room.
+    #: Items in the prompt, those of them that were cut, and items left out for lack of space.
     shown: int
     cut: int
     dropped: int
     completion: str
-    #: Why the generator stopped ("stop", "length") and how many tokens it wrote, where known.
+    #: Why the generator stopped ("stop", "length") and the number of generated tokens, if known.
     finish: str | None
     completion_tokens: int | None
-    #: Prompt tokens as the generator counted them, and the cost by the prices it was given, where known.
+    #: Prompt tokens counted by the generator, and the cost at the given prices, if known.
     generator_prompt_tokens: int | None = None
     cost: float | None = None
     reasoning: str | None
@@ -133,18 +133,18 @@ class SampleRecord(_Stored):
     answer: str
     #: The parsing step that found the answer; null marks a parse failure.
     parsed: str | None
-    #: Ids of the shown items that the reasoning names, where the reasoner asks for that.
+    #: Ids of the shown items that the reasoning cites, if the reasoner requests citations.
     cited: list[str] = []
     gold: str | None
-    #: Retrieval measures, where relevant items are known.
+    #: Retrieval measures, if there are relevance labels.
     retrieval: dict[str, float | None]
     rewards: dict[str, float | None]
-    #: Metrics that have a value for a single sample; null where that is not a finite number.
+    #: Metrics with a value for single samples; null if it is not a finite number.
     metrics: dict[str, float | None]
 
 
 class Estimate(_Stored):
-    """A figure with its uncertainty."""
+    """A figure with its interval."""
 
     value: float | None
     #: 95 % percentile bootstrap interval, users resampled; null with fewer than two users.
@@ -161,7 +161,7 @@ class MetricSummary(Estimate):
 
 
 class Summary(_Stored):
-    """The figures of a cell."""
+    """The figures of a result folder."""
 
     schema_version: Literal[1, 2] = SCHEMA_VERSION
     fingerprint: str
@@ -173,7 +173,7 @@ class Summary(_Stored):
     rewards: dict[str, Estimate]
     retrieval: dict[str, Estimate]
     #: Shares of the n questions: unparsable answers; prompts with an item cut or dropped; completions that
-    #: stopped at the length limit (null where no generator said).
+    #: stopped at the length limit (null if unknown).
     parse_failures: Estimate
     truncated_prompts: Estimate
     truncated_completions: float | None

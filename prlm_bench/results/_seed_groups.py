@@ -1,4 +1,4 @@
-"""Results that differ in nothing but the seed."""
+"""Groups of results that differ only in the seed."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ._schema import Manifest
 from ._store import Stored
 
 _SEED = re.compile(r"\bseed=\d+")
-#: One method's results, a seed each, in the order of the seeds.
+#: The results of one method, one per seed, ordered by seed.
 SeedGroup = tuple[Stored, ...]
 
 
 def seed_group_key(manifest: Manifest) -> str:
-    """What results of one family share: all of the manifest but the seed, and what depends on it."""
+    """A key shared by results that differ only in the seed: the manifest without the seed and what depends on it."""
     return json_digest(_without_seed(manifest.model_dump(exclude={"seed", "fingerprint", "command"})))
 
 
 def _without_seed(value: Any) -> Any:
-    """The same with no component known by its seed.
+    """A copy without the seeds in component identities.
 
-    A component says `seed=N` in its fingerprint where it samples, and one whose spec holds `{seed}` is another
-    thing, such as a model that was trained with it, for each seed by intent.
+    A component that samples has `seed=N` in its fingerprint. One whose spec contains `{seed}`, such as a model trained
+    with it, differs between seeds on purpose.
     """
     if isinstance(value, list):
         return [_without_seed(member) for member in value]
@@ -37,13 +37,13 @@ def _without_seed(value: Any) -> Any:
 
 
 def seed_groups(stored: Iterable[Stored]) -> list[SeedGroup]:
-    """Put seeds together; families in the order of their first result."""
+    """Group results by method; groups in the order of their first result."""
     found: dict[str, list[Stored]] = {}
     for result in stored:
         found.setdefault(seed_group_key(result.manifest), []).append(result)
     return [tuple(sorted(members, key=lambda result: result.manifest.seed)) for members in found.values()]
 
 
-def seeds_of(family: SeedGroup) -> tuple[int, ...]:
-    """The seeds of a family."""
-    return tuple(result.manifest.seed for result in family)
+def seeds_of(group: SeedGroup) -> tuple[int, ...]:
+    """The seeds of a group."""
+    return tuple(result.manifest.seed for result in group)

@@ -1,4 +1,4 @@
-"""Names stored results, chooses them by words, and tells which answered the same questions."""
+"""Describes and selects stored results, and groups those that answered the same questions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ._store import Stored
 
 
 def questions_key(manifest: Manifest) -> str:
-    """What results of the same question file share: task, split and data."""
+    """A key shared by results on the same question file: task, split and data."""
     return json_digest([manifest.task, manifest.split, manifest.data.sha256])
 
 
 def by_questions(stored: Iterable[Stored]) -> list[list[Stored]]:
-    """Results grouped by what they answered: the same task, split, valid questions and number of them.
+    """Group results by task, split, valid questions and their number.
 
     Groups are sorted by task, split and data; within a group the order is that of `stored`.
     """
@@ -29,59 +29,59 @@ def by_questions(stored: Iterable[Stored]) -> list[list[Stored]]:
 
 
 def data_key(manifest: Manifest) -> str:
-    """8 digits that tell the usable questions of a data file from others."""
+    """8 hex digits that identify the valid questions of a data file."""
     return json_digest([manifest.data.sha256, manifest.data.n_invalid])[:8]
 
 
 def describe(stored: Stored) -> str:
-    """A method in one line, its seed included where it is not 0."""
+    """A method in one line, with its seed if it is not 0."""
     method, seed = stored.manifest.method, stored.manifest.seed
     parts = [method.retriever.spec, f"k={method.k}", method.reasoner.spec, method.generator.spec]
     return " × ".join([*parts, f"seed {seed}"] if seed else parts)
 
 
-def describe_group(family: SeedGroup) -> str:
-    """A method in one line, with its seeds where there are several."""
-    if len(family) == 1:
-        return describe(family[0])
-    name, _, _ = describe(family[0]).partition(" × seed ")
-    return f"{name}, seeds {', '.join(map(str, seeds_of(family)))}"
+def describe_group(group: SeedGroup) -> str:
+    """A method in one line, with its seeds if there are several."""
+    if len(group) == 1:
+        return describe(group[0])
+    name, _, _ = describe(group[0]).partition(" × seed ")
+    return f"{name}, seeds {', '.join(map(str, seeds_of(group)))}"
 
 
 def select_group(stored: Sequence[Stored], words: str) -> SeedGroup:
-    """The one method that `words` names, with all of its seeds, unless the words name one.
+    """Select the only method that matches `words`, with all of its seeds unless one is given.
 
     Args:
-        stored: what can be chosen from.
-        words: as `select` takes them.
+        stored: the candidates.
+        words: as for `select`.
 
     Raises:
-        UnknownNameError: no result is meant.
-        DataError: several methods are; the hint lists them.
+        UnknownNameError: no result matches.
+        DataError: several methods match; the hint lists them.
     """
     found = seed_groups(_named(stored, words))
     if len(found) > 1:
         several = "; ".join(f"{describe_group(each)} ({each[0].manifest.fingerprint[:8]})" for each in found[:6])
-        raise DataError(f"{words!r} names {len(found)} results", f"add a part or use a fingerprint: {several}")
+        raise DataError(f"{words!r} matches {len(found)} results", f"add a part or use a fingerprint: {several}")
     return found[0]
 
 
 def select(stored: Sequence[Stored], words: str) -> Stored:
-    """The one result that `words` names.
+    """Select the only result that matches `words`.
 
     Args:
-        stored: what can be chosen from.
+        stored: the candidates.
         words: a result folder, the beginning of a fingerprint, or parts of the method joined by `+`, such as
             `bm25+copy` or `bm25+k=4+tiny`.
 
     Raises:
-        UnknownNameError: no result is meant.
-        DataError: several are; the hint lists them.
+        UnknownNameError: no result matches.
+        DataError: several match; the hint lists them.
     """
     found = _named(stored, words)
     if len(found) > 1:
         several = "; ".join(f"{describe(result)} ({result.manifest.fingerprint[:8]})" for result in found[:6])
-        raise DataError(f"{words!r} names {len(found)} results", f"add a part or use a fingerprint: {several}")
+        raise DataError(f"{words!r} matches {len(found)} results", f"add a part or use a fingerprint: {several}")
     return found[0]
 
 
@@ -96,7 +96,7 @@ def _named(stored: Sequence[Stored], words: str) -> list[Stored]:
     ]
     if not found:
         names = sorted({describe(result) for result in stored})
-        raise UnknownNameError("result", words, [], hint="there are: " + "; ".join(names[:8]))
+        raise UnknownNameError("result", words, [], hint="known: " + "; ".join(names[:8]))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Finds and reads result folders, of this schema version and of earlier ones."""
+"""Finds and reads result folders of this and earlier schema versions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Stored:
-    """A finished result folder. One whose samples are not there (a published summary) can be shown, not compared."""
+    """A finished result folder. Without samples (a published summary) it can be shown but not compared."""
 
     folder: Path
     manifest: Manifest
@@ -32,13 +32,13 @@ class Stored:
 
     @property
     def has_samples(self) -> bool:
-        """Whether the samples lie beside the summary."""
+        """Whether the folder contains the samples."""
         return (self.folder / SAMPLES).is_file()
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A result folder whose run has not ended."""
+    """A result folder of an unfinished run."""
 
     folder: Path
     manifest: Manifest
@@ -48,13 +48,13 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a result folder.
 
     Raises:
-        DataError: it is not there or against the schema.
+        DataError: it is missing or violates the schema.
     """
     return _read(folder / MANIFEST, Manifest, upgraded)
 
 
 def is_finished(folder: Path, fingerprint: str) -> bool:
-    """True where `folder` holds the whole result of this fingerprint, its samples included."""
+    """True if `folder` contains the complete result of this fingerprint, samples included."""
     return (folder / SAMPLES).is_file() and _has_summary(folder, fingerprint)
 
 
@@ -64,19 +64,19 @@ def _has_summary(folder: Path, fingerprint: str) -> bool:
 
 
 def find_results(root: Path) -> tuple[list[Stored], list[Unfinished]]:
-    """All result folders below `root`, sorted by path; finished are those with a summary.
+    """All finished and unfinished result folders below `root`, sorted by path; a finished one has a summary.
 
     Raises:
-        DataError: `root` does not exist, or a file in it is against the schema.
+        DataError: `root` does not exist, or a file in it violates the schema.
     """
     if not root.is_dir():
-        raise DataError(f"no results folder {root}", "prlm-bench run makes one; --results names another")
+        raise DataError(f"no results folder {root}", "create one with `prlm-bench run`, or use --results")
     finished: list[Stored] = []
     unfinished: list[Unfinished] = []
     for path in sorted(root.rglob(MANIFEST)):
         folder = path.parent
         manifest = read_manifest(folder)
-        # A journal beside a summary: a run is making the samples of a published row again.
+        # A journal next to a summary: a run is recreating the samples of a published row.
         if _has_summary(folder, manifest.fingerprint) and not (folder / JOURNAL).is_file():
             finished.append(_stored(folder))
         else:
@@ -88,7 +88,7 @@ def load_folders(folders: Iterable[Path]) -> list[Stored]:
     """Finished result folders by path.
 
     Raises:
-        DataError: one of them is not whole.
+        DataError: one of them is incomplete.
     """
     return [_stored(folder) for folder in folders]
 
@@ -107,7 +107,7 @@ def _read(path: Path, schema: type[T], upgrade: Callable[[Any], Any] = lambda co
 
 
 def first_problem(error: Exception) -> str:
-    """The first thing that a reader found wrong, in one line."""
+    """The first problem of a parsing error, in one line."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -1,4 +1,4 @@
-"""From per-sample records to the figures of a cell, all with user-clustered intervals."""
+"""Computes the figures of a result from its samples, with user-clustered intervals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def mean_value(totals: Floats) -> Floats:
 
 
 def as_mean(values: Sequence[float]) -> Floats:
-    """Statistics (value, 1) of plain numbers, shape (n, 2); nan, a figure that does not exist, counts for nothing."""
+    """Statistics (value, 1) of plain numbers, shape (n, 2); nan, an undefined value, is left out."""
     column = np.asarray(values, dtype=np.float64)
     known = ~np.isnan(column)
     return np.stack([np.where(known, column, 0.0), known.astype(np.float64)], axis=1)
@@ -29,7 +29,7 @@ def as_mean(values: Sequence[float]) -> Floats:
 
 @dataclass
 class ClusterEstimates:
-    """Gathers statistics of many figures over the same samples, and resamples the users once for all.
+    """Collects the statistics of many figures over the same samples; all intervals use the same resamples of users.
 
     Args:
         users: the user of each of the n samples.
@@ -41,15 +41,15 @@ class ClusterEstimates:
     _width: int = 0
 
     def add(self, name: str, statistics: Floats, value: Value = mean_value) -> None:
-        """A figure from per-sample statistics, shape (n, s)."""
+        """Add a figure from per-sample statistics, shape (n, s)."""
         self.add_totals(name, user_totals(statistics, self.users), value)
 
     def add_user_macro(self, name: str, statistics: Floats, value: Value) -> None:
-        """The mean over users of a figure that each user has alone."""
+        """Add the mean over users of each user's own value."""
         self.add_totals(name, user_values(user_totals(statistics, self.users), value), mean_value)
 
     def add_totals(self, name: str, totals: Floats, value: Value) -> None:
-        """A figure from statistics that are summed by user already, shape (users, s)."""
+        """Add a figure from statistics already summed by user, shape (users, s)."""
         self._values[name] = (slice(self._width, self._width + totals.shape[1]), value)
         self._totals.append(totals)
         self._width += totals.shape[1]
@@ -93,7 +93,7 @@ class Scores:
         return self.metrics[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Plain data for JSON."""
         figures = {name: summary.model_dump() for name, summary in self.metrics.items()}
         return {"task": self.task, "n": self.n, "n_users": self.n_users, "metrics": figures}
 
@@ -119,13 +119,13 @@ def score_answers(
     Args:
         answers, golds, users: n each.
         labels: the task's label list.
-        metrics: what to compute; none of them is computed where golds are withheld.
+        metrics: the metrics to compute; none is computed if golds are withheld.
 
     Raises:
-        DataError: some golds are there and some are not, or there are no answers.
+        DataError: only some golds are present, or there are no answers.
     """
     if not answers:
-        raise DataError("there is nothing to score")
+        raise DataError("no answers to score")
     known = [gold for gold in golds if gold is not None]
     if not known:
         return Scored({}, [{} for _ in answers])
@@ -157,13 +157,13 @@ def describe_samples(records: Sequence[Mapping[str, Any]], users: Sequence[str])
     """Rewards, retrieval measures, and the shares of parse failures and cut prompts.
 
     Args:
-        records: n sample records, as the journal keeps them.
+        records: n sample records, as stored in the journal.
         users: the user of each.
     """
     figures = ClusterEstimates(users)
     names: dict[str, list[str]] = {"rewards": [], "retrieval": []}
     for group, found in names.items():
-        # Not every question need have them: relevant items may be known for some.
+        # Some questions may have none: only some may have relevance labels.
         for name in dict.fromkeys(name for record in records for name in record[group]):
             found.append(name)
             figures.add(f"{group} {name}", as_mean([record[group].get(name, np.nan) for record in records]))
@@ -175,20 +175,20 @@ def describe_samples(records: Sequence[Mapping[str, Any]], users: Sequence[str])
     }
 
 
-#: The fields of a sample record that its summary depends on.
+#: The fields of a sample record that a summary depends on.
 SUMMARIZED = ("user", "gold", "answer", "parsed", "shown", "cut", "dropped", "finish", "rewards", "retrieval")
 
 
 @dataclass(frozen=True)
 class Summarized:
-    """The figures of a cell, before they are given a name."""
+    """The figures of a result, without its identity."""
 
     figures: dict[str, Any]
     #: Metrics of each single sample, aligned with the records.
     samples: list[dict[str, float]]
 
     def summary(self, manifest: Manifest, samples_sha256: str) -> Summary:
-        """The summary of the cell that `manifest` describes."""
+        """The summary of the result that `manifest` describes."""
         return Summary(
             fingerprint=manifest.fingerprint,
             n_total=manifest.data.n_total,
@@ -201,9 +201,9 @@ def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metri
     """All figures of n sample records.
 
     Args:
-        records: at least the fields `SUMMARIZED` of each.
+        records: each with at least the fields `SUMMARIZED`.
         labels: the task's label list.
-        metrics: what to score with.
+        metrics: the metrics to compute.
     """
     users = [record["user"] for record in records]
     answers = [record["answer"] for record in records]

@@ -1,4 +1,4 @@
-"""Checks a contributed result folder from its own content, so that results can be taken by pull request."""
+"""Verifies a result folder from its content, so that results can be contributed by pull request."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ._schema import Manifest, SampleRecord, Summary
 from ._store import JOURNAL, SAMPLES, Stored, load_folders
 from ._summarize import SUMMARIZED, summarize
 
-#: Figures that are computed again may differ by this much, relatively, on another machine.
+#: Relative tolerance of recomputed figures, for differences between machines.
 _TOLERANCE = 1e-9
 
 
 def verify(folder: Path, host: PluginHost, samples: Path | None = None) -> list[str]:
-    """Everything that is wrong with a result folder; empty if the folder is valid.
+    """List the problems of a result folder; empty if the folder is valid.
 
     Checked: the files against their schemas, the fingerprint and the folder's name against the manifest, the checksum,
-    number and ids of the samples, and every figure of the summary against one computed again from the samples. Of a
-    published folder without samples only the first two can be checked.
+    number and ids of the samples, and every figure of the summary against a recomputation from the samples. Without
+    samples only the first two are checked.
 
     Args:
         folder: a finished result folder.
-        host: knows the task and its metrics.
-        samples: a folder of the same row that holds its samples, made again; by default `folder` itself.
+        host: provides the task and its metrics.
+        samples: a folder with the recreated samples of the same row; by default `folder` itself.
     """
     try:
         (stored,) = load_folders([folder])
@@ -55,27 +55,27 @@ def verify(folder: Path, host: PluginHost, samples: Path | None = None) -> list[
 def _identity(folder: Path, stored: Stored, expected: str) -> Iterator[str]:
     manifest, summary = stored.manifest, stored.summary
     if manifest.fingerprint != expected:
-        yield "manifest.json: the fingerprint is not that of its content and this task definition"
+        yield "manifest.json: the fingerprint does not match its content and this task definition"
     if summary.fingerprint != manifest.fingerprint:
-        yield "summary.json: the fingerprint is another than the manifest's"
+        yield "summary.json: the fingerprint differs from the manifest"
     if not folder.name.endswith(manifest.fingerprint[:8]):
         yield f"the folder's name does not end with {manifest.fingerprint[:8]}"
     if (folder / JOURNAL).exists():
-        yield f"{JOURNAL} is still there: the run did not end"
+        yield f"{JOURNAL} exists: the run is unfinished"
 
 
 def _checksum(folder: Path, summary: Summary) -> Iterator[str]:
     if file_digest(folder / SAMPLES) != summary.samples_sha256:
-        yield f"{SAMPLES}: the checksum is another than the summary's"
+        yield f"{SAMPLES}: the checksum differs from the summary"
 
 
 def _samples(manifest: Manifest, records: list[SampleRecord]) -> Iterator[str]:
     if len(records) != manifest.data.n:
-        yield f"{SAMPLES}: {len(records)} samples where the manifest says {manifest.data.n}"
+        yield f"{SAMPLES}: {len(records)} samples, but the manifest says {manifest.data.n}"
     if len({record.id for record in records}) != len(records):
-        yield f"{SAMPLES}: a question is there twice"
+        yield f"{SAMPLES}: a question occurs twice"
     if len({record.user for record in records}) != manifest.data.n_users:
-        yield f"{SAMPLES}: another number of users than the manifest says"
+        yield f"{SAMPLES}: the number of users differs from the manifest"
 
 
 def _figures(
@@ -88,10 +88,10 @@ def _figures(
     summarized = summarize(light, task.labels, metrics)
     again = summarized.summary(manifest, summary.samples_sha256)
     for where, old, new in _differences("summary.json", summary.model_dump(), again.model_dump()):
-        yield f"{where} is {old}, computed anew it is {new}"
+        yield f"{where} is {old}, recomputed: {new}"
     for record, single in zip(plain, summarized.samples, strict=True):
         for where, old, new in _differences(f"{SAMPLES}: {record['id']}: metrics", record["metrics"], single):
-            yield f"{where} is {old}, computed anew it is {new}"
+            yield f"{where} is {old}, recomputed: {new}"
 
 
 def _differences(where: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

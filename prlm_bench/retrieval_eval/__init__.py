@@ -1,4 +1,4 @@
-"""Judges retrieval on its own: against known relevance, against other retrievers, and through TREC files."""
+"""Evaluates retrieval alone: against relevance labels, against other retrievers, and with TREC files."""
 
 from ._evaluate import MEASURES, Evaluation, check_measures, evaluate
 from ._sources import RetrieverSource, RunSource, Source

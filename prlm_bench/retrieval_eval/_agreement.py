@@ -1,4 +1,4 @@
-"""How far two rankings of the same items agree, for data in which nobody knows what is relevant."""
+"""Agreement of two rankings of the same items, for data without relevance labels."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ FIGURES = (*(f"overlap@{k}" for k in OVERLAPS), "tau-b", "rbo")
 def agreement(example: Example, first: Ranking, second: Ranking) -> dict[str, float]:
     """Compare two rankings of one question.
 
-    overlap@k: the share of the first k items that both have; nan where the profile has no more than k items.
-    tau-b: Kendall's rank correlation of the scores, ties counted (M. Kendall, Biometrika 1945), over the items
-    that both have; nan where there are fewer than two or all are tied.
+    overlap@k: the share of common items among the first k; nan if the profile has at most k items.
+    tau-b: Kendall's rank correlation of the scores, ties counted (M. Kendall, Biometrika 1945), over the
+    common items; nan if there are fewer than two or all are tied.
     rbo: extrapolated rank-biased overlap (W. Webber, A. Moffat and J. Zobel, TOIS 2010, equation 32).
     """
     places = {id(item): place for place, item in enumerate(example.profile)}
@@ -39,7 +39,7 @@ def agreement(example: Example, first: Ranking, second: Ranking) -> dict[str, fl
 
 
 def _scores(ranking: Ranking, places: dict[int, int]) -> dict[Hashable, float]:
-    """Scores by item, best first; items outside the profile go by their ids."""
+    """Scores by item, best first; items outside the profile are identified by id."""
     found: dict[Hashable, float] = {}
     for item, score in zip(ranking.items, ranking.scores, strict=True):
         found.setdefault(places.get(id(item), item.id), score)
@@ -47,7 +47,7 @@ def _scores(ranking: Ranking, places: dict[int, int]) -> dict[Hashable, float]:
 
 
 def tau_b(first: Sequence[float], second: Sequence[float]) -> float:
-    """Kendall's tau-b of two lists of n scores; nan where it does not exist."""
+    """Kendall's tau-b of two lists of n scores; nan if undefined."""
     from scipy.stats import kendalltau
 
     if len(set(first)) < 2 or len(set(second)) < 2:
@@ -56,17 +56,17 @@ def tau_b(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def rank_biased_overlap(first: Sequence[Hashable], second: Sequence[Hashable], p: float = PERSISTENCE) -> float:
-    """Extrapolated RBO of two lists without repetition, of any lengths; nan where one of them is empty.
+    """Extrapolated RBO of two lists without repetitions, of any lengths; nan if one of them is empty.
 
     Args:
-        p: persistence, between 0 and 1: how far down a reader goes.
+        p: persistence, between 0 and 1; larger values give more weight to lower ranks.
     """
     short, long = sorted((first, second), key=len)
     s, n = len(short), len(long)
     if s == 0:
         return math.nan
     in_long = {item: place for place, item in enumerate(long, 1)}
-    # An item adds to the overlap from the depth at which both lists have shown it.
+    # An item counts for the overlap from the depth at which both lists contain it.
     seen = [max(place, in_long[item]) for place, item in enumerate(short, 1) if item in in_long]
     shared = np.cumsum(np.bincount(seen, minlength=n + 1)[1:]).astype(np.float64)
     depths = np.arange(1, n + 1, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Ranks a split with every source at once and gathers the figures, one batch of questions at a time."""
+"""Ranks a split with all sources, batch by batch, and computes the figures."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ._sources import Source
 if TYPE_CHECKING:
     from ..data import Dataset
 
-#: Measures that are computed unless others are asked for.
+#: The default measures.
 MEASURES = ("nDCG@5", "R@5", "RR")
-#: The curve of recall ends here, or at the largest profile.
+#: The recall curve ends here, or at the size of the largest profile.
 CURVE = 50
 CHANCE = "random order"
 _BATCH = 128
@@ -33,23 +33,23 @@ _BATCH = 128
 
 @dataclass
 class Evaluation:
-    """What was found; `to_dict` is what `--json` prints."""
+    """The results; `to_dict` is the output of `--json`."""
 
     task: str
     split: str
     fingerprint: str
     n: int
     n_users: int
-    #: Questions with at least one item known to be relevant.
+    #: Questions with at least one relevant item.
     n_judged: int
     measures: list[str]
-    #: By source, then by measure; empty where nothing is judged.
+    #: By source, then by measure; empty without relevance labels.
     figures: dict[str, dict[str, Estimate]] = field(default_factory=dict)
-    #: By source, all but the first: its figures minus those of the first source, question by question.
+    #: By source except the first: differences from the first source, paired by question.
     differences: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     #: By source, and for a random order: recall at 1, 2, 3, ...
     recall: dict[str, list[Estimate]] = field(default_factory=dict)
-    #: For each pair of sources its figures.
+    #: Agreement figures by pair of sources.
     agreement: dict[tuple[str, str], dict[str, Estimate]] = field(default_factory=dict)
     #: By source: identity, time and size.
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -71,10 +71,10 @@ def _dumped(figures: dict[str, Estimate]) -> dict[str, Any]:
 
 
 def check_measures(measures: Sequence[str]) -> None:
-    """Find out before the work begins whether these measures exist.
+    """Check that these measures exist, before the work begins.
 
     Raises:
-        PrlmBenchError: one of them does not.
+        PrlmBenchError: one of them does not exist.
     """
     retrieval_scores([], [], measures)
 
@@ -87,26 +87,26 @@ def evaluate(
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Judge sources on a split, with user-clustered 95 % intervals.
+    """Evaluate sources on a split, with user-clustered 95 % intervals.
 
     Args:
-        dataset: what is ranked.
-        sources: what ranks; names must differ.
-        measures: names as ir_measures writes them.
-        limit: only the first questions.
-        progress: told about the course.
+        dataset: the questions and profiles.
+        sources: retrievers and run files; their names must differ.
+        measures: ir_measures names.
+        limit: maximum number of questions, taken from the start.
+        progress: receives progress updates.
 
     Raises:
-        PrlmBenchError: a source cannot rank, an unknown measure, or nothing to judge.
+        PrlmBenchError: a source cannot rank, a measure is unknown, or there is nothing to evaluate.
     """
     count = min(limit or len(dataset), len(dataset))
     if not count:
         raise DataError(f"{dataset.task.name} {dataset.split} has no questions")
     names = [source.name for source in sources]
     if not sources:
-        raise DataError("there is nothing to judge", "give --retriever or --run")
+        raise DataError("nothing to evaluate", "give --retriever or --run")
     if len(set(names)) < len(names):
-        raise DataError(f"two of these have one name: {', '.join(names)}")
+        raise DataError(f"sources with the same name: {', '.join(names)}")
     check_measures(measures)
     progress = progress or Silent()
     progress.start(f"{dataset.task.name} {dataset.split}", count)
@@ -124,7 +124,7 @@ def evaluate(
 
 
 class _Columns:
-    """Figures of single questions, by name."""
+    """Collects the figures of single questions by name."""
 
     def __init__(self, names: Sequence[str], measures: Sequence[str]) -> None:
         self._names, self._measures = names, measures
@@ -135,7 +135,7 @@ class _Columns:
         self.n_judged = 0
 
     def add(self, examples: Sequence[Example], rankings: Sequence[Sequence[Ranking]]) -> None:
-        """One batch, with the rankings of each source."""
+        """Add one batch with the rankings of each source."""
         relevant = [example.relevant or frozenset() for example in examples]
         self.n_judged += sum(map(bool, relevant))
         self._deepest = max([self._deepest, *(len(example.profile) for example in examples)])
@@ -154,7 +154,7 @@ class _Columns:
                     self._agreed[(one, other), figure].append(value)
 
     def summarize(self, users: Sequence[str], into: Evaluation) -> None:
-        """Means with their intervals, all from the same resamples of users."""
+        """Compute means and intervals, all from the same resamples of users."""
         figures = ClusterEstimates(users)
         if self.n_judged:
             for (name, measure), values in self._measured.items():
@@ -181,7 +181,7 @@ class _Columns:
 
 
 def _recall(ids: Sequence[str], relevant: frozenset[str]) -> NDArray[np.float64]:
-    """Recall at 1 to `CURVE`; nan where nothing is relevant."""
+    """Recall at 1 to `CURVE`; nan if nothing is relevant."""
     if not relevant:
         return np.full(CURVE, math.nan)
     hits = np.zeros(CURVE)

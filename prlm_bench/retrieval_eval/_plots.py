@@ -1,4 +1,4 @@
-"""The picture of recall against k."""
+"""Plots recall against k."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from ..results import Estimate
 from ._evaluate import CHANCE, Evaluation
 
 FORMATS = ("png", "svg")
-#: Colours that people with any colour vision tell apart (M. Okabe and K. Ito, 2008).
+#: Colours that are distinguishable with any colour vision (M. Okabe and K. Ito, 2008).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _LINES = ("-", "--", "-.", ":")
 
 
 def check_drawable() -> None:
-    """Find out before the work begins that the picture can be drawn.
+    """Check that the plot can be drawn, before the work begins.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
     if find_spec("matplotlib") is None:
-        raise MissingDependencyError("the picture of recall", "matplotlib", "report")
+        raise MissingDependencyError("the recall plot", "matplotlib", "report")
 
 
 def draw_recall(found: Evaluation, folder: Path) -> list[Path]:
-    """Draw recall against k, one line a source with its 95 % interval, as `recall.png` and `recall.svg`.
+    """Plot recall against k, one line per source with its 95 % interval, as `recall.png` and `recall.svg`.
 
     Equal figures give equal files.
 
     Returns:
-        The files; none where no relevant items are known.
+        The files; none without relevance labels.
     """
     if not found.recall:
         return []
@@ -59,7 +59,7 @@ def draw_recall(found: Evaluation, folder: Path) -> list[Path]:
     axes.set_title(f"{found.task} {found.split}: {size}; shaded: 95 % interval over users", fontsize=9)
     axes.legend(loc="lower right", fontsize=8, frameon=True)
     paths = [folder / f"recall.{kind}" for kind in FORMATS]
-    # Without these a drawing holds the time and random names.
+    # Without these settings the files contain the time and random names.
     with rc_context({"svg.hashsalt": "prlm-bench"}):
         for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
             with replacing(path) as file:

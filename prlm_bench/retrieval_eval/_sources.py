@@ -1,4 +1,4 @@
-"""What is judged: retrievers, timed while they rank, and run files made elsewhere."""
+"""Sources of rankings: retrievers, with timings, and run files of other tools."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Gives rankings of whole profiles, and says how."""
+    """Ranks whole profiles and describes itself."""
 
-    #: How tables call it.
+    #: Its name in tables.
     name: str
 
     def rank(self, examples: Sequence[Example]) -> Sequence[Ranking]:
-        """One ranking for each example, in their order."""
+        """One ranking per example, in order."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What there is to say of it besides its figures, as a JSON object."""
+        """Further information besides the figures, as a JSON object."""
         ...
 
 
 class RetrieverSource:
-    """A retriever.
+    """A retriever as a source.
 
     Args:
         components: the components of the dataset.
         spec: the retriever, as on the command line.
-        seed: of what is random.
-        first: a question to try it on, so that what it makes once does not count as time per question.
+        seed: random seed.
+        first: a question to warm up with, so that one-time work does not count as time per question.
 
     Raises:
-        PrlmBenchError: it cannot be made, or the dataset lacks what it needs.
+        PrlmBenchError: it cannot be created, or the dataset lacks what it needs.
     """
 
     def __init__(self, components: Components, spec: str, seed: int, first: Example) -> None:
@@ -64,9 +64,9 @@ class RetrieverSource:
     def describe(self) -> dict[str, Any]:
         """Identity, time and size.
 
-        `setup_s`: seconds to make it and to rank one question, with all that is made once. `ms_per_question`:
-        milliseconds, ranking whole profiles in batches. `cache_bytes`: what it keeps on disk; null where it
-        does not say (see `interfaces.CachesOnDisk`).
+        `setup_s`: seconds to create it and rank one question, one-time work included. `ms_per_question`: milliseconds
+        for ranking whole profiles in batches. `cache_bytes`: its size on disk; null if unknown (see
+        `interfaces.CachesOnDisk`).
         """
         return {
             "fingerprint": self._retriever.fingerprint() if isinstance(self._retriever, Fingerprinted) else "",
@@ -80,12 +80,12 @@ class RunSource:
     """A TREC run file, read as trec_eval reads it: by score, equal scores by descending id, ranks ignored.
 
     Args:
-        path: the file; `.gz` is unpacked.
-        dataset: what it claims to rank. Questions without a line count as ranked by nothing.
+        path: the file; `.gz` is decompressed.
+        dataset: the ranked dataset. Questions without a line have empty rankings.
         escape: the ids were written with `escape`.
 
     Raises:
-        DataError: it is not a run, or it names a question that the dataset does not have.
+        DataError: it is not a run file, or it contains an unknown question.
     """
 
     def __init__(self, path: Path, dataset: Dataset, escape: bool = False) -> None:

@@ -1,8 +1,8 @@
 """Run and relevance files in the formats of trec_eval.
 
 A run line is `question Q0 item rank score tag`, a relevance line `question 0 item 1`, separated by blanks. An
-item's id is written as the data have it. Ids are unique only within one profile, which is enough, since TREC
-tools look at one question at a time; of an id that a profile repeats, the first place counts.
+item's id is written as in the data. Ids are unique only within one profile, which is enough, since TREC tools process
+one question at a time; for an id that a profile repeats, the first rank counts.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from ..records import Example
 if TYPE_CHECKING:
     from ..data import Dataset
 
-#: Characters that end a column for one reader or another.
+#: Characters that some readers treat as column separators.
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f]")
-#: These, and the mark of what stands for them.
+#: These and the escape character.
 _ESCAPED = re.compile(r"[\s\x00-\x1f\x7f%]")
 _BATCH = 128
 Scores = Literal["places", "own"]
@@ -47,15 +47,15 @@ def run_lines(
     """The lines of a run file, question by question.
 
     Args:
-        tag: names the run; blanks become `_`.
-        limit: only the first questions.
-        depth: only the first items of each ranking.
+        tag: name of the run; blanks become `_`.
+        limit: maximum number of questions, taken from the start.
+        depth: maximum number of items per ranking.
         scores: `places` counts down from the number of items, so that every tool keeps the order; `own` writes
             the retriever's scores, whose ties trec_eval orders by descending id.
-        escape: write `%20` and the like for characters in ids that would end a column.
+        escape: percent-encode characters in ids that would end a column.
 
     Raises:
-        DataError: an id with such characters, and `escape` is not set.
+        DataError: an id has such characters and `escape` is not set.
     """
     count = min(limit or len(dataset), len(dataset))
     progress.start(f"{dataset.task.name} {dataset.split}", count)
@@ -75,14 +75,14 @@ def run_lines(
 
 
 def qrels_lines(dataset: Dataset, *, limit: int | None = None, escape: bool = False) -> Iterator[bytes]:
-    """The lines of a relevance file: the items known to be relevant, each with 1.
+    """The lines of a relevance file: the relevant items, each with relevance 1.
 
     Raises:
-        RunError: nobody knows what is relevant in this dataset.
-        DataError: an id with characters that would end a column, and `escape` is not set.
+        RunError: the dataset has no relevance labels.
+        DataError: an id has characters that would end a column and `escape` is not set.
     """
     if "relevance" not in dataset.has:
-        message = f"{dataset.task.name} {dataset.split} has no recorded relevant items"
+        message = f"{dataset.task.name} {dataset.split} has no relevance labels"
         raise RunError(message, "mini-LaMP tasks have them")
     for examples in dataset.batches(_BATCH, 0, min(limit or len(dataset), len(dataset))):
         for example in examples:
@@ -107,18 +107,18 @@ def _column(identifier: str, what: str, escape: bool) -> str:
         return escaped(identifier)
     if _BREAKS.search(identifier):
         message = f"{what} {identifier!r}: a TREC file cannot hold an id with blanks or control characters"
-        raise DataError(message, "--escape writes them as %20 and the like")
+        raise DataError(message, "--escape percent-encodes them")
     return identifier
 
 
 def read_run(path: Path) -> dict[str, list[tuple[float, str]]]:
-    """A run file: for each question its scores and item ids in trec_eval's order.
+    """Read a run file: for each question the scores and item ids in the order of trec_eval.
 
-    trec_eval goes by the score, as a 32-bit float, and orders equal scores by descending id; it takes no notice
-    of the rank column, and neither is it read here.
+    trec_eval sorts by score, as a 32-bit float, and equal scores by descending id; the rank column is ignored, as it
+    is by trec_eval.
 
     Raises:
-        DataError: the file cannot be read, or a line is wrong; the message names it.
+        DataError: the file cannot be read, or a line is malformed; the message gives its number.
     """
     run: dict[str, dict[str, float]] = {}
     try:
@@ -133,7 +133,7 @@ def read_run(path: Path) -> dict[str, list[tuple[float, str]]]:
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     if not run:
-        raise DataError(f"{path}: holds no rankings")
+        raise DataError(f"{path}: no rankings")
     return {question: _in_order(items) for question, items in run.items()}
 
 

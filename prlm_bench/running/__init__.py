@@ -1,4 +1,4 @@
-"""Plans a study as a tree, runs it, and keeps every sample the moment it is finished."""
+"""Plans and runs a grid of methods; every sample is stored as soon as it is finished."""
 
 import lazy_loader
 

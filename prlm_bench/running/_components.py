@@ -1,4 +1,4 @@
-"""Makes the components of a run: each once, with everything that a factory may ask for."""
+"""Creates the components of a run, each once, with the context that its factory needs."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Components:
     Args:
         host: the loaded plugins.
         dataset: what the components will work on.
-        cache_dir: where they may keep what is expensive to compute.
+        cache_dir: folder for cached computations.
     """
 
     def __init__(self, host: PluginHost, dataset: Dataset, cache_dir: Path) -> None:
         self._host, self._dataset, self._cache_dir = host, dataset, cache_dir
-        #: Identities of what the factories that are running now have built, the innermost last.
+        #: Identities of the components built by the factories now running, innermost last.
         self._built: list[list[dict[str, str]]] = []
         self._made: dict[tuple[str, str, str, int, int], tuple[Any, dict[str, str]]] = {}
         self._cached: dict[int, CachedGenerator] = {}
 
     def make(self, choice: ComponentChoice, seed: int) -> tuple[Any, dict[str, str]]:
-        """A component and its identity; the same choice and seed give the same object.
+        """Create a component and its identity; the same choice and seed give the same object.
 
         Raises:
-            PrlmBenchError: the component finds its options or its surroundings wrong.
+            PrlmBenchError: the component rejects its options or cannot run here.
         """
         component = choice.component
         key = (component.kind, component.qualified, str(choice), id(component.instance), seed)
@@ -47,7 +47,7 @@ class Components:
             finally:
                 parts = self._built.pop()
             identity = choice.identity(made)
-            if parts:  # what a component is composed of is part of what it is
+            if parts:  # the identity of a component includes those it is composed of
                 identity["fingerprint"] = " ".join([identity["fingerprint"], json_digest(parts)[:16]]).strip()
             self._made[key] = (made, identity)
         if self._built:
@@ -55,7 +55,7 @@ class Components:
         return self._made[key]
 
     def generator(self, choice: ComponentChoice, seed: int) -> Generator:
-        """A generator, behind the cache of completions where its kind is cached."""
+        """Create a generator, with the completion cache if it is cached."""
         made, identity = self.make(choice, seed)
         if not choice.component.cached:
             generator: Generator = made
@@ -65,12 +65,12 @@ class Components:
         return self._cached[id(made)]
 
     def close(self) -> None:
-        """Close the files of the completion caches; they open again when they are used."""
+        """Close the files of the completion caches; they reopen on use."""
         for cached in self._cached.values():
             cached.close()
 
     def context(self, seed: int) -> Context:
-        """What a factory with a parameter named `context` receives."""
+        """The value of a factory's parameter `context`."""
 
         def build(kind: str, spec: str | Mapping[str, Any]) -> Any:
             return self.ready(kind, spec, seed)
@@ -84,17 +84,17 @@ class Components:
         return Context(self._dataset.task, self._dataset, seed, self._cache_dir, build, identify, over)
 
     def ready(self, kind: str, spec: str | Mapping[str, Any] | ComponentChoice, seed: int) -> Any:
-        """A component by spec, for a command that runs it alone or another component that is composed of it.
+        """Create a component by spec, for commands that run it alone or components composed of it.
 
         Raises:
-            PrlmBenchError: there is none of that name, or the dataset lacks what it needs.
+            PrlmBenchError: unknown name, or the dataset lacks what it needs.
         """
         choice = self._host.registry.choose(kind, spec)
         self.check(choice)
         return self.make(choice, seed)[0]
 
     def check(self, choice: ComponentChoice) -> None:
-        """Refuse a component that cannot run on the dataset.
+        """Check that a component can run on the dataset.
 
         Raises:
             RunError: the dataset, or this installation, lacks what it needs.
@@ -106,7 +106,7 @@ class Components:
 
 
 def missing_requirement(component: Component, dataset: Dataset) -> str | None:
-    """What keeps a component from running on a dataset, after the word "it"; None where nothing does."""
+    """Why a component cannot run on a dataset, as the end of a sentence with "it"; None if it can."""
     missing = component.missing()
     if missing is not None:
         return missing
@@ -117,7 +117,7 @@ def missing_requirement(component: Component, dataset: Dataset) -> str | None:
 
 
 def lacks(need: str, dataset: Dataset) -> bool:
-    """True where a dataset does not have what a component needs (see `NEEDS`)."""
+    """True if a dataset does not meet a requirement (see `NEEDS`)."""
     match need:
         case "answer-field":
             return dataset.task.answer_field is None

@@ -1,4 +1,4 @@
-"""What to run: a grid over tasks, retrievers, k, reasoners, generators and seeds, from Python, flags or YAML."""
+"""The run config: a grid over tasks, retrievers, k, reasoners, generators and seeds, from Python, flags or YAML."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ class RunConfig(BaseModel):
 
     #: Task names, or paths of task files.
     tasks: list[str] = Field(min_length=1)
-    #: A folder in LaMP's layout, or one that holds a folder for each task; None means the default root.
+    #: A folder in LaMP's layout, or one with a folder per task; None means the default root.
     data: Path | None = None
     split: str = "dev"
     retrievers: list[ComponentSpec] = []
-    #: How many items a prompt shows.
+    #: Numbers of items shown in a prompt.
     k: list[int] = [4]
     reasoners: list[ComponentSpec] = ["direct"]
     generators: list[ComponentSpec] = []
-    #: Named compositions, besides the grid.
+    #: Named methods, in addition to the grid.
     methods: list[ComponentSpec] = []
     rewards: list[ComponentSpec] = []
     seeds: list[int] = Field(default=[0], min_length=1)
-    #: Only the first questions of the split.
+    #: Maximum number of questions, taken from the start of the split.
     limit: int | None = Field(default=None, ge=1)
     #: Which texts retrieval reads.
     view: Literal["lamp", "prlm"] = "lamp"
     #: Append each item's date to what retrieval reads.
     dates: bool = False
-    #: Add the control rows that every table carries.
+    #: Add the control rows.
     controls: bool = True
-    #: Go on without questions that cannot be used; the results say how many.
+    #: Skip malformed questions; the results record how many.
     skip_invalid: bool = False
-    #: Leave out a component that can run on none of the tasks, instead of refusing the run.
+    #: Skip components that can run on none of the tasks instead of raising an error.
     lenient: bool = False
-    #: Users a split and questions a user of generated tasks (mini-LaMP).
+    #: Users per split of generated tasks (mini-LaMP).
     synth_users: int | None = Field(default=None, ge=2)
 
     @property
@@ -59,7 +59,7 @@ class RunConfig(BaseModel):
     @classmethod
     def _counts(cls, value: list[int]) -> list[int]:
         if any(k < 0 for k in value):
-            raise ValueError("k counts items, so it is 0 or more")
+            raise ValueError("k must be 0 or more")
         return value
 
     @field_validator(
@@ -71,14 +71,14 @@ class RunConfig(BaseModel):
 
 
 def read_run_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
-    """A run config from a YAML file and from flags; flags that were given win.
+    """Read a run config from a YAML file and flags; given flags override the file.
 
     Args:
-        path: the file, or None where flags say everything.
+        path: the file, or None to use only flags.
         overrides: field name to value; None and empty lists count as not given.
 
     Raises:
-        RunError: the file cannot be read, or a field is wrong; one line that names file and field.
+        RunError: the file cannot be read, or a field is invalid; the message names file and field.
     """
     content: dict[str, Any] = {}
     if path is not None:
@@ -87,7 +87,7 @@ def read_run_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfi
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise RunError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
         if not isinstance(loaded, dict):
-            raise RunError(f"{path}: a run file is a mapping", "see the guide on run files")
+            raise RunError(f"{path}: a run file must be a mapping", "see the guide on run files")
         content = loaded
     content |= {key: value for key, value in overrides.items() if value is not None and value != []}
     try:

@@ -1,4 +1,4 @@
-"""Where the batches of a run are computed besides this process: worker processes on this machine."""
+"""Engines that compute the batches of a run outside this process: worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class ProcessEngine:
     """Worker processes on this machine.
 
     Args:
-        jobs: how many.
+        jobs: number of processes.
     """
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
 
     def map(self, work: Callable[[Any], Any], batches: Iterable[Any], start: Callable[[], None]) -> Iterator[Any]:
-        """Yield `work(batch)` for each batch, in order; at most two batches a worker are under way.
+        """Yield `work(batch)` for each batch, in order, with at most two pending batches per worker.
 
         Raises:
             RunError: a worker died.
@@ -55,7 +55,7 @@ class ProcessEngine:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment. A worker that starts in it inherits that, until it knows what to do with one."""
+    """Block Ctrl-C; workers that start meanwhile inherit this until they have set their own handler."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -71,7 +71,7 @@ def _start_worker(start: Callable[[], None]) -> None:
 
 
 def _end_with_parent() -> None:
-    """End with the parent: one that is killed cannot end its workers, and they would wait for ever."""
+    """Exit with the parent: a killed parent cannot stop its workers, which would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Runs a config: every cell's samples into its journal, every complete journal into a result folder."""
+"""Runs a config: samples are written to journals, and complete journals become result folders."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ._pipeline import Pipeline, Result
 from ._plan import Skipped
 from ._prepare import PreparedTask, prepare_task, prepare_tasks
 
-#: Examples that go through the tree together.
+#: Examples per batch.
 BATCH = 128
 
 
 @dataclass
 class Outcome:
-    """What a run did."""
+    """The outcome of a run: result folders by status."""
 
     finished: list[Path] = field(default_factory=list)
     already: list[Path] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Line:
-    """A finished sample on its way into a journal."""
+    """A finished sample, as a line for the journal of its cell."""
 
     cell: int
     identifier: str
@@ -52,25 +52,27 @@ def execute(
     tasks: Sequence[PreparedTask] | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Run what is not finished yet.
+    """Run everything that is not finished yet.
 
     Args:
         config: what to run.
         host: the loaded plugins.
-        results: the results folder; a cell's folder in it is named by its fingerprint.
-        jobs: worker processes on this machine; 1 works in this process.
-        engine: computes the batches; by default `jobs` decides.
-        tasks: the config's tasks, where they have been prepared already.
+        results: the results folder; the folder names in it contain the fingerprints.
+        jobs: worker processes on this machine; with 1, batches run in this process.
+        engine: computes the batches; by default it depends on `jobs`.
+        tasks: the config's tasks, if already prepared.
         progress: receives progress updates.
 
     Raises:
-        PrlmBenchError: the config cannot run. Cells whose components fail are in the outcome instead.
+        PrlmBenchError: the config cannot run. Failures of single components are in the outcome instead.
     """
     progress = progress or Silent()
     if engine is None and jobs > 1:
         engine = ProcessEngine(jobs)
     if engine is not None and config.holds_objects:
-        raise RunError("components given as objects run in this process only", "jobs=1, or register them as a plugin")
+        raise RunError(
+            "components given as objects run in this process only", "use jobs=1, or register them as a plugin"
+        )
     outcome = Outcome()
     for task in tasks if tasks is not None else prepare_tasks(config, host, progress):
         outcome.skipped += task.plan.skipped
@@ -80,7 +82,7 @@ def execute(
 
 
 def preview(task: PreparedTask, results: Path) -> list[dict[str, str | int]]:
-    """What each cell of a task is, how many samples it has and how many are done; nothing is run or locked."""
+    """The settings of each cell of a task and its number of samples, total and done; runs and locks nothing."""
     rows = []
     for index, (cell, manifest) in enumerate(zip(task.plan.cells, task.manifests, strict=True)):
         folder = task.folder(results, index)
@@ -94,7 +96,7 @@ def preview(task: PreparedTask, results: Path) -> list[dict[str, str | int]]:
 
 
 class _TaskRun:
-    """The cells of one task on their way through."""
+    """Runs the cells of one task."""
 
     def __init__(
         self,
@@ -176,7 +178,7 @@ class _TaskRun:
 
 
 def batch_lines(task: PreparedTask, start: int, done: Callable[[int, str], bool]) -> Iterator[Line]:
-    """The lines of one batch, the first of them as soon as a sample is finished."""
+    """The lines of one batch, each yielded as soon as its sample is finished."""
     stop = min(start + BATCH, len(task.ids))
     for examples in task.dataset.batches(BATCH, start, stop):
         for result in _rewarded(task.pipeline, task.pipeline.run(examples, done)):
@@ -188,7 +190,7 @@ def batch_lines(task: PreparedTask, start: int, done: Callable[[int, str], bool]
 
 
 def _rewarded(pipeline: Pipeline, results: Iterator[Result]) -> Iterator[Result]:
-    """Results with their rewards; without rewards they stream, with them they are scored by the batch."""
+    """Results with rewards: streamed if there are no rewards, else scored batch by batch."""
     if not pipeline.rewards:
         yield from results
         return
@@ -200,11 +202,11 @@ def _rewarded(pipeline: Pipeline, results: Iterator[Result]) -> Iterator[Result]
             raise
         except Exception as error:
             names = ", ".join(pipeline.rewards)
-            raise RunError(f"a reward of {names} failed: {type(error).__name__}: {error}") from error
+            raise RunError(f"a reward ({names}) failed: {type(error).__name__}: {error}") from error
 
 
 class _Done:
-    """Which samples a worker may leave out."""
+    """The samples that a worker can skip."""
 
     def __init__(self, done: dict[int, list[str]]) -> None:
         self._done = {cell: set(ids) for cell, ids in done.items()}

@@ -1,4 +1,4 @@
-"""Rankings and prompts as files for other programs, written as a stream."""
+"""Exports rankings and prompts for other programs, as a stream."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BATCH = 128
 
 
 def ranking_file(dataset: Dataset, retriever: Retriever, limit: int | None, progress: Progress) -> Iterator[bytes]:
-    """The pieces of LaMP's ranking file: {question id: [item ids, best first, the whole profile]}."""
+    """The pieces of LaMP's ranking file: {question id: [item ids of the whole profile, best first]}."""
     separator = b"{"
     for examples, rankings in _ranked(dataset, retriever, None, limit, progress):
         for example, ranking in zip(examples, rankings, strict=True):
@@ -56,7 +56,7 @@ def prompt_lines(
 def _ranked(
     dataset: Dataset, retriever: Retriever, k: int | None, limit: int | None, progress: Progress
 ) -> Iterator[tuple[Sequence[Example], Sequence[Ranking]]]:
-    """Batches of examples with their rankings; a batch counts as done when the next one is asked for."""
+    """Batches of examples with their rankings; a batch counts as done when the next one is requested."""
     count = min(limit or len(dataset), len(dataset))
     progress.start(f"{dataset.task.name} {dataset.split}", count)
     for examples in dataset.batches(_BATCH, 0, count):

@@ -1,7 +1,7 @@
-"""Completions that outlive their run, kept by the full identity of the generator that wrote them.
+"""A cache of completions between runs, keyed by the full identity of the generator.
 
-Each identity has a file of its own, so that two models can never share an answer: a completion is found only
-in the file of its generator, and only under the digest of all that the generator reads of the prompt.
+Each identity has its own file, so that models never share completions. Within it, the key is a digest of everything
+that the generator reads from the prompt.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _log = logging.getLogger(__name__)
 
 FOLDER = "generations"
 SUFFIX = ".sqlite"
-#: Added to the name of a file that cannot be read.
+#: Suffix added to the name of an unreadable file.
 BROKEN = ".broken"
-#: Seconds to wait for another process that is writing.
+#: Seconds to wait for a write lock of another process.
 _PATIENCE = 30.0
 _TABLES = """
     CREATE TABLE IF NOT EXISTS identity (json TEXT NOT NULL);
@@ -36,24 +36,23 @@ _TABLES = """
 
 
 def prompt_key(prompt: Prompt) -> str:
-    """The digest of all that a cached generator may read of a prompt: its text, and whether it is a chat."""
+    """A digest of everything that a cached generator may read from a prompt: its text, and whether it is a chat."""
     return json_digest([prompt.text, prompt.chat])
 
 
 class _ForeignFileError(Exception):
-    """A file that names another identity than its name says."""
+    """A file whose identity does not match its name."""
 
 
 class GenerationCache:
-    """The completions of one generator. Several processes may use it at a time.
+    """The cached completions of one generator. Several processes can use it at the same time.
 
-    A file that turns out broken is set aside, and one that cannot be written is done without; each is said
-    in one line of the log, and the run goes on.
+    A broken file is renamed, and an unwritable one is not used; both are logged in one line, and the run continues.
 
     Args:
         root: the cache folder.
-        identity: all that tells this generator from any other. For a generator of prlm-bench the release is left out,
-            since the digest of its code says more: an upgrade does not ask a paid server again.
+        identity: the identity of the generator. For generators of prlm-bench the release is left out, since the digest
+            of the code is more precise: an upgrade does not repeat requests to a paid server.
     """
 
     def __init__(self, root: Path, identity: Mapping[str, str]) -> None:
@@ -67,27 +66,27 @@ class GenerationCache:
         self._usable = True
 
     def get(self, prompt: Prompt) -> Completion | None:
-        """The completion of an earlier run; None where there is none."""
+        """The cached completion; None if there is none."""
         for (text,) in self._execute("SELECT json FROM completions WHERE key = ?", (prompt_key(prompt),)):
             try:
                 return Completion(**orjson.loads(text))
             except (TypeError, ValueError):
-                return None  # kept by a version with other fields
+                return None  # written by a version with other fields
         return None
 
     def put(self, prompt: Prompt, completion: Completion) -> None:
-        """Keep a completion; it survives the end of this process from here on."""
+        """Store a completion; it survives the end of this process."""
         row = (prompt_key(prompt), orjson.dumps(asdict(completion)).decode())
         self._execute("INSERT OR REPLACE INTO completions VALUES (?, ?)", row)
 
     def close(self) -> None:
-        """Close the database connection; it opens again when the cache is used."""
+        """Close the database connection; it reopens when the cache is used."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def _execute(self, statement: str, values: tuple[str, ...]) -> list[Any]:
-        """The rows of a statement; none where the cache cannot be used."""
+        """Execute a statement and return its rows; none if the cache is unusable."""
         for _ in range(3):
             if not self._usable:
                 break
@@ -99,14 +98,14 @@ class GenerationCache:
                 self.close()
                 if not _is_broken(error) or not self._set_aside(error):
                     self._usable = False
-                    _log.warning("prlm-bench: warning: completions are not kept in %s: %s", self.path, error)
+                    _log.warning("prlm-bench: warning: completions are not cached in %s: %s", self.path, error)
         return []
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.touch()  # also says when it was last used
+        self.path.touch()  # also records when it was last used
         self._inode = self.path.stat().st_ino
-        # It is closed by whichever thread collects the garbage.
+        # The finalizer may close it in any thread.
         connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         weakref.finalize(self, connection.close)
         try:
@@ -124,10 +123,10 @@ class GenerationCache:
         return connection
 
     def _set_aside(self, error: Exception) -> bool:
-        """Make room for a new file; False where that cannot be done."""
+        """Rename the broken file; False if that fails."""
         try:
             if self.path.stat().st_ino != self._inode:
-                return True  # another process has done it
+                return True  # another process has renamed it
             for tail in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + tail).unlink(missing_ok=True)
             self.path.replace(self.path.with_name(self.path.name + BROKEN))
@@ -145,11 +144,11 @@ def _is_broken(error: Exception) -> bool:
 
 
 class CachedGenerator:
-    """A generator that calls another one only for what the cache does not have.
+    """A generator that calls another one only on cache misses.
 
     Args:
         generator: called on a cache miss.
-        cache: holds its completions.
+        cache: its cached completions.
     """
 
     def __init__(self, generator: Generator, cache: GenerationCache) -> None:
@@ -157,20 +156,20 @@ class CachedGenerator:
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """The generator's tokenizer."""
+        """The tokenizer of the generator."""
         return self._generator.tokenizer
 
     @property
     def max_prompt_tokens(self) -> int | None:
-        """The generator's limit."""
+        """The prompt limit of the generator, in tokens."""
         return max_prompt_tokens(self._generator)
 
     def close(self) -> None:
-        """Close the cache's file."""
+        """Close the file of the cache."""
         self._cache.close()
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
-        """What is known first, then the rest as it is written; equal prompts are asked once."""
+        """Yield cached completions first, then new ones; equal prompts are generated once."""
         places: dict[str, list[int]] = {}
         for index, prompt in enumerate(prompts):
             places.setdefault(prompt_key(prompt), []).append(index)
@@ -181,7 +180,7 @@ class CachedGenerator:
                 missing.append(indices)
             else:
                 yield from ((index, known) for index in indices)
-        asked = [prompts[indices[0]] for indices in missing]
-        for number, completion in self._generator.generate(asked) if asked else ():
-            self._cache.put(asked[number], completion)
+        requested = [prompts[indices[0]] for indices in missing]
+        for number, completion in self._generator.generate(requested) if requested else ():
+            self._cache.put(requested[number], completion)
             yield from ((index, completion) for index in missing[number])

@@ -1,4 +1,4 @@
-"""What lies in the cache of completions, and how to make room."""
+"""Lists and prunes the files of the completion cache."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ._generation_cache import BROKEN, FOLDER, SUFFIX
 
 @dataclass(frozen=True, slots=True)
 class GenerationFile:
-    """The completions of one generator."""
+    """A cache file with the completions of one generator."""
 
     path: Path
-    #: As it was registered when they were written; empty for a file that cannot be read.
+    #: Identity of the generator; empty for an unreadable file.
     identity: dict[str, str]
-    #: Completions; None for a file that cannot be read.
+    #: Number of completions; None for an unreadable file.
     count: int | None
     bytes: int
     #: Days since the file was last opened by a run.
@@ -36,10 +36,10 @@ def generation_files(root: Path) -> list[GenerationFile]:
 
 
 def prune(root: Path, older_than: float = 0.0) -> tuple[list[GenerationFile], list[GenerationFile]]:
-    """Remove what no run has opened for more than `older_than` days; of broken files too.
+    """Remove files that no run has opened for more than `older_than` days, broken files included.
 
     Returns:
-        What was removed, and what was left because a process is using it.
+        The removed files, and those kept because a process is using them.
 
     Raises:
         OSError: a file cannot be removed.
@@ -79,7 +79,7 @@ def _describe(path: Path) -> GenerationFile:
 
 
 def _is_free(path: Path) -> bool:
-    """Whether no process has the file open: only then can it be taken out of write-ahead mode."""
+    """Whether no process has the file open: only then can write-ahead mode be switched off."""
     times = path.stat()
     try:
         with closing(_connect(path)) as connection:

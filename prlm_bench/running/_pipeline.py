@@ -1,7 +1,7 @@
-"""Takes batches of examples through a tree of cells: a stage that cells share is computed once.
+"""Processes batches of examples through a tree of cells; a stage shared by cells is computed once.
 
-A ranking is made once for the largest k and cut; prompts are built once for all generators that budget by
-the same tokenizer. A component that fails takes only its own cells with it.
+Rankings are computed once for the largest k and cut; prompts are built once for all generators with the same tokenizer
+and limit. A failing component affects only the cells that use it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ._plan import Cell, component_key
 if TYPE_CHECKING:
     pass
 
-#: Retrieval measures, computed where relevant items are known, and the depth they look at.
+#: Retrieval measures, computed if there are relevance labels, and their depth.
 RETRIEVAL_MEASURES = ("nDCG@5", "R@5")
 RETRIEVAL_DEPTH = 5
 
@@ -38,7 +38,7 @@ class Result:
 
 @dataclass
 class MethodComponents:
-    """The components of a cell, made."""
+    """The created components of a cell."""
 
     retriever: Retriever
     reasoner: Reasoner
@@ -46,14 +46,14 @@ class MethodComponents:
 
 
 class Pipeline:
-    """The cells of one dataset, ready to answer.
+    """Runs the cells of one dataset.
 
     Args:
-        cells: what to run; the index into this list names a cell.
-        rewards: scored for every sample of every cell.
+        cells: the cells to run, identified by their index in this list.
+        rewards: computed for every sample of every cell.
 
     Raises:
-        PrlmBenchError: a component cannot be made.
+        PrlmBenchError: a component cannot be created.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class Pipeline:
         self._components = components
         self.parts = [self._parts(cell) for cell in cells]
         self.rewards: dict[str, Reward] = {str(choice): components.make(choice, 0)[0] for choice in rewards}
-        #: One line for each cell that can go no further, by its index.
+        #: The error, in one line, of each failed cell by index.
         self.failed: dict[int, str] = {}
 
     def run(self, examples: Sequence[Example], done: Callable[[int, str], bool]) -> Iterator[Result]:
-        """Answer what is not done yet, yielding each sample the moment it is finished.
+        """Answer the questions that are not done, yielding each sample as soon as it is finished.
 
         Args:
             examples: one batch.
-            done: whether a cell has a question (by id) already.
+            done: whether a cell has already answered a question, by id.
         """
         for members in self._grouped(range(len(self._cells)), lambda cell: (cell.seed, component_key(cell.retriever))):
             wanted = [e for e in examples if any(self._open(i) and not done(i, e.id) for i in members)]
@@ -119,7 +119,7 @@ class Pipeline:
                 self._fail([index], stage, error)
 
     def score(self, results: Sequence[Result]) -> list[Result]:
-        """The same results with their rewards, each reward called once for all of them."""
+        """Copies of the results with rewards; each reward is called once for all of them."""
         samples = [result.sample for result in results]
         columns = {}
         for name, reward in self.rewards.items():
@@ -142,7 +142,7 @@ class Pipeline:
         for ranking in rankings:
             if len(ranking.items) != len(ranking.scores):
                 raise PrlmBenchError(f"gave {len(ranking.items)} items and {len(ranking.scores)} scores")
-        # Plain floats: numpy's are no JSON.
+        # Plain floats, since numpy floats cannot be written as JSON.
         return [Ranking(r.items[:depth], tuple(map(float, r.scores[:depth]))) for r in rankings]
 
     def _prompts(
@@ -153,12 +153,12 @@ class Pipeline:
         rankings: Sequence[Ranking],
     ) -> Sequence[Prompt]:
         parts = self.parts[index]
-        # Prompts are shared where they are budgeted alike.
+        # Prompts are shared between generators with the same token budget.
         if "generator" in self._cells[index].reasoner.component.needs:
             key: Any = component_key(self._cells[index].generator)
         else:
             tokenizer = parts.generator.tokenizer
-            known: Any = index  # without an identity of its own: shared with no other cell
+            known: Any = index  # a tokenizer without a fingerprint is not shared with other cells
             if tokenizer is None or isinstance(tokenizer, Fingerprinted):
                 known = tokenizer and (type(tokenizer).__qualname__, tokenizer.fingerprint())
             key = known, max_prompt_tokens(parts.generator)
@@ -173,9 +173,9 @@ class Pipeline:
         missing = set(range(len(prompts)))
         for j, completion in self.parts[index].generator.generate(prompts):
             if j not in missing:
-                raise PrlmBenchError(f"answered prompt {j} twice, or there is none of that number")
+                raise PrlmBenchError(f"answered prompt {j} twice, or it does not exist")
             missing.remove(j)
-            completion.text.encode()  # a text that is no Unicode cannot be stored
+            completion.text.encode()  # fails on invalid Unicode, which cannot be stored
             yield j, completion
         if missing:
             raise PrlmBenchError(f"left {len(missing)} of {len(prompts)} prompts without an answer")
@@ -184,10 +184,10 @@ class Pipeline:
         return index not in self.failed
 
     def _fail(self, members: Sequence[int], kind: str, error: Exception) -> None:
-        chosen: ComponentChoice = getattr(self._cells[members[0]], kind)
+        choice: ComponentChoice = getattr(self._cells[members[0]], kind)
         reason = str(error) if isinstance(error, PrlmBenchError) else f"{type(error).__name__}: {error}"
         for index in members:
-            message = f"{kind} {chosen} from {chosen.component.origin}: {' '.join(reason.split())}"
+            message = f"{kind} {choice} from {choice.component.origin}: {' '.join(reason.split())}"
             self.failed.setdefault(index, message)
 
     def _grouped(self, members: Sequence[int] | range, key: Callable[[Cell], Any]) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""One task of a run, planned: dataset, cells, identities and manifests. No model is loaded before the first batch."""
+"""Prepares the tasks of a run: dataset, cells, identities and manifests. Models are loaded with the first batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..results import Manifest, folder_name, make_manifest
 from ._components import Components
 from ._config import RunConfig
 from ._pipeline import Pipeline
-from ._plan import Cell, Plan, check_asked_for, plan_cells
+from ._plan import Cell, Plan, check_requested, plan_cells
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class PreparedTask:
-    """A task's cells with everything that identifies them, ready to run."""
+    """The cells of a task and their manifests, ready to run."""
 
     dataset: Dataset
     plan: Plan
@@ -40,7 +40,7 @@ class PreparedTask:
 
     @cached_property
     def pipeline(self) -> Pipeline:
-        """Answers the questions."""
+        """The pipeline of the cells, created on first use."""
         return Pipeline(self.plan.cells, self.rewards, self.components)
 
     @property
@@ -57,10 +57,10 @@ def prepare_tasks(config: RunConfig, host: PluginHost, progress: Progress | None
     """Plan every task of a run.
 
     Raises:
-        PrlmBenchError: the plan cannot be carried out as asked.
+        PrlmBenchError: the config cannot run.
     """
     prepared = [prepare_task(config, host, name, progress) for name in config.tasks]
-    check_asked_for(config, [task.plan for task in prepared], host)
+    check_requested(config, [task.plan for task in prepared], host)
     return prepared
 
 
@@ -68,7 +68,7 @@ def prepare_task(config: RunConfig, host: PluginHost, name: str, progress: Progr
     """Open a task's data, plan its cells, and identify their components.
 
     Raises:
-        PrlmBenchError: anything that was asked for and cannot be done.
+        PrlmBenchError: a part of the config cannot run.
     """
     task = host.tasks.get(name)
     dataset = open_split(
@@ -94,7 +94,7 @@ def prepare_task(config: RunConfig, host: PluginHost, name: str, progress: Progr
 
 @dataclass
 class _Identify:
-    """Makes the manifests of one task's cells."""
+    """Creates the manifests of the cells of one task."""
 
     config: RunConfig
     dataset: Dataset

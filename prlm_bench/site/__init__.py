@@ -1,4 +1,4 @@
-"""The leaderboard as a static site: self-contained pages that open from a folder, without a server."""
+"""The leaderboard as a static site: self-contained pages that open without a server."""
 
 from ._build import write_site
 

@@ -1,4 +1,4 @@
-"""Writes the site: one index, and for each result a page with its samples in numbered data files."""
+"""Writes the site: an index, and for each result a page with its samples in numbered data files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ._pages import index_page, run_page
 from ._samples import Written, write_samples
 
 _STATIC = Path(__file__).resolve().parent / "static"
-#: Says that `runs/` beside it is ours, so that another folder of that name is never removed.
+#: Marks the folder as a generated site, so that another folder named `runs/` is never removed.
 _MARKER = ".prlm-bench-site"
 
 
@@ -36,17 +36,17 @@ def write_site(
 
     Args:
         stored: finished results.
-        tasks: gives titles.
-        output: the site's folder; what an earlier site left there is replaced, other files are left alone.
-        progress: told about each result.
-        pooling: how results become rows; by default seeds are taken together.
-        findings: what checks of these results have found; each page shows those of its result.
+        tasks: provides titles.
+        output: the folder of the site; an earlier site in it is replaced, other files are kept.
+        progress: receives progress updates.
+        pooling: how results become rows; by default seeds are averaged.
+        findings: outcomes of checks; each page shows those of its result.
 
     Returns:
         The index page.
 
     Raises:
-        DataError: a `runs` folder is there that no site has written, or a fingerprint is none.
+        DataError: there is another `runs` folder, or a fingerprint is malformed.
     """
     progress = progress or Silent()
     by_fingerprint = {_checked(result): result for result in stored}
@@ -72,17 +72,19 @@ def write_site(
 
 
 def _checked(result: Stored) -> str:
-    """The fingerprint, which names a folder of the site; a contributed manifest may say anything."""
+    """The validated fingerprint of a result: it names a folder, and a contributed manifest may be malformed."""
     fingerprint = result.manifest.fingerprint
     if not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
-        raise DataError(f"{result.folder}: the fingerprint is not 64 hexadecimal digits", "prlm-bench results verify")
+        raise DataError(
+            f"{result.folder}: the fingerprint is not 64 hexadecimal digits", "check it with prlm-bench results verify"
+        )
     return fingerprint
 
 
 def _clear(output: Path) -> Path:
     runs = output / "runs"
     if runs.exists() and not (output / _MARKER).is_file():
-        raise DataError(f"{runs} is there and is not of a site", "choose another --output")
+        raise DataError(f"{runs} exists and is not part of a site", "choose another --output")
     shutil.rmtree(runs, ignore_errors=True)
     write_whole(output / _MARKER, b"")
     return runs

@@ -1,4 +1,4 @@
-"""Intervals as drawings on one axis for each metric of a table."""
+"""Draws the intervals of a metric on a common axis."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from ..report._text import value
 from ..results import Estimate
 from ._entries import Entry
 
-#: Width of a drawing in pixels, and what is kept free at either end.
+#: Width of a drawing and its margins, in pixels.
 WIDTH = 96
 _MARGIN = 4
 
 
 @dataclass(frozen=True)
 class Axis:
-    """The range in which all intervals of one metric are drawn."""
+    """The common range of the intervals of one metric."""
 
     low: float
     high: float
-    #: The best control row's value: a method that does not reach it has shown nothing.
+    #: The value of the best control row, if any.
     control: float | None
 
     @property
     def ends(self) -> tuple[str, str]:
-        """The range in words."""
+        """The ends of the range as text."""
         return _short(self.low), _short(self.high)
 
     def at(self, point: float) -> float:
-        """Where a value stands, in pixels from the left."""
+        """The position of a value, in pixels from the left."""
         unit = (WIDTH - 2 * _MARGIN) / (self.high - self.low) if self.high > self.low else 0.0
         return round(_MARGIN + (point - self.low) * unit, 1)
 
@@ -57,7 +57,7 @@ def axis_for(entries: Sequence[Entry], metric: str, higher_is_better: bool) -> A
 
 
 def draw(found: Estimate, axis: Axis) -> Drawing | None:
-    """The drawing of an estimate; None where it has no interval."""
+    """The drawing of an estimate; None if it has no interval."""
     if found.value is None or found.low is None or found.high is None:
         return None
     control = None if axis.control is None else axis.at(axis.control)

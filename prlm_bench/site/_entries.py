@@ -1,4 +1,4 @@
-"""Rows of a table with the group that each belongs to."""
+"""Rows of a table with their groups."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Totals = Mapping[str, Floats]
 
 @dataclass(frozen=True)
 class Entry:
-    """A row, its seeds taken together."""
+    """A row with its group."""
 
     row: Row
-    #: Entries of one group cannot be told apart from the best of it.
+    #: Entries of a group do not differ significantly from the best of it.
     group: int
 
     @property
     def runs(self) -> list[tuple[int, str]]:
-        """Seed and fingerprint of each result behind the row."""
+        """Seed and fingerprint of each result of the row."""
         return list(zip(self.row.seeds, self.row.fingerprints, strict=True))
 
 
@@ -41,7 +41,7 @@ def make_entries(table: Table, totals: Mapping[str, Totals]) -> list[Entry]:
 
 
 def _over_seeds(row: Row, name: str, totals: Mapping[str, Totals]) -> Floats | None:
-    """Statistics by user, averaged over the seeds; None where one of them has none."""
+    """Statistics by user, averaged over the seeds; None if a seed has none."""
     found = [totals[fingerprint].get(name) for fingerprint in row.fingerprints]
     known = [each for each in found if each is not None]
     return np.mean(known, axis=0) if known and len(known) == len(found) else None

@@ -1,4 +1,4 @@
-"""Which rows of a table cannot be told apart."""
+"""Groups rows of a table that do not differ significantly."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _FLIPS = 2000
 def tied_groups(totals: Sequence[Floats | None]) -> list[int]:
     """A group number for each row of a ranking, best first, counted from 1.
 
-    The first group is the best row and all that a paired sign-flip test over users, corrected by Holm's method
-    within the group's comparisons, does not separate from it at 5 %; the next begins with the best row that is
-    left. Rows without a value for single samples are groups of their own.
+    The first group is the best row and all rows that do not differ from it at 5 % in a paired sign-flip test over
+    users, with Holm's correction over these comparisons; the next group begins with the best remaining row. Rows
+    without values for single samples have their own groups.
 
     Args:
         totals: for each row, statistics (value, 1) of the ranking metric by user, shape (users, 2), the users
-            in the same order; None where single samples have no value.
+            in the same order; None if single samples have no value.
     """
     groups = [0] * len(totals)
     left = list(range(len(totals)))

@@ -1,4 +1,4 @@
-"""The pages, filled in by jinja2 with everything escaped."""
+"""Renders the pages with jinja2 and autoescaping."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ._groups import group_name
 from ._samples import PAGE, SHORT, safe_json
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
-#: Characters of a component's options that a table shows.
+#: Maximum characters of a component's options in a table.
 _OPTIONS = 100
-#: Characters of a method's line that are shown with all options.
+#: Maximum characters of a method shown with all options.
 _LINE = 100
 
 
@@ -61,18 +61,18 @@ def _view(table: Table, entries: Sequence[Entry]) -> dict[str, Any]:
 def run_page(
     result: Stored, tables: Sequence[tuple[Table, Sequence[Entry]]], pages: int, findings: Sequence[Finding] = ()
 ) -> str:
-    """One result: its manifest, figures and samples.
+    """The page of one result: manifest, figures and samples.
 
     Args:
         result: the result.
-        tables: those that it stands in, with their entries.
-        pages: how many data files its samples fill.
-        findings: what checks of it have found.
+        tables: the tables that contain it, with their entries.
+        pages: number of data files of its samples.
+        findings: outcomes of its checks.
     """
     manifest = result.manifest
     mine = manifest.fingerprint
     known = [entry for _, entries in tables for entry in entries]
-    family = next((entry.runs for entry in known if mine in entry.row.fingerprints), [])
+    seeds = next((entry.runs for entry in known if mine in entry.row.fingerprints), [])
     ranking = result.summary.metrics.get(manifest.metric_names[0]) if manifest.metrics else None
     settings = {
         "run": mine[:12],
@@ -89,7 +89,7 @@ def run_page(
         summary=result.summary,
         name=_name(result),
         tables=[(anchor(table), table) for table, _ in tables],
-        seeds=[(seed, fingerprint[:12]) for seed, fingerprint in family] if len(family) > 1 else [],
+        seeds=[(seed, fingerprint[:12]) for seed, fingerprint in seeds] if len(seeds) > 1 else [],
         findings=findings,
         manifest_json=orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2).decode(),
         short=SHORT,
@@ -103,7 +103,7 @@ def _name(result: Stored) -> str:
 
 
 def compose(retriever: str, k: int, reasoner: str, generator: str) -> str:
-    """A method in one line; options that make it long are left out and marked by an ellipsis."""
+    """A method in one line; if it is too long, options are replaced by an ellipsis."""
     parts = [retriever, f"k={k}", reasoner, generator]
     line = " × ".join(parts)
     if len(line) <= _LINE:
@@ -113,7 +113,7 @@ def compose(retriever: str, k: int, reasoner: str, generator: str) -> str:
 
 
 def _neighbours(mine: str, entries: Sequence[Entry]) -> list[dict[str, str]]:
-    """The other results over the same questions, best first, for side-by-side reading."""
+    """The other results on the same questions, best first, for side-by-side comparison."""
     found: dict[str, str] = {}
     for entry in entries:
         row = entry.row
@@ -122,7 +122,7 @@ def _neighbours(mine: str, entries: Sequence[Entry]) -> list[dict[str, str]]:
             found[fingerprint] = compose(row.retriever, row.k, row.reasoner, row.generator) + suffix
     names = list(found.values())
     return [
-        # Two runs may differ in what a name does not say, such as a version.
+        # Runs with equal names may differ, for example in a version.
         {"run": fingerprint[:12], "name": name if names.count(name) == 1 else f"{name} ({fingerprint[:8]})"}
         for fingerprint, name in found.items()
         if fingerprint != mine
@@ -136,14 +136,14 @@ def anchor(table: Table) -> str:
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-    """A component's name, and its options for a table cell: broken after commas, cut where there are many."""
+    """A component's name, and its options for a table cell: breakable after commas, truncated if long."""
     name, _, options = spec.partition(":")
     readable = options.replace(",", ", ")
     return name, readable if len(readable) <= _OPTIONS else readable[: _OPTIONS - 1] + "…"
 
 
 def seed_range(spread: SeedSpread) -> str:
-    """How several seeds differ, in words."""
+    """The range of a metric over seeds, as text."""
     known = [number for number in spread.values if number is not None]
     if not known:
         return ""

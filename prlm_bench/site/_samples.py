@@ -1,7 +1,7 @@
-"""A result's samples as numbered data files that a page can load from a folder.
+"""Writes the samples of a result as numbered data files that a page can load from a folder.
 
-Pages opened from a folder may not fetch, but may load scripts; so each data file is a script that calls one
-function with JSON. Nothing in it can end the script or be read as markup.
+Pages opened from a folder cannot use fetch but can load scripts, so each data file is a script that calls a function
+with JSON, escaped so that nothing ends the script or is read as markup.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from .._util.files import replacing
 from ..results import SampleRecord, Stored, as_mean, read_samples
 from ..stats import Floats, user_totals
 
-#: Samples in one data file.
+#: Samples per data file.
 PAGE = 100
-#: Characters of a text that the list and its search see.
+#: Characters of a text used by the list and its search.
 SHORT = 160
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was seen on the way through the samples."""
+    """Statistics collected while writing the samples."""
 
     pages: int
     #: Statistics (value, 1) by user, shape (users, 2), of each metric that has a value for every sample.
@@ -33,7 +33,7 @@ class Written:
 
 
 def write_samples(result: Stored, folder: Path) -> Written:
-    """Write `pages/N.js`, 100 samples each, and `list.js` with a line for each sample."""
+    """Write `pages/N.js`, 100 samples each, and `list.js` with one line per sample."""
     run = result.manifest.fingerprint[:12]
     names = result.manifest.metric_names
     listed: list[list[Any]] = []
@@ -71,7 +71,7 @@ def as_script(function: str, arguments: list[Any]) -> bytes:
 
 
 def safe_json(value: Any) -> bytes:
-    """JSON that can stand in a script, inside HTML too: nothing in it ends the script or begins a comment."""
+    """JSON that is safe in a script, also inside HTML: it cannot end the script or begin a comment."""
     json = orjson.dumps(value)
     for char in (b"<", b">", b"&"):
         json = json.replace(char, b"\\u%04x" % ord(char))

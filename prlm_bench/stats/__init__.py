@@ -1,4 +1,4 @@
-"""User-clustered inference: users, not questions, are what is resampled, flipped and counted.
+"""User-clustered inference: the unit of resampling and tests is the user, not the question.
 
 Questions of one user are not independent, so an interval over questions is too narrow. Every figure is a
 function of summed per-sample statistics (see `prlm_bench.metrics`), so a resample of users is a weighted sum.

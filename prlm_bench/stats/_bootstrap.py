@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Value = Callable[[Floats], Floats]
-#: How an interval is taken from resampled values.
+#: How an interval is computed from resampled values.
 Interval = Literal["percentile", "bca"]
 INTERVALS: tuple[Interval, ...] = ("percentile", "bca")
 
 RESAMPLES = 2000
-#: One fixed stream: the interval of a result is part of the result.
+#: Fixed, since the interval of a result is part of the result.
 SEED = 20_250_807
-#: Resamples whose weights are held at once.
+#: Resamples processed at a time.
 _BLOCK = 64
 
 
 def user_index(users: Sequence[str]) -> NDArray[np.int64]:
-    """The number of each sample's user, counted in order of first appearance; shape (n,)."""
+    """The index of the user of each sample, in order of first appearance; shape (n,)."""
     numbers: dict[str, int] = {}
     return np.fromiter((numbers.setdefault(user, len(numbers)) for user in users), np.int64, len(users))
 
@@ -45,20 +45,20 @@ def user_totals(statistics: Floats, users: Sequence[str]) -> Floats:
 
 
 def bootstrap_totals(totals: Floats, resamples: int = RESAMPLES, seed: int = SEED) -> Floats:
-    """Total statistics of resampled users (cluster bootstrap, Davison and Hinkley 1997, section 3.8).
+    """Summed statistics of resampled users (cluster bootstrap, Davison and Hinkley 1997, section 3.8).
 
     Args:
         totals: shape (users, s).
 
     Returns:
-        Shape (resamples, s): each row sums as many users, drawn with replacement, as there are.
+        Shape (resamples, s): each row is the sum over as many users, drawn with replacement.
     """
     users = len(totals)
-    generator = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     rows = np.empty((resamples, totals.shape[1]))
     for start in range(0, resamples, _BLOCK):
         size = min(_BLOCK, resamples - start)
-        draws = generator.integers(users, size=(size, users))
+        draws = rng.integers(users, size=(size, users))
         flat = (draws + users * np.arange(size)[:, None]).ravel()
         weights = np.bincount(flat, minlength=size * users).reshape(size, users)
         with np.errstate(invalid="ignore"):  # a statistic may be infinite, and a weight 0
@@ -67,7 +67,7 @@ def bootstrap_totals(totals: Floats, resamples: int = RESAMPLES, seed: int = SEE
 
 
 def percentile_interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
-    """The percentile interval of bootstrap values (Efron 1979); values that are not finite are left out."""
+    """The percentile interval of bootstrap values (Efron 1979); non-finite values are left out."""
     finite = values[np.isfinite(values)]
     if len(finite) == 0:
         return float("nan"), float("nan")
@@ -76,21 +76,21 @@ def percentile_interval(values: Floats, level: float = 0.95) -> tuple[float, flo
 
 
 def bca_interval(totals: Floats, value: Value, resampled: Floats, level: float = 0.95) -> tuple[float, float]:
-    """The bias-corrected and accelerated interval (Efron 1987), users left out one by one for the acceleration.
+    """The bias-corrected and accelerated interval (Efron 1987); the acceleration is from a jackknife over users.
 
     Args:
         totals: statistics by user, shape (users, s).
-        value: the figure of summed statistics.
+        value: computes the figure from summed statistics.
         resampled: `bootstrap_totals(totals)`.
 
     Returns:
-        Low and high end; the percentile interval where the bootstrap values have no spread.
+        Low and high end; the percentile interval if the bootstrap values have no spread.
     """
     whole = totals.sum(axis=0)
     point = float(value(whole))
     values = np.asarray(value(resampled))
     values = values[np.isfinite(values)]
-    # Half of the ties counts as below: for figures on a grid the bias would be overstated otherwise.
+    # Half of the ties count as below; otherwise the bias of discrete figures would be overstated.
     below = (np.sum(values < point) + 0.5 * np.sum(values == point)) / max(len(values), 1)
     left_out = np.asarray(value(whole - totals))
     deviations = left_out.mean() - left_out
@@ -111,13 +111,13 @@ def bca_interval(totals: Floats, value: Value, resampled: Floats, level: float =
 def interval_of(
     kind: Interval, totals: Floats, value: Value, resampled: Floats, level: float = 0.95
 ) -> tuple[float, float]:
-    """The interval of this kind; arguments as for `bca_interval`."""
+    """The interval of this type; arguments as for `bca_interval`."""
     if kind == "bca":
         return bca_interval(totals, value, resampled, level)
     return percentile_interval(np.asarray(value(resampled)), level)
 
 
 def user_values(totals: Floats, value: Value) -> Floats:
-    """Each user's own value as statistics (value, 1), shape (users, 2), for user-macro means."""
+    """The value of each user as statistics (value, 1), shape (users, 2), for user-macro means."""
     values = value(totals)
     return np.stack([values, np.ones_like(values)], axis=1)

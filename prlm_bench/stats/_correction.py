@@ -8,7 +8,7 @@ import numpy as np
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values that hold the family-wise error rate (Holm 1979), in the order given."""
+    """Adjusted p-values that control the family-wise error rate (Holm 1979), in the given order."""
     order = np.argsort(p_values, kind="stable")
     count = len(order)
     scaled = np.asarray(p_values, dtype=np.float64)[order] * (count - np.arange(count))
@@ -16,7 +16,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values that hold the false discovery rate (Benjamini and Hochberg 1995), in the order given."""
+    """Adjusted p-values that control the false discovery rate (Benjamini and Hochberg 1995), in the given order."""
     order = np.argsort(p_values, kind="stable")
     count = len(order)
     scaled = np.asarray(p_values, dtype=np.float64)[order] * count / np.arange(1, count + 1)

@@ -1,4 +1,4 @@
-"""The difference of two methods on the questions that both answered."""
+"""The paired difference of two methods on the same questions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._permutation import sign_flip_test
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """First method minus second, in the metric's own unit."""
+    """First method minus second, in the unit of the metric."""
 
     first: float
     second: float
@@ -24,17 +24,17 @@ class Difference:
     #: 90 % interval, for equivalence.
     inner_low: float
     inner_high: float
-    #: Standard error of the difference: the spread of the resampled differences.
+    #: Standard error of the difference: the standard deviation of the resampled differences.
     error: float
     #: Sign-flip test over users, two-sided, not corrected.
     p: float
-    #: Users for whom the first method is better, equal, worse (by their own values, a difference above 0).
+    #: Number of users whose own value is higher, equal or lower with the first method.
     higher: int
     equal: int
     lower: int
 
     def is_within(self, margin: float) -> bool:
-        """True where the methods are equivalent within `margin` at 5 %: two one-sided tests (Schuirmann 1987)."""
+        """True if the methods are equivalent within `margin` at 5 %: two one-sided tests (Schuirmann 1987)."""
         return -margin < self.inner_low and self.inner_high < margin
 
 
@@ -50,9 +50,9 @@ def paired_difference(
 
     Args:
         first, second: statistics by user on the same questions, shape (users, s) each.
-        value: the metric of summed statistics.
-        resamples: resamples of users for the intervals.
-        interval: their kind.
+        value: computes the metric from summed statistics.
+        resamples: number of resamples of users for the intervals.
+        interval: type of the intervals.
     """
     width = first.shape[1]
     points = [float(value(totals.sum(axis=0))) for totals in (first, second)]

@@ -1,4 +1,4 @@
-"""How much of the variance is between users, and how much between seeds."""
+"""Variance components of users and seeds."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ._bootstrap import Floats
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Standard deviations of three sources, in the metric's own unit."""
+    """Standard deviations of three sources, in the unit of the metric."""
 
-    #: Between users, whichever the seed.
+    #: Between users, common to all seeds.
     users: float
-    #: Between seeds, alike for all users.
+    #: Between seeds, common to all users.
     seeds: float
-    #: What is left: users whom a seed suits more than others, and chance within users.
+    #: Residual: interaction of users and seeds, and random variation within users.
     rest: float
 
 
 def variance_components(values: Floats) -> Components:
-    """Take users and seeds apart by the method of moments.
+    """Estimate variance components of users and seeds by the method of moments.
 
-    The model is the two-way crossed one with random effects and one value a cell, value = mean + user + seed + rest;
-    the estimates equate mean squares with what they are expected to be (Searle, Casella and McCulloch 1992,
-    chapter 4). A negative estimate is given as 0.
+    The model is two-way crossed with random effects and one value per cell, value = mean + user + seed + rest; mean
+    squares are equated with their expectations (Searle, Casella and McCulloch 1992, chapter 4). Negative estimates are
+    set to 0.
 
     Args:
-        values: each user's own value with each seed, shape (seeds, users); users with a nan are left out.
+        values: the value of each user with each seed, shape (seeds, users); users with a nan are left out.
 
     Returns:
         Three standard deviations; nan with fewer than two seeds or two users.

@@ -1,4 +1,4 @@
-"""Tests that every component of a kind must pass, for plugin authors: subclass a contract and set `spec`."""
+"""Contract tests for plugin authors: subclass the contract of a kind and set `spec`."""
 
 from ._contracts import (
     ODD_TEXTS,

@@ -1,4 +1,4 @@
-"""A test kit for plugin authors: pytest classes that hold any component to its contract.
+"""Contract tests: pytest classes that check any component of a kind.
 
 from prlm_bench.testing import RetrieverContract
 
@@ -20,12 +20,12 @@ from ..interfaces import Context, Fingerprinted
 from ..records import Answer, Completion, Document, Example, Prompt, Ranking, Sample
 from ..running import Components
 
-#: A profile text that breaks what it can: empty, very long, not ASCII, control characters.
+#: Unusual profile texts: empty, very long, not ASCII, control characters.
 ODD_TEXTS = ("", "   ", "a", "word " * 5000, "\u0000\u2028\r\n\t", "日本語 🙂 naïve", "{'title': 'x'}", '"quoted"')
 
 
 def odd_example(profile_size: int = len(ODD_TEXTS), identifier: str = "odd") -> Example:
-    """A question whose profile holds `ODD_TEXTS`."""
+    """A question whose profile consists of `ODD_TEXTS`."""
     names = ("title", "text", "abstract", "description", "tag", "score")
     profile = tuple(
         Document(f"{identifier}-{i}", text, dict.fromkeys(names, text), "2020-01-02")
@@ -41,19 +41,19 @@ def installed(kind: str, dist: str) -> list[str]:
 
 
 class Contract:
-    """What all contracts share. Subclasses set `spec`; a local plugin is named in `plugins`."""
+    """The base of all contracts. Subclasses set `spec`, and `plugins` for local plugins."""
 
     kind: ClassVar[str]
     #: The component, as on the command line.
     spec: ClassVar[str | Mapping[str, Any]]
     #: Local plugins to load, as for `--plugin`.
     plugins: ClassVar[Sequence[str]] = ()
-    #: The task whose data are used; a mini-LaMP task needs nothing.
+    #: The task of the test data; mini-LaMP tasks need no files.
     task: ClassVar[str] = "mini_lamp_4"
 
     @pytest.fixture
     def context(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
-        """A small dataset of `task` and everything else a component may ask for."""
+        """The context of a component, with a small dataset of `task`."""
         monkeypatch.setenv("PRLM_BENCH_CACHE", str(tmp_path / "cache"))
         host = PluginHost(self.plugins)
         task = host.tasks.get(self.task)
@@ -62,7 +62,7 @@ class Contract:
 
     @pytest.fixture
     def component(self, context: Context) -> Any:
-        """The component that is tested."""
+        """The component under test."""
         return context.build(self.kind, self.spec)
 
     @pytest.fixture
@@ -71,10 +71,10 @@ class Contract:
         return [example for batch in context.dataset.batches(64) for example in batch]
 
     def test_fingerprint_is_a_stable_string(self, component: Any, context: Context, tmp_path: Path) -> None:
-        """Two components of one spec have one identity."""
+        """Two components with the same spec have the same identity."""
         again = Components(PluginHost(self.plugins), context.dataset, tmp_path / "cache").ready(self.kind, self.spec, 0)
         assert again is not component
-        if isinstance(component, Fingerprinted):  # optional: what else than code and options decides the results
+        if isinstance(component, Fingerprinted):  # optional: what else determines the results besides code and options
             assert isinstance(component.fingerprint(), str)
             assert component.fingerprint() == again.fingerprint()
 
@@ -95,7 +95,7 @@ class RetrieverContract(Contract):
             assert len({id(item) for item in ranking.items}) == len(ranking.items)
 
     def test_is_the_same_alone_and_in_a_batch(self, component: Any, examples: list[Example]) -> None:
-        """A killed run goes on with other batches and must give the same results."""
+        """A resumed run has other batches and must give the same results."""
         together = component.rank(examples, None)
         alone = [component.rank([example], None)[0] for example in examples]
         assert [r.items for r in together] == [r.items for r in alone]
@@ -106,13 +106,13 @@ class RetrieverContract(Contract):
         assert [r.items[:2] for r in few] == [r.items[:2] for r in many]
 
     def test_stands_odd_texts_and_empty_profiles(self, component: Any) -> None:
-        """Nothing a profile may hold is an error."""
+        """No profile content is an error."""
         for size in (0, 1, len(ODD_TEXTS)):
             (ranking,) = component.rank([odd_example(size)], None)
             assert all(isinstance(item, Document) for item in ranking.items)
 
     def test_no_examples_give_no_rankings(self, component: Any) -> None:
-        """An empty batch is a batch."""
+        """An empty batch is valid."""
         assert list(component.rank([], 3)) == []
 
 
@@ -131,23 +131,23 @@ class GeneratorContract(Contract):
         ]
 
     def test_answers_every_prompt_once(self, component: Any, prompts: list[Prompt]) -> None:
-        """Each index exactly once, each answer a text."""
+        """Each index occurs exactly once, and each completion is text."""
         answers = list(component.generate(prompts))
         assert sorted(index for index, _ in answers) == list(range(len(prompts)))
         assert all(isinstance(completion, Completion) and isinstance(completion.text, str) for _, completion in answers)
 
     def test_has_a_tokenizer_or_none(self, component: Any) -> None:
-        """Reasoners ask for it."""
+        """Reasoners use it for token budgets."""
         tokenizer = component.tokenizer
         assert tokenizer is None or tokenizer.count("two words") > 0
 
     def test_no_prompts_give_no_answers(self, component: Any) -> None:
-        """An empty batch is a batch."""
+        """An empty batch is valid."""
         assert list(component.generate([])) == []
 
 
 class _Repeats:
-    """A generator that answers with the prompt, for reasoners that call one."""
+    """A generator that repeats the prompt, for reasoners that call one."""
 
     tokenizer = None
 
@@ -156,12 +156,12 @@ class _Repeats:
 
 
 class ReasonerContract(Contract):
-    """A reasoner makes a prompt for each example and can parse anything."""
+    """A reasoner builds a prompt for each example and parses any completion."""
 
     kind = "reasoner"
 
     def test_makes_one_prompt_for_each_example(self, component: Any, examples: list[Example]) -> None:
-        """In order, the items accounted for: shown and dropped add up."""
+        """In order, with consistent counts: shown and dropped items add up."""
         rankings = [Ranking(e.profile[:3], (3.0, 2.0, 1.0)[: len(e.profile)]) for e in examples]
         prompts = component.prompts(examples, rankings, _Repeats())
         assert [prompt.example.id for prompt in prompts] == [example.id for example in examples]
@@ -172,7 +172,7 @@ class ReasonerContract(Contract):
 
     @pytest.mark.parametrize("text", [*ODD_TEXTS, "{'title':", "</think>", "<think>x</think>{'title': 'it''s'}"])
     def test_parses_anything(self, component: Any, text: str) -> None:
-        """Odd completions are parse failures, never exceptions."""
+        """Unusual completions are parse failures, never exceptions."""
         example = odd_example()
         answer = component.parse(Prompt(example, Ranking(), example.input), Completion(text))
         assert isinstance(answer, Answer)
@@ -185,7 +185,7 @@ class RewardContract(Contract):
     kind = "reward"
 
     def test_gives_each_sample_a_finite_number(self, component: Any, examples: list[Example]) -> None:
-        """In order, whatever the answer is."""
+        """In order, for any answer."""
         samples = []
         for example in examples:
             for text, parsed in (("", None), (example.gold or "", "whole"), (ODD_TEXTS[5], "whole")):

@@ -165,7 +165,7 @@ class TestResults:
         samples = results.samples("bm25+k=4+copy")
         assert (len(samples), samples.to_arrow().num_rows) == (12, 12)
         assert "rouge1@lamp" in samples.to_arrow().column_names
-        with pytest.raises(pb.DataError, match="names 2 results"):
+        with pytest.raises(pb.DataError, match="matches 2 results"):
             results.samples("bm25+copy")
         with pytest.raises(pb.UnknownNameError, match="unknown result 'dense'"):
             results.samples("dense")
@@ -194,7 +194,7 @@ class TestCompare:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({}, "0 results are named"),
+            ({}, "0 results are given"),
             ({"baseline": "nobody"}, "unknown result"),
             ({"baseline": "echo", "correction": "bonferroni"}, "unknown correction"),
             ({"baseline": "echo", "metrics": ["rouge9"]}, "unknown metric"),

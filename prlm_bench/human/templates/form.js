@@ -5,7 +5,7 @@
   const KEY = `prlm-bench human ${name}`;
   const choices = new Map(); // by pair: 1, 2 or 0
   let place = 0;
-  let kept = false; // whether the browser keeps the choices
+  let kept = false; // whether the browser has stored the choices
   let saved = true;
 
   function keep() {
@@ -13,7 +13,7 @@
       localStorage.setItem(KEY, JSON.stringify({ annotator: byId("annotator").value, choices: [...choices], place }));
       kept = true;
     } catch {
-      kept = false; // a browser may refuse storage to files; then only saving helps
+      kept = false; // browsers may refuse storage for local files; then only saving helps
     }
   }
 
@@ -60,7 +60,7 @@
     draw();
   }
 
-  // The next pair without a choice, from the beginning again after the last one.
+  // The next pair without a choice, starting over after the last one.
   function nextOpen() {
     for (let step = 1; step <= pairs.length; step += 1) {
       const other = (place + step) % pairs.length;
@@ -95,12 +95,12 @@
   function save(form) {
     const annotator = byId("annotator").value.trim();
     if (annotator === "") {
-      say("Write your name first.");
+      say("Enter your name first.");
       byId("annotator").focus();
       return;
     }
     if (choices.size === 0) {
-      say("There is nothing to save yet.");
+      say("Nothing to save yet.");
       return;
     }
     const url = URL.createObjectURL(new Blob([content(form, annotator)], { type: form === "json" ? "application/json" : "text/csv" }));
@@ -115,7 +115,7 @@
   }
 
   function startOver() {
-    if (!window.confirm("Forget all choices made here?")) return;
+    if (!window.confirm("Delete all choices?")) return;
     choices.clear();
     byId("annotator").value = "";
     saved = true;

@@ -1,7 +1,7 @@
-"""Failure signatures, checked in finished results; one check a file.
+"""Checks finished results for failure signatures; one check per file.
 
-PrLM's authors name three: retrieval that does no better than random, answers that hardly differ between users, and
-a reward that does not separate. The fourth, a control row that reaches the method, is what controls are for.
+Three are named by PrLM's authors: retrieval no better than random, answers that hardly differ between users, and a
+reward that does not separate good answers from bad ones. The fourth is a method that does not beat a control row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ...results import SeedGroup, Stored, by_questions, seed_groups
 from .._columns import SampleColumns
 from ._answers import answers
 from ._controls import controls
-from ._finding import Check, Finding, Group, Line
+from ._finding import Check, Finding, Group, ResultRow
 from ._retrieval import retrieval
 from ._rewards import rewards
 
@@ -31,44 +31,47 @@ CHECKS: dict[str, Check] = {
 
 
 def find(stored: Sequence[Stored], registry: Registry) -> list[Finding]:
-    """Check results; rows are compared where they answered the same questions, seeds of a method taken together.
+    """Check results; rows on the same questions are compared, with the seeds of a method averaged.
 
     Args:
         stored: finished results.
-        registry: says which components are controls; a row whose retriever is not there is no one's control.
+        registry: knows which components are controls; a row with an unknown retriever is not used as one.
 
     Raises:
-        DataError: a file of a result is against the schema.
+        DataError: a file of a result violates the schema.
     """
     found = []
     for members in by_questions(sorted(stored, key=lambda result: str(result.folder))):
-        group = Group([_line(family, registry) for family in seed_groups(members)])
+        group = Group([_row(seeds, registry) for seeds in seed_groups(members)])
         found += [finding for check in CHECKS.values() for finding in check(group)]
     return found
 
 
-def _line(family: SeedGroup, registry: Registry) -> Line:
-    plugin = family[0].manifest.method.retriever.plugin
+def _row(seeds: SeedGroup, registry: Registry) -> ResultRow:
+    plugin = seeds[0].manifest.method.retriever.plugin
     known: dict[str, Component] = {component.qualified: component for component in registry.all("retriever")}
-    return Line(family, [SampleColumns.of(result) for result in family], known.get(plugin))
+    return ResultRow(seeds, [SampleColumns.of(result) for result in seeds], known.get(plugin))
 
 
 def to_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Every check with its outcome, passed ones included."""
+    """All outcomes, passed checks included."""
     return [
         asdict(finding) | {"figure": finding.figure.model_dump() if finding.figure else None} for finding in findings
     ]
 
 
 def to_lines(findings: Sequence[Finding], *, passed: bool = False) -> list[str]:
-    """What was found and what could not be checked, in short lines under what was asked.
+    """Findings and skipped checks as text lines, grouped by check.
 
     Args:
-        passed: list the checks that found nothing, too.
+        passed: also list checks that found nothing.
     """
     groups = [("found", ""), ("unchecked", "not checked: "), *([("passed", "not found: ")] if passed else [])]
-    bad, left = (sum(finding.status == status for finding in findings) for status in ("found", "unchecked"))
-    lines = [f"Findings: {bad} of {len(findings) - left} checks" + (f", {left} not possible" if left else "")]
+    found, unchecked = (sum(finding.status == status for finding in findings) for status in ("found", "unchecked"))
+    lines = [
+        f"Findings: {found} of {len(findings) - unchecked} checks"
+        + (f", {unchecked} not possible" if unchecked else "")
+    ]
     for status, prefix in groups:
         sections: dict[str, list[Finding]] = {}
         for finding in findings:

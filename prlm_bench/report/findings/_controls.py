@@ -1,4 +1,4 @@
-"""Methods that a control row reaches."""
+"""Methods that do not beat the best control row."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ._finding import Finding, Group, Line, signed
+from ._finding import Finding, Group, ResultRow, signed
 
 
 def controls(group: Group) -> Iterator[Finding]:
-    """Compare each row that is no control with the best control row of its questions, in the ranking metric."""
+    """Compare each row that is not a control with the best control row on the same questions, in the ranking metric."""
     rows = [line for line in group.lines if not line.result.manifest.control]
     if not rows:
         return
@@ -32,10 +32,10 @@ def controls(group: Group) -> Iterator[Finding]:
         yield group.finding("controls", "found" if found.value <= 0 else "passed", [rows[int(at)]], what, text, found)
 
 
-def _mean(group: Group, line: Line) -> float:
+def _mean(group: Group, line: ResultRow) -> float:
     scores = group.scores(line)
     return float(np.nanmean(scores)) if np.isfinite(scores).any() else -np.inf
 
 
-def _shown(group: Group, line: Line) -> str:
+def _shown(group: Group, line: ResultRow) -> str:
     return f"{group.sign * _mean(group, line):.4f}"

@@ -1,4 +1,4 @@
-"""What a check says about a row, and the rows that it looks at."""
+"""The outcome of a check, and the rows that checks read."""
 
 from __future__ import annotations
 
@@ -23,76 +23,76 @@ class Finding:
 
     #: Which check: `retrieval`, `answers`, `rewards` or `controls`.
     check: str
-    #: Whether the failure signature was found; `unchecked` where that cannot be said.
+    #: Whether the failure signature was found; `unchecked` if it could not be checked.
     status: Status
     task: str
     split: str
-    #: The rows that it is about, in words, and their fingerprints.
+    #: Description and fingerprints of the rows.
     method: str
     fingerprints: tuple[str, ...]
-    #: What is asked of the rows, alike for all rows of a check.
+    #: What is checked; the same text for all rows of a check.
     what: str
-    #: The answer: the figure with its interval, or why there is none.
+    #: The result: the figure with its interval, or the reason for its absence.
     text: str
-    #: The figure that decided, with its 95 % interval over users; None where there is none.
+    #: The decisive figure with its 95 % interval over users; None if there is none.
     figure: Estimate | None
 
     @property
     def heading(self) -> str:
-        """What findings of several rows share."""
+        """The heading shared by findings of several rows."""
         return f"{self.task} {self.split}, {self.what}:"
 
 
 @dataclass(frozen=True)
-class Line:
-    """A method with what the checks read of it, its seeds taken together."""
+class ResultRow:
+    """A method and its samples, with all of its seeds."""
 
-    family: SeedGroup
+    seeds: SeedGroup
     #: The samples of each seed.
     columns: Sequence[SampleColumns]
-    #: The retriever behind it; None where no plugin here brings it.
+    #: Its retriever; None if no loaded plugin registers it.
     retriever: Component | None
 
     @property
     def result(self) -> Stored:
-        """The first seed's result, for what all seeds share."""
-        return self.family[0]
+        """The result of the first seed, for fields that all seeds share."""
+        return self.seeds[0]
 
     @property
     def name(self) -> str:
         """The method in one line."""
-        return describe_group(self.family)
+        return describe_group(self.seeds)
 
     @property
     def k(self) -> int:
-        """Items shown at most."""
+        """Maximum number of items shown."""
         return self.result.manifest.method.k
 
     @property
     def is_control(self) -> bool:
-        """True for a control row, unless its retriever is told the relevant items."""
-        told = self.retriever is not None and "relevance" in self.retriever.needs
-        return self.result.manifest.control and not told
+        """True for a control row, unless its retriever reads the relevance labels."""
+        uses_labels = self.retriever is not None and "relevance" in self.retriever.needs
+        return self.result.manifest.control and not uses_labels
 
     @property
     def selects_items(self) -> bool:
-        """True where a retriever that is no control gives items."""
+        """True if a retriever that is not a control selects the items."""
         return self.k > 0 and not (self.retriever is not None and self.retriever.control)
 
     @property
     def uses_random_items(self) -> bool:
-        """True where a control retriever gives the user's own items: it does not choose them for the question."""
+        """True if a control retriever returns the user's own items, selected without the question."""
         known = self.retriever
         return known is not None and known.control and not known.needs & {"users"} and not known.ignores & {"items"}
 
     @property
     def uses_other_users_items(self) -> bool:
-        """True where a control retriever gives another user's items: it needs other users."""
+        """True if a control retriever returns another user's items: it needs other users."""
         return self.retriever is not None and self.retriever.control and "users" in self.retriever.needs
 
     @property
     def frame(self) -> tuple[object, ...]:
-        """All of the row but its retriever."""
+        """The settings of the row except its retriever."""
         manifest = self.result.manifest
         method = manifest.method
         return (method.k, method.reasoner, method.generator, manifest.data.view, manifest.data.dates)
@@ -102,11 +102,11 @@ class Line:
 class Group:
     """Rows that answered the same questions."""
 
-    lines: Sequence[Line]
+    lines: Sequence[ResultRow]
 
     @property
     def first(self) -> Stored:
-        """Any of the results."""
+        """The first result."""
         return self.lines[0].result
 
     @property
@@ -116,40 +116,40 @@ class Group:
 
     @cached_property
     def metric(self) -> str | None:
-        """The metric that ranks the first table; None where it has no value for single questions."""
+        """The metric that ranks the first table; None if it has no value for single questions."""
         names = self.first.manifest.metric_names
         known = names and any(names[0] in record for record in self.lines[0].columns[0].metrics)
         return names[0] if known else None
 
     @cached_property
     def sign(self) -> float:
-        """1 where a larger value of the metric is better, else -1."""
+        """1 if a larger value of the metric is better, else -1."""
         summary = self.first.summary.metrics.get(self.metric or "")
         return 1.0 if summary is None or summary.higher_is_better else -1.0
 
     @property
     def why_no_metric(self) -> str:
-        """Why there is no metric to compare in."""
+        """Why there is no metric for comparisons."""
         names = self.first.manifest.metric_names
         if not self.first.summary.metrics:
-            return "the golds are withheld, so that answers have no score"
-        return f"{names[0]} has no value for single questions" if names else "it was scored with no metric"
+            return "the golds are withheld, so answers have no score"
+        return f"{names[0]} has no value for single questions" if names else "the results have no metrics"
 
-    def scores(self, line: Line) -> NDArray[np.float64]:
-        """The metric of each question as the mean over seeds, shape (n,), turned so that larger is better."""
+    def scores(self, line: ResultRow) -> NDArray[np.float64]:
+        """The metric of each question averaged over seeds, shape (n,), signed so that larger is better."""
         found: NDArray[np.float64] = self.scores_by_seed(line).mean(axis=0)
         return found
 
-    def scores_by_seed(self, line: Line) -> NDArray[np.float64]:
-        """The metric of each question, shape (seeds, n), turned so that larger is better."""
+    def scores_by_seed(self, line: ResultRow) -> NDArray[np.float64]:
+        """The metric of each question, shape (seeds, n), signed so that larger is better."""
         return self.sign * np.array([numbers(columns.metrics, self.metric or "") for columns in line.columns])
 
-    def counterpart(self, line: Line, wanted: Callable[[Line], bool]) -> Line | None:
-        """The wanted row that differs from `line` in nothing but the retriever; the first of several."""
+    def counterpart(self, line: ResultRow, wanted: Callable[[ResultRow], bool]) -> ResultRow | None:
+        """The first row that satisfies `wanted` and differs from `line` only in the retriever."""
         return next((other for other in self.lines if wanted(other) and other.frame == line.frame), None)
 
     def intervals(self, values: Mapping[str, NDArray[np.float64]]) -> dict[str, Estimate]:
-        """The means of n figures each, users resampled once for all."""
+        """The mean of each column of n values, all intervals from the same resamples of users."""
         if not values:
             return {}
         figures = ClusterEstimates(self.users)
@@ -161,20 +161,20 @@ class Group:
         self,
         check: str,
         status: Status,
-        lines: Sequence[Line],
+        lines: Sequence[ResultRow],
         what: str,
         text: str,
         figure: Estimate | None = None,
         name: str = "",
     ) -> Finding:
-        """A finding about rows of this group; `name` stands for several of them."""
+        """A finding about rows of this group; `name` replaces the list of their names."""
         manifest = self.first.manifest
-        fingerprints = tuple(result.manifest.fingerprint for line in lines for result in line.family)
+        fingerprints = tuple(result.manifest.fingerprint for line in lines for result in line.seeds)
         method = name or "; ".join(line.name for line in lines)
         return Finding(check, status, manifest.task, manifest.split, method, fingerprints, what, text, figure)
 
-    def unchecked(self, check: str, lines: Sequence[Line], what: str, why: str) -> Finding:
-        """Why a check of these rows says nothing."""
+    def unchecked(self, check: str, lines: Sequence[ResultRow], what: str, why: str) -> Finding:
+        """The outcome of a check that is not possible for these rows."""
         rows = f"{len(lines)} row{'s' * (len(lines) != 1)}"
         return self.finding(check, "unchecked", lines, what, why, name=rows)
 

@@ -1,4 +1,4 @@
-"""Retrieval that does no better than random own items."""
+"""Retrieval that is no better than random own items."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ._finding import Finding, Group, signed
 
 
 def retrieval(group: Group) -> Iterator[Finding]:
-    """Compare each row with the row that differs only in taking own items at random, in the ranking metric."""
+    """Compare each row with the row that differs only in using random own items, in the ranking metric."""
     what = f"retrieval no better than random own items, gain in {group.metric}"
     rows = [line for line in group.lines if line.selects_items]
     if rows and group.metric is None:
-        yield group.unchecked("retrieval", rows, "retrieval against random own items", group.why_no_metric)
+        yield group.unchecked("retrieval", rows, "retrieval compared with random own items", group.why_no_metric)
         return
     counterpart = [(line, group.counterpart(line, lambda other: other.uses_random_items)) for line in rows]
     pairs = [(line, other) for line, other in counterpart if other is not None]
     alone = [line for line, other in counterpart if other is None]
     if alone:
-        why = "no row beside has random own items and the same k, reasoner and generator"
-        yield group.unchecked("retrieval", alone, "retrieval against random own items", why)
+        why = "no other row has random own items with the same k, reasoner and generator"
+        yield group.unchecked("retrieval", alone, "retrieval compared with random own items", why)
     gaps = {str(at): group.scores(line) - group.scores(other) for at, (line, other) in enumerate(pairs)}
     for at, found in group.intervals(gaps).items():
         if found.value is None:

@@ -10,37 +10,37 @@ from numpy.typing import NDArray
 from ...results import ClusterEstimates
 from ...stats import Floats
 from .._columns import names_in, numbers
-from ._finding import Finding, Group, Line, share, signed
+from ._finding import Finding, Group, ResultRow, share, signed
 
-#: A reward has no spread where this share of the answers score the same.
+#: A reward has no spread if this share of the answers has the same score.
 SAME = 0.99
-#: Differences below this, relatively, are none.
+#: Relative differences below this count as zero.
 _ROUNDING = 1e-12
 
 
 def rewards(group: Group) -> Iterator[Finding]:
-    """Check each reward over all rows that recorded it.
+    """Check each reward over all rows that have it.
 
-    A reward must not score nearly all answers the same, and must be correlated with the ranking metric. Where several
-    results answered the same questions both are taken as deviations from the question's mean, so that hard questions,
-    with their low rewards, count for nothing: what is left is whether the better of several answers scores higher.
+    A reward must not give nearly all answers the same score, and must correlate with the ranking metric. If several
+    results answered the same questions, both are taken as deviations from the question's mean. This removes the
+    difficulty of questions and leaves whether better answers to a question score higher.
     """
     for name in dict.fromkeys(name for line in group.lines for name in names_in(line.columns[0].rewards)):
         lines = [line for line in group.lines if any(name in record for record in line.columns[0].rewards)]
         yield _check(group, name, lines, np.array([numbers(c.rewards, name) for line in lines for c in line.columns]))
 
 
-def _check(group: Group, name: str, lines: Sequence[Line], scores: Floats) -> Finding:
+def _check(group: Group, name: str, lines: Sequence[ResultRow], scores: Floats) -> Finding:
     about = f"reward {name}"
     what = "a reward does not separate good answers from bad ones"
     known = scores[np.isfinite(scores)]
     if not known.size:
         return group.unchecked("rewards", lines, about, "it has no finite value")
     values, counts = np.unique(known, return_counts=True)
-    commonest = float(values[counts.argmax()])
-    same = group.intervals({"same": np.nanmean(np.where(np.isfinite(scores), scores == commonest, np.nan), axis=0)})
+    most_common = float(values[counts.argmax()])
+    same = group.intervals({"same": np.nanmean(np.where(np.isfinite(scores), scores == most_common, np.nan), axis=0)})
     if same["same"].value is not None and same["same"].value >= SAME:
-        text = f"{share(same['same'])} of {known.size} answers score {commonest:.4g}"
+        text = f"{share(same['same'])} of {known.size} answers score {most_common:.4g}"
         return group.finding("rewards", "found", lines, what, text, same["same"], about)
     if group.metric is None:
         return group.unchecked("rewards", lines, about, group.why_no_metric)
@@ -57,7 +57,7 @@ def _check(group: Group, name: str, lines: Sequence[Line], scores: Floats) -> Fi
 
 
 def _sums(x: Floats, y: Floats) -> Floats:
-    """Sums over rows that a correlation is made of, for each question: rows × n twice to (n, 6)."""
+    """Sufficient statistics of a correlation by question, summed over rows: two arrays (rows, n) to (n, 6)."""
     both = np.isfinite(x) & np.isfinite(y)
     counts = both.sum(axis=0)
     x, y = (_centred(each, both, counts) for each in (x, y))

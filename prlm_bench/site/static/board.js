@@ -26,7 +26,7 @@
     count.textContent = `${rows} ${rows === 1 ? "row" : "rows"} in ${tables} ${tables === 1 ? "table" : "tables"}`;
   }
 
-  // A number, a text in lower case, or null where the cell holds no value.
+  // A number, a text in lower case, or null if the cell has no value.
   function key(row, column) {
     const cell = row.cells[column];
     const value = (cell.dataset.value ?? cell.textContent).trim();
@@ -36,7 +36,7 @@
   }
 
   function compare(a, b, sign) {
-    if (a === null || b === null) return (a === null) - (b === null); // no value is last, whichever way
+    if (a === null || b === null) return (a === null) - (b === null); // missing values last, in both directions
     if (typeof a === typeof b) return sign * (a < b ? -1 : a > b ? 1 : 0);
     return typeof a === "number" ? -1 : 1;
   }
@@ -59,6 +59,6 @@
   }
   document.querySelector("form.filters").addEventListener("input", filter);
   document.querySelector("form.filters").addEventListener("submit", (event) => event.preventDefault());
-  window.addEventListener("pageshow", filter); // a browser that comes back restores the choices
+  window.addEventListener("pageshow", filter); // browsers restore form values on back navigation
   filter();
 })();

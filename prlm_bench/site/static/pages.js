@@ -1,7 +1,7 @@
 "use strict";
-// Loads the numbered data files of this and other results; pages opened from a folder may not fetch.
+// Loads the numbered data files of this and other results; pages opened from a folder cannot use fetch.
 window.prlm = (() => {
-  const KEPT = 20; // data files held at once
+  const KEPT = 20; // data files kept in memory
   const pages = new Map();
   const waiting = new Map();
 

@@ -3,10 +3,10 @@
   const { load, sample: { draw: drawSample, make } } = window.prlm;
   const settings = JSON.parse(document.getElementById("settings").textContent);
   const byId = (name) => document.getElementById(name);
-  const LISTED = 100; // entries of the list that are drawn at once
+  const LISTED = 100; // entries of the list shown at a time
   const HASH = "#sample=";
   let entries = [];
-  let searched = null; // what search looks at, made at the first search
+  let searched = null; // the searched texts, built at the first search
   let chosen = [];
   let first = 0;
   let current = -1;
@@ -17,7 +17,7 @@
     open();
   };
 
-  // The sample that the address names; at the start, where it names none, the first one.
+  // The sample in the address; the first one if the address has none.
   function open(event) {
     const id = location.hash.startsWith(HASH) ? decoded(location.hash.slice(HASH.length)) : null;
     const index = id === null ? -1 : entries.findIndex((entry) => entry[0] === id);
@@ -103,7 +103,7 @@
     }
   }
 
-  // Turn the list to the part that holds a place.
+  // Show the part of the list that contains an index.
   function reveal(place) {
     if (place < 0 || (place >= first && place < first + LISTED)) return;
     first = Math.floor(place / LISTED) * LISTED;

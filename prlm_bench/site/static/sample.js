@@ -1,7 +1,7 @@
 "use strict";
-// Draws one sample; every text from the data goes through textContent or setAttribute.
+// Draws one sample; all text from the data is set by textContent or setAttribute.
 window.prlm.sample = (() => {
-  const LONG = 4000; // characters of a text that are drawn before "show all"
+  const LONG = 4000; // characters of a text shown before "show all"
 
   function make(tag, content, attributes = {}) {
     const element = document.createElement(tag);
