@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from prlm_bench_plugins._training import code_digest, make_artefact, read_artefact
+from prlm_bench_plugins._training import make_artefact, plugin_code, read_artefact
 from prlm_bench_plugins.prlm._context import SOURCES
 from prlm_bench_plugins.prlm._recipe import change_recipe, read_recipe, recipe_names
 from prlm_bench_plugins.prlm._tuning import epoch_orders
@@ -195,6 +195,6 @@ def test_the_identity_names_what_a_training_hangs_on(tmp_path: Path, monkeypatch
     made = ctx.stage("pairs", ctx.recipe.pairs, work)
     kept = json.loads((made.folder / "manifest.json").read_text())["identity"]
     assert set(kept) >= {"task", "data", "seed", "base", "retriever", "k", "reasoner", "settings", "code", "versions"}
-    assert kept["code"] == code_digest(*SOURCES) and kept["base"] == "made"
+    assert kept["code"] == plugin_code(*SOURCES) and kept["base"] == "made"
     with pytest.raises(PrlmBenchError, match=r"settings.gold was false and is true"):
         ctx.stage("pairs", ctx.recipe.pairs.model_copy(update={"gold": True}), work)

@@ -1,8 +1,6 @@
 """What the plugins that use Hugging Face models share: finding, loading, batching and chat templates.
 
 Not a plugin itself. Importing it imports neither torch nor transformers; the functions do when they are called.
-A component whose results pass through these functions puts `code_digest()` into its fingerprint, because the
-identity that the host records covers only the code in the component's own folder.
 """
 
 from __future__ import annotations
@@ -10,7 +8,7 @@ from __future__ import annotations
 from ._batches import pad_ids, token_batches
 from ._chat import Turns, chat_text, encode_completions, encode_prompts, template_tokens, turns
 from ._device import choose_device, free_memory, import_torch, is_out_of_memory, package_versions
-from ._files import ModelError, code_digest, find_folder, has_weights, hash_files, read_json
+from ._files import ModelError, find_folder, has_weights, hash_files, read_json
 from ._load import Dtype, ModelTooLargeError, load_model, load_tokenizer, loading
 
 __all__ = [
@@ -20,7 +18,6 @@ __all__ = [
     "Turns",
     "chat_text",
     "choose_device",
-    "code_digest",
     "encode_completions",
     "encode_prompts",
     "find_folder",

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +133,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path} cannot be read: not a JSON object", "fetch or write the file again")
     return content
-
-
-@lru_cache(maxsize=1)
-def code_digest() -> str:
-    """A hash of the code in this folder, for the fingerprints of what uses it."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def one_line(error: BaseException, most: int = 300) -> str:

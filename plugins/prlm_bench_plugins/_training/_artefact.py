@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import orjson
 
 from prlm_bench.cli.plugin_api import pretty, write_whole
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.identity import code_digest, package_versions
 
 MANIFEST = "manifest.json"
 #: Folder of the model, below the artefact's own.
@@ -32,7 +33,8 @@ COMPLETIONS = "completions.jsonl"
 TRAIN, VALIDATION = "train", "held-back"
 #: Identity of an unfinished artefact.
 _BEGUN = "begun.json"
-_PACKAGES = ("prlm-bench", "torch", "transformers", "tokenizers", "trl", "accelerate", "peft")
+#: Distributions that decide what a training makes.
+TRAINING_PACKAGES = ("prlm-bench", "torch", "transformers", "tokenizers", "trl", "accelerate", "peft")
 
 
 @dataclass(frozen=True)
@@ -163,29 +165,15 @@ def file_hashes(folder: Path, pattern: str = "*") -> dict[str, str]:
     return found
 
 
-def code_digest(*plugins: str) -> str:
-    """First 16 hex digits of the SHA-256 of the source files of this folder and of its neighbours by name."""
-    here = Path(__file__).parent
-    folders = [here, *(here.parent / name for name in plugins)]
-    files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+def plugin_code(*plugins: str) -> str:
+    """A digest of the code of this folder and of other plugins by name, with what they import of each other."""
+    return code_digest(*(import_module(f"prlm_bench_plugins.{name}") for name in ("_training", *plugins)))
 
 
-def package_versions(names: Iterable[str] = _PACKAGES) -> dict[str, str]:
-    """Versions of the named distributions that are installed."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def trainer_fingerprint(*plugins: str, packages: Iterable[str] = _PACKAGES) -> str:
-    """The code of a trainer (see `code_digest`) and versions of the libraries, as text."""
-    versions = (f"{name}={number}" for name, number in package_versions(packages).items())
-    return " ".join([f"code={code_digest(*plugins)}", *versions])
+def trainer_fingerprint(*plugins: str, packages: Iterable[str] = TRAINING_PACKAGES) -> str:
+    """The code of a trainer (see `plugin_code`) and versions of the libraries, as text."""
+    versions = (f"{name}={number}" for name, number in package_versions(*packages).items())
+    return " ".join([f"code={plugin_code(*plugins)}", *versions])
 
 
 def is_main_process() -> bool:

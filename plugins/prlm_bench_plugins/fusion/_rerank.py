@@ -16,7 +16,6 @@ from prlm_bench.prompting import by_score
 from .._hf import (
     ModelError,
     choose_device,
-    code_digest,
     find_folder,
     hash_files,
     load_model,
@@ -67,7 +66,7 @@ class Rerank(ComposedRetriever):
     def fingerprint(self) -> str:
         """A hash of the model's files, the versions and the shared code that compute with them, and the device."""
         versions = " ".join(f"{name}={version(name)}" for name in ("torch", "transformers", "tokenizers"))
-        return f"files={self._encoder.files_hash} device={self._encoder.device} code={code_digest()} {versions}"
+        return f"files={self._encoder.files_hash} device={self._encoder.device} {versions}"
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:
         """Rank each profile; a question that recurs with the same items is scored once in a call."""

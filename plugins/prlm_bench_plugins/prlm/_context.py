@@ -9,13 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from prlm_bench import Answer, Completion, Example, Prompt, Ranking, Sample
+from prlm_bench import Completion, Example, Prompt, Ranking, Sample
 from prlm_bench.errors import PrlmBenchError, RunError
+from prlm_bench.identity import package_versions
 from prlm_bench.interfaces import Context, Generator, Reasoner
 from prlm_bench.progress import Progress
+from prlm_bench.prompting import parse_completion
 from prlm_bench.running import CachedGenerator, GenerationCache
 
-from .._training import MANIFEST, Artefact, code_digest, make_artefact, package_versions, world_size
+from .._training import MANIFEST, TRAINING_PACKAGES, Artefact, make_artefact, plugin_code, world_size
 from ._recipe import Recipe
 
 #: The reward that reads the reward model of the same training.
@@ -204,7 +206,7 @@ class TrainingContext:
         """
         if one_process and not (self.output / name / MANIFEST).is_file():
             _require_one_process(name)
-        recipe, identify = self.recipe, self.context.identify
+        recipe, identify = self.recipe, self.context.identity_of
         identity = {
             "task": self.task.name,
             "data": dict(self.dataset.sha256),
@@ -220,8 +222,8 @@ class TrainingContext:
             **{field: getattr(recipe, field) for field in ("k", "max_completion", "held_back", "precision")},
             "settings": settings.model_dump(),
             **inputs,
-            "code": code_digest(*SOURCES),
-            "versions": package_versions(),
+            "code": plugin_code(*SOURCES),
+            "versions": package_versions(*TRAINING_PACKAGES),
         }
         return make_artefact(self.output / name, name, identity, work)
 
@@ -239,13 +241,6 @@ def parsed_sample(reasoner: Reasoner, prompt: Prompt, completion: Completion) ->
         PrlmBenchError: the reasoner raises an exception.
     """
     try:
-        return Sample(prompt, completion, _parse_completion(reasoner, prompt, completion))
+        return Sample(prompt, completion, parse_completion(reasoner, prompt, completion))
     except Exception as error:
         raise PrlmBenchError(f"the reasoner cannot parse a completion: {type(error).__name__}: {error}") from None
-
-
-def _parse_completion(reasoner: Reasoner, prompt: Prompt, completion: Completion) -> Answer:
-    """As in a run: what a generator marks as the answer itself is not parsed."""
-    if not completion.is_answer:
-        return reasoner.parse(prompt, completion)
-    return Answer(completion.text, "given" if completion.text.strip() else None)

@@ -13,7 +13,7 @@ from prlm_bench.errors import DataError
 from prlm_bench.metrics import Metric, Pairs
 from prlm_bench.results import ClusterEstimates
 
-from ..prlm.records import read_completions
+from .._training import read_completions
 from ._base import StudyConfig, Values, study
 from ._report import StudyReport, spread
 

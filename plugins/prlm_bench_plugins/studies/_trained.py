@@ -78,7 +78,7 @@ def _train(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> dict[
         manifest = components.ready("trainer", trainer, seed).train(folder, config.progress)
         named = manifest.get("methods")
         if not named:
-            raise PluginError(f"trainer {trainer['name']} names no methods", "see docs/plugins.md")
+            raise PluginError(f"trainer {trainer['name']} names no methods", "see docs/reference/plugins.md")
         general = str(runs / config.task_name / "{seed}")
         methods = {label: _replaced(method, str(folder), general) for label, method in named.items()}
     return methods

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from prlm_bench.cli.plugin_api import pretty
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.identity import package_versions
 from prlm_bench.interfaces import Context
 from prlm_bench.tasks import Task, TaskRegistry
 
 from .._training import (
     MANIFEST,
     file_hashes,
-    package_versions,
     parse_change,
     trainer_fingerprint,
     whole_folder,
@@ -221,7 +221,7 @@ def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Write the facts, the libraries, and the hash of each file; returns all of it."""
     import torch
 
-    environment = {"threads": torch.get_num_threads(), "versions": package_versions(_PACKAGES)}
+    environment = {"threads": torch.get_num_threads(), "versions": package_versions(*_PACKAGES)}
     manifest = {**facts, **environment, "files": file_hashes(folder)}
     (folder / MANIFEST).write_bytes(pretty(manifest))
     return manifest

@@ -15,7 +15,7 @@ from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context
 from prlm_bench.prompting import HubTokenizer
 
-from .._hf import Dtype, chat_text, choose_device, code_digest, encode_prompts, template_tokens, turns
+from .._hf import Dtype, chat_text, choose_device, encode_prompts, template_tokens, turns
 from ._files import find_adapter, find_model
 from ._loading import LoadSettings, Quantization, cached_tokenizer, load_generation_model
 
@@ -117,7 +117,7 @@ class TransformersGenerator:
         packages += ["peft"] if self._adapter else []
         packages += ["bitsandbytes"] if self._settings.quantization else []
         device = self._settings.device.partition(":")[0]
-        parts = [f"files={self._digest}", f"device={device}", f"code={code_digest()}"]
+        parts = [f"files={self._digest}", f"device={device}"]
         parts += [f"{name}={version(name)}" for name in packages]
         if self._decoding.temperature > 0:
             parts.append(f"seed={self._decoding.seed}")
