@@ -28,7 +28,7 @@ from prlm_bench_plugins.tiny.generator import MODEL
 from prlm_bench import Prompt
 from prlm_bench._util.cache_folder import cache_root
 from prlm_bench.data import open_split
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Generator
 from prlm_bench.running import Components
 

@@ -38,7 +38,7 @@ from transformers import PrinterCallback
 
 from prlm_bench import Prompt
 from prlm_bench.data import open_split
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.progress import Silent
 from prlm_bench.running import Components
 

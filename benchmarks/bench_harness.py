@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from prlm_bench.host._host import PluginHost
-from prlm_bench.running import Outcome, RunConfig, _execute as execute, prepare_tasks
+from prlm_bench.host import PluginHost
+from prlm_bench.running import Outcome, RunConfig, execute, prepare_tasks
 
 LIMIT = 200
 ROUNDS = 5

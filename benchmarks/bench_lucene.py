@@ -19,7 +19,7 @@ import pytest
 
 from prlm_bench import Example
 from prlm_bench.data import open_split
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.running import Components
 

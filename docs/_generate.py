@@ -130,7 +130,7 @@ def commands() -> Iterator[tuple[list[str], Any, str]]:
     import typer
 
     from prlm_bench.cli import _app
-    from prlm_bench.host._host import PluginHost
+    from prlm_bench.host import PluginHost
 
     _app._add_commands()
     own = typer.main.get_command(_app.app)
@@ -171,8 +171,7 @@ def _parameter(names: str, meaning: str) -> tuple[str, str, str, str]:
 
 def components() -> str:
     """Tasks, components of every kind and named methods, read from the registry."""
-    from prlm_bench.host._host import PluginHost
-    from prlm_bench.host._registry import KINDS
+    from prlm_bench.host import KINDS, PluginHost
 
     host = PluginHost()
     lines = [

@@ -14,8 +14,7 @@ from packaging.requirements import Requirement
 from . import __version__
 from ._util.cache_folder import cache_root
 from .data import splits_in
-from .host._host import PluginHost
-from .host._registry import KINDS
+from .host import KINDS, PluginHost
 from .tasks import TaskRegistry
 
 

@@ -6,6 +6,17 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+__all__ = [
+    "DataError",
+    "MissingDependencyError",
+    "PluginError",
+    "PrlmBenchError",
+    "RunError",
+    "SpecError",
+    "TaskError",
+    "UnknownNameError",
+]
+
 
 class PrlmBenchError(Exception):
     """A mistake that the user can mend.

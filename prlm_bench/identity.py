@@ -28,6 +28,17 @@ import orjson
 
 from .errors import PrlmBenchError
 
+__all__ = [
+    "NOT_RESULTS",
+    "RESULT_MODULES",
+    "code_digest",
+    "core_digest",
+    "file_digest",
+    "json_digest",
+    "object_state",
+    "package_versions",
+]
+
 #: The core modules that decide what is answered, scored and stored. A package stands for all of its modules. Outside
 #: are the command line, reports, and whatever only moves data about.
 RESULT_MODULES = (

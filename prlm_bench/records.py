@@ -8,6 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+__all__ = [
+    "Answer",
+    "Completion",
+    "Document",
+    "Example",
+    "Prompt",
+    "Ranking",
+    "Sample",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

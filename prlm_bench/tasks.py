@@ -18,6 +18,20 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from ._util.assets import asset
 from .errors import TaskError, UnknownNameError
 
+__all__ = [
+    "ChatPrompt",
+    "Download",
+    "LampPrompt",
+    "Prompts",
+    "Protocol",
+    "Query",
+    "Task",
+    "TaskRegistry",
+    "View",
+    "load_task",
+    "task_folder",
+]
+
 Protocol = Literal["lamp", "prlm"]
 
 #: A value's place in a task file: the keys that lead to it.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from prlm_bench.cli import _app
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

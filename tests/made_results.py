@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from prlm_bench._util.files import pretty, write_whole
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.identity import json_digest
 from prlm_bench.results import (
     MANIFEST,

@@ -16,7 +16,7 @@ import pytest
 from prlm_bench_plugins.openai_api import _client
 
 from prlm_bench.data import open_split
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.records import Completion, Example, Prompt, Ranking
 from prlm_bench.running import Components

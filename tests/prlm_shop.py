@@ -17,7 +17,7 @@ from prlm_bench_plugins.prlm.recipe import Recipe, read_recipe
 from prlm_bench_plugins.prlm.workshop import Workshop
 
 from prlm_bench.data import open_split
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.progress import Silent
 from prlm_bench.running import Components
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from prlm_bench.errors import UnknownNameError
+from prlm_bench.host import PluginHost
 from prlm_bench.host._failures import Failure
-from prlm_bench.host._host import PluginHost
 
 #: Plugins that ship with prlm-bench.
 SHIPPED = {"metrics", "baselines", "bm25"}

@@ -12,7 +12,7 @@ import pytest
 from prlm_bench import Answer, Completion, Document, Example, Prompt, Ranking, Sample
 from prlm_bench.data import Dataset, open_split
 from prlm_bench.errors import DataError, SpecError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Context
 
 Make = Callable[..., Any]

@@ -17,7 +17,7 @@ from rank_bm25 import BM25Okapi
 
 from prlm_bench.data import Dataset, open_dataset
 from prlm_bench.errors import SpecError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.records import Document, Example, Ranking
 from prlm_bench.tasks import TaskRegistry
 

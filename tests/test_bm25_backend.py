@@ -14,7 +14,7 @@ from prlm_bench_plugins.bm25.okapi import OkapiIndex
 from prlm_bench_plugins.bm25.retriever import BM25
 
 from prlm_bench.errors import MissingDependencyError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 
 with_numba = pytest.mark.skipif(compiled_index() is None, reason="needs numba: pip install 'prlm-bench[fast]'")
 

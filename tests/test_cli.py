@@ -13,7 +13,7 @@ import pytest
 
 from prlm_bench import __version__
 from prlm_bench.data import Dataset, open_split
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 
 Command = Callable[..., Any]
 

@@ -9,7 +9,7 @@ import pytest
 
 from prlm_bench.data import open_split
 from prlm_bench.errors import RunError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.running import Components
 
 

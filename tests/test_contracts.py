@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.testing import GeneratorContract, ReasonerContract, RetrieverContract, RewardContract
 
 #: A spec, and the mini-LaMP task that it is tried on.

@@ -13,7 +13,7 @@ from test_dense_checkpoints import TEXTS, encoder_of, torch
 
 from prlm_bench import Example
 from prlm_bench.data import open_split
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.metrics._retrieval import retrieval_scores
 from prlm_bench.running import Components

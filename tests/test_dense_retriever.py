@@ -27,7 +27,7 @@ from test_dense_checkpoints import TEXTS, make_checkpoint, reference, torch, tra
 from prlm_bench import Document, Example
 from prlm_bench.data import open_split
 from prlm_bench.errors import MissingDependencyError, PrlmBenchError, SpecError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.running import Components
 from prlm_bench.testing import RetrieverContract

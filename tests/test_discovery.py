@@ -11,7 +11,7 @@ import pytest
 from sites import HOOK, WORKS, Site, the_failure
 
 from prlm_bench.errors import PluginError, UnknownNameError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 
 
 @pytest.fixture

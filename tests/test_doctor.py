@@ -11,8 +11,8 @@ import pytest
 from sites import WORKS, Site
 
 from prlm_bench import doctor as diagnosis
-from prlm_bench.host._host import PluginHost
-from prlm_bench.host._registry import Origin, make_component
+from prlm_bench.host import Origin, PluginHost
+from prlm_bench.host._registry import make_component
 
 Cli = Callable[..., Any]
 

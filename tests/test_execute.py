@@ -18,10 +18,10 @@ import yaml
 
 from prlm_bench import Completion, Prompt, Sample
 from prlm_bench.errors import RunError
-from prlm_bench.host._host import PluginHost
-from prlm_bench.host._registry import Origin, make_component
+from prlm_bench.host import Origin, PluginHost
+from prlm_bench.host._registry import make_component
 from prlm_bench.results import Journal, find_results, finished_ids
-from prlm_bench.running import Outcome, RunConfig, _execute as execute, prepare_tasks, preview
+from prlm_bench.running import Outcome, RunConfig, execute, prepare_tasks, preview
 
 Command = Callable[..., Any]
 MINE = Origin("mine", "mine", "1", "mine.py")

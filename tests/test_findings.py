@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_results import sample, write_result
 
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.report.findings import Finding, find, to_lines
 from prlm_bench.report.findings._rewards import _correlation, _sums
 from prlm_bench.results import find_results

@@ -18,9 +18,9 @@ from prlm_bench_plugins.fusion.inner import Pool, min_max
 from prlm_bench import Document, Example, Ranking
 from prlm_bench.data import Dataset, open_split
 from prlm_bench.errors import DataError, PrlmBenchError
-from prlm_bench.host._host import PluginHost
-from prlm_bench.host._registry import Origin, make_component
-from prlm_bench.host._specs import bind, canonical, parse_spec
+from prlm_bench.host import Origin, PluginHost, parse_spec
+from prlm_bench.host._registry import make_component
+from prlm_bench.host._specs import bind, canonical
 from prlm_bench.interfaces import Context
 from prlm_bench.prompting import by_score
 from prlm_bench.running import Components

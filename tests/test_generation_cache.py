@@ -18,10 +18,17 @@ import pytest
 from prlm_bench import Completion, Example, Prompt, Ranking
 from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.host._host import PluginHost
-from prlm_bench.host._registry import Origin, make_component
-from prlm_bench.running import Components, Pipeline, RunConfig, _generation_files as generation_files, prune
-from prlm_bench.running._generation_cache import CachedGenerator, GenerationCache
+from prlm_bench.host import Origin, PluginHost
+from prlm_bench.host._registry import make_component
+from prlm_bench.running import (
+    CachedGenerator,
+    Components,
+    GenerationCache,
+    Pipeline,
+    RunConfig,
+    _generation_files as generation_files,
+    prune,
+)
 from prlm_bench.running._plan import plan_cells
 
 IDENTITY = {"spec": "mine", "plugin": "dist/mine", "version": "1", "source": "abc", "fingerprint": "files=1 torch=2.13"}

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sites import Site
 
-from prlm_bench.host import _hookspecs as hookspecs
-from prlm_bench.host._host import PluginHost, _Pending
-from prlm_bench.host._registry import IGNORES, KINDS, NEEDS, make_component
+from prlm_bench.host import KINDS, NEEDS, PluginHost, _hookspecs as hookspecs
+from prlm_bench.host._host import _Pending
+from prlm_bench.host._registry import IGNORES, make_component
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HOOKS = [name for name in dir(hookspecs) if hasattr(getattr(hookspecs, name), "prlm_bench_spec")]

@@ -23,7 +23,7 @@ from prlm_bench_plugins.tiny.generator import MODEL
 from prlm_bench import Example, Prompt, Ranking
 from prlm_bench.data import open_split
 from prlm_bench.errors import DataError, PrlmBenchError, RunError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.prompting import find_answer
 from prlm_bench.results import score_answers

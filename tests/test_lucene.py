@@ -23,7 +23,7 @@ from prlm_bench_plugins.lucene.stored import is_whole, stored_folder
 from prlm_bench import Document, Example
 from prlm_bench.data import Dataset, open_split
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.running import Components
 from prlm_bench.testing import ODD_TEXTS, RetrieverContract, odd_example
 

@@ -27,7 +27,7 @@ from prlm_bench_plugins.openai_api._replies import read_completion
 from prlm_bench_plugins.openai_api._server import Key
 
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.records import Completion
 from prlm_bench.results import find_results, read_samples

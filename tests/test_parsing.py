@@ -13,7 +13,7 @@ import orjson
 import pytest
 from hypothesis import assume, example, given, strategies as st
 
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.metrics import Pairs
 from prlm_bench.prompting import find_answer, read_object, split_reasoning
 from prlm_bench.prompting._parsing import STEPS

@@ -13,8 +13,8 @@ import pytest
 from prlm_bench import Answer, Completion, Document, Example, Prompt, Ranking, Sample
 from prlm_bench.data import Dataset, open_split
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.host._host import PluginHost
-from prlm_bench.host._registry import Origin, make_component
+from prlm_bench.host import Origin, PluginHost
+from prlm_bench.host._registry import make_component
 from prlm_bench.running import Components, Pipeline, RunConfig
 from prlm_bench.running._pipeline import Result
 from prlm_bench.running._plan import plan_cells

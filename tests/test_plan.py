@@ -10,9 +10,8 @@ import pytest
 
 from prlm_bench.data import Dataset, open_split
 from prlm_bench.errors import PluginError, RunError, SpecError, UnknownNameError
-from prlm_bench.host import Method
-from prlm_bench.host._host import PluginHost
-from prlm_bench.host._registry import NEEDS, Origin, make_component
+from prlm_bench.host import NEEDS, Method, Origin, PluginHost
+from prlm_bench.host._registry import make_component
 from prlm_bench.running import RunConfig
 from prlm_bench.running._components import lacks
 from prlm_bench.running._plan import Plan, check_asked_for, plan_cells

@@ -14,7 +14,7 @@ import pytest
 from made_results import sample, write_result
 
 from prlm_bench.errors import DataError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.report import SeedAggregation, build_tables, render
 from prlm_bench.report._text import BCA, SEEDS, columns, legend
 from prlm_bench.results import Stored, as_mean, find_results, mean_value, seed_groups

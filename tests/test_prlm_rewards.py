@@ -25,7 +25,7 @@ from prlm_shop import make_bert, settings, workshop
 from prlm_bench import Answer, Completion, Document, Example, Prompt, Ranking, Sample
 from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.metrics import Pairs
 from prlm_bench.running import Components

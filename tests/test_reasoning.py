@@ -14,7 +14,7 @@ from prlm_bench_plugins.reasoning.prlm import prlm_prompt
 
 from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Context
 from prlm_bench.prompting import WordTokenizer, chat_prompt, shown_items
 from prlm_bench.records import Completion, Document, Example, Prompt, Ranking

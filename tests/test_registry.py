@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from prlm_bench.errors import PluginError, PrlmBenchError, SpecError, UnknownNameError
-from prlm_bench.host._host import PluginHost
-from prlm_bench.host._registry import IGNORES, KINDS, NEEDS, Component, Origin, Registry, make_component
+from prlm_bench.host import KINDS, NEEDS, Component, Origin, PluginHost, Registry
+from prlm_bench.host._registry import IGNORES, make_component
 from prlm_bench.identity import code_digest
 
 ONE = Origin("one", "dist-one", "1.0", "one.py")

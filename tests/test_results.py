@@ -19,8 +19,8 @@ from prlm_bench import Example, Ranking
 from prlm_bench._util.files import pretty
 from prlm_bench.data import open_dataset, open_split
 from prlm_bench.errors import DataError
-from prlm_bench.host._host import PluginHost
-from prlm_bench.host._registry import Origin, make_component
+from prlm_bench.host import Origin, PluginHost
+from prlm_bench.host._registry import make_component
 from prlm_bench.metrics import MeanMetric
 from prlm_bench.report import FORMATS, build_tables, render
 from prlm_bench.results import (
@@ -33,7 +33,7 @@ from prlm_bench.results import (
     read_manifest,
     read_samples,
 )
-from prlm_bench.running import RunConfig, _execute as execute
+from prlm_bench.running import RunConfig, execute
 from prlm_bench.stats import RESAMPLES, SEED
 
 MINE = Origin("mine", "mine", "1", "mine.py")

@@ -19,7 +19,7 @@ from scipy.stats import kendalltau
 from prlm_bench import Document, Example, Ranking
 from prlm_bench.data import Dataset, open_split
 from prlm_bench.errors import DataError, PrlmBenchError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.progress import Silent
 from prlm_bench.prompting import by_score
 from prlm_bench.retrieval_eval import RetrieverSource, RunSource, _evaluate as evaluate, _plots as picture
@@ -168,7 +168,8 @@ def test_time_and_size_are_told(host: PluginHost, headlines: Dataset, tmp_path: 
         def cache_bytes(self) -> int:
             return 12_345_678
 
-    from prlm_bench.host._registry import Origin, make_component
+    from prlm_bench.host import Origin
+    from prlm_bench.host._registry import make_component
 
     host.registry.add(make_component("retriever", Origin("mine", "mine", "1", "mine.py"), "large", Large))
     components = Components(host, headlines, tmp_path)

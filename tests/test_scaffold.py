@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.host import write_plugin
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost, write_plugin
 from prlm_bench.testing import RetrieverContract
 
 Cli = Callable[..., Any]

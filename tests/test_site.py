@@ -14,7 +14,7 @@ import pytest
 from made_results import sample, write_result
 
 from prlm_bench.errors import DataError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.report import SeedAggregation, SeedSpread, build_tables
 from prlm_bench.report.findings import find
 from prlm_bench.results import Estimate, Stored, as_mean, find_results, load_folders

@@ -11,7 +11,7 @@ import pytest
 from browsing import AUDIT, Watched, chromium, contrast, watched_page
 from made_results import sample, write_result
 
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.results import find_results
 from prlm_bench.site import write_site
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from prlm_bench.errors import SpecError
-from prlm_bench.host._specs import Spec, bind, canonical, options_of, parse_spec
+from prlm_bench.host import Spec, parse_spec
+from prlm_bench.host._specs import bind, canonical, options_of
 from prlm_bench.interfaces import SameResults
 
 

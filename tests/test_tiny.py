@@ -28,7 +28,7 @@ from prlm_bench_plugins.tiny.vocabulary import learn_tokenizer
 from prlm_bench import Completion, Example, Ranking
 from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.progress import Silent
 from prlm_bench.running import Components
 from prlm_bench.testing import ODD_TEXTS, GeneratorContract

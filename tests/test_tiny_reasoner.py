@@ -26,7 +26,7 @@ from prlm_bench import Ranking
 from prlm_bench.data import open_split
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.host._host import PluginHost
+from prlm_bench.host import PluginHost
 from prlm_bench.progress import Silent
 from prlm_bench.prompting import find_answer
 from prlm_bench.running import Components

@@ -12,7 +12,7 @@ from ._output import print_json, print_table
 from .options import DEFAULT_RESULTS, JsonOption, PluginOption, ResultsOption, host_for
 
 if TYPE_CHECKING:
-    from ..host._host import PluginHost
+    from ..host import PluginHost
     from ..human._report import Report
     from ..results import Estimate, Stored
 

@@ -10,7 +10,7 @@ from ._output import print_json, print_table
 from .options import JsonOption, PluginOption, host_for
 
 if TYPE_CHECKING:
-    from ..host._host import PluginHost
+    from ..host import PluginHost
 
 #: What can be listed besides the kinds of component.
 _OTHERS = ("tasks", "methods", "commands")
@@ -26,7 +26,7 @@ def list_things(
 ) -> None:
     """List what can be named on the command line, with the options of each component."""
     from ..errors import UnknownNameError
-    from ..host._registry import KINDS
+    from ..host import KINDS
 
     kinds = [*_OTHERS[:1], *(f"{kind}s" for kind in KINDS), *_OTHERS[1:]]
     if what is not None and what not in kinds:

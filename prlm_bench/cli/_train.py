@@ -15,8 +15,7 @@ from ._output import print_json, print_table
 from .options import DataOption, JsonOption, PluginOption, host_for
 
 if TYPE_CHECKING:
-    from ..host._host import PluginHost
-    from ..host._registry import ComponentChoice
+    from ..host import ComponentChoice, PluginHost
     from ..progress import Progress
 
 

@@ -8,4 +8,9 @@ from ._parsing import (
 )
 from ._ranking import by_score as by_score
 from ._token_budget import max_prompt_tokens as max_prompt_tokens, token_budget as token_budget
-from ._tokenizers import HubTokenizer as HubTokenizer, WordTokenizer as WordTokenizer, load_tokenizer as load_tokenizer
+from ._tokenizers import (
+    HubTokenizer as HubTokenizer,
+    WordTokenizer as WordTokenizer,
+    load_tokenizer as load_tokenizer,
+    quiet_transformers as quiet_transformers,
+)

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .._util.silence import quiet_transformers
+from .._util.silence import quiet_transformers as quiet_transformers
 from ..errors import DataError, MissingDependencyError
 from ..interfaces import Tokenizer
 from ._token_counts import WordCounts, word_counts

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import DataError
-from ..host._host import PluginHost
+from ..host import PluginHost
 from ..metrics import Metric, Pairs
 from ..results import (
     SeedGroup,

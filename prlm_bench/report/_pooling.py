@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..errors import DataError
-from ..host._host import PluginHost
+from ..host import PluginHost
 from ..metrics import Pairs
 from ..results import (
     ClusterEstimates,

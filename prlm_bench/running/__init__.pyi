@@ -1,7 +1,8 @@
 from ._components import Components as Components, missing_requirement as missing_requirement
 from ._config import RunConfig as RunConfig, read_run_config as read_run_config
-from ._execute import Outcome as Outcome, execute as execute, preview as preview
+from ._execute import BATCH as BATCH, Outcome as Outcome, execute as execute, preview as preview
 from ._exports import prompt_lines as prompt_lines, ranking_file as ranking_file
+from ._generation_cache import CachedGenerator as CachedGenerator, GenerationCache as GenerationCache
 from ._generation_files import GenerationFile as GenerationFile, generation_files as generation_files, prune as prune
 from ._pipeline import Pipeline as Pipeline
 from ._plan import Cell as Cell, Skipped as Skipped

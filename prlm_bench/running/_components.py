@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError
-from ..host._host import PluginHost
-from ..host._registry import NEEDS, Component, ComponentChoice
+from ..host import NEEDS, Component, ComponentChoice, PluginHost
 from ..identity import json_digest
 from ..interfaces import Context, Generator
 from ._generation_cache import CachedGenerator, GenerationCache

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PrlmBenchError
-from ..host._registry import ComponentChoice
+from ..host import ComponentChoice
 from ..interfaces import Fingerprinted, Generator, Reasoner, Retriever, Reward
 from ..prompting import max_prompt_tokens, parse_completion
 from ..records import Completion, Example, Prompt, Ranking, Sample

@@ -10,9 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError, SpecError
-from ..host._host import PluginHost
-from ..host._registry import NEEDS, ComponentChoice
-from ..host._specs import parse_spec
+from ..host import NEEDS, ComponentChoice, PluginHost, parse_spec
 from ._components import missing_requirement
 from ._config import RunConfig
 

@@ -12,8 +12,8 @@ import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .. import __version__
-from ..report import SeedSpread, Table, estimate
-from ..report._text import REPORTED, percent, reported_cells, value
+from ..report import SeedSpread, Table, estimate, percent
+from ..report._text import REPORTED, reported_cells, value
 from ..report.findings import Finding
 from ..results import Estimate, Stored
 from ._charts import WIDTH, axis_for, draw

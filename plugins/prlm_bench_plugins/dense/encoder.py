@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prlm_bench._util.silence import quiet_transformers
 from prlm_bench.errors import MissingDependencyError
+from prlm_bench.prompting import quiet_transformers
 
 from .batches import groups, padded, repeats
 from .device import import_torch

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from prlm_bench._util.silence import quiet_transformers
 from prlm_bench.data import hash_file
 from prlm_bench.errors import DataError
+from prlm_bench.prompting import quiet_transformers
 
 #: What transformers reads of a checkpoint.
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.bin")

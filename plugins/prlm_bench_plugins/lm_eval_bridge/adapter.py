@@ -38,7 +38,7 @@ _VERSION = 1
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep notices and progress bars off the terminal, and standard output free for results."""
-    from prlm_bench._util.silence import quiet_transformers
+    from prlm_bench.prompting import quiet_transformers
 
     log = logging.getLogger("lm_eval")
     level = log.level

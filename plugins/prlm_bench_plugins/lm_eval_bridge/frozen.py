@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from prlm_bench import Completion, Document, Example, Prompt, Ranking
-from prlm_bench._util.cache_folder import cache_root
-from prlm_bench._util.files import pretty, replacing, write_whole
 from prlm_bench.errors import DataError, RunError
-from prlm_bench.host._host import PluginHost
-from prlm_bench.running import Components
-from prlm_bench.running._execute import BATCH
+from prlm_bench.files import cache_root, pretty, replacing, write_whole
+from prlm_bench.host import PluginHost
+from prlm_bench.running import BATCH, Components
 from prlm_bench.tasks import Task
 
 from .judged import PREFIX, Judged

@@ -13,7 +13,7 @@ from prlm_bench.metrics import Metric, Pairs
 from prlm_bench.stats import user_totals
 
 if TYPE_CHECKING:
-    from prlm_bench.host._host import PluginHost
+    from prlm_bench.host import PluginHost
     from prlm_bench.running import PreparedTask
 
 #: What our tasks are called in lm_eval: this, and their own name.

@@ -6,11 +6,10 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prlm_bench.errors import RunError
-from prlm_bench.running import prepare_tasks, read_run_config
-from prlm_bench.running._execute import BATCH
+from prlm_bench.running import BATCH, prepare_tasks, read_run_config
 
 if TYPE_CHECKING:
-    from prlm_bench.host._host import PluginHost
+    from prlm_bench.host import PluginHost
     from prlm_bench.progress import Progress
     from prlm_bench.running import PreparedTask
 

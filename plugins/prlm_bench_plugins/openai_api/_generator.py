@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from prlm_bench import Completion, Prompt
 from prlm_bench.interfaces import Context, SameResults, Tokenizer
-from prlm_bench.prompting._tokenizers import load_tokenizer
+from prlm_bench.prompting import load_tokenizer
 
 from ._server import Server, read_key, read_url
 

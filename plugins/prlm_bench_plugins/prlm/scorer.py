@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prlm_bench._util.silence import quiet_transformers
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.prompting import quiet_transformers
 
 from .recipe import Scratch
 

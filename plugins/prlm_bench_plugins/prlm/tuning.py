@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prlm_bench._util.silence import quiet_transformers
 from prlm_bench.errors import PrlmBenchError, RunError
+from prlm_bench.prompting import quiet_transformers
 
 from .artefact import MODEL, clear
 from .course import CHECKPOINTS, follow, last_whole_checkpoint

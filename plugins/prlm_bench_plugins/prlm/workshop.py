@@ -13,7 +13,7 @@ from prlm_bench import Answer, Completion, Example, Prompt, Ranking, Sample
 from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.interfaces import Context, Generator, Reasoner
 from prlm_bench.progress import Progress
-from prlm_bench.running._generation_cache import CachedGenerator, GenerationCache
+from prlm_bench.running import CachedGenerator, GenerationCache
 
 from .artefact import MANIFEST, Artefact, make_artefact
 from .identity import code, package_versions

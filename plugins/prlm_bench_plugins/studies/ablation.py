@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from prlm_bench.errors import RunError
-from prlm_bench.report import Comparison, _compare as compare
+from prlm_bench.report import Comparison, compare
 from prlm_bench.results import Stored
 
 from .cells import seed_values

@@ -17,7 +17,7 @@ from prlm_bench.results import Stored, read_samples
 from .cells import run_cells
 
 if TYPE_CHECKING:
-    from prlm_bench.host._host import PluginHost
+    from prlm_bench.host import PluginHost
 
 Spec = str | Mapping[str, Any]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from prlm_bench.errors import RunError
 from prlm_bench.progress import Progress
 from prlm_bench.results import Stored, load_folders
-from prlm_bench.running import RunConfig, _execute as execute, prepare_tasks
+from prlm_bench.running import RunConfig, execute, prepare_tasks
 
 if TYPE_CHECKING:
-    from prlm_bench.host._host import PluginHost
+    from prlm_bench.host import PluginHost
 
 
 def run_cells(host: PluginHost, results: Path, progress: Progress, **fields: Any) -> list[Stored]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prlm_bench.report import _compare as compare
+from prlm_bench.report import compare
 from prlm_bench.stats import Difference
 
 from .asking import Asked, Spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
-from prlm_bench.report import _compare as compare
+from prlm_bench.report import compare
 
 from .cells import seed_values
 from .report import Report

@@ -20,7 +20,7 @@ from prlm_bench.results import ClusterEstimates
 from .report import Report
 
 if TYPE_CHECKING:
-    from prlm_bench.host._host import PluginHost
+    from prlm_bench.host import PluginHost
 
 Values = NDArray[np.float64]
 

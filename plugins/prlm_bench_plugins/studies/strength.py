@@ -12,14 +12,14 @@ from prlm_bench.data import synthetic_folder
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import RunError
 from prlm_bench.progress import Progress
-from prlm_bench.report import _compare as compare
+from prlm_bench.report import compare
 from prlm_bench.results import Stored
 
 from .cells import run_cells, seed_values
 from .report import Report
 
 if TYPE_CHECKING:
-    from prlm_bench.host._host import PluginHost
+    from prlm_bench.host import PluginHost
 
 #: Shares of a user's items that show the user's side of the aggregated trait; mini-LaMP itself has 0.75.
 STRENGTHS = (0.55, 0.65, 0.75, 0.85, 0.95, 1.0)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prlm_bench._util.cache_folder import cache_root
 from prlm_bench.data import open_split
 from prlm_bench.errors import PluginError
+from prlm_bench.files import cache_root
 from prlm_bench.metrics import Metric
 from prlm_bench.progress import Progress
 from prlm_bench.results import Stored
@@ -18,7 +18,7 @@ from prlm_bench.running import Components
 from .cells import run_cells
 
 if TYPE_CHECKING:
-    from prlm_bench.host._host import PluginHost
+    from prlm_bench.host import PluginHost
 
 Method = Mapping[str, Any]
 

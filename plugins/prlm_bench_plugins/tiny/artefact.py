@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from prlm_bench._util.silence import quiet_transformers
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.prompting import quiet_transformers
 
 MANIFEST = "manifest.json"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from prlm_bench._util.silence import quiet_transformers
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.prompting import quiet_transformers
 
 from .files import ModelFiles
 

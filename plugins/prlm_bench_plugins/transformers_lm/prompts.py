@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from prlm_bench import Prompt
-from prlm_bench._util.silence import quiet_transformers
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.prompting import quiet_transformers
 
 
 class Encoder:

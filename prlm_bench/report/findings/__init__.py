@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ...host._registry import Component, Registry
+from ...host import Component, Registry
 from ...results import SeedGroup, Stored, by_questions, seed_groups
 from .._columns import SampleColumns
 from ._answers import answers

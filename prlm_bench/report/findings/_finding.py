@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...host._registry import Component
+from ...host import Component
 from ...results import ClusterEstimates, Estimate, SeedGroup, Stored, as_mean, describe_group
 from .._columns import SampleColumns, numbers
 
