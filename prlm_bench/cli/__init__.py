@@ -22,6 +22,6 @@ COMMANDS = {
     "retrieval": "_retrieval:app",
 }
 
-from ._app import main  # noqa: E402  (the table comes first: it is what plugins are loaded against)
+from ._app import application, main  # noqa: E402  (the table comes first: it is what plugins are loaded against)
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "application", "main"]
