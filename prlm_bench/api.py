@@ -38,7 +38,7 @@ from .results import (
     score_answers,
     select_group,
 )
-from .running import Outcome, RunConfig, _execute as execute, prepare_tasks, read_run_config
+from .running import Outcome, RunConfig, execute, prepare_tasks, read_run_config
 from .session import component_choice, progress_context
 from .stats import Interval
 

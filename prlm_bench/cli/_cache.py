@@ -16,7 +16,7 @@ app = typer.Typer(help="Completions kept between runs: what there is, and how to
 def info(json: JsonOption = False) -> None:
     """Show the kept completions, by the generator that wrote them."""
     from .._util.cache_folder import cache_root
-    from ..running import _generation_files as generation_files
+    from ..running import generation_files
 
     root = cache_root()
     files = generation_files(root)

@@ -82,7 +82,7 @@ def verify_results(
 ) -> None:
     """Check result folders: schemas, fingerprints, checksums, ids, and every figure computed again."""
     from ..errors import DataError
-    from ..results import MANIFEST, SAMPLES, _verify as verify
+    from ..results import MANIFEST, SAMPLES, verify
 
     host = host_for(plugin)
     rows = [(folder, path.parent) for folder in folders for path in sorted(folder.rglob(MANIFEST))]
