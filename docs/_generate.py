@@ -268,8 +268,8 @@ def result_schema() -> str:
     models = stored_models()
     lines = [
         "# Result schema",
-        "The files of a [result folder](results.md), field by field. `prlm-bench results schema` prints the same as JSON "
-        "schema. A figure that is not a finite number is stored as null. How names and options of components are "
+        "The files of a [result folder](results.md), field by field. `prlm-bench results schema` prints the same as "
+        "JSON schema. A figure that is not a finite number is stored as null. How names and options of components are "
         "written: [canonical form](specs.md#canonical-form).\n",
     ]
     for name in (name for name in _ORDER if name in models):
@@ -393,8 +393,8 @@ def _imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[
 
 def _listed(tree: ast.Module) -> list[str]:
     for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
-            if isinstance(node.value, ast.List):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
+            if any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets):
                 return [str(name) for name in ast.literal_eval(node.value)]
     return []
 
