@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: run test test-slow check bench wheel browser clean
+.PHONY: run test test-slow test-lowest check bench wheel browser clean
 
 run: $(VENV)/.base
 	$(BIN)/prlm-bench run
@@ -15,6 +15,17 @@ test: $(VENV)/.test browser
 
 test-slow: $(VENV)/.test browser
 	$(BIN)/python -m pytest -m "slow and not nightly"
+
+# The fast tests of the base install, without torch, at the lowest versions that pyproject.toml allows.
+LOWEST := build/lowest
+test-lowest:
+	rm -rf $(LOWEST) && mkdir -p build && $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --extra test --extra prlm-metrics pyproject.toml \
+	  --output-file $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --no-deps -e .
+	$(LOWEST)/bin/python -m pytest -m "not slow" --ignore-glob='*/test_prlm_*'
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -54,7 +65,7 @@ wheel: $(VENV)/.test
 	rm -rf build/wheel && mkdir -p build/wheel/empty
 	$(BIN)/python -m build --wheel --outdir build/wheel . > build/wheel/log || { cat build/wheel/log; exit 1; }
 	$(PYTHON) -m venv build/wheel/venv
-	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build/wheel/*.whl
+	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "$$(ls build/wheel/*.whl)[prlm-metrics]"
 	cd build/wheel/empty && PRLM_BENCH_CACHE=cache ../venv/bin/prlm-bench run > table.txt && tail -n 3 table.txt
 	cd build/wheel/empty && ../venv/bin/prlm-bench leaderboard --format csv | grep -c measured
 	cd build/wheel/empty && ../venv/bin/prlm-bench new-plugin wheel-check && ../venv/bin/prlm-bench doctor
@@ -70,11 +81,11 @@ $(VENV)/.python:
 	touch $@
 
 $(VENV)/.base: $(VENV)/.python $(SOURCES)
-	$(PIP) -e '.[lm]'
+	$(PIP) -e '.[lm,prlm-metrics]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/.python $(SOURCES)
-	$(PIP) -e '.[lm,dense,fast,lm-eval,lucene,prlm,report,serve,test,dev,docs]'
+	$(PIP) -e '.[lm,dense,fast,lm-eval,lucene,prlm,prlm-metrics,report,serve,test,dev,docs]'
 	-$(PIP) --no-deps pyserini==1.6.0
 	touch $@ $(VENV)/.base
 

@@ -89,8 +89,8 @@ if sys.argv[1] == "json":
         json.load(file)
 else:
     from prlm_bench.data import open_dataset
-    from prlm_bench.tasks import TaskBook
-    dataset = open_dataset(TaskBook().get(sys.argv[3]), Path(sys.argv[2]), "dev", cache=Path(sys.argv[2], "cache"))
+    from prlm_bench.tasks import TaskRegistry
+    dataset = open_dataset(TaskRegistry().get(sys.argv[3]), Path(sys.argv[2]), "dev", cache=Path(sys.argv[2], "cache"))
     if sys.argv[1] == "read":
         for batch in dataset.batches(64):
             pass

@@ -72,7 +72,7 @@ def reference_prlm(answers: list[str], golds: list[str]) -> list[float]:
 
 def ours(names: list[str], answers: list[str], golds: list[str]) -> list[float]:
     factories: dict[str, Callable[[], metrics.Metric]] = {}
-    metrics.prlm_bench_register_metrics(factories.__setitem__)
+    metrics.prlm_bench_register_metrics(lambda name, factory, **_: factories.__setitem__(name, factory))
     pairs = metrics.Pairs(answers, golds)
     found = [factories[name]() for name in names]
     return [float(metric.value(metric.statistics(pairs).sum(axis=0))) for metric in found]

@@ -18,8 +18,9 @@ import sys
 import sysconfig
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache, lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,12 @@ def file_digest(path: Path) -> str:
 
 
 def package_versions(*names: str) -> dict[str, str]:
-    """Installed versions by distribution name.
-
-    Raises:
-        PackageNotFoundError: one of them is not installed.
-    """
-    return {name: version(name) for name in names}
+    """Versions by distribution name, of those that are installed."""
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 @cache

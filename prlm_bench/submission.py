@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._util.files import replacing
-from .data import data_root, split_files
-from .data._json import ListReader
-from .errors import DataError
-from .results import Stored, describe, read_samples, select
-from .tasks import Task, TaskRegistry
+from .._files import replacing
+from ..data import ListReader, data_root, split_files
+from ..errors import DataError
+from ..report.compare import describe, select
+from ..tasks import Task, TaskRegistry
+from .store import Stored, read_samples
 
 SPLIT = "test"
 #: The earliest date that a zip can hold: the bytes must not depend on when it was made.

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from prlm_bench.data import _hashes, _import, open_dataset
+from prlm_bench.data import open_dataset
+from prlm_bench.data.lamp import _import
+from prlm_bench.data.store import _hashes
 from prlm_bench.errors import DataError
 from prlm_bench.tasks import TaskRegistry
 
@@ -154,8 +156,10 @@ def test_stores_of_other_tasks_are_apart(write: Write, cache: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from prlm_bench.data import _import, _folders, open_dataset
-from prlm_bench.tasks import TaskBook
+from prlm_bench.data import open_dataset
+from prlm_bench.data.lamp import _import
+from prlm_bench.data.store import _folders
+from prlm_bench.tasks import TaskRegistry
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 progress = None
@@ -165,7 +169,7 @@ elif sys.argv[2] == "publishing":
     _import.publish = die
 else:
     _folders.Path.rename = die
-open_dataset(TaskBook().get("lamp_4"), Path(sys.argv[1]), "dev", progress=progress)
+open_dataset(TaskRegistry().get("lamp_4"), Path(sys.argv[1]), "dev", progress=progress)
 """
 
 
@@ -207,8 +211,8 @@ AT_ONCE = """
 import sys
 from pathlib import Path
 from prlm_bench.data import open_dataset
-from prlm_bench.tasks import TaskBook
-task = TaskBook().get("lamp_4")
+from prlm_bench.tasks import TaskRegistry
+task = TaskRegistry().get("lamp_4")
 sys.stdin.readline()
 print(open_dataset(task, Path(sys.argv[1]), "dev").fingerprint())
 """
@@ -239,8 +243,8 @@ PEAK = """
 import sys
 from pathlib import Path
 from prlm_bench.data import open_dataset
-from prlm_bench.tasks import TaskBook
-for batch in open_dataset(TaskBook().get("lamp_4"), Path(sys.argv[1]), "dev").batches(64):
+from prlm_bench.tasks import TaskRegistry
+for batch in open_dataset(TaskRegistry().get("lamp_4"), Path(sys.argv[1]), "dev").batches(64):
     pass
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

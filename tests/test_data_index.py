@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings, strategies as st
 
-from prlm_bench.data import _digests
-from prlm_bench.data._digests import DigestIndex
+from prlm_bench.data.store._write import DigestIndex
 
 # Few high words, so that different digests often share theirs.
 DIGESTS = st.tuples(st.sampled_from([0, 1, 2**58, 2**63, 2**64 - 1]), st.integers(0, 6)).map(
@@ -18,16 +16,14 @@ DIGESTS = st.tuples(st.sampled_from([0, 1, 2**58, 2**63, 2**64 - 1]), st.integer
 @given(st.lists(st.lists(DIGESTS, max_size=30), max_size=12), st.sampled_from([1, 8, 1 << 16]))
 def test_index_agrees_with_a_dict(batches: list[list[bytes]], recent: int) -> None:
     model: dict[bytes, int] = {}
-    index = DigestIndex()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_digests, "_RECENT", recent)
-        for batch in batches:
-            expected_new = []
-            for place, key in enumerate(batch):
-                if key not in model:
-                    model[key] = len(model)
-                    expected_new.append(place)
-            numbers, new = index.assign(batch)
-            assert numbers.tolist() == [model[key] for key in batch]
-            assert new.tolist() == expected_new
-            assert index.size == len(model)
+    index = DigestIndex(recent)
+    for batch in batches:
+        expected_new = []
+        for place, key in enumerate(batch):
+            if key not in model:
+                model[key] = len(model)
+                expected_new.append(place)
+        numbers, new = index.assign(batch)
+        assert numbers.tolist() == [model[key] for key in batch]
+        assert new.tolist() == expected_new
+        assert index.size == len(model)

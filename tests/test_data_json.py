@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
 
-from prlm_bench.data import StructureError
-from prlm_bench.data._json import ListReader
-from prlm_bench.data._scan import objects
+from prlm_bench.data.store._json import ListReader, StructureError, objects
 
 # Lone surrogates included: JSON can spell them, and the reader must pass them on.
 TEXTS = st.text(st.characters(), max_size=20) | st.sampled_from(['"', "\\", '\\"', "{", "}", "[{", "\u2028\r\n\0"])

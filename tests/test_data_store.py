@@ -179,7 +179,7 @@ def test_batches_stream_any_range(write: Write) -> None:
 
 
 def test_many_record_batches(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prlm_bench.data import _write
+    from prlm_bench.data.store import _write
 
     monkeypatch.setattr(_write, "_BATCH_ITEMS", 5)
     items = [item(f"i{place}", text=f"text {place}") for place in range(40)]

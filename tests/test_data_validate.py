@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from prlm_bench.data import Report, open_dataset, validate
-from prlm_bench.data._check import Checker, Row
-from prlm_bench.data._companions import Golds
-from prlm_bench.data._problems import SURROGATE
+from prlm_bench.data.lamp._check import Checker
+from prlm_bench.data.lamp._companions import Golds
+from prlm_bench.data.lamp._problems import SURROGATE
+from prlm_bench.data.store._write import Row
 from prlm_bench.errors import DataError
 from prlm_bench.tasks import TaskRegistry
 

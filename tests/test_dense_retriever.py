@@ -176,7 +176,7 @@ print(json.dumps([[item.id for item in ranking.items], ranking.scores]))
 
 
 def test_listing_retrievers_does_not_import_torch() -> None:
-    script = "import sys; from prlm_bench._plugins import PluginHost; h = PluginHost(); h.registry.get('retriever', "
+    script = "import sys; from prlm_bench.host._host import PluginHost; h = PluginHost(); h.registry.get('retriever', "
     script += "'minilm'); assert not {'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -142,7 +142,7 @@ def test_any_bytes_can_be_recovered_and_written_on(tmp_path: Path, content: byte
 def test_only_one_process_may_write(path: Path) -> None:
     journal = Journal(path)
     append_all(journal)
-    code = f"from pathlib import Path; from prlm_bench.running.journal import Journal; Journal(Path({str(path)!r}))"
+    code = f"from pathlib import Path; from prlm_bench.results._journal import Journal; Journal(Path({str(path)!r}))"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert other.returncode == 1
     assert f"RunError: {path.parent} is being written by another process (wait for it, or stop it)" in other.stderr
@@ -161,14 +161,34 @@ def test_a_second_writer_in_this_process_is_refused_too_and_leaves_no_open_file(
 
 
 def test_a_file_system_without_locks_is_good_enough(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(descriptor: int, operation: int) -> None:
+    def refuse(descriptor: int, *, blocking: bool) -> bool:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr("filelock.lock_descriptor", refuse)
     journal = Journal(path)
     append_all(journal)
     journal.close()
     assert recovered(path) == list(LINES)
+
+
+def test_the_lock_of_a_killed_process_blocks_nobody_and_goes(path: Path) -> None:
+    code = (
+        "import os, signal; from pathlib import Path; from prlm_bench.results._journal import Journal; "
+        f"Journal(Path({str(path)!r})); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -signal.SIGKILL
+    assert sorted(file.name for file in path.parent.iterdir()) == ["journal.jsonl", "journal.jsonl.lock"]
+    journal = Journal(path)
+    append_all(journal)
+    journal.close()
+    assert [file.name for file in path.parent.iterdir()] == ["journal.jsonl"]
+
+
+def test_a_journal_that_cannot_be_opened_leaves_no_lock(path: Path) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        Journal(path)
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_huge_line_is_a_line(path: Path) -> None:

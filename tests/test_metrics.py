@@ -21,7 +21,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from prlm_bench import metrics
-from prlm_bench.errors import DataError, SpecError, UnknownNameError
+from prlm_bench.errors import DataError, MissingDependencyError, SpecError, UnknownNameError
+from prlm_bench.host import PluginHost
 from prlm_bench.metrics import Metric, Pairs, _tokens
 from prlm_bench.metrics._lcs import lcs_length
 from prlm_bench.metrics._ngrams import clipped_matches
@@ -86,7 +87,7 @@ def packages() -> Any:
 @cache
 def registered() -> dict[str, Metric]:
     factories: dict[str, Callable[[], Metric]] = {}
-    metrics.prlm_bench_register_metrics(factories.__setitem__)
+    metrics.prlm_bench_register_metrics(lambda name, factory, **_: factories.__setitem__(name, factory))
     return {name: factory() for name, factory in factories.items()}
 
 
@@ -272,7 +273,7 @@ def test_imports_nothing_heavy_and_prints_nothing() -> None:
 import sys
 import prlm_bench.metrics as metrics
 found = {}
-metrics.prlm_bench_register_metrics(found.__setitem__)
+metrics.prlm_bench_register_metrics(lambda name, factory, **_: found.__setitem__(name, factory))
 made = {name: factory() for name, factory in found.items()}
 assert not {"jieba", "sacrebleu", "ir_measures"} & set(sys.modules)
 for metric in made.values():
@@ -282,6 +283,23 @@ assert {"jieba", "sacrebleu"} <= set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-W", "always", "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_metrics_that_cut_chinese_words_require_jieba() -> None:
+    required: dict[str, Any] = {}
+    metrics.prlm_bench_register_metrics(lambda name, factory, requires=None: required.__setitem__(name, requires))
+    jieba = {"jieba": "prlm-bench[prlm-metrics]"}
+    assert {name: found for name, found in required.items() if found} == dict.fromkeys(PRLM[:3], jieba)
+    assert PluginHost().registry.get("metric", "rouge-1@prlm").requires == jieba
+
+
+def test_without_jieba_only_chinese_words_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jieba", None)
+    _tokens._jieba.cache_clear()
+    assert _tokens.prlm_words("A cat, it sat.") == ["a", "cat", ",", "it", "sat", "."]
+    with pytest.raises(MissingDependencyError, match="needs the package 'jieba'") as caught:
+        _tokens.prlm_words("北京大学")
+    assert caught.value.hint == "pip install 'prlm-bench[prlm-metrics]'"
 
 
 def test_retrieval_scores() -> None:

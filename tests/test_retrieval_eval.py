@@ -22,7 +22,7 @@ from prlm_bench.errors import DataError, PrlmBenchError
 from prlm_bench.host import PluginHost
 from prlm_bench.progress import Silent
 from prlm_bench.prompting import by_score
-from prlm_bench.retrieval_eval import RetrieverSource, RunSource, _evaluate as evaluate, _plots as picture
+from prlm_bench.retrieval_eval import RetrieverSource, RunSource, evaluate, _plots as picture
 from prlm_bench.retrieval_eval._agreement import agreement, rank_biased_overlap, tau_b
 from prlm_bench.retrieval_eval._evaluate import CHANCE
 from prlm_bench.retrieval_eval._trec import escaped, qrels_lines, read_run, run_lines

@@ -117,7 +117,7 @@ def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SCRIPT = """
 import sys
-from prlm_bench.tokenizers import load_tokenizer
+from prlm_bench.prompting._tokenizers import load_tokenizer
 assert "transformers" not in sys.modules
 for folder in sys.argv[1:]:
     tokenizer = load_tokenizer(folder)

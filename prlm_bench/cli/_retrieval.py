@@ -57,7 +57,7 @@ def evaluate_retrieval(
     Every ranking is of the whole profile. Differences are from the first that is named.
     """
     from .._util.files import pretty, write_whole
-    from ..retrieval_eval import RetrieverSource, RunSource, check_measures, evaluate
+    from ..retrieval_eval import RetrieverSource, RunSource, evaluate, check_measures
     from ..retrieval_eval._plots import check_drawable, draw_recall
 
     wanted = [name.strip() for name in measures.split(",")]

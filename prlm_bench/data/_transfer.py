@@ -1,253 +1,30 @@
-"""Fetches one file over HTTP, going on where it stopped."""
+"""Downloads one file over HTTP, resuming where an earlier attempt or call stopped."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-import time
+import ssl
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import httpx
+import tenacity
 
+from .._util.locks import try_lock
 from ..errors import DataError
-from ._folders import lock_file
-from ._transfer_errors import given_up, is_hopeless, json_problem, proxy_hint, unwritable
 
-#: Called with bytes so far and bytes in all; None where the server does not say.
-ByteProgress = Callable[[int, int | None], None]
+#: Called with the file's name, bytes so far, and bytes in all (None where the server does not say).
+FileProgress = Callable[[str, int, int | None], None]
 
 _LONGEST_WAIT = 60.0
-
-
-class MissingError(DataError):
-    """The server has no such file."""
-
-
-class _InterruptedError(Exception):
-    """Worth another try, after `wait` seconds where the server says so."""
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """Which version of the file the server was sending, kept beside the part that is already there."""
-
-    url: str
-    etag: str | None
-    last_modified: str | None
-    bytes: int | None
-
-    @property
-    def validator(self) -> str | None:
-        """What `If-Range` may hold; without it a download cannot safely go on. Weak ETags may not be used."""
-        if self.etag and not self.etag.startswith("W/"):
-            return self.etag
-        return self.last_modified
-
-
-class Transfer:
-    """One file on its way to `target`, by way of `<target>.part`.
-
-    Args:
-        client: makes the requests.
-        url: where the file is.
-        target: where it belongs; what is there stays until the new file is whole.
-        progress: see `ByteProgress`.
-        retries: tries without any gain before giving up.
-        backoff: seconds before the first retry; doubled each time.
-    """
-
-    def __init__(
-        self,
-        client: httpx.Client,
-        url: str,
-        target: Path,
-        progress: ByteProgress | None = None,
-        retries: int = 5,
-        backoff: float = 1.0,
-    ) -> None:
-        self._client = client
-        self._url = url
-        self._target = target
-        self._part = target.with_name(target.name + ".part")
-        self._note = target.with_name(target.name + ".part.json")
-        self._progress = progress
-        self._retries = retries
-        self._backoff = backoff
-        self._digest = hashlib.sha256()
-        self._done = 0
-        self._answered = False
-        self._version = Version(url, None, None, None)
-
-    def run(self) -> tuple[str, Version]:
-        """Fetch the file.
-
-        Returns:
-            Its SHA-256 and the version that the server sent, with its true size.
-
-        Raises:
-            MissingError: the server has no such file.
-            DataError: it cannot be fetched or written, or is no JSON.
-        """
-        try:
-            self._target.parent.mkdir(parents=True, exist_ok=True)
-            handle = lock_file(self._part)
-            if handle is None:
-                raise DataError(f"{self._part}: another process is downloading this file")
-            with os.fdopen(handle, "r+b") as file:
-                self._complete(file)
-                os.fsync(file.fileno())
-                self._part.rename(self._target)
-            self._note.unlink(missing_ok=True)
-        except OSError as error:
-            raise unwritable(self._part, error) from None
-        return self._digest.hexdigest(), Version(**{**asdict(self._version), "bytes": self._done})
-
-    def _complete(self, file: BinaryIO) -> None:
-        try:
-            self._take_up(file)
-            self._fetch(file)
-            problem = json_problem(file)
-            if problem is not None:
-                self._start_over(file)
-                raise DataError(f"{self._url}: {problem}", "try again, or open the address by hand")
-        except DataError:
-            if not self._done or self._version.validator is None:
-                self._part.unlink(missing_ok=True)
-                self._note.unlink(missing_ok=True)
-            raise
-
-    def _take_up(self, file: BinaryIO) -> None:
-        """Go on from what an earlier call left, where it is known which version that was."""
-        try:
-            version = Version(**json.loads(self._note.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            version = self._version
-        if version.url != self._url or version.validator is None:
-            self._start_over(file)
-            return
-        self._version = version
-        while block := file.read(1 << 20):
-            self._digest.update(block)
-            self._done += len(block)
-
-    def _start_over(self, file: BinaryIO) -> None:
-        file.seek(0)
-        file.truncate()
-        self._digest = hashlib.sha256()
-        self._done = 0
-
-    def _fetch(self, file: BinaryIO) -> None:
-        failures, furthest = 0, self._done
-        while True:
-            try:
-                self._try(file)
-                return
-            except (httpx.TransportError, _InterruptedError) as error:
-                if self._done > furthest:
-                    failures, furthest = 0, self._done
-                failures += 1
-                # Being offline is likelier than a server that is away for a moment: say so soon.
-                allowed = self._retries if self._answered else min(self._retries, 2)
-                if failures > allowed or is_hopeless(error):
-                    raise given_up(error, self._url, self._done, self._version.bytes) from None
-                wait = getattr(error, "wait", 0.0) or self._backoff * 2 ** (failures - 1)
-                time.sleep(min(wait, _LONGEST_WAIT))
-            except (httpx.RequestError, httpx.InvalidURL) as error:
-                raise DataError(f"{self._url}: {error}") from None
-
-    def _try(self, file: BinaryIO) -> None:
-        headers = {"Accept-Encoding": "identity"}
-        if self._done:
-            if self._version.validator is None:
-                self._start_over(file)
-            else:
-                headers |= {"Range": f"bytes={self._done}-", "If-Range": self._version.validator}
-        with self._client.stream("GET", self._url, headers=headers) as response:
-            self._answered = True
-            if self._begin(file, response):
-                self._receive(file, response)
-
-    def _begin(self, file: BinaryIO, response: httpx.Response) -> bool:
-        """Judge the answer's head; False where nothing more is to come."""
-        if response.status_code == 206 and self._continues(response):
-            return True
-        if response.status_code in (206, 416):
-            if response.status_code == 416 and self._done == _total(response) and self._is_same(response):
-                return False
-            self._start_over(file)
-            raise _InterruptedError("the server answers another range than was asked for")
-        self._check_status(response)
-        self._start_over(file)
-        length = response.headers.get("Content-Length", "")
-        self._version = Version(
-            self._url,
-            response.headers.get("ETag"),
-            response.headers.get("Last-Modified"),
-            int(length) if length.isdecimal() else None,
-        )
-        self._note.write_text(json.dumps(asdict(self._version)), encoding="utf-8")
-        return True
-
-    def _continues(self, response: httpx.Response) -> bool:
-        """Whether this is the rest of the version of which a part is here."""
-        first = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
-        total, known = _total(response), self._version.bytes
-        fits = total is None or known is None or total == known
-        return first == str(self._done) and fits and self._is_same(response)
-
-    def _is_same(self, response: httpx.Response) -> bool:
-        return bool(response.headers.get("ETag", self._version.etag) == self._version.etag)
-
-    def _check_status(self, response: httpx.Response) -> None:
-        status = response.status_code
-        what = f"{status} {response.reason_phrase}".strip()
-        if status in (404, 410):
-            raise MissingError(f"{self._url}: there is no such file on the server ({what})", "check split and address")
-        if status in (408, 425, 429) or status >= 500:
-            after = response.headers.get("Retry-After", "")
-            raise _InterruptedError(f"the server answers {what}", float(after) if after.isdecimal() else 0.0)
-        if status != 200:
-            raise DataError(f"{self._url}: the server answers {what}")
-        coding = response.headers.get("Content-Encoding", "identity")
-        if coding != "identity":
-            raise DataError(f"{self._url}: the server sends the file {coding}-coded, which was not asked for")
-
-    def _receive(self, file: BinaryIO, response: httpx.Response) -> None:
-        total = self._version.bytes
-        self._check_room(total)
-        for block in response.iter_raw():
-            file.write(block)
-            self._digest.update(block)
-            self._done += len(block)
-            if self._progress is not None:
-                self._progress(self._done, total)
-        file.flush()
-        if total is not None and self._done != total:
-            if self._done > total:
-                self._start_over(file)
-            raise _InterruptedError("the server sends another length than it said")
-
-    def _check_room(self, total: int | None) -> None:
-        free = shutil.disk_usage(self._part.parent).free
-        if total is not None and total - self._done > free:
-            raise DataError(
-                f"{self._part.parent}: the disk is full: {total - self._done} bytes are needed, {free} are free",
-                "make room, or choose another folder",
-            )
-
-
-def _total(response: httpx.Response) -> int | None:
-    total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(total) if total.isdecimal() else None
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
 def new_client(timeout: float) -> httpx.Client:
@@ -257,6 +34,251 @@ def new_client(timeout: float) -> httpx.Client:
         DataError: the proxy that the environment names cannot be used.
     """
     try:
-        return httpx.Client(follow_redirects=True, timeout=httpx.Timeout(timeout), trust_env=True)
+        return httpx.Client(follow_redirects=True, timeout=timeout)
     except (ValueError, ImportError) as error:
-        raise DataError(f"the proxy cannot be used: {error}", proxy_hint()) from None
+        raise DataError(f"the proxy cannot be used: {error}", _proxy_hint()) from None
+
+
+class MissingError(DataError):
+    """The server has no such file."""
+
+
+class _InterruptedError(Exception):
+    """Worth another attempt, after `wait` seconds where the server says so."""
+
+    def __init__(self, reason: str, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+@dataclass(slots=True)
+class Transfer:
+    """One file on its way to `target`: `<target>.part` holds what has come, `<target>.part.json` of which version.
+
+    Args:
+        client: makes the requests.
+        url: where the file is.
+        target: where it belongs; what is there stays until the new file is whole.
+        progress: see `FileProgress`.
+        retries: consecutive attempts without new bytes before giving up.
+        backoff: seconds before the first retry; doubled each time.
+    """
+
+    client: httpx.Client
+    url: str
+    target: Path
+    progress: FileProgress | None
+    retries: int
+    backoff: float
+    #: url, etag, last_modified and bytes, as far as the server gave them.
+    version: dict[str, Any] = field(default_factory=dict)
+    #: Bytes that are there, and the most that were there so far.
+    done: int = 0
+    furthest: int = 0
+    #: Consecutive attempts without new bytes.
+    failures: int = 0
+    #: Whether the server has answered at all.
+    answered: bool = False
+
+    def run(self) -> dict[str, Any]:
+        """Download the file.
+
+        Returns:
+            Its record: sha256, bytes, url, etag and last_modified.
+
+        Raises:
+            MissingError: the server has no such file.
+            DataError: it cannot be downloaded or written, or is not JSON.
+        """
+        part, note = (self.target.with_name(self.target.name + suffix) for suffix in (".part", ".part.json"))
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            held = try_lock(part.with_name(part.name + ".lock"))
+            if held is None:
+                raise DataError(f"{part}: another process is downloading this file")
+            with held:
+                try:
+                    with part.open("a+b") as file:
+                        self._complete(file, note)
+                        file.seek(0)
+                        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                        os.fsync(file.fileno())
+                except DataError:
+                    if not self.done or self._validator() is None:
+                        part.unlink(missing_ok=True)
+                        note.unlink(missing_ok=True)
+                    raise
+                part.replace(self.target)
+                note.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise DataError(f"{part}: the disk is full", "make room, then repeat the command to resume") from None
+            raise DataError(f"{part}: cannot be written: {error.strerror or error}") from None
+        return {**self.version, "sha256": sha256, "bytes": self.done}
+
+    def _complete(self, file: BinaryIO, note: Path) -> None:
+        with suppress(OSError, ValueError, TypeError):
+            version = json.loads(note.read_text(encoding="utf-8"))
+            if isinstance(version, dict) and version.get("url") == self.url:
+                self.version, self.done = version, file.seek(0, os.SEEK_END)
+        self.furthest = self.done
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((httpx.TransportError, _InterruptedError)),
+            after=self._count,
+            stop=self._is_over,
+            wait=self._wait,
+            reraise=True,
+        )
+        try:
+            retrying(self._attempt, file, note)
+        except (httpx.RequestError, httpx.InvalidURL, _InterruptedError) as error:
+            raise _given_up(error, self.url, self.done, self.version.get("bytes")) from None
+        problem = _json_problem(file)
+        if problem is not None:
+            self._restart(file)
+            raise DataError(f"{self.url}: {problem}", "try again, or open the address by hand")
+
+    def _count(self, state: tenacity.RetryCallState) -> None:
+        self.failures = 1 if self.done > self.furthest else self.failures + 1
+        self.furthest = max(self.furthest, self.done)
+
+    def _is_over(self, state: tenacity.RetryCallState) -> bool:
+        # Without any answer the user is more likely offline than the server away for a moment: say so soon.
+        allowed = self.retries if self.answered else min(self.retries, 2)
+        return self.failures > allowed or _is_hopeless(_error(state))
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        wait = getattr(_error(state), "wait", 0.0) or self.backoff * 2 ** (self.failures - 1)
+        return float(min(wait, _LONGEST_WAIT))
+
+    def _attempt(self, file: BinaryIO, note: Path) -> None:
+        headers = {"Accept-Encoding": "identity"}
+        validator = self._validator()
+        if self.done and self.done == self.version.get("bytes"):
+            return
+        if self.done and validator is not None:
+            headers |= {"Range": f"bytes={self.done}-", "If-Range": validator}
+        else:
+            self._restart(file)
+        with self.client.stream("GET", self.url, headers=headers) as response:
+            self.answered = True
+            if not self._continues(response):
+                if response.status_code in (200, 206, 416):
+                    self._restart(file)
+                self._check_status(response)
+                self.version = {
+                    "url": self.url,
+                    "etag": response.headers.get("ETag"),
+                    "last_modified": response.headers.get("Last-Modified"),
+                    "bytes": _number(response.headers.get("Content-Length", "")),
+                }
+                note.write_text(json.dumps(self.version), encoding="utf-8")
+            self._receive(file, response)
+
+    def _continues(self, response: httpx.Response) -> bool:
+        """True where this is the rest of the version of which a part is there."""
+        first, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")
+        totals = {_number(total.rpartition("/")[2]), self.version.get("bytes")} - {None}
+        same = response.headers.get("ETag", self.version.get("etag")) == self.version.get("etag")
+        return response.status_code == 206 and first == str(self.done) and same and len(totals) < 2
+
+    def _check_status(self, response: httpx.Response) -> None:
+        status = response.status_code
+        what = f"{status} {response.reason_phrase}".strip()
+        if status in (404, 410):
+            raise MissingError(f"{self.url}: there is no such file on the server ({what})", "check split and address")
+        if status in (408, 425, 429) or status >= 500:
+            wait = _number(response.headers.get("Retry-After", "")) or 0
+            raise _InterruptedError(f"the server answers {what}", wait)
+        if status in (206, 416):
+            raise _InterruptedError("the server sends another range than requested")
+        if status != 200:
+            raise DataError(f"{self.url}: the server answers {what}")
+        coding = response.headers.get("Content-Encoding", "identity")
+        if coding != "identity":
+            raise DataError(f"{self.url}: the server sends the file {coding}-coded, which was not requested")
+
+    def _receive(self, file: BinaryIO, response: httpx.Response) -> None:
+        total = self.version["bytes"]
+        folder = self.target.parent
+        free = shutil.disk_usage(folder).free
+        if total is not None and total - self.done > free:
+            needed = f"{total - self.done} bytes are needed, {free} are free"
+            raise DataError(f"{folder}: the disk is full: {needed}", "make room, or choose another folder")
+        for block in response.iter_raw():
+            file.write(block)
+            self.done += len(block)
+            if self.progress is not None:
+                self.progress(self.target.name, self.done, total)
+        if total is not None and self.done != total:
+            if self.done > total:
+                self._restart(file)
+            raise _InterruptedError("the server sends another length than announced")
+
+    def _validator(self) -> str | None:
+        """What `If-Range` may hold; without it a download cannot safely be resumed. A weak ETag may not be used."""
+        etag: str | None = self.version.get("etag")
+        return etag if etag and not etag.startswith("W/") else self.version.get("last_modified")
+
+    def _restart(self, file: BinaryIO) -> None:
+        file.truncate(0)
+        self.done = 0
+
+
+def _error(state: tenacity.RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
+
+
+def _given_up(error: Exception, url: str, done: int, total: int | None) -> DataError:
+    """The error after the last attempt, with `done` of `total` bytes there."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return DataError(f"{url}: not an http or https address")
+    if not isinstance(error, (httpx.TransportError, _InterruptedError)):
+        return DataError(f"{url}: {reason}")
+    host = httpx.URL(url).host
+    if isinstance(error, httpx.ProxyError):
+        return DataError(f"the proxy does not let {host} be reached: {reason}", _proxy_hint())
+    if _is_certificate(error):
+        return DataError(f"{host} cannot be trusted: {reason}", "SSL_CERT_FILE names the certificates to trust")
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        return DataError(f"{host} cannot be reached: {reason}", "are you offline? " + _proxy_hint())
+    got = f"{done} of {total if total is not None else 'unknown'} bytes"
+    return DataError(f"{url}: stopped at {got}: {reason}", "repeat the command to resume")
+
+
+def _is_hopeless(error: BaseException | None) -> bool:
+    """True where another attempt would fail in the same way."""
+    return isinstance(error, (httpx.UnsupportedProtocol, httpx.ProxyError)) or _is_certificate(error)
+
+
+def _is_certificate(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _proxy_hint() -> str:
+    """Names the proxy variables and says which are set, but not to what: they may hold passwords."""
+    given = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
+    state = f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} set" if given else "none is set"
+    return f"set a proxy with HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; {state}"
+
+
+def _json_problem(file: BinaryIO) -> str | None:
+    """What shows, at its two ends, that a file is not a whole JSON list or object; None where nothing does."""
+    file.seek(0)
+    head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
+    tail = file.read().rstrip()[-1:]
+    if head + tail in (b"[]", b"{}"):
+        return None
+    first, last = (repr(byte.decode("latin-1")) if byte else "nothing" for byte in (head, tail))
+    what = "a web page" if head == b"<" else f"something from {first} to {last}"
+    return f"the server sent no whole JSON file but {what}"

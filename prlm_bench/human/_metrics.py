@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..results import Estimate, SampleRecord, Stored, as_mean, mean_value, read_samples
-from ..stats import Floats
 from ._estimates import clustered
-
-_BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +90,9 @@ def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float | None
     Returns:
         A number between -1 and 1; None where one of the two never varies.
     """
-    x = np.asarray([*first, *(-value for value in first)], dtype=np.float64)
-    y = np.asarray([*second, *(-value for value in second)], dtype=np.float64)
-    agree = untied_x = untied_y = 0.0
-    for start in range(0, len(x), _BLOCK):
-        signs_x, signs_y = _signs(x, start), _signs(y, start)
-        agree += float(np.sum(signs_x * signs_y))
-        untied_x += float(np.sum(signs_x != 0))
-        untied_y += float(np.sum(signs_y != 0))
-    product = untied_x * untied_y
-    return agree / product**0.5 if product else None
+    from scipy.stats import kendalltau
 
-
-def _signs(values: Floats, start: int) -> Floats:
-    return np.sign(values[start : start + _BLOCK, None] - values[None, :])
+    if not any(first) or not any(second):
+        return None
+    both = kendalltau([*first, *(-value for value in first)], [*second, *(-value for value in second)])
+    return float(both.statistic)

@@ -29,13 +29,16 @@ _METRICS = {
     "rouge-l@prlm": ("rouge_l_prlm", "ROUGE_L"),
     "bleu-4@prlm": ("bleu4_prlm", "BLEU_4"),
 }
+#: Optional modules that a metric needs, each with the pip requirement that brings it.
+_JIEBA = {"jieba": "prlm-bench[prlm-metrics]"}
+_REQUIRES = {"rouge-1@prlm": _JIEBA, "rouge-2@prlm": _JIEBA, "rouge-l@prlm": _JIEBA}
 
 
 @hookimpl
 def prlm_bench_register_metrics(register: Register) -> None:
     """Add the metrics of both protocols; a metric's module is imported when its factory is called."""
     for name, (module, value) in _METRICS.items():
-        register(name, partial(_load, module, value))
+        register(name, partial(_load, module, value), requires=_REQUIRES.get(name))
 
 
 def _load(module: str, value: str) -> Metric:

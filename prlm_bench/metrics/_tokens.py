@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 
+from ..errors import MissingDependencyError
+
 _ALPHANUMERIC = re.compile(r"[a-z0-9]+")
 
 # What jieba 0.42.1 does to a text without Chinese characters, where its dictionary has no say: the character
@@ -69,11 +71,17 @@ def _jieba() -> tuple[Callable[[str], list[str]], Callable[[str], list[str]]]:
 
     The tokenizer is an instance of our own, filled from the dictionary that ships with jieba: words that a program
     adds to jieba cannot change a score, and neither can the cache file that all programs of a machine share.
+
+    Raises:
+        MissingDependencyError: jieba is not installed.
     """
     with warnings.catch_warnings():
         # jieba 0.42.1 has invalid escapes in its sources and imports pkg_resources.
         warnings.simplefilter("ignore")
-        import jieba
+        try:
+            import jieba
+        except ImportError:
+            raise MissingDependencyError("ROUGE of the prlm protocol", "jieba", "prlm-metrics") from None
 
         tokenizer = jieba.Tokenizer()
         tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())

@@ -10,7 +10,7 @@ import orjson
 
 from .._util.files import pretty, replacing, write_whole
 from ..metrics import Metric
-from ._journal import Journal
+from ._journal import Journal, lock_of
 from ._schema import Manifest, Summary
 from ._store import JOURNAL, MANIFEST, SAMPLES, SUMMARY
 from ._summarize import SUMMARIZED, summarize
@@ -58,6 +58,6 @@ def finish(
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a finished folder no longer needs: the journal, and leavings of a process that was killed."""
-    for path in [folder / JOURNAL, *folder.glob(".*.tmp")]:
+    """Remove what a finished folder no longer needs: the journal and what a killed process left behind."""
+    for path in [folder / JOURNAL, lock_of(folder / JOURNAL), *folder.glob(".*.tmp")]:
         path.unlink(missing_ok=True)

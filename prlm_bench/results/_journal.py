@@ -6,7 +6,6 @@ its sample is run again.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from .._util.locks import try_lock
 from ..errors import RunError
 
 
@@ -30,14 +30,15 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        lock = try_lock(lock_of(path))
+        if lock is None:
+            raise RunError(f"{path.parent} is being written by another process", "wait for it, or stop it")
+        self._lock = lock
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
-            raise RunError(f"{path.parent} is being written by another process", "wait for it, or stop it") from None
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError:
-            pass  # a file system without locks
+            lock.release()
+            raise
         #: Where each finished sample's line begins, and its length in bytes, by question id.
         self.lines: dict[str, tuple[int, int]] = {}
         self._end = self._recover()
@@ -69,8 +70,9 @@ class Journal:
         return record
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Close the file and release the lock."""
         os.close(self._descriptor)
+        self._lock.release()
 
     def _recover(self) -> int:
         end = 0
@@ -81,6 +83,11 @@ class Journal:
                 self.lines.setdefault(identifier, (start, len(line)))
         os.ftruncate(self._descriptor, end)
         return end
+
+
+def lock_of(path: Path) -> Path:
+    """The lock file of a journal; a process that was killed leaves it behind."""
+    return path.with_name(path.name + ".lock")
 
 
 def finished_ids(path: Path) -> list[str]:

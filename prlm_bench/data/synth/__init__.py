@@ -7,9 +7,8 @@ So what a model gains from a profile can be judged against what there is to be g
 from __future__ import annotations
 
 from ._config import VERSION, SynthConfig
-from ._families import answer
 from ._family import Preferences
-from ._truth import truth
+from ._users import answer, truth
 from ._writer import write_mini_lamp
 
 __all__ = ["VERSION", "Preferences", "SynthConfig", "answer", "truth", "write_mini_lamp"]

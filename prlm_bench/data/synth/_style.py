@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ._config import SynthConfig
-from ._dice import Dice
-from ._family import THEMES_PER_USER, Facts, Preferences, Question, Style, endless
+from ._family import THEMES_PER_USER, Facts, Preferences, Question, Rng, Style, endless
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class Traits:
     habits: Mapping[str, Sequence[str]]
     leaning: tuple[str, tuple[str, str]]
 
-    def plant(self, rng: Dice) -> Preferences:
+    def plant(self, rng: Rng) -> Preferences:
         """The preferences of one user; signature words are there for every topic."""
         name, sides = self.leaning
         return {
@@ -41,7 +40,7 @@ class Traits:
         """The user's style on `topic`, without noise."""
         return {**preferences, "signature": preferences["signature"][topic]}
 
-    def shown(self, preferences: Preferences, topic: str, rng: Dice, config: SynthConfig) -> Style:
+    def shown(self, preferences: Preferences, topic: str, rng: Rng, config: SynthConfig) -> Style:
         """The style of one profile item: now and then a trait is random, and the leaning fails at times."""
         style = dict(self.own(preferences, topic))
         for trait, options in {"signature": self.signatures, **self.habits}.items():
@@ -71,11 +70,11 @@ class Genre(Protocol):
         """The traits that the styled text shows."""
         ...
 
-    def facts(self, topic: str, rng: Dice) -> Facts:
+    def facts(self, topic: str, rng: Rng) -> Facts:
         """Something to tell about `topic`; holds the topic itself."""
         ...
 
-    def tell(self, facts: Facts, rng: Dice) -> str:
+    def tell(self, facts: Facts, rng: Rng) -> str:
         """The text of the input: says all facts and shows nothing of the user."""
         ...
 
@@ -95,15 +94,15 @@ class StyledTask:
         self.number = number
         self._genre = genre
 
-    def preferences(self, rng: Dice) -> Preferences:
+    def preferences(self, rng: Rng) -> Preferences:
         """Topics, signature words, habits and the leaning."""
         return self._genre.traits.plant(rng)
 
-    def themes(self, preferences: Preferences, rng: Dice, config: SynthConfig) -> Iterator[str]:
+    def themes(self, preferences: Preferences, rng: Rng, config: SynthConfig) -> Iterator[str]:
         """The user's topics in rounds."""
         return endless(preferences["topics"], rng)
 
-    def item(self, preferences: Preferences, theme: str, rng: Dice, config: SynthConfig) -> dict[str, str]:
+    def item(self, preferences: Preferences, theme: str, rng: Rng, config: SynthConfig) -> dict[str, str]:
         """A told text and its styled version, or the styled one alone."""
         facts = self._genre.facts(theme, rng)
         style = self._genre.traits.shown(preferences, theme, rng, config)
@@ -111,7 +110,7 @@ class StyledTask:
         fields = {} if told is None else {told: self._genre.tell(facts, rng)}
         return {**fields, styled: self._genre.render(facts, style)}
 
-    def question(self, preferences: Preferences, rng: Dice) -> Question:
+    def question(self, preferences: Preferences, rng: Rng) -> Question:
         """A told text on one of the user's topics."""
         topic = rng.pick(preferences["topics"])
         facts = self._genre.facts(topic, rng)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TextIO
 
+from ..._util.files import replacing
 from ...errors import PrlmBenchError
 from ._config import SPLITS, SynthConfig
-from ._families import family
 from ._family import Family
-from ._truth import METADATA, metadata
-from ._users import records, user_ids
+from ._users import METADATA, family, metadata, records, user_ids
 
 #: Called after each user with the folder's name, the users done and all users of the task.
 Progress = Callable[[str, int, int], None]
@@ -63,8 +60,8 @@ def _write_task(folder: Path, task: Family, config: SynthConfig, progress: Progr
         for split in SPLITS:
             (folder / split).mkdir(parents=True, exist_ok=True)
             _write_split(folder / split, split, task, config, step)
-        with _replacing(folder / METADATA) as file:
-            file.writelines(metadata(task, config))
+        with replacing(folder / METADATA) as file:
+            file.writelines(piece.encode() for piece in metadata(task, config))
     except OSError as error:
         raise PrlmBenchError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None
     return folder
@@ -88,28 +85,14 @@ def _write_split(folder: Path, split: str, task: Family, config: SynthConfig, st
 @contextmanager
 def _listing(path: Path, head: str, tail: str) -> Iterator[Callable[[str], None]]:
     """Gives a function that adds an element, on a line of its own, between `head` and `tail`."""
-    with _replacing(path) as file:
+    with replacing(path) as file:
         gap = "\n"
 
         def add(element: str) -> None:
             nonlocal gap
-            file.write(gap + element)
+            file.write((gap + element).encode())
             gap = ",\n"
 
-        file.write(head)
+        file.write(head.encode())
         yield add
-        file.write(f"\n{tail}\n")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """A file that takes its place only when all of it is on the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        file.write(f"\n{tail}\n".encode())

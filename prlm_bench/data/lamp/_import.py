@@ -11,17 +11,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ..errors import DataError
-from ..tasks import Task
-from ._check import Checker, Row
+from ...errors import DataError
+from ...tasks import Task
+from ..store._folders import clean, publish, scratch_folder
+from ..store._hashes import HashingReader, Progress, hash_file, recall
+from ..store._json import ListReader
+from ..store._store import ITEMS, QUESTIONS, BrokenStoreError, Meta, Store, store_key
+from ..store._write import Row, StoreWriter
+from ._check import Checker
 from ._companions import read_golds, read_relevance
-from ._files import SplitFiles
-from ._folders import clean, publish, scratch_folder
-from ._hashes import HashingReader, Progress, hash_file, recall
-from ._json import ListReader
-from ._layout import ITEMS, QUESTIONS, Meta, store_key
-from ._store import BrokenStoreError, Store
-from ._write import StoreWriter
+from ._layout import SplitFiles
 
 
 def load_store(task: Task, files: SplitFiles, cache: Path, progress: Progress | None = None) -> Store:

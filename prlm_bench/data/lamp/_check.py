@@ -7,27 +7,14 @@ from datetime import date
 from hashlib import blake2b
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
-from ..tasks import Task
+from ...tasks import Task
+from ..store._write import Row
 from ._companions import Golds, Relevance
 from ._problems import Problem, kind, storable, text_problem
-
-
-class Row(NamedTuple):
-    """A sound question, ready to be stored."""
-
-    id: str
-    user: str | None
-    input: str
-    gold: str | None
-    relevant: list[str] | None
-    #: For each profile item: its id, then the task's item fields, then its date.
-    items: list[tuple[str | None, ...]]
-    #: For each profile item: the 128-bit digest of that content.
-    keys: list[bytes]
 
 
 class Checker:

@@ -7,10 +7,12 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import DataError
+from ..._util.files import write_whole
+from ...errors import DataError
 
 Progress = Callable[[int, int], None]
 
@@ -38,15 +40,10 @@ def remember(cache: Path, path: Path, status: os.stat_result, sha256: str) -> No
     """Note the hash of a file that was in this state while it was read."""
     if time.time() - max(status.st_mtime, status.st_ctime) < SETTLED:
         return
-    note = _note(cache, path)
-    scratch = note.with_name(f"{note.name}.{os.getpid()}")
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(json.dumps({"path": str(path), "state": file_state(status), "sha256": sha256}))
-        scratch.replace(note)
-    except OSError:
-        # Only time is lost: the file is hashed again.
-        scratch.unlink(missing_ok=True)
+    note = {"path": str(path), "state": file_state(status), "sha256": sha256}
+    # Where it cannot be written, only time is lost: the file is hashed again.
+    with suppress(OSError):
+        write_whole(_note(cache, path), json.dumps(note).encode())
 
 
 def _note(cache: Path, path: Path) -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from ..._util.locks import lock, try_lock
 
 _PREFIX = ".part-"
 
@@ -17,32 +18,25 @@ _PREFIX = ".part-"
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A new folder in `parent`, removed afterwards unless it has been published.
 
-    A lock is held on a file beside it. The system lets go of the lock when the process dies, however it
-    dies; the folder is then stale, and the next `clean` removes it.
+    The lock beside it is held meanwhile. Where the process dies, the folder is stale, and the next `clean` removes it.
     """
     parent.mkdir(parents=True, exist_ok=True)
     folder = parent / f"{_PREFIX}{uuid.uuid4().hex}"
-    lock = _lock_of(folder)
-    handle = lock_file(lock)
-    while handle is None:
-        handle = lock_file(lock)
-    try:
-        folder.mkdir()
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.unlink(missing_ok=True)
-        os.close(handle)
+    with lock(_lock_of(folder)):
+        try:
+            folder.mkdir()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def clean(parent: Path) -> None:
     """Remove the scratch folders in `parent` whose processes are gone."""
-    for lock in parent.glob(f"{_PREFIX}*.lock"):
-        handle = lock_file(lock, create=False)
-        if handle is not None:
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-            lock.unlink(missing_ok=True)
-            os.close(handle)
+    for file in parent.glob(f"{_PREFIX}*.lock"):
+        stale = try_lock(file, create=False)
+        if stale is not None:
+            with stale:
+                shutil.rmtree(file.with_suffix(""), ignore_errors=True)
     for folder in parent.glob(f"{_PREFIX}*"):
         # A scratch folder has its lock file from before it is made until after it is gone.
         if folder.is_dir() and not _lock_of(folder).exists():
@@ -82,31 +76,11 @@ def _lock_of(folder: Path) -> Path:
     return folder.with_name(folder.name + ".lock")
 
 
-def lock_file(lock: Path, create: bool = True) -> int | None:
-    """Open a file and lock it while its descriptor, the result, stays open.
-
-    None where somebody else has it, or has just removed it.
-    """
-    try:
-        handle = os.open(lock, os.O_RDWR | (os.O_CREAT if create else 0), 0o644)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        mine = os.fstat(handle).st_ino == lock.stat().st_ino
-    except (BlockingIOError, FileNotFoundError):
-        mine = False
-    except OSError:
-        # A file system without locks: work without one, and never take anything for stale.
-        mine = create
-    if mine:
-        return handle
-    os.close(handle)
-    return None
-
-
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    folder = path.is_dir()
+    if folder and os.name == "nt":
+        return  # Windows opens no folders.
+    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._util.cache_folder import cache_root
-from ..tasks import Task
+from ..._util.cache_folder import cache_root
+from ...tasks import Task
+from ..store._hashes import HashingReader, Progress
+from ..store._json import ListReader, StructureError
 from ._check import Checker
 from ._companions import Golds, Relevance, read_golds, read_relevance
-from ._files import SplitFiles, split_files
-from ._hashes import HashingReader, Progress
-from ._json import ListReader, StructureError
+from ._layout import SplitFiles, split_files
 from ._problems import Problem
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..tasks import Task
-from ._hashes import HashingReader
-from ._json import StructureError, check_signature, parse
+from ...tasks import Task
+from ..store._hashes import HashingReader
+from ..store._json import StructureError, check_signature, parse
 from ._problems import Problem, Severity, kind, text_problem
 
 

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DataError
-from ..tasks import Task
+from ...errors import DataError
+from ...tasks import Task
 
 ENVIRONMENT = "PRLM_BENCH_DATA"
 _HINT = "give its folder with --data DIR, or fetch it with `prlm-bench data download`"
