@@ -11,7 +11,7 @@ COPY prlm_bench prlm_bench
 COPY plugins plugins
 COPY tasks tasks
 COPY results/reported.yaml results/reported.yaml
-RUN pip install --no-cache-dir -c constraints.txt '.[lm,dense,fast,report]'
+RUN pip install --no-cache-dir -c constraints.txt '.[lm,dense,fast,prlm-metrics,report]'
 
 # Results go to the working folder, which is meant to be mounted; caches to a volume.
 RUN useradd --create-home bench && mkdir /cache && chown bench /cache

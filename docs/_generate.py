@@ -9,16 +9,13 @@ import ast
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 REPOSITORY = Path(__file__).resolve().parent.parent
 URL = "https://github.com/prlm-bench/prlm-bench"
-#: Modules without `__all__` that plugin authors import from.
-OPEN_MODULES = ("records", "interfaces", "errors", "hookspecs", "tasks", "ranking", "testing")
 #: Files of the repository's top level that are pages of the site, and where they stand there.
 COPIES = {
     "CHANGELOG.md": "project/changelog.md",
@@ -45,8 +42,8 @@ def pages() -> dict[str, str]:
 
 
 def on_config(config: Any) -> Any:
-    """Put the pages of the Python API into the navigation."""
-    _section(config.nav, "Python API")[:] = [f"reference/python/{name}.md" for name in python_api()]
+    """Put the pages of the Python API into the navigation, below the page that introduces it."""
+    _section(config.nav, "Python API")[1:] = [f"reference/python/{name}.md" for name in python_api()]
     return config
 
 
@@ -129,17 +126,15 @@ def commands() -> Iterator[tuple[list[str], Any, str]]:
     """Each command as its words, the object, and for a plugin's command the plugin's name."""
     import typer
 
-    from prlm_bench.cli import _app
-    from prlm_bench.host import PluginHost
+    from prlm_bench import PluginHost
+    from prlm_bench.cli import application
 
-    _app._add_commands()
-    own = typer.main.get_command(_app.app)
-    yield from _below([], own, "")
-    for plugin in PluginHost().plugins:
+    yield from _below([], typer.main.get_command(application()), "")
+    host = PluginHost()
+    for plugin in host.plugins:
         for kind, name in plugin.registered:
             if kind == "command":
-                command = typer.main.get_command(PluginHost().commands[name])
-                yield from _below([name], command, plugin.origin.plugin)
+                yield from _below([name], typer.main.get_command(host.commands[name]), plugin.origin.plugin)
 
 
 def _below(words: list[str], command: Any, origin: str) -> Iterator[tuple[list[str], Any, str]]:
@@ -171,7 +166,8 @@ def _parameter(names: str, meaning: str) -> tuple[str, str, str, str]:
 
 def components() -> str:
     """Tasks, components of every kind and named methods, read from the registry."""
-    from prlm_bench.host import KINDS, PluginHost
+    from prlm_bench import PluginHost
+    from prlm_bench.host import KINDS
 
     host = PluginHost()
     lines = [
@@ -182,18 +178,28 @@ def components() -> str:
         table(("task", "title", "split by", "answer", "metrics"), map(_task, _tasks(host))),
     ]
     for kind in KINDS:
-        lines.append(f"## {kind.capitalize()}s\n")
-        if kind == "metric":
-            lines.append("Formulas: [protocols](protocols.md#metrics-of-the-lamp-protocol).\n")
-            rows = [(_code(metric.name), metric.summary) for metric in host.registry.all(kind)]
-            lines.append(table(("metric", "what it is"), rows))
-            continue
-        for component in host.registry.all(kind):
-            lines.extend(_component(kind, component))
+        lines += _kind(kind, host.registry.all(kind))
     lines += ["## Methods\n", "Named compositions for `--method NAME:option=value`.\n"]
     fields = [[getattr(method, field) for field in _METHOD] for method in host.methods]
     lines.append(table(_METHOD, [["" if value is None else _code(str(value)) for value in row] for row in fields]))
+    empty = [f"{kind}s" for kind in KINDS if not host.registry.all(kind)]
+    if empty:
+        names = " or ".join([", ".join(empty[:-1]), empty[-1]] if len(empty) > 1 else empty)
+        lines += ["## Other kinds\n", f"No {names} ship; [plugins](plugins.md#hooks) can add some.\n"]
     return "\n".join(lines)
+
+
+def _kind(kind: str, members: Sequence[Any]) -> Iterator[str]:
+    """The section of a kind; nothing where there is no component of it."""
+    if not members:
+        return
+    yield f"## {kind.capitalize()}s\n"
+    if kind != "metric":
+        for component in members:
+            yield from _component(kind, component)
+        return
+    yield "Formulas: [protocols](protocols.md#metrics-of-the-lamp-protocol).\n"
+    yield table(("metric", "what it is"), [(_code(metric.name), metric.summary) for metric in members])
 
 
 _METHOD = ("name", "retriever", "k", "reasoner", "generator")
@@ -257,21 +263,36 @@ def documented(function: Any) -> tuple[str, dict[str, str]]:
 
 
 def result_schema() -> str:
-    """The three files of a result folder, field by field: names and types from the models, meanings beside them."""
+    """The three files of a result folder, field by field: names and types from the models, meanings from comments."""
     meanings = field_meanings()
+    models = stored_models()
     lines = [
         "# Result schema",
-        "The files of a [result folder](results.md). `prlm-bench results schema` prints the same as JSON schema. "
-        "A figure that is not a finite number is stored as null.\n",
+        "The files of a [result folder](results.md), field by field. `prlm-bench results schema` prints the same as "
+        "JSON schema. A figure that is not a finite number is stored as null. How names and options of components are "
+        "written: [canonical form](specs.md#canonical-form).\n",
     ]
-    for name, model in stored_models().items():
-        about = dict(meanings[name])
+    for name in (name for name in _ORDER if name in models):
+        fields = {field: kind for field, kind in models[name].model_fields.items() if field in meanings[name]}
         lines.append(f"## {name}\n")
-        lines.append(about.pop("") + "\n")
-        own = [field for field in model.model_fields if field in model.__annotations__]
-        rows = ((_code(f), _code(type_text(model.model_fields[f].annotation)), about[f]) for f in own)
+        lines.append((inspect.getdoc(models[name]) or "") + "\n")
+        rows = ((_code(f), _linked(type_text(k.annotation), models), meanings[name][f]) for f, k in fields.items())
         lines.append(table(("field", "type", "meaning"), rows))
     return "\n".join(lines)
+
+
+#: The three files first to last, each followed by what it is made of.
+_ORDER = (
+    *("Manifest", "DataIdentity", "MethodIdentity", "ComponentIdentity"),
+    *("SampleRecord", "ItemRecord"),
+    *("Summary", "Estimate", "MetricSummary"),
+)
+
+
+def _linked(kind: str, models: Iterable[str]) -> str:
+    """A type as code, linked to the section of the model that it names."""
+    named = next((model for model in models if re.search(rf"\b{model}\b", kind)), None)
+    return f"[{_code(kind)}](#{named.lower()})" if named else _code(kind)
 
 
 def stored_models() -> dict[str, Any]:
@@ -284,51 +305,110 @@ def stored_models() -> dict[str, Any]:
     return {name: m for name, m in found.items() if issubclass(m, BaseModel) and m is not BaseModel}
 
 
-def field_meanings() -> Mapping[str, Mapping[str, str]]:
-    """What each stored field means, by model; the entry "" is about the model as a whole."""
-    found: Mapping[str, Mapping[str, str]] = yaml.safe_load((REPOSITORY / "docs/_fields.yaml").read_text("utf-8"))
-    return found
+@cache
+def field_meanings() -> dict[str, dict[str, str]]:
+    """What each stored field means, by model: the `#:` comment above it in the source; "" where there is none."""
+    source = (REPOSITORY / "prlm_bench/results/_schema.py").read_text("utf-8")
+    lines = source.splitlines()
+    return {
+        node.name: {
+            field.target.id: _comment_above(lines, field.lineno - 1)
+            for field in node.body
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        }
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    }
+
+
+def _comment_above(lines: Sequence[str], index: int) -> str:
+    """The `#:` comment that ends above a line, as one paragraph."""
+    start = index
+    while lines[start - 1].lstrip().startswith("#:"):
+        start -= 1
+    return " ".join(line.strip().removeprefix("#:").strip() for line in lines[start:index])
 
 
 # Python API
 
 
 def python_api() -> dict[str, str]:
-    """A page for each module whose names are public, as instructions for mkdocstrings."""
-    listed: set[str] = set()
+    """A page for each module that lists public names, as instructions for mkdocstrings; the front door is the first.
+
+    A name that several modules list is described on the first of their pages, and the others link to it.
+    """
+    shown: dict[str, str] = {}
     found = {}
-    for module, file in public_modules():
-        names = [name for name in public_names(file) if name not in listed and not name.startswith("__")]
-        listed.update(names)
-        text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
-        body = "\n".join(f"::: {module}.{name}\n" for name in names)
-        found[module] = f"# {module}\n\n{plain(text)}\n\n{body}"
+    for module in public_modules():
+        own, others = [], []
+        for name, place in public_names(module).items():
+            if place in shown:
+                others.append(f"[`{name}`]({shown[place].rpartition('.')[0]}.md#{shown[place]})")
+            else:
+                shown[place] = f"{module}.{name}"
+                own.append(name)
+        text = ast.get_docstring(ast.parse(_file(module).read_text("utf-8"))) or ""
+        elsewhere = f"Described elsewhere: {', '.join(others)}.\n\n" if others else ""
+        body = "\n".join(f"::: {module}.{name}\n" for name in own)
+        found[module] = f"# {module}\n\n{plain(text)}\n\n{elsewhere}{body}"
     return found
 
 
-def public_modules() -> Iterator[tuple[str, Path]]:
-    """The front door first, then modules and packages of `prlm_bench` that list public names."""
+def public_modules() -> list[str]:
+    """The front door, then the other modules and packages of `prlm_bench` that list public names.
+
+    Of the command line there is only what plugins may use.
+    """
     package = REPOSITORY / "prlm_bench"
-    yield "prlm_bench", package / "__init__.py"
-    for file in sorted(
-        [*package.glob("[!_]*.py"), *package.glob("[!_]*/__init__.py"), *package.glob("*/*/__init__.py")]
-    ):
+    names = []
+    for file in package.rglob("*.py"):
         module = ".".join(file.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
-        if module.startswith("prlm_bench.cli") or "._" in module:
-            continue
-        if public_names(file):
-            yield module, file
+        hidden = "._" in module or (module.startswith("prlm_bench.cli") and module != "prlm_bench.cli.plugin_api")
+        names += [] if hidden or not public_names(module) else [module]
+    return sorted(names)
 
 
-def public_names(file: Path) -> list[str]:
-    """The names in a module's `__all__`; in a module of `OPEN_MODULES` without one, all that it defines."""
-    tree = ast.parse(file.read_text("utf-8"))
+@cache
+def public_names(module: str) -> dict[str, str]:
+    """The public names of a module, each with the place of its definition as `module.name`.
+
+    They are those that its stub `__init__.pyi` imports as themselves, or else those of its `__all__`.
+    """
+    file = _file(module)
+    stub = file.with_suffix(".pyi")
+    tree = ast.parse((stub if stub.exists() else file).read_text("utf-8"))
+    imported = dict(_imports(tree, module, file.name == "__init__.py"))
+    listed = list(imported) if stub.exists() else _listed(tree)
+    return {name: _definition(*imported[name]) if name in imported else f"{module}.{name}" for name in listed}
+
+
+def _imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Each name that a module imports from another one, with that module and the name there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: len(module.split(".")) - node.level + is_package] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            yield from ((alias.asname or alias.name, (source, alias.name)) for alias in node.names)
+
+
+def _listed(tree: ast.Module) -> list[str]:
     for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
-            return [str(name) for name in ast.literal_eval(node.value)]
-    if file.stem not in OPEN_MODULES and file.parent.name not in OPEN_MODULES:
-        return []
-    return [n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and not n.name.startswith("_")]
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
+            if any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets):
+                return [str(name) for name in ast.literal_eval(node.value)]
+    return []
+
+
+def _definition(module: str, name: str) -> str:
+    """Where a name is defined, followed through the packages that pass it on."""
+    if module.startswith("prlm_bench") and _file(module).exists():
+        return public_names(module).get(name, f"{module}.{name}")
+    return f"{module}.{name}"
+
+
+def _file(module: str) -> Path:
+    path = REPOSITORY.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 # Files of the repository that are pages

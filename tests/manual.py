@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -50,6 +51,12 @@ def blocks(path: Path) -> list[Block]:
         Block(match[1], match[2], f"{path.name}:{text.count(chr(10), 0, match.start()) + 1}")
         for match in _FENCE.finditer(text)
     ]
+
+
+def cells(path: Path) -> list[tuple[str, str]]:
+    """The cells of a notebook: their kind, and their text."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return [(cell["cell_type"], "".join(cell["source"])) for cell in content["cells"]]
 
 
 def section(path: Path, title: str) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
+import json
 import os
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,13 +23,14 @@ import yaml
 from manual import DOCS, REPOSITORY
 
 import prlm_bench
-from prlm_bench import interfaces, metrics, records
-from prlm_bench.cli import _app
+from prlm_bench import PluginHost, interfaces, metrics, records
+from prlm_bench.cli import application
+from prlm_bench.host import KINDS, _hookspecs as hookspecs
 from prlm_bench.running import RunConfig
 from prlm_bench.tasks import TaskRegistry
 
 PAGES = [*DOCS, *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
-TUTORIAL, GRID, CONFIG, ENVIRONMENT, PLUGINS, PROTOCOLS, ARCHITECTURE, BENCHMARKS = (
+TUTORIAL, GRID, CONFIG, ENVIRONMENT, PLUGINS, PROTOCOLS, ARCHITECTURE, BENCHMARKS, API = (
     REPOSITORY / "docs" / f"{name}.md"
     for name in (
         "tutorials/write-a-plugin",
@@ -36,8 +41,10 @@ TUTORIAL, GRID, CONFIG, ENVIRONMENT, PLUGINS, PROTOCOLS, ARCHITECTURE, BENCHMARK
         "reference/protocols",
         "explanation/architecture",
         "experiments/benchmarks",
+        "reference/python-api",
     )
 )
+NOTEBOOK = REPOSITORY / "docs/tutorials/first-run.ipynb"
 PROGRAMS = {"prlm-bench": [sys.executable, "-m", "prlm_bench"], "pytest": [sys.executable, "-m", "pytest"]}
 
 
@@ -54,27 +61,78 @@ def executed(page: Path) -> bool:
     return any(block.language == "console" or is_script(block) for block in manual.blocks(page))
 
 
+def run_script(text: str, where: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, f"{where}\n{ended.stdout}{ended.stderr}"
+
+
+def run_command(command: str, output: list[str], where: str) -> None:
+    program, *words = shlex.split(command)
+    ended = subprocess.run([*PROGRAMS[program], *words], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, f"{where}: {command}\n{ended.stdout}{ended.stderr}"
+    printed = {squeezed(line) for line in (ended.stdout + ended.stderr).splitlines()}
+    missing = [line for line in output if squeezed(line) not in printed]
+    assert not missing, f"{where}: {command}\ndid not print {missing}, but\n{ended.stdout}{ended.stderr}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if executed(page)], ids=lambda p: p.stem)
 def test_every_command_and_script_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the order of the page. Scripts between two commands are one script: each sees the names of those before it."""
     monkeypatch.chdir(tmp_path)
+    script = ""
     for block in manual.blocks(page):
         if block.file is not None:
             (tmp_path / block.file).write_text(block.text, encoding="utf-8")
-        # The Python API is on its way; until it is there, its examples are not run.
-        if is_script(block) and hasattr(prlm_bench, "run"):
-            script = [sys.executable, "-c", block.text]
-            ended = subprocess.run(script, capture_output=True, text=True, timeout=300)
-            assert ended.returncode == 0, f"{block.where}\n{ended.stdout}{ended.stderr}"
-        if block.language != "console":
-            continue
-        for command, output in block.commands():
-            program, *words = shlex.split(command)
-            ended = subprocess.run([*PROGRAMS[program], *words], capture_output=True, text=True, timeout=300)
-            assert ended.returncode == 0, f"{block.where}: {command}\n{ended.stdout}{ended.stderr}"
-            printed = {squeezed(line) for line in (ended.stdout + ended.stderr).splitlines()}
-            missing = [line for line in output if squeezed(line) not in printed]
-            assert not missing, f"{block.where}: {command}\ndid not print {missing}, but\n{ended.stdout}{ended.stderr}"
+        elif block.language == "python":
+            script += block.text
+        elif block.language == "console":
+            if script:
+                run_script(script, f"before {block.where}")
+                script = ""
+            for command, output in block.commands():
+                run_command(command, output, block.where)
+    if script:
+        run_script(script, page.name)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_script("\n".join(source for kind, source in manual.cells(NOTEBOOK) if kind == "code"), NOTEBOOK.name)
+
+
+def test_the_notebook_is_committed_without_outputs() -> None:
+    content = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    assert content["nbformat"] == 4
+    for cell in content["cells"]:
+        assert cell.get("outputs", []) == [] and cell.get("execution_count") is None
+    assert "first-run.ipynb" in (REPOSITORY / "docs/tutorials/first-run.md").read_text(encoding="utf-8")
+
+
+def names_used(text: str) -> set[str]:
+    """Names that a script takes from `prlm_bench` or one of its packages, and all attributes that it reads."""
+    nodes = list(ast.walk(ast.parse(text)))
+    imported = {
+        alias.name
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "prlm_bench"
+        for alias in node.names
+    }
+    return imported | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+
+
+def test_every_name_of_the_front_door_is_in_an_executed_example() -> None:
+    scripts = [block.text for block in manual.blocks(API) if block.language == "python"]
+    used = set().union(*map(names_used, scripts))
+    assert set(prlm_bench.__all__) - used == set()
+    for kind in ("Results", "SampleTable", "Comparisons", "Scores", "Session", "PluginHost"):
+        methods = {name for name, value in vars(getattr(prlm_bench, kind)).items() if is_public_member(name, value)}
+        assert methods and methods - used == set(), kind
+
+
+def is_public_member(name: str, value: object) -> bool:
+    return name[0] != "_" and (inspect.isfunction(value) or isinstance(value, property))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
@@ -122,8 +180,9 @@ def the_command(words: list[str]) -> tuple[Any, list[str]]:
     """The command that words name, and the words that follow."""
     import typer
 
-    _app._add_commands()
-    command: Any = typer.main.get_command(_app.app)
+    if words[:1] == ["--plugin"]:  # a command of the page's own plugin; the slow test runs it
+        return typer.main.get_command(typer.Typer(callback=lambda: None)), []
+    command: Any = typer.main.get_command(application())
     plugins = PluginHost().commands
     while words and hasattr(command, "commands"):
         if words[0].startswith("-"):
@@ -171,21 +230,35 @@ def test_the_command_line_page_has_every_option_as_help_prints_it() -> None:
 
 def test_the_components_page_has_every_component_and_option() -> None:
     page = manual.generator().components()
-    for kind in ("retriever", "reasoner", "generator", "reward", "trainer"):
+    for kind in KINDS.keys() - {"metric"}:
         for component in PluginHost().registry.all(kind):
             section = page.partition(f"### {component.name} ({kind})\n")[2].partition("\n### ")[0]
             assert section, component.name
             assert [f"`{name}`" for name in component.options if f"| `{name}` |" not in section] == []
     for metric in PluginHost().registry.all("metric"):
         assert f"`{metric.name}`" in page
+    empty = [kind for kind in KINDS if not PluginHost().registry.all(kind)]
+    assert [kind for kind in empty if f"## {kind.capitalize()}s" in page] == []
+    assert [kind for kind in empty if f"{kind}s" not in page.partition("## Other kinds")[2]] == []
 
 
-def test_the_python_page_of_a_package_has_all_its_public_names() -> None:
+PACKAGES = ["", ".interfaces", ".host", ".results", ".report", ".records", ".metrics", ".session", ".cli.plugin_api"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_python_pages_have_all_public_names(package: str) -> None:
     pages = manual.generator().python_api()
-    assert {"prlm_bench", "prlm_bench.records", "prlm_bench.interfaces", "prlm_bench.metrics"} <= pages.keys()
-    named = set(re.findall(r"::: [\w.]+\.(\w+)\n", "".join(pages.values())))
-    for module in (prlm_bench, metrics):
-        assert {name for name in module.__all__ if not name.startswith("__")} <= named
+    assert next(iter(pages)) == "prlm_bench"
+    module = importlib.import_module(f"prlm_bench{package}")
+    page = pages[module.__name__]
+    named = set(re.findall(r"^::: [\w.]+\.(\w+)$", page, re.MULTILINE)) | set(re.findall(r"\[`(\w+)`\]\(", page))
+    assert named == {name for name in module.__all__ if not name.startswith("__")}
+
+
+def test_a_public_name_is_described_once() -> None:
+    described = re.findall(r"^::: ([\w.]+)$", "".join(manual.generator().python_api().values()), re.MULTILINE)
+    assert "prlm_bench.Scores" in described and "prlm_bench.results.Scores" not in described
+    assert len(described) == len(set(described))
 
 
 def documented(text: str) -> set[str]:
@@ -197,7 +270,10 @@ def test_every_stored_field_is_documented(name: str) -> None:
     model = manual.generator().stored_models()[name]
     own = [field for field in model.model_fields if field in model.__annotations__]
     meanings = manual.generator().field_meanings()[name]
-    assert list(meanings) == ["", *own], f"docs/_fields.yaml, {name}: one entry for each field, in order"
+    assert list(meanings) == own
+    assert [field for field, meaning in meanings.items() if not meaning.endswith(".")] == [], (
+        "a comment `#:` above each"
+    )
     for field in own:
         assert f"| `{field}` |" in manual.generator().result_schema()
 
@@ -221,21 +297,42 @@ def test_every_environment_variable_is_documented() -> None:
 
 
 def test_records_and_the_context_are_documented() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)`.*? \| (.+) \|$", manual.section(PLUGINS, "Interfaces"), re.MULTILINE))
-    for record in (*(getattr(records, name) for name in RECORDS), interfaces.Context):
-        named = documented(rows[record.__name__])
-        assert {field.name for field in fields(record)} <= named, record.__name__
+    rows = dict(re.findall(r"^\| `(\w+)`.*? \| (.+) \|$", manual.section(PLUGINS, "Records"), re.MULTILINE))
+    for record in (getattr(records, name) for name in RECORDS):
+        assert {field.name for field in fields(record)} <= documented(rows[record.__name__]), record.__name__
+    assert {field.name for field in fields(interfaces.Context)} <= rows.keys()
 
 
+def test_every_hook_is_documented() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", manual.section(PLUGINS, "Hooks"), re.MULTILINE)
+    hooks = [name for name in vars(hookspecs) if name.startswith("prlm_bench_register_")]
+    assert [name for name in rows if name.startswith("prlm_bench_")] == hooks
+
+
+def test_every_optional_protocol_is_documented() -> None:
+    rows = dict(
+        re.findall(r"^\| `(\w+)` \| .*? \| `(\w+)", manual.section(PLUGINS, "Optional protocols"), re.MULTILINE)
+    )
+    optional = {
+        name: next(member for member in vars(value) if member[0] != "_")
+        for name, value in vars(interfaces).items()
+        if getattr(value, "_is_runtime_protocol", False)
+    }
+    assert rows == optional
+
+
+CONTRACTS = (
+    *("Retriever", "Tokenizer", "Generator", "Reasoner", "Reward", "Judge"),
+    *("Trainer", "Importer", "Engine", "Logger"),
+)
 RECORDS = ("Document", "Example", "Ranking", "Prompt", "Completion", "Answer", "Sample")
 
 
 @pytest.mark.parametrize(
     "protocol",
-    [*(getattr(interfaces, n) for n in ("Retriever", "Tokenizer", "Generator", "Reasoner", "Reward", "Trainer")),
-     metrics.Metric],
+    [*(getattr(interfaces, name) for name in CONTRACTS), metrics.Metric],
     ids=lambda p: p.__name__,
-)  # fmt: skip
+)
 def test_interfaces_are_documented_with_their_signatures(protocol: type) -> None:
     text = manual.section(PLUGINS, "Interfaces")
     start = text.index(f"class {protocol.__name__}(Protocol):")
@@ -270,12 +367,21 @@ def test_the_protocols_page_has_the_formats_of_the_tasks() -> None:
         assert f"`{metric.name}`" in text
 
 
-def test_every_room_of_the_package_is_on_the_map() -> None:
+def test_every_module_of_the_core_is_on_the_map_in_its_layer() -> None:
     text = ARCHITECTURE.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 130, "the map is one page"
     names = {path.stem for path in (REPOSITORY / "prlm_bench").iterdir() if path.suffix == ".py" or path.is_dir()}
-    public = {name for name in names if not name.startswith("_")} | {"_plugins", "_specs", "_registry"}
-    assert public - {"py"} - documented(text) - {name.rstrip("/") for name in documented(text)} == set()
+    public = {name for name in names if not name.startswith("_")} - {"_shipped"}
+    layer, found = "", {}
+    for row in re.findall(r"^\| ([\d-]?) ?\| (.+?) \|", manual.section(ARCHITECTURE, "The core"), re.MULTILINE):
+        layer = row[0] or layer
+        found.update({name.rstrip("/"): layer for name in documented(row[1])})
+    assert public - found.keys() == set()
+    content = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = content["tool"]["importlinter"]["contracts"][0]["layers"]
+    for number, names_of_layer in enumerate(reversed(layers), start=1):
+        for name in names_of_layer.split(" : "):
+            assert found[name.removeprefix("prlm_bench.")] == str(number), name
     for name in documented(text):
         if name.endswith("/") and name.count("/") == 1 and not name.startswith("<"):
             places = (REPOSITORY / name, REPOSITORY / "prlm_bench" / name, REPOSITORY / "plugins" / name)

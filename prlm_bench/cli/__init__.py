@@ -22,6 +22,6 @@ COMMANDS = {
     "retrieval": "_retrieval:app",
 }
 
-from ._app import main  # noqa: E402  (plugins are loaded against the table above)
+from ._app import application, main  # noqa: E402  (plugins are loaded against the table above)
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "application", "main"]

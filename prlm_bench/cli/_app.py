@@ -54,6 +54,12 @@ def _add_commands() -> None:
             app.command(name)(command)
 
 
+def application() -> typer.Typer:
+    """The command line with all commands of its own; `main` adds those of plugins."""
+    _add_commands()
+    return app
+
+
 def _add_plugin_commands(words: list[str]) -> None:
     """Add the commands of plugins, `--plugin` files included, unless the command is built in."""
     first = next((word for word in _without_plugin_values(words) if not word.startswith("-")), None)

@@ -1,4 +1,11 @@
-from ._hookspecs import hookimpl as hookimpl, hookspec as hookspec
+from ._hookspecs import (
+    Register as Register,
+    RegisterCommand as RegisterCommand,
+    RegisterMethod as RegisterMethod,
+    RegisterTask as RegisterTask,
+    hookimpl as hookimpl,
+    hookspec as hookspec,
+)
 from ._host import Method as Method, Plugin as Plugin, PluginHost as PluginHost
 from ._registry import (
     KINDS as KINDS,

@@ -239,7 +239,7 @@ def given(kind: str, value: Any) -> ComponentChoice:
     for method in () if inspect.isroutine(value) else _METHODS.get(kind, ()):
         if not hasattr(value, method):
             raise PrlmBenchError(
-                f"{kind_of.__name__} is not a {kind}: it has no {method}", "see docs/tutorials/plugin.md"
+                f"{kind_of.__name__} is not a {kind}: it has no {method}", "see docs/tutorials/write-a-plugin.md"
             )
     traits = {
         name: getattr(kind_of, name) for name in ("needs", "ignores", "control", "cached") if hasattr(kind_of, name)

@@ -1,8 +1,10 @@
-"""The schema of a result folder; `prlm-bench results schema` prints it as JSON schema.
+"""What a result folder holds; `prlm-bench results schema` prints it as JSON schema.
 
-A folder has the results of one method on one split with one seed: `manifest.json` (what was run), `samples.jsonl`
-(a line for each question, in the order of the data) and `summary.json` (the figures; written last, so it marks a
-complete folder). Nothing in it depends on time or speed: the same inputs give the same bytes.
+A folder is one row: `manifest.json` (what was run), `samples.jsonl` (a line for each question, in the order of the
+data) and `summary.json` (the figures; written last, so a folder that has it is complete). Nothing in it depends on when
+or how fast it was made: the same inputs give the same bytes.
+
+The comment `#:` above each field is its description in the documentation.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-#: Incremented when the meaning of a stored file changes. Earlier versions stay readable (`_manifest.upgraded`).
+#: Raised when a stored file changes its meaning. Folders of earlier versions stay readable (see `_manifest.upgraded`).
 SCHEMA_VERSION: Literal[2] = 2
-#: Characters of an item's text that are stored with a sample; the prompt has the text that the generator read.
+#: Characters of an item's text that are kept with a sample; the prompt holds what the generator saw.
 ITEM_TEXT = 200
 
 
@@ -22,160 +24,195 @@ class _Stored(BaseModel):
 
 
 class ComponentIdentity(_Stored):
-    """The identity of a component: everything that determines its results."""
+    """Everything that distinguishes the results of one component from those of another."""
 
-    #: Name and options in canonical form.
+    #: Name and options in canonical form; of a metric its name.
     spec: str
-    #: `distribution/name`.
+    #: `distribution/name`; empty for the metrics of schema version 1.
     plugin: str
     #: Version of that distribution; empty for a local file.
     version: str
-    #: Digest of the code behind the component (`identity.code_digest`).
+    #: Digest of the code behind the component, 16 hex digits. Comments, docstrings and layout do not change it.
     source: str
-    #: What else determines its output, such as hashes of model files and versions of libraries.
+    #: What else decides its output, as the component states it: hashes of model files, versions of libraries.
     fingerprint: str
 
 
 class MethodIdentity(_Stored):
-    """A retriever, a reasoner and a generator, and how many items are shown."""
+    """A retriever, a reasoner and a generator, and the number of items shown."""
 
+    #: What ranks the items.
     retriever: ComponentIdentity
-    #: Maximum number of items shown; 0 without retrieval.
+    #: Items shown at most; 0 where nothing is retrieved.
     k: int
+    #: What shapes prompts and reads answers.
     reasoner: ComponentIdentity
+    #: What answers prompts.
     generator: ComponentIdentity
 
 
 class DataIdentity(_Stored):
-    """Which questions were used, and how many there are."""
+    """Which questions were asked, and of how many."""
 
-    #: SHA-256 by file name: questions, outputs and, if present, relevance.
+    #: SHA-256 by file name of questions, outputs and, where there are some, recorded relevant items.
     sha256: dict[str, str]
     #: Questions in the file.
     n_total: int
-    #: Of these, malformed and left out.
+    #: Malformed questions among them that were left out.
     n_invalid: int
-    #: Questions used: the first n of the rest.
+    #: Questions asked: the first n of the rest.
     n: int
-    #: Users of the n questions.
+    #: Users who ask the n questions.
     n_users: int
-    #: Which texts retrieval read, and whether they included dates.
+    #: Texts that retrieval read: `lamp` or `prlm`.
     view: str
+    #: Whether these texts ended in the item's date.
     dates: bool
 
 
 class Manifest(_Stored):
-    """What was run."""
+    """`manifest.json`: what was run."""
 
-    #: 1: metrics are identified by name and the core by its release; 2: both by their code.
+    #: Version of the schema: 1 knows metrics by name only and the core by its release, 2 knows both by their code.
     schema_version: Literal[1, 2] = SCHEMA_VERSION
-    #: SHA-256 of everything below except the command; the folder's name ends with its first 8 digits.
+    #: SHA-256 over all fields but `schema_version` and `command`, and over the task's definition. The name of the folder
+    #: ends with its first 8 digits.
     fingerprint: str
+    #: Name of the task, as on the command line.
     task: str
+    #: Name that the task's files carry, such as `LaMP_4`; published figures are found by it.
     benchmark: str
+    #: `train`, `dev` or `test`.
     split: str
+    #: The questions.
     data: DataIdentity
+    #: The method.
     method: MethodIdentity
+    #: The rewards that were scored.
     rewards: list[ComponentIdentity]
-    #: The first metric of each protocol ranks the table.
+    #: The metrics, in the order of the task; the first one of each protocol ranks its table.
     metrics: list[ComponentIdentity]
+    #: Seed of everything random.
     seed: int
-    #: True for a control row: its retriever or generator is a control.
+    #: Whether the row is a control: its retriever or its generator is one.
     control: bool
-    #: Digest of the core's code that determines results (`identity.core_digest`); empty in version 1.
+    #: Digest of the core's own code that decides results, 16 hex digits; empty in version 1.
     core: str
-    #: Versions of prlm-bench, Python and the packages that figures depend on.
+    #: Versions of prlm-bench, of Python (major and minor) and of the packages that figures depend on.
     versions: dict[str, str]
-    #: The command that reproduces this row.
+    #: The command that makes this one row.
     command: str
 
     @property
     def metric_names(self) -> list[str]:
-        """The names of the metrics, in the order of the task."""
+        """The metrics by name, in the order of the task."""
         return [metric.spec for metric in self.metrics]
 
 
 class ItemRecord(_Stored):
     """A retrieved item."""
 
+    #: The item's id; ids need not be unique outside one profile.
     id: str
-    #: The retriever's score; null if it is not a finite number.
+    #: Score by which the retriever ordered it; null where it is not a finite number.
     score: float | None
-    #: The beginning of the text that retrieval read, at most `ITEM_TEXT` characters.
+    #: The beginning of what retrieval read, at most 200 characters.
     text: str
 
 
 class SampleRecord(_Stored):
-    """One question processed by the method."""
+    """A line of `samples.jsonl`: one question, taken through the method."""
 
+    #: The question's id.
     id: str
+    #: The user's id; in the user split, where questions name no user, the question's id.
     user: str
-    #: The retrieval query.
+    #: What retrieval searched for: the part of the question that the task names.
     query: str
     #: The items given to the reasoner, best first.
     items: list[ItemRecord]
+    #: The prompt in full; for a chat, the user's turn.
     prompt: str
     #: Length of the prompt in tokens of the tokenizer that set its budget.
     prompt_tokens: int
-    #: Items in the prompt, those of them that were cut, and items left out for lack of space.
+    #: Items in the prompt, complete or cut.
     shown: int
+    #: Items among these whose text was shortened.
     cut: int
+    #: Items that did not fit.
     dropped: int
+    #: What the generator wrote.
     completion: str
-    #: Why the generator stopped ("stop", "length") and the number of generated tokens, if known.
+    #: Why the generator stopped: `stop`, `length`, or null where it does not say.
     finish: str | None
+    #: Tokens it wrote, where known.
     completion_tokens: int | None
-    #: Prompt tokens counted by the generator, and the cost at the given prices, if known.
+    #: Tokens of the prompt as the generator counted them, where known.
     generator_prompt_tokens: int | None = None
+    #: Cost of the completion by the prices given to the generator at the time, else null.
     cost: float | None = None
+    #: The text before the answer, where there was some.
     reasoning: str | None
-    #: The answer that is scored.
+    #: The answer that is scored; empty where none was found.
     answer: str
-    #: The parsing step that found the answer; null marks a parse failure.
+    #: Name of the parsing step that found the answer; null marks a parse failure.
     parsed: str | None
-    #: Ids of the shown items that the reasoning cites, if the reasoner requests citations.
+    #: Ids of the shown items that the reasoning names, where the reasoner asks for that.
     cited: list[str] = []
+    #: The reference answer; null where it is withheld.
     gold: str | None
-    #: Retrieval measures, if there are relevance labels.
+    #: Retrieval measures by name, where relevant items are known.
     retrieval: dict[str, float | None]
+    #: Rewards by spec.
     rewards: dict[str, float | None]
-    #: Metrics with a value for single samples; null if it is not a finite number.
+    #: Metrics that have a value for a single question, by name; corpus measures such as BLEU have none.
     metrics: dict[str, float | None]
 
 
 class Estimate(_Stored):
-    """A figure with its interval."""
+    """A figure with its 95 % percentile bootstrap interval; users are resampled."""
 
+    #: The figure; null where it is not defined.
     value: float | None
-    #: 95 % percentile bootstrap interval, users resampled; null with fewer than two users.
+    #: Lower end of the interval; null with fewer than two users.
     low: float | None
+    #: Upper end of the interval; null with fewer than two users.
     high: float | None
 
 
 class MetricSummary(Estimate):
-    """A metric over all n questions."""
+    """A metric over all n questions: an `Estimate` with two more fields."""
 
+    #: False for errors such as MAE.
     higher_is_better: bool
-    #: The mean over users of each user's mean; null for a metric that is not a mean.
+    #: The mean over users of each user's own mean; null for metrics that are not means.
     user_macro: Estimate | None
 
 
 class Summary(_Stored):
-    """The figures of a result folder."""
+    """`summary.json`: the figures over all n questions."""
 
+    #: As in the manifest.
     schema_version: Literal[1, 2] = SCHEMA_VERSION
+    #: That of the manifest.
     fingerprint: str
-    #: Questions answered, questions in the file, and users.
+    #: Questions answered.
     n: int
+    #: Questions in the file.
     n_total: int
+    #: Users who asked the n questions.
     n_users: int
+    #: Each metric by name; empty where references are withheld.
     metrics: dict[str, MetricSummary]
+    #: The mean of each reward.
     rewards: dict[str, Estimate]
+    #: The mean of each retrieval measure over the questions with relevant items.
     retrieval: dict[str, Estimate]
-    #: Shares of the n questions: unparsable answers; prompts with an item cut or dropped; completions that
-    #: stopped at the length limit (null if unknown).
+    #: Share of the questions whose answer could not be parsed.
     parse_failures: Estimate
+    #: Share of the prompts with an item cut or dropped.
     truncated_prompts: Estimate
+    #: Share of the completions that stopped at the length limit; null where no generator said.
     truncated_completions: float | None
     #: Mean number of items in a prompt.
     items_shown: float
