@@ -9,8 +9,7 @@ from __future__ import annotations
 from functools import partial
 from importlib import import_module
 
-from prlm_bench.host import hookimpl
-from prlm_bench.host._hookspecs import Register
+from prlm_bench.host import Register, hookimpl
 
 from ._metric import MeanMetric, Metric, Pairs
 
