@@ -23,7 +23,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
-from prlm_bench_plugins.tiny.generator import MODEL
+from prlm_bench_plugins.tiny import MODEL
 
 from prlm_bench import Prompt
 from prlm_bench._util.cache_folder import cache_root
@@ -142,5 +142,5 @@ def test_against_lm_eval_and_plain_generate(benchmark: Any) -> None:
     benchmark.extra_info["ratio"] = round(min(wall[name] for name in theirs) / wall["ours"], 2)
     benchmark.extra_info["ratio_cpu"] = round(min(processor[name] for name in theirs) / processor["ours"], 2)
     benchmark.extra_info["ratio_to_arrival_order"] = round(wall["generate(), arrival order"] / wall["ours"], 2)
-    # docs/experiments/benchmarks.md says what was measured. This only guards against falling back, on a busy machine too.
+    # docs/experiments/benchmarks.md has the figures. This only guards against falling back, on a busy machine too.
     assert benchmark.extra_info["ratio_cpu"] >= 1.35, benchmark.extra_info

@@ -18,7 +18,7 @@ from prlm_bench_plugins.lm_eval_bridge import LmEvalGenerator, _backends, _froze
 from prlm_bench_plugins.lm_eval_bridge._cli import TASKS, export
 from prlm_bench_plugins.lm_eval_bridge._frozen_prompts import find_frozen_prompts
 from prlm_bench_plugins.lm_eval_bridge._score_docs import aggregate
-from prlm_bench_plugins.tiny.generator import MODEL
+from prlm_bench_plugins.tiny import MODEL
 
 from prlm_bench import Example, Prompt, Ranking
 from prlm_bench.data import open_split

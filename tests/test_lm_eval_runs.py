@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from prlm_bench_plugins.lm_eval_bridge._cli import TASKS
-from prlm_bench_plugins.tiny.generator import MODEL
+from prlm_bench_plugins.tiny import MODEL
 
 from prlm_bench.testing import GeneratorContract
 
