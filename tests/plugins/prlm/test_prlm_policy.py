@@ -1,0 +1,264 @@
+"""What PrLM's trainings ask and write, against runs, `generate()` and trl's own log-probabilities."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
+
+import torch
+from datasets import Dataset
+from prlm_bench_plugins._hf import encode_completions, encode_prompts, turns
+from prlm_bench_plugins._training import TRAIN
+from prlm_bench_plugins.prlm._grpo import Rollout, dataset, run_lengths, sample_groups
+from prlm_bench_plugins.prlm._prefix_sharing import PrefixSharingGRPOTrainer, disable_telemetry
+from prlm_bench_plugins.prlm._recipe import Lora
+from prlm_bench_plugins.prlm._tuning import adapter, load_model, silenced
+from support.prlm_shop import R1_TEMPLATE, make_causal, make_tokenizer, settings, training_context
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from prlm_bench import Example, Prompt, Ranking
+from prlm_bench.errors import PrlmBenchError
+from prlm_bench.testing import ODD_TEXTS
+
+STILL = {"gradient_checkpointing": False, "disable_tqdm": True}
+KINDS = ["Qwen2", "Llama", "Qwen3"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("models")
+
+    def made(kind: str) -> Path:
+        if not (folder / kind).is_dir():
+            make_causal(folder / kind, kind)
+        return folder / kind
+
+    return made
+
+
+def prompt_of(text: str, chat: bool) -> Prompt:
+    return Prompt(Example("1", "u", text, text, ()), Ranking(), text, chat=chat)
+
+
+class TestEncoding:
+    @pytest.mark.parametrize("template", [None, R1_TEMPLATE])
+    @pytest.mark.parametrize("chat", [True, False])
+    def test_ids_are_those_that_a_run_reads(self, template: str | None, chat: bool) -> None:
+        if template is None:
+            tokenizer = make_tokenizer()
+        else:  # one that begins every text, as the tokenizers of Llama and DeepSeek do
+            from tokenizers.processors import TemplateProcessing
+
+            tokenizer = make_tokenizer("<end>" + template, bos_token="<end>")
+            tokenizer._tokenizer.post_processor = TemplateProcessing(single="<end> $A", special_tokens=[("<end>", 1)])
+            assert tokenizer("x")["input_ids"][0] == 1
+        prompts = [prompt_of(text, chat) for text in [*ODD_TEXTS, "What does the user like?"]]
+        ids = encode_prompts(tokenizer, [turns(prompt) for prompt in prompts])
+        for prompt, found in zip(prompts, ids, strict=True):
+            if chat:
+                turn = [{"role": "user", "content": prompt.text}]
+                framed = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)
+                assert found == framed["input_ids"]
+            else:
+                assert found == tokenizer(prompt.text)["input_ids"]
+        assert encode_prompts(tokenizer, []) == []
+
+    def test_completions_keep_their_reasoning_and_end(self) -> None:
+        tokenizer = make_tokenizer(R1_TEMPLATE)
+        texts = ["reasons\n</think>\n{'title': 'x'}", ""]
+        ids = encode_completions(tokenizer, texts)
+        assert [tokenizer.decode(row) for row in ids] == [f"{text}<end>" for text in texts]
+        assert encode_completions(tokenizer, []) == []
+
+
+class TestOnePrompt:
+    @pytest.mark.parametrize("k", [1, 3])
+    def test_training_asks_what_a_run_asks(
+        self, models: Callable[[str], Path], here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int
+    ) -> None:
+        from prlm_bench_plugins.transformers_lm._generator import TransformersGenerator
+
+        monkeypatch.setenv("PRLM_BENCH_CACHE", str(tmp_path / "cache"))
+        base = models("Qwen2")
+        ctx = training_context(settings(base, k=k, reasoner="prlm"), tmp_path / "shop")
+        reasoner = ctx.reasoner("prlm")
+        asked = [
+            prompt for part in (False, True) for prompt in ctx.training_prompts(reasoner, None, validation=part)[0]
+        ]
+        trained = {row["question"]: row["prompt"] for row in dataset(asked, TRAIN)}
+
+        seen: dict[str, Any] = {}
+        generate = TransformersGenerator.generate
+
+        def listen(self: Any, prompts: Any) -> Any:
+            seen.update({prompt.example.id: turns(prompt) for prompt in prompts})
+            return generate(self, prompts)
+
+        monkeypatch.setattr(TransformersGenerator, "generate", listen)
+        words = ["--task", "mini_lamp_4", "--split", "train", "--synth-users", 6, "--no-controls", "--results", "r"]
+        method = ["--retriever", ctx.recipe.retriever, "-k", k, "--reasoner", "prlm"]
+        generator = f"transformers:model={base},max_new_tokens={ctx.recipe.max_completion}"
+        done = here("run", *words, *method, "--generator", generator)
+        assert done.status == 0, done
+        assert seen == trained
+        assert len(seen) == 18 and len({turn[0]["content"] for turn in seen.values()}) == 18
+
+
+class TestRollout:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_the_coldest_sampling_is_what_generate_writes(self, models: Callable[[str], Path], kind: str) -> None:
+        model, tokenizer = load_model(str(models(kind)))
+        texts = ["what", "a headline for the article", "x " * 40, "the the the", "which users like verbs?"]
+        prompts = encode_prompts(tokenizer, texts)
+        model.train()
+        found = sample_groups(model, prompts, [2, 1, 3, 1, 2], 11, 1e-6, [1], 0)
+        assert model.training
+        alone = []
+        model.eval()
+        for ids in prompts:
+            out = model.generate(torch.tensor([ids]), max_new_tokens=11, do_sample=False, eos_token_id=1)
+            alone.append(out[0, len(ids) :].tolist())
+        assert found == [alone[place] for place in (0, 0, 1, 2, 2, 2, 3, 4, 4)]
+        assert max(map(len, found)) == 11
+
+    def test_rows_that_end_leave_and_the_rest_go_on(self, models: Callable[[str], Path]) -> None:
+        model, tokenizer = load_model(str(models("Qwen2")))
+        prompts = encode_prompts(tokenizer, ["what", "a headline", "x " * 20])
+        torch.manual_seed(0)
+        rows = sample_groups(model, prompts, [16] * 3, 24, 1.0, [1, 7], 0)
+        assert len(rows) == 48
+        for row in rows:
+            ends = [place for place, token in enumerate(row) if token in (1, 7)]
+            assert ends == [len(row) - 1] if len(row) < 24 else not ends or ends == [23]
+        assert min(map(len, rows)) < 12 < max(map(len, rows)) == 24
+
+    def test_draws_follow_the_probabilities(self, models: Callable[[str], Path]) -> None:
+        model, tokenizer = load_model(str(models("Qwen2")))
+        ids = encode_prompts(tokenizer, ["a headline"])
+        torch.manual_seed(0)
+        rows = sample_groups(model, ids, [4000], 1, 0.5, [1], 0)
+        with torch.no_grad():
+            chances = (model(torch.tensor(ids)).logits[0, -1] / 0.5).softmax(-1)
+        counts = torch.bincount(torch.tensor(rows)[:, 0], minlength=len(chances)) / 4000
+        assert (counts - chances).abs().max() < 0.03
+        assert chances.max() < 0.9, "the made model has to be unsure"
+
+    def test_the_same_seed_writes_the_same(self, models: Callable[[str], Path]) -> None:
+        model, tokenizer = load_model(str(models("Qwen2")))
+        ids = encode_prompts(tokenizer, ["a headline", "b"])
+
+        def drawn(seed: int) -> list[list[int]]:
+            torch.manual_seed(seed)
+            return sample_groups(model, ids, [4, 4], 12, 1.0, [1], 0)
+
+        assert drawn(0) == drawn(0) != drawn(1)
+
+    def test_prompts_come_back_in_the_order_of_the_rows(self, models: Callable[[str], Path]) -> None:
+        model, tokenizer = load_model(str(models("Qwen2")))
+        trainer = SimpleNamespace(
+            processing_class=tokenizer,
+            accelerator=SimpleNamespace(unwrap_model=lambda model: model),
+            model=model,
+            eos_token_ids=[1],
+            args=SimpleNamespace(bf16=False),
+        )
+        a, b = ([{"role": "user", "content": text}] for text in ("a", "bb bb"))
+        assert run_lengths([a, a, b, a]) == ([a, b, a], [2, 1, 1])
+        out = Rollout(5, 1.0)([a, a, b, a], trainer)
+        first, second = encode_prompts(tokenizer, [a, b])
+        assert out["prompt_ids"] == [first, first, second, first]
+        assert len(out["completion_ids"]) == 4 and all(1 <= len(row) <= 5 for row in out["completion_ids"])
+
+
+def batch_of(tokenizer: Any) -> tuple[Any, Any, int]:
+    """Shuffled rows of three groups, prompts padded at the left and completions at the right."""
+    rng = torch.Generator().manual_seed(3)
+    prompts = encode_prompts(tokenizer, ["what", "a headline for the article", "x " * 12])
+    rows = [(prompts[place], torch.randint(2, 300, (length,), generator=rng).tolist()) for place, length in
+            ((2, 5), (0, 9), (1, 1), (2, 9), (1, 4), (0, 3), (2, 2))]  # fmt: skip
+    width, keep = max(len(p) for p, _ in rows), max(len(c) for _, c in rows)
+    ids, mask = [], []
+    for prompt, completion in rows:
+        before, after = width - len(prompt), keep - len(completion)
+        ids.append([0] * before + prompt + completion + [0] * after)
+        mask.append([0] * before + [1] * (len(prompt) + len(completion)) + [0] * after)
+    return torch.tensor(ids), torch.tensor(mask), keep
+
+
+def trainer_of(model: Path, folder: Path, lora: Lora | None = None, **options: Any) -> Any:
+    """The policy's trainer; an adapter has other weights than those it begins with."""
+    made, tokenizer = load_model(str(model))
+    sizes = {"per_device_train_batch_size": 2, "num_generations": 2, "temperature": 0.7, "beta": 0.0}
+    with silenced():
+        config = GRPOConfig(str(folder), use_cpu=True, bf16=False, report_to=[], **{**STILL, **sizes, **options})
+        trainer = disable_telemetry(PrefixSharingGRPOTrainer)(
+            model=made,
+            processing_class=tokenizer,
+            reward_funcs=[lambda completions, **_: [0.0] * len(completions)],
+            args=config,
+            train_dataset=Dataset.from_list([{"prompt": "a"}] * 2),
+            peft_config=adapter(lora),
+        )
+    for name, weights in trainer.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights, std=0.05, generator=torch.Generator().manual_seed(1))
+    return trainer
+
+
+class TestSharing:
+    def test_what_cannot_be_shared_is_left_to_trl(self, models: Callable[[str], Path], tmp_path: Path) -> None:
+        trainer = trainer_of(models("Qwen2"), tmp_path)
+        trainer.model.activation_checkpointing_enable()
+        assert not trainer.can_share_prefix()
+        make_causal(tmp_path / "gemma", "Gemma")
+        assert not trainer_of(tmp_path / "gemma", tmp_path).can_share_prefix()
+
+    @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's
+    @pytest.mark.parametrize("adapted", [False, True])
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_log_probabilities_and_gradients_are_trls(
+        self, models: Callable[[str], Path], kind: str, adapted: bool, tmp_path: Path
+    ) -> None:
+        trainer = trainer_of(models(kind), tmp_path, Lora() if adapted else None)
+        whole = trainer.model.train()
+        ids, mask, keep = batch_of(trainer.processing_class)
+        assert trainer.can_share_prefix()
+        compute: Any = GRPOTrainer._get_per_token_logps_and_entropies
+        theirs = compute(trainer, whole, ids, mask, keep, compute_entropy=True)[:2]
+        ours = trainer._get_per_token_logps_and_entropies(whole, ids, mask, keep, compute_entropy=True)[:2]
+        real = mask[:, -keep:].bool()
+        weights = torch.randn(real.shape, generator=torch.Generator().manual_seed(4))[real]
+        gradients = []
+        for logps, entropies in (theirs, ours):
+            whole.zero_grad()
+            ((logps[real] * weights).mean() + 0.1 * entropies[real].mean()).backward()
+            trained = {name: p.grad.clone() for name, p in whole.named_parameters() if p.grad is not None}
+            gradients.append(trained)
+        for mine, other in zip(ours, theirs, strict=True):
+            assert torch.allclose(mine[real], other[real], atol=1e-5)
+        assert gradients[0].keys() == gradients[1].keys() and gradients[0]
+        for name, gradient in gradients[0].items():
+            assert torch.allclose(gradients[1][name], gradient, atol=1e-5, rtol=1e-3), name
+        assert any(gradient.abs().max() > 1e-4 for gradient in gradients[0].values())
+
+
+class TestLoading:
+    def test_without_a_chat_template(self, tmp_path: Path) -> None:
+        make_causal(tmp_path / "plain", template=None)
+        with pytest.raises(PrlmBenchError, match=r"has no chat template .take a model that was tuned for chat"):
+            load_model(str(tmp_path / "plain"))
+
+    def test_what_cannot_be_loaded_is_one_line(self, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text("{}")
+        with pytest.raises(PrlmBenchError, match="cannot be loaded: ") as caught:
+            load_model(str(tmp_path))
+        assert "\n" not in str(caught.value)

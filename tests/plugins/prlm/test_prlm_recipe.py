@@ -1,0 +1,200 @@
+"""Recipes and artefacts of PrLM: what is accepted, what is refused, and what goes on where it was left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prlm_bench_plugins._training import make_artefact, plugin_code, read_artefact
+from prlm_bench_plugins.prlm._context import SOURCES
+from prlm_bench_plugins.prlm._recipe import change_recipe, read_recipe, recipe_names
+from prlm_bench_plugins.prlm._tuning import epoch_orders
+from support.prlm_shop import recipe_file, settings, training_context
+
+from prlm_bench.errors import PrlmBenchError
+
+
+class TestRecipes:
+    @pytest.mark.parametrize("name", recipe_names())
+    def test_those_that_ship_are_whole_with_each_of_their_ablations(self, name: str) -> None:
+        recipe = read_recipe(name)
+        assert recipe.ablations
+        for changes in recipe.ablations.values():
+            changed = change_recipe(recipe, changes)
+            assert changed.policy != recipe.policy
+            assert changed.model_copy(update={"policy": recipe.policy}) == recipe
+
+    def test_published_is_the_papers_setting(self) -> None:
+        recipe = read_recipe("published")
+        assert (recipe.policy.questions, recipe.policy.learning_rate, recipe.policy.group) == (500, 1e-6, 4)
+        assert recipe.policy.rewards == {"accuracy": 1.0, "closed-reasoning": 0.1, "personalization": 0.1}
+
+    def test_changes_and_flags(self) -> None:
+        changes = ["policy.learning_rate=1e-5", "reward.base.hidden=64", "policy.rewards={accuracy: 2}"]
+        recipe = read_recipe("tiny", changes, k=7, base=None, retriever="recency")
+        assert (recipe.k, recipe.retriever, recipe.base) == (7, "recency", read_recipe("tiny").base)
+        assert recipe.policy.learning_rate == 1e-5
+        assert recipe.policy.rewards == {"accuracy": 2.0}
+        assert not isinstance(recipe.reward.base, str) and recipe.reward.base.hidden == 64
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ("policy.learning_rat=1", "recipe tiny.yaml: policy.learning_rat: Extra inputs are not permitted"),
+            ("polic.k=1", "recipe tiny.yaml: polic: Extra inputs are not permitted"),
+            ("k=0", "recipe tiny.yaml: k: Input should be greater than or equal to 1"),
+            ("policy.learning_rate=-1", "recipe tiny.yaml: policy.learning_rate: Input should be greater than 0"),
+            ("policy.rewards={}", "recipe tiny.yaml: policy.rewards: Dictionary should have at least 1 item"),
+            ("pairs.negatives=[mine]", "recipe tiny.yaml: pairs.negatives.0: Input should be 'other-user' or 'echo'"),
+            ("precision=fp8", "recipe tiny.yaml: precision: Input should be 'float32', 'bf16' or 'fp16'"),
+            ("k", "'k' is not a change (write policy.learning_rate=1e-5)"),
+            ("=3", "'=3' is not a change"),
+            ("k=[1", "'k=[1': the value is not YAML"),
+        ],
+    )
+    def test_a_wrong_change_is_one_line(self, change: str, said: str) -> None:
+        with pytest.raises(PrlmBenchError) as caught:
+            read_recipe("tiny", [change])
+        assert str(caught.value).startswith(said)
+        assert "\n" not in str(caught.value)
+
+    def test_names_and_files(self, tmp_path: Path) -> None:
+        with pytest.raises(PrlmBenchError, match=r"unknown recipe 'tinny' .did you mean tiny"):
+            read_recipe("tinny")
+        with pytest.raises(PrlmBenchError, match=r"none.yaml: cannot be read"):
+            read_recipe(str(tmp_path / "none.yaml"))
+        (tmp_path / "list.yaml").write_text("- 1\n")
+        with pytest.raises(PrlmBenchError, match="a recipe is a mapping"):
+            read_recipe(str(tmp_path / "list.yaml"))
+        (tmp_path / "torn.yaml").write_text("policy: {")
+        with pytest.raises(PrlmBenchError, match=r"torn.yaml: cannot be read") as caught:
+            read_recipe(str(tmp_path / "torn.yaml"))
+        assert "\n" not in str(caught.value)
+
+    def test_numbers_as_yaml_1_1_reads_them(self, tmp_path: Path) -> None:
+        content = settings("x")
+        content["policy"]["learning_rate"] = "1e-5"
+        path = recipe_file(tmp_path, content)
+        path.write_text(path.read_text().replace("'1e-5'", "1e-5"))
+        assert yaml.safe_load(path.read_text())["policy"]["learning_rate"] == "1e-5"
+        assert read_recipe(str(path)).policy.learning_rate == 1e-5
+
+
+class TestEpochOrders:
+    def test_each_epoch_has_every_row_once(self) -> None:
+        tuned = read_recipe("tiny", ["policy.epochs=3", "policy.steps=null", "policy.batch=5"]).policy
+        order = epoch_orders(range(10), tuned, 0)
+        assert [sorted(order[start : start + 10]) for start in (0, 10, 20)] == [list(range(10))] * 3
+        assert order[:10] != order[10:20]
+        assert order == epoch_orders(range(10), tuned, 0) != epoch_orders(range(10), tuned, 1)
+
+    @pytest.mark.parametrize(
+        ("epochs", "steps", "rows"), [("0.5", "null", 4), ("2.5", "null", 24), ("3", "2", 8), ("1", "9", 8)]
+    )
+    def test_they_are_cut_to_whole_steps(self, epochs: str, steps: str, rows: int) -> None:
+        changes = [f"policy.epochs={epochs}", f"policy.steps={steps}", "policy.batch=4"]
+        assert len(epoch_orders(range(10), read_recipe("tiny", changes).policy, 0)) == rows
+
+    def test_less_than_a_step(self) -> None:
+        with pytest.raises(PrlmBenchError, match=r"3 questions in 1.0 epochs are less than one step of 4"):
+            epoch_orders(range(3), read_recipe("tiny", ["policy.epochs=1", "policy.batch=4"]).policy, 0)
+
+
+IDENTITY = {"task": "a", "settings": {"rate": 0.1, "names": ["x"]}}
+
+
+def work(folder: Path) -> Mapping[str, Any]:
+    """Counts how often it was begun."""
+    path = folder / "count"
+    path.write_text(str(int(path.read_text()) + 1 if path.is_file() else 1))
+    return {"count": int(path.read_text())}
+
+
+def broken(folder: Path) -> Mapping[str, Any]:
+    work(folder)
+    raise KeyboardInterrupt
+
+
+class TestArtefact:
+    def test_a_whole_one_is_not_made_again(self, tmp_path: Path) -> None:
+        made = make_artefact(tmp_path / "a", "pairs", IDENTITY, work)
+        again = make_artefact(tmp_path / "a", "pairs", IDENTITY, work)
+        assert made == again == read_artefact(tmp_path / "a", "pairs")
+        assert made.manifest["count"] == 1
+        assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["count", "manifest.json"]
+
+    def test_a_begun_one_goes_on(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            make_artefact(tmp_path / "a", "pairs", IDENTITY, broken)
+        with pytest.raises(PrlmBenchError, match="its training is unfinished; repeat the command to resume"):
+            read_artefact(tmp_path / "a", "pairs")
+        assert make_artefact(tmp_path / "a", "pairs", IDENTITY, work).manifest["count"] == 2
+
+    @pytest.mark.parametrize("first", [work, broken])
+    def test_another_identity_is_refused_and_the_first_difference_named(self, tmp_path: Path, first: Any) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            make_artefact(tmp_path / "a", "pairs", IDENTITY, first)
+        other = {"task": "a", "settings": {"rate": 0.2, "names": ["y"]}}
+        with pytest.raises(PrlmBenchError, match=r"with other settings: settings.rate was 0.1 and is 0.2 \(give anoth"):
+            make_artefact(tmp_path / "a", "pairs", other, work)
+        with pytest.raises(PrlmBenchError, match="reward was null and is 1"):
+            make_artefact(tmp_path / "a", "pairs", {**IDENTITY, "reward": 1}, work)
+        assert (tmp_path / "a" / "count").read_text() == "1"
+
+    def test_a_folder_of_other_files_is_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "letter").write_text("dear")
+        with pytest.raises(PrlmBenchError, match="holds other files"):
+            make_artefact(tmp_path / "a", "pairs", IDENTITY, work)
+        assert [path.name for path in (tmp_path / "a").iterdir()] == ["letter"]
+
+    @pytest.mark.parametrize("name", ["begun.json", "manifest.json"])
+    @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+    def test_torn_files_are_one_line(self, tmp_path: Path, name: str, content: str) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / name).write_text(content)
+        with pytest.raises(PrlmBenchError, match=r"cannot be read .remove its folder"):
+            make_artefact(tmp_path / "a", "pairs", IDENTITY, work)
+
+    def test_a_process_that_dies_while_it_begins_leaves_no_obstacle(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        left: list[str] = []
+
+        def killed(self: Path, *_: Any) -> None:
+            left.append(self.name)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Path, "replace", killed)
+            make_artefact(tmp_path / "a", "pairs", IDENTITY, work)
+        (tmp_path / "a" / left[0]).write_text("{")  # one that is killed cannot take it away
+        assert make_artefact(tmp_path / "a", "pairs", IDENTITY, work).manifest["count"] == 1
+
+    def test_what_is_no_artefact_of_the_stage(self, tmp_path: Path) -> None:
+        with pytest.raises(PrlmBenchError, match=r"no policy in .*make it with `prlm-bench train`"):
+            read_artefact(tmp_path, "policy")
+        make_artefact(tmp_path / "a", "pairs", IDENTITY, work)
+        with pytest.raises(PrlmBenchError, match="holds no policy"):
+            read_artefact(tmp_path / "a", "policy")
+
+    def test_a_folder_that_cannot_be_written(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(PrlmBenchError, match="cannot be written: Not a directory"):
+            make_artefact(tmp_path / "file" / "a", "pairs", IDENTITY, work)
+
+
+def test_the_identity_names_what_a_training_hangs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = training_context(settings("nothing-is-loaded"), tmp_path)
+    monkeypatch.setattr(type(ctx), "base_identity", "made")
+    made = ctx.stage("pairs", ctx.recipe.pairs, work)
+    kept = json.loads((made.folder / "manifest.json").read_text())["identity"]
+    assert set(kept) >= {"task", "data", "seed", "base", "retriever", "k", "reasoner", "settings", "code", "versions"}
+    assert kept["code"] == plugin_code(*SOURCES) and kept["base"] == "made"
+    with pytest.raises(PrlmBenchError, match=r"settings.gold was false and is true"):
+        ctx.stage("pairs", ctx.recipe.pairs.model_copy(update={"gold": True}), work)

@@ -1,0 +1,1 @@
+"""Servers, models, results and pages that several tests share."""
