@@ -393,9 +393,9 @@ def _imports(tree: ast.Module, module: str, is_package: bool) -> Iterator[tuple[
 
 def _listed(tree: ast.Module) -> list[str]:
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
-            if any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets):
-                return [str(name) for name in ast.literal_eval(node.value)]
+        targets = node.targets if isinstance(node, ast.Assign) and isinstance(node.value, ast.List) else []
+        if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+            return [str(name) for name in ast.literal_eval(node.value)]
     return []
 
 

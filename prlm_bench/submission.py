@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .._files import replacing
-from ..data import ListReader, data_root, split_files
-from ..errors import DataError
-from ..report.compare import describe, select
-from ..tasks import Task, TaskRegistry
-from .store import Stored, read_samples
+from ._util.files import replacing
+from .data import ListReader, data_root, split_files
+from .errors import DataError
+from .results import Stored, describe, read_samples, select
+from .tasks import Task, TaskRegistry
 
 SPLIT = "test"
 #: The earliest date that a zip can hold, so that the bytes do not depend on the time.

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.paths import REAL_DATA
 
 from prlm_bench.cli import _app
 from prlm_bench.host import PluginHost
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -87,7 +86,7 @@ def host() -> PluginHost:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Files in LaMP's layout that lie beside the repository."""
-    folder = REPOSITORY.parent / "shared" / "data"
+    folder = REAL_DATA
     if not folder.is_dir():
         pytest.skip("needs the LaMP files in ../shared/data, which a clone does not have")
     return folder

@@ -154,5 +154,5 @@ def _items(examples: Sequence[Example], index: int, way: str, rng: random.Random
 
 def _metrics() -> Mapping[str, Any]:
     found: dict[str, Any] = {}
-    prlm_bench_register_metrics(found.__setitem__)
+    prlm_bench_register_metrics(lambda name, factory, **traits: found.__setitem__(name, factory))
     return found
