@@ -30,6 +30,7 @@ test-lowest:
 check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 # The site, in build/docs. A broken link or anchor is an error.
