@@ -125,7 +125,7 @@ def score_answers(
         DataError: only some golds are present, or there are no answers.
     """
     if not answers:
-        raise DataError("no answers to score")
+        raise DataError("there are no answers to score")
     known = [gold for gold in golds if gold is not None]
     if not known:
         return Scored({}, [{} for _ in answers])

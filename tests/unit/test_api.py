@@ -80,7 +80,7 @@ class TestRun:
             ({"tasks": "mini_lamp_9"}, "unknown task 'mini_lamp_9'"),
             ({"retrievers": "bm52"}, "unknown retriever 'bm52'.*bm25"),
             ({"retrievers": "bm25:k2=1"}, "has no option 'k2'"),
-            ({"retrievers": "bm25", "k": -1}, "k: k counts items"),
+            ({"retrievers": "bm25", "k": -1}, "k: k must be 0 or more"),
             ({"retrievers": "bm25", "limits": 3}, "limits"),
             ({"retrievers": object()}, "object is not a retriever: it has no rank"),
             ({}, "nothing to run"),

@@ -462,7 +462,7 @@ def test_exports_to_standard_output(here: Callable[..., Any]) -> None:
         (("eval", "--retriever", "bm25", "--retriever", "bm25:k1=1.5"), "sources with the same name: bm25, bm25"),
         (("eval", "--retriever", "bm52"), "unknown retriever 'bm52' (did you mean bm25"),
         (("eval", "--retriever", "bm25", "--measures", "nDGC@5"), "unknown retrieval measure 'nDGC'"),
-        (("eval", "--retriever", "bm25", "--measures", "R"), "the retrieval measure 'R' needs a cut-off"),
+        (("eval", "--retriever", "bm25", "--measures", "R"), "the retrieval measure 'R' needs a cutoff"),
         (("eval", "--run", "nowhere.run"), "nowhere.run: cannot be read"),
         (
             ("export-run", "--retriever", "bm25", "--scores", "best"),
