@@ -335,18 +335,21 @@ def _comment_above(lines: Sequence[str], index: int) -> str:
 def python_api() -> dict[str, str]:
     """A page for each module that lists public names, as instructions for mkdocstrings; the front door is the first.
 
-    A name that several modules list is described on the first of their pages, and the others link to it.
+    A name that several modules list is described on the first of their pages, and the others link to it. A module
+    that lists no further names has no page. Functions come before classes.
     """
     shown: dict[str, str] = {}
     found = {}
     for module in public_modules():
         own, others = [], []
-        for name, place in public_names(module).items():
+        for name, place in sorted(public_names(module).items(), key=lambda item: item[0][0].isupper()):
             if place in shown:
                 others.append(f"[`{name}`]({shown[place].rpartition('.')[0]}.md#{shown[place]})")
             else:
                 shown[place] = f"{module}.{name}"
                 own.append(name)
+        if not own:
+            continue
         text = ast.get_docstring(ast.parse(_file(module).read_text("utf-8"))) or ""
         elsewhere = f"Described elsewhere: {', '.join(others)}.\n\n" if others else ""
         body = "\n".join(f"::: {module}.{name}\n" for name in own)

@@ -242,7 +242,7 @@ def test_the_components_page_has_every_component_and_option() -> None:
     assert [kind for kind in empty if f"{kind}s" not in page.partition("## Other kinds")[2]] == []
 
 
-PACKAGES = ["", ".interfaces", ".host", ".results", ".report", ".records", ".metrics", ".session", ".cli.plugin_api"]
+PACKAGES = ["", ".interfaces", ".host", ".results", ".report", ".metrics", ".session", ".cli.plugin_api"]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
