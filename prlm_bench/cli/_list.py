@@ -19,7 +19,7 @@ _OTHERS = ("tasks", "methods", "commands")
 def list_things(
     what: Annotated[
         str | None,
-        typer.Argument(help="tasks, retrievers, reasoners, generators, rewards, metrics, trainers, methods, commands."),
+        typer.Argument(help="tasks, methods, commands, or a kind of component: retrievers, generators, metrics, ..."),
     ] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,

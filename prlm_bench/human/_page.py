@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .. import __version__
-from ..site._samples import safe_json
+from .._util.html import safe_json
 from ._schema import Shown
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 
+from .._util.text import well_formed
+
 #: Parsing steps from strict to tolerant. If a value needed several, the last of them is recorded.
 STEPS = (
     "strict",  # the text is the object
@@ -64,7 +66,7 @@ def _literal(text: str, key: str) -> str | None:
             found = read(text)
             value = found.get(key) if isinstance(found, dict) else None
             if isinstance(value, (str, int, float)):
-                return _storable(str(value)).strip()  # some integers are too long for str()
+                return well_formed(str(value)).strip()  # some integers are too long for str()
         except _UNREADABLE:
             continue
     return None
@@ -114,14 +116,9 @@ def _unescaped(value: str, quote: str) -> str:
         return value
     read = json.loads if quote == '"' else _python
     try:
-        return _storable(str(read(f"{quote}{value}{quote}")))
+        return well_formed(str(read(f"{quote}{value}{quote}")))
     except _UNREADABLE:
         return value
-
-
-def _storable(text: str) -> str:
-    """`text` with lone surrogates, which no file can hold, replaced by U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @lru_cache

@@ -7,6 +7,7 @@ from ._compare import (
     compare_stored as compare_stored,
 )
 from ._comparisons import render_comparisons as render_comparisons
+from ._figures import write_figure as write_figure
 from ._json import to_json as to_json
 from ._leaderboard import Row as Row, Table as Table, build_tables as build_tables
 from ._pooling import MethodFigures as MethodFigures, SeedAggregation as SeedAggregation, SeedSpread as SeedSpread

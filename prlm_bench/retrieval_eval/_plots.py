@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .._util.files import replacing
 from ..errors import MissingDependencyError
+from ..report import write_figure
 from ..results import Estimate
 from ._evaluate import CHANCE, Evaluation
 
-FORMATS = ("png", "svg")
 #: Colours that are distinguishable with any colour vision (M. Okabe and K. Ito, 2008).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _LINES = ("-", "--", "-.", ":")
@@ -37,13 +37,12 @@ def draw_recall(found: Evaluation, folder: Path) -> list[Path]:
     """
     if not found.recall:
         return []
-    check_drawable()
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+    return write_figure(folder, "recall", partial(_draw_all, found), purpose="the recall plot", size=(7.0, 4.2))
+
+
+def _draw_all(found: Evaluation, axes: Any) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
-    axes = figure.add_subplot()
     for number, (name, curve) in enumerate(found.recall.items()):
         if name == CHANCE:
             _draw(axes, name, curve, "#999999", ":", shade=False)
@@ -58,13 +57,6 @@ def draw_recall(found: Evaluation, folder: Path) -> list[Path]:
     size = f"{found.n_judged} questions, {found.n_users} users"
     axes.set_title(f"{found.task} {found.split}: {size}; shaded: 95 % interval over users", fontsize=9)
     axes.legend(loc="lower right", fontsize=8, frameon=True)
-    paths = [folder / f"recall.{kind}" for kind in FORMATS]
-    # Without these settings the files contain the time and random names.
-    with rc_context({"svg.hashsalt": "prlm-bench"}):
-        for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
-            with replacing(path) as file:
-                figure.savefig(file, format=path.suffix[1:], dpi=150, metadata=metadata)
-    return paths
 
 
 def _draw(axes: Any, name: str, curve: list[Estimate], colour: str, line: str, *, shade: bool = True) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from .._util.files import replacing
+from .._util.html import safe_json
 from ..results import SampleRecord, Stored, as_mean, read_samples
 from ..stats import Floats, user_totals
 
@@ -68,16 +68,6 @@ def _or_nan(value: float | None) -> float:
 def as_script(function: str, arguments: list[Any]) -> bytes:
     """A script that calls `function` with JSON arguments, safe inside and outside of HTML."""
     return function.encode() + b"(..." + safe_json(arguments) + b");\n"
-
-
-def safe_json(value: Any) -> bytes:
-    """JSON that is safe in a script, also inside HTML: it cannot end the script or begin a comment."""
-    json = orjson.dumps(value)
-    for char in (b"<", b">", b"&"):
-        json = json.replace(char, b"\\u%04x" % ord(char))
-    for text, escape in (("\u2028", b"\\u2028"), ("\u2029", b"\\u2029")):
-        json = json.replace(text.encode(), escape)
-    return json
 
 
 def _write_page(folder: Path, run: str, seen: int, page: list[dict[str, Any]]) -> None:

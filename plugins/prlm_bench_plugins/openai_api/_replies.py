@@ -9,6 +9,7 @@ from typing import Any
 
 from prlm_bench import Completion
 from prlm_bench.errors import RunError
+from prlm_bench.files import well_formed
 
 from ._server import Key, Server
 
@@ -122,7 +123,7 @@ def read_completion(body: bytes, chat: bool, key: Key, prices: tuple[float, floa
     if prices is not None and prompt_tokens is not None and tokens is not None:
         cost = (prompt_tokens * prices[0] + tokens * prices[1]) / 1e6
     return Completion(
-        _well_formed(key.mask(text, short=False)),
+        well_formed(key.mask(text, short=False)),
         finish=_FINISHES.get(finish, finish) if isinstance(finish, str) else None,
         tokens=tokens,
         prompt_tokens=prompt_tokens,
@@ -151,11 +152,6 @@ def _chat_text(choice: dict[str, Any]) -> str | None:
 def _count(usage: Any, name: str) -> int | None:
     value = usage.get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _well_formed(text: str) -> str:
-    """`text` with U+FFFD for lone surrogates, which cannot be stored."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def read_models(body: bytes) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prlm_bench.cli.plugin_api import pretty, replacing, write_whole
-from prlm_bench.errors import MissingDependencyError
+from prlm_bench.files import pretty, write_whole
+from prlm_bench.report import write_figure
 from prlm_bench.results import Estimate
 
 
@@ -56,46 +56,6 @@ class StudyReport:
         assert self.draw is not None
         self.draw(axes)
         axes.set_title(self.title, fontsize="medium", wrap=True)
-
-
-def write_figure(
-    folder: Path,
-    name: str,
-    draw: Callable[[Any], None],
-    *,
-    purpose: str,
-    size: tuple[float, float] = (7.0, 4.0),
-) -> list[Path]:
-    """Draw a figure and write it as `name.png` and `name.svg`; equal figures give equal files.
-
-    Args:
-        folder: where to write.
-        name: of the files, without their ending.
-        draw: draws on the figure's matplotlib axes.
-        purpose: what the figure is, for the error message.
-        size: width and height in inches.
-
-    Returns:
-        The files.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependencyError(purpose, "matplotlib", "report") from None
-    figure = Figure(figsize=size, layout="constrained")
-    draw(figure.add_subplot())
-    paths = []
-    # By default a PNG holds the release of matplotlib, and an SVG the date and random ids.
-    with rc_context({"svg.hashsalt": "prlm-bench"}):
-        for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            paths.append(folder / f"{name}.{form}")
-            with replacing(paths[-1]) as file:
-                figure.savefig(file, format=form, dpi=150, metadata=metadata)
-    return paths
 
 
 def _text(cell: Any) -> str:
