@@ -75,8 +75,8 @@ class Manifest(_Stored):
 
     #: Version of the schema: 1 knows metrics by name only and the core by its release, 2 knows both by their code.
     schema_version: Literal[1, 2] = SCHEMA_VERSION
-    #: SHA-256 over all fields but `schema_version` and `command`, and over the task's definition. The folder's name
-    #: ends with its first 8 digits.
+    #: SHA-256 over all fields but `schema_version` and `command`, and over the task's definition. The folder's
+    #: name ends with its first 8 digits.
     fingerprint: str
     #: Name of the task, as on the command line.
     task: str

@@ -210,3 +210,34 @@ def test_workers_load_a_local_plugin_too(cli: Cli, tmp_path: Path) -> None:
     words = ["run", "--task", "mini_lamp_4", "--plugin", "mine.py", "--method", "mine:k1=2", "--json"]
     one, two = (json.loads(cli(*words, "--results", f"r{jobs}", "--jobs", jobs).stdout) for jobs in (1, 2))
     assert one == two
+
+
+COMMAND_FILE = """
+import typer
+from prlm_bench import hookimpl
+
+app = typer.Typer()
+
+
+@app.command("greet")
+def greet(name: str = "you") -> None:
+    print(f"hello {name}")
+
+
+@app.callback()
+def group() -> None:
+    "Greetings."
+
+
+@hookimpl
+def prlm_bench_register_commands(register):
+    register("zz-local", app)
+"""
+
+
+def test_a_local_plugin_file_adds_a_command(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(COMMAND_FILE)
+    ended = cli("--plugin", "mine.py", "zz-local", "greet", "--name", "her")
+    assert (ended.status, ended.stdout) == (0, "hello her\n")
+    assert "zz-local" in cli("list", "commands", "--plugin", "mine.py").stdout
+    assert "No such command 'zz-local'" in cli("zz-local", "greet").mistake
