@@ -312,11 +312,19 @@ def _digest_of(files: Iterable[Path], loose: Iterable[str] = ()) -> str:
     """Order and content count, places do not: the same code elsewhere is the same code."""
     total = hashlib.sha256()
     for file in files:
-        total.update(f"{file.parent.name}/{file.name}\n".encode())
+        total.update(f"{_name_in_package(file)}\n".encode())
         total.update(_file_form(file).encode())
     for text in loose:
         total.update(text.encode())
     return total.hexdigest()[:_LENGTH]
+
+
+def _name_in_package(file: Path) -> str:
+    """The path from the top of the file's package; for a file outside packages, its name."""
+    top = file.parent
+    while (top / "__init__.py").is_file():
+        top = top.parent
+    return file.relative_to(top).as_posix()
 
 
 def _file_form(path: Path) -> str:

@@ -146,6 +146,14 @@ class TestPlugins:
         (tmp_path / "base_of_mine.py").write_text("class Base:\n    step = 2\n")
         assert digest_in_a_new_process(tmp_path, "mine", "Mine") != before
 
+    def test_the_folder_of_a_plugin_file_is_no_part_of_it(self, tmp_path: Path) -> None:
+        digests = set()
+        for folder in ("one", "two"):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "mine.py").write_text("class Mine:\n    pass\n")
+            digests.add(code_digest(load(tmp_path / folder / "mine.py").Mine))
+        assert len(digests) == 1
+
     def test_the_arguments_of_a_partial(self, tmp_path: Path) -> None:
         file = tmp_path / "mine.py"
         file.write_text("def make(weight, words=()):\n    return weight\n")
