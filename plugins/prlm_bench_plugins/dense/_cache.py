@@ -109,19 +109,19 @@ class VectorCache:
         return zlib.crc32(vector, zlib.crc32(digest, self._seed))
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """The result of a transaction, which a new file gets a chance to give where this one is broken."""
+        """What `work` gives as one transaction; it runs a second time on a new file where the present one is broken."""
         for last in (False, True):
             try:
                 if self._connection is None:
                     self._connection = self._open()
                 with self._connection:
                     return work(self._connection)
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
                 self.close()
-                # What SQLite quotes of a broken file may hold line ends.
+                # What SQLite quotes of a broken file may hold line ends; where it is no text, decoding it fails.
                 reason = getattr(error, "strerror", None) or " ".join(str(error).split())
                 if last or not self._replaced(error, reason):
-                    hint = "PRLM_BENCH_CACHE names a folder that can be written and has room"
+                    hint = "set PRLM_BENCH_CACHE to a writable folder with free space"
                     raise PrlmBenchError(f"cannot use the embedding cache {self.path}: {reason}", hint) from None
         raise AssertionError  # the loop returns or raises
 
@@ -144,7 +144,8 @@ class VectorCache:
         if code == sqlite3.SQLITE_READONLY_DBMOVED:
             return True
         # Our statements are right, so that an error in one shows a schema that is not ours.
-        if code & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+        broken = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+        if not broken and not isinstance(error, UnicodeDecodeError):
             return False
         try:
             if self.path.stat().st_ino != self._inode:
