@@ -222,13 +222,12 @@ def test_ranking_from_the_cache(
         ]
 
     rank()
-    texts = [[*[item.text for item in one.profile], one.query] for one in shuffled]
+    found = held["retriever"]._vectors.fetch([one.profile for one in shuffled], [one.query for one in shuffled])
 
     def multiply() -> list[Ranking]:
-        vectors = held["retriever"]._vectors
         return [
-            by_score(one.profile, np.vecdot(rows[:-1], rows[-1]), 5)
-            for one, rows in zip(shuffled, map(vectors.rows, texts), strict=True)
+            by_score(one.profile, np.vecdot(items, query), 5)
+            for one, (items, query) in zip(shuffled, found, strict=True)
         ]
 
     assert multiply() == rank()

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from prlm_bench_plugins.dense._cache import BROKEN, VectorCache
 from prlm_bench_plugins.dense._vectors import TextVectors
 
+from prlm_bench import Document
 from prlm_bench.errors import PrlmBenchError
 
 OURS, OTHER = b"m" * 32, b"n" * 32
@@ -60,9 +61,14 @@ def text_vectors(folder: Path, encoder: Counting, **options: Any) -> TextVectors
     return TextVectors(VectorCache(folder / NAME, OURS), lambda: encoder, **options)
 
 
+def profile(texts: Sequence[str]) -> tuple[Document, ...]:
+    return tuple([Document(str(number), text, {}) for number, text in enumerate(texts)])
+
+
 def read(vectors: TextVectors, texts: Sequence[str]) -> np.ndarray:
-    vectors.load(texts)
-    return vectors.rows(texts)
+    ((items, query),) = vectors.fetch([profile(texts)], texts[:1])
+    assert np.array_equal(query, items[0])
+    return items
 
 
 def fetch(
@@ -87,7 +93,7 @@ def flip(path: Path, at: int, mask: int = 0x10) -> None:
 def test_a_cache_holds_what_was_written(tmp_path: Path, count: int, dims: int) -> None:
     keys, rows = digests(names(count)), matrix(names(count), dims)
     VectorCache(tmp_path / NAME, OURS).put(keys, rows)
-    found = VectorCache(tmp_path / NAME, OURS).get([*keys[::-1], b"x" * 16])
+    found = dict(VectorCache(tmp_path / NAME, OURS).get([*keys[::-1], b"x" * 16]))
     assert {key: found[key] for key in keys} == {key: row.tobytes() for key, row in zip(keys, rows, strict=True)}
     assert len(found) == count
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
@@ -144,10 +150,20 @@ def test_a_surrogate_pair_is_its_character(tmp_path: Path) -> None:
 def test_a_reader_takes_in_what_others_have_written_meanwhile(tmp_path: Path) -> None:
     late = Counting()
     own = text_vectors(tmp_path, late)
-    own.load(names(3))
+    read(own, names(3))
     fetch(tmp_path, names(10))
     assert np.array_equal(read(own, names(12)), matrix(names(12)))
     assert late.encoded == [*names(3), *names(2, 10)]
+
+
+def test_of_texts_whose_digests_share_a_half_each_has_its_own_vector(tmp_path: Path) -> None:
+    cache = VectorCache(tmp_path / NAME, OURS)
+    pairs = dict(zip([b"h" * 8 + b"1" * 8, b"h" * 8 + b"2" * 8], map(bytes, matrix(["a", "b"])), strict=True))
+    assert cache.put(list(pairs), matrix(["a", "b"])) == pairs
+    for _ in range(2):
+        for number, (digest, own) in enumerate(pairs.items()):
+            assert dict(cache.get([digest])).get(digest, own) == own
+            assert cache.put([digest], matrix(["a", "b"])[[number]]) == {digest: own}
 
 
 # Memory
@@ -155,24 +171,55 @@ def test_a_reader_takes_in_what_others_have_written_meanwhile(tmp_path: Path) ->
 
 def test_texts_in_memory_are_not_read_again(tmp_path: Path) -> None:
     own = text_vectors(tmp_path, Counting())
-    own.load(names(20))
+    read(own, names(20))
     (tmp_path / NAME).unlink()
     (tmp_path / NAME).mkdir()
     assert np.array_equal(read(own, names(20)[::-1]), matrix(names(20)[::-1]))
     with pytest.raises(PrlmBenchError):
-        own.load(names(21))
+        read(own, names(21))
+
+
+def test_an_item_and_a_query_of_one_text_have_their_own_prefixes(tmp_path: Path) -> None:
+    own = text_vectors(tmp_path, Counting(), query_prefix="query: ", item_prefix="item: ")
+    ((items, query),) = own.fetch([profile(["x", "y"])], ["x"])
+    assert np.array_equal(items, matrix(["item: x", "item: y"]))
+    assert np.array_equal(query, vector("query: x"))
+
+
+def test_a_profile_whose_items_were_loaded_together_is_not_copied(tmp_path: Path) -> None:
+    own = text_vectors(tmp_path, Counting())
+    profiles = [profile(names(20)), profile(names(20, 20)), profile(names(20, 10)), profile(["text 3", "text 1"])]
+    found = own.fetch(profiles, ["q"] * 4)
+    assert [items.base is None for items, _ in found] == [False, False, False, True]
+    assert np.array_equal(found[2][0], matrix(names(20, 10)))
+    assert np.array_equal(found[3][0], matrix(["text 3", "text 1"]))
+
+
+def test_a_profile_is_known_by_its_object_alone(tmp_path: Path) -> None:
+    own = text_vectors(tmp_path, Counting())
+    for number in range(200):  # short-lived tuples, whose addresses would be used again
+        assert np.array_equal(read(own, [f"only {number}"]), matrix([f"only {number}"]))
 
 
 @pytest.mark.parametrize("size", [1, 7, 40, 100])
 def test_memory_that_is_used_up_is_begun_anew(tmp_path: Path, size: int) -> None:
     encoder = Counting()
-    own = text_vectors(tmp_path, encoder, memory=40 * (4 * 8 + 7))
-    for number in range(30):
+    room, item = 40, 4 * 8 + 2 * (64 + 8)
+    own = text_vectors(tmp_path, encoder, memory=room * item)
+    for number in range(60):
         texts = [*names(size, 5 * number), "text 0"]
         assert np.array_equal(read(own, texts), matrix(texts))
-        assert len(own._rows) <= max(41, size + 1)
-        assert own._matrix.nbytes <= max(40 * (4 * 8 + 7), (size + 1) * (4 * 8 + 8))
+        assert own._used <= (room + 2 * size + 2) * item
+        assert len(own._rows) <= room + 2 * size + 2
+    assert own._matrix.nbytes <= max(room * item, 2 * (size + 1) * 4 * 8 + room * item)
     assert len(encoder.encoded) == len(set(encoder.encoded))
+
+
+def test_many_profiles_of_the_same_texts_do_not_fill_the_memory(tmp_path: Path) -> None:
+    own = text_vectors(tmp_path, Counting(), memory=10_000)
+    for _ in range(200):
+        read(own, names(20))
+        assert len(own._profiles) < 10
 
 
 def test_pieces_grow_and_shrink_with_the_speed(tmp_path: Path) -> None:
@@ -193,7 +240,7 @@ def test_pieces_grow_and_shrink_with_the_speed(tmp_path: Path) -> None:
 
 
 def heals(folder: Path, texts: Sequence[str]) -> None:
-    """No damage is believed, and none is left after two readings: the first may miss what the second stumbles on."""
+    """No damage is believed, and none is left after two readings: writing may show what reading does not."""
     fetch(folder, texts)
     fetch(folder, texts)
     assert fetch(folder, texts) == []
@@ -215,8 +262,8 @@ def test_an_altered_row_is_encoded_again_and_no_other(tmp_path: Path) -> None:
 def test_a_row_with_values_of_another_type_is_encoded_again(tmp_path: Path, column: str, value: str) -> None:
     fetch(tmp_path, names(5))
     database = sqlite3.connect(tmp_path / NAME)
-    database.execute("CREATE TABLE loose (digest PRIMARY KEY, checksum, vector)")
-    database.execute(f"INSERT INTO loose SELECT digest, {value if column == 'checksum' else 'checksum'}, "
+    database.execute("CREATE TABLE loose (key UNIQUE, checksum, vector)")
+    database.execute(f"INSERT INTO loose SELECT key, {value if column == 'checksum' else 'checksum'}, "
                      f"{value if column == 'vector' else 'vector'} FROM vectors")  # fmt: skip
     database.executescript("DROP TABLE vectors; ALTER TABLE loose RENAME TO vectors;")
     database.close()
@@ -308,7 +355,7 @@ def test_a_broken_file_is_set_aside_once(tmp_path: Path, caplog: pytest.LogCaptu
     fetch(tmp_path, names(400))
     caches = [VectorCache(tmp_path / NAME, OURS) for _ in range(2)]
     for cache in caches:
-        cache.get(digests(["text 0"]))
+        list(cache.get(digests(["text 0"])))
     content = (tmp_path / NAME).read_bytes()
     (tmp_path / NAME).write_bytes(content[:100] + b"\xff" * (len(content) - 100))
     for cache in caches:
@@ -334,10 +381,10 @@ def test_a_cache_that_is_locked_is_one_line(tmp_path: Path) -> None:
     other.execute("BEGIN EXCLUSIVE")
     cache = VectorCache(tmp_path / NAME, OURS, timeout=0.1)
     with pytest.raises(PrlmBenchError, match="database is locked") as caught:
-        cache.get(digests(names(2)))
+        list(cache.get(digests(names(2))))
     one_line(caught.value)
     other.execute("COMMIT")
-    assert len(cache.get(digests(names(2)))) == 2
+    assert len(list(cache.get(digests(names(2))))) == 2
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
@@ -412,7 +459,7 @@ database = sqlite3.connect({str(tmp_path / NAME)!r}, isolation_level=None)
 database.execute("PRAGMA cache_size = 4")  # so that pages are written before the end
 database.execute("BEGIN")
 for number in range(4000):
-    database.execute("INSERT INTO vectors VALUES (?, 0, ?)", (os.urandom(16), bytes(32)))
+    database.execute("INSERT INTO vectors VALUES (?, 0, ?)", (number, bytes(32)))
 database.execute("DELETE FROM vectors WHERE rowid % 2")
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +61,11 @@ class DenseRetriever:
                 f"shared={code_digest()}",
             ]
         )
-        self._query_prefix, self._item_prefix = query_prefix, item_prefix
         about = f"{model} {self._fingerprint}"
         self._cache = VectorCache(cache_dir / "embeddings" / f"{name}.sqlite", identity, about)
-        self._vectors = TextVectors(self._cache, lambda: Encoder(checkpoint, settings, device))
+        self._vectors = TextVectors(
+            self._cache, lambda: Encoder(checkpoint, settings, device), query_prefix, item_prefix
+        )
 
     def fingerprint(self) -> str:
         """The model's files, the settings and the releases of the packages; the model itself is not loaded."""
@@ -83,25 +83,15 @@ class DenseRetriever:
         """
         rankings: list[Ranking] = []
         for group in _groups(examples):
-            texts = [self._texts(example) for example in group]
-            self._vectors.load(list(chain.from_iterable(texts)))
-            rankings += [self._rank(example, own, k) for example, own in zip(group, texts, strict=True)]
+            filled = [example for example in group if example.profile]
+            vectors = iter(self._vectors.fetch([e.profile for e in filled], [e.query for e in filled]))
+            # vecdot sums each row alone: equal vectors get equal scores wherever they stand, unlike in a matrix
+            # product, whose last bits depend on the row's place.
+            rankings += [
+                by_score(example.profile, np.vecdot(*next(vectors)), k) if example.profile else Ranking()
+                for example in group
+            ]
         return rankings
-
-    def _texts(self, example: Example) -> list[str]:
-        """The texts of a profile's items and then of the query; none where the profile is empty."""
-        if not example.profile:
-            return []
-        prefix = self._item_prefix
-        return [*[prefix + item.text for item in example.profile], self._query_prefix + example.query]
-
-    def _rank(self, example: Example, texts: list[str], k: int | None) -> Ranking:
-        if not texts:
-            return Ranking()
-        vectors = self._vectors.rows(texts)
-        # vecdot sums each row alone: equal vectors get equal scores wherever they stand, unlike in a matrix
-        # product, whose last bits depend on the row's place.
-        return by_score(example.profile, np.vecdot(vectors[:-1], vectors[-1]), k)
 
 
 def _groups(examples: Sequence[Example]) -> Iterator[list[Example]]:

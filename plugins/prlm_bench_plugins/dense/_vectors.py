@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+
+from prlm_bench import Document
 
 from ._cache import Floats, VectorCache
 
+#: Rows that follow each other, or stand anywhere.
+Places = slice | NDArray[np.intp]
+
 #: Bytes of texts and vectors that stay in memory.
 MEMORY = 1 << 29
+#: Bytes that a text takes besides its characters and its vector.
+_ITEM = 64
 #: Texts of the first write to the cache, and the most of one.
 PIECES = (256, 1 << 15)
 #: Seconds of encoding between two writes: a killed process loses what it has not written.
@@ -33,8 +42,9 @@ class TextVectors:
     Args:
         cache: where vectors outlive the process.
         make_encoder: called once, when the first text is missing.
-        memory: bytes of texts and vectors that stay in memory. Where they are used up, all but those of the present
-            call are forgotten.
+        query_prefix, item_prefix: put before the texts.
+        memory: bytes of texts and vectors that stay in memory from one call to the next; where they are used up, all
+            of them are forgotten.
         pieces: texts of the first write to the cache, and the most of one; see `_PACE`.
         clock: gives seconds.
     """
@@ -43,77 +53,103 @@ class TextVectors:
         self,
         cache: VectorCache,
         make_encoder: Callable[[], Encodes],
+        query_prefix: str = "",
+        item_prefix: str = "",
         *,
         memory: int = MEMORY,
         pieces: tuple[int, int] = PIECES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._cache, self._make_encoder, self._clock = cache, make_encoder, clock
+        self._cache, self._make_encoder = cache, make_encoder
+        self._query_prefix, self._item_prefix = query_prefix, item_prefix
+        self._memory, self._pieces, self._piece, self._clock = memory, pieces, pieces[0], clock
         self._encoder: Encodes | None = None
-        self._memory, self._free = memory, 0
-        self._rows: dict[str, int] = {}
+        #: One row for each text in memory, and the same as bytes.
         self._matrix: Floats = np.empty((0, 0), np.float32)
-        self._pieces, self._piece = pieces, pieces[0]
+        self._bytes = memoryview(b"")
+        self._forget()
 
-    def load(self, texts: Sequence[str]) -> None:
-        """Bring the vectors of texts into memory; those that are not in the cache are encoded.
+    def _forget(self) -> None:
+        #: Rows of the matrix by text, and by the `id` of profiles, which are kept alive for it.
+        self._rows: dict[str, int] = {}
+        self._profiles: dict[int, tuple[object, Places]] = {}
+        self._count = self._used = 0
+
+    def fetch(self, profiles: Sequence[tuple[Document, ...]], queries: Sequence[str]) -> list[tuple[Floats, Floats]]:
+        """The vectors of each profile's items, shape (items, dims), and of its query, shape (dims,).
+
+        They are views that hold until the next call, and not to be written to.
+
+        Args:
+            profiles: none of them empty.
+            queries: one for each profile.
 
         Raises:
             PrlmBenchError: a text has to be encoded and cannot be, or the cache cannot be used.
         """
-        new = list(dict.fromkeys([text for text in texts if text not in self._rows]))
-        if new:
-            self._remember(texts, new, self._fetch(new))
+        if self._used > self._memory:
+            self._forget()
+        items = {
+            id(profile): [self._item_prefix + item.text for item in profile]
+            for profile in profiles
+            if id(profile) not in self._profiles
+        }
+        queries = [self._query_prefix + query for query in queries]
+        self._load([text for text in chain(*items.values(), queries) if text not in self._rows])
+        for profile in profiles:
+            if id(profile) not in self._profiles:
+                texts = items[id(profile)]
+                self._profiles[id(profile)] = profile, self._places(texts)
+                self._used += sum(map(len, texts)) + _ITEM * len(texts)
+        places = [self._profiles[id(profile)][1] for profile in profiles]
+        return [(self._matrix[own], self._matrix[self._rows[q]]) for own, q in zip(places, queries, strict=True)]
 
-    def rows(self, texts: Sequence[str]) -> Floats:
-        """The vectors of n loaded texts, shape (n, dims)."""
+    def _places(self, texts: list[str]) -> Places:
         rows = np.fromiter(map(self._rows.__getitem__, texts), np.intp, len(texts))
-        vectors: Floats = self._matrix.take(rows, axis=0)
-        return vectors
+        # A profile whose items were loaded together is read without a copy.
+        together = (np.diff(rows) == 1).all()
+        return slice(int(rows[0]), int(rows[-1]) + 1) if together else rows
 
-    def _remember(self, texts: Sequence[str], new: list[str], vectors: Floats) -> None:
-        cost = vectors.nbytes + sum(map(len, new))
-        if cost > self._free:
-            known = list(dict.fromkeys([text for text in texts if text in self._rows]))
-            if known:
-                new, vectors = known + new, np.concatenate([self.rows(known), vectors])
-                cost = vectors.nbytes + sum(map(len, new))
-            self._rows, self._free = {}, max(self._memory, cost)
-            # Pages of it that are not written to take no memory.
-            self._matrix = np.empty((self._free // (4 * vectors.shape[1]), vectors.shape[1]), np.float32)
-        start = len(self._rows)
-        self._matrix[start : start + len(new)] = vectors
-        self._rows.update(zip(new, range(start, start + len(new)), strict=True))
-        self._free -= cost
-
-    def _fetch(self, texts: list[str]) -> Floats:
-        """The vectors of n distinct texts, shape (n, dims), all of them in the cache afterwards."""
+    def _load(self, texts: list[str]) -> None:
+        """Bring the vectors of texts that are not in memory there; those that are not cached are encoded."""
         contents = [_utf8(text) for text in texts]
         digests = [blake2b(content, digest_size=16).digest() for content in contents]
-        found = self._cache.get(digests)
-        missing = {digest: content for digest, content in zip(digests, contents, strict=True) if digest not in found}
-        if missing:
-            found |= self._encode(missing)
-        return np.frombuffer(b"".join([found[digest] for digest in digests]), "<f4").reshape(len(texts), -1)
+        missing = dict(zip(digests, contents, strict=True))
+        rows = dict(zip(missing, range(self._count, self._count + len(missing)), strict=True))
+        for digest, vector in self._cache.get(list(missing)):
+            self._write(rows[digest], vector)
+            missing.pop(digest, None)  # a damaged index may give it twice
+        for digest, vector in self._encode(missing):
+            self._write(rows[digest], vector)
+        self._rows.update(zip(texts, map(rows.__getitem__, digests), strict=True))
+        self._count += len(rows)
+        self._used += sum(map(len, contents)) + _ITEM * len(texts) + len(rows) * self._matrix.strides[0]
 
-    def _encode(self, missing: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    def _write(self, row: int, vector: bytes) -> None:
+        width = len(vector)
+        if (row + 1) * width > len(self._bytes):
+            # Pages of it that are not written to take no memory.
+            most = max(row + 1, 2 * len(self._matrix), self._memory // width)
+            grown = np.empty((most, width // 4), np.float32)
+            if len(self._matrix):
+                grown[: len(self._matrix)] = self._matrix
+            self._matrix, self._bytes = grown, grown.data.cast("B")
+        self._bytes[row * width : (row + 1) * width] = vector
+
+    def _encode(self, missing: dict[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
         """The vectors of texts by digest, as bytes, encoded in pieces each of which is cached at once.
 
         Before each piece, what other processes have cached meanwhile is left out.
         """
         digests = list(missing)
-        found: dict[bytes, bytes] = {}
         while digests:
             piece, digests = digests[: self._piece], digests[self._piece :]
-            found |= self._cache.get(piece)
+            found = dict(self._cache.get(piece))
             piece = [digest for digest in piece if digest not in found]
             if piece:
                 vectors = self._encode_piece([missing[digest].decode() for digest in piece])
-                self._cache.put(piece, vectors)
-                found |= {digest: vector.tobytes() for digest, vector in zip(piece, vectors, strict=True)}
-                # What another process wrote first stays, and counts here too: its last bits may differ.
-                found |= self._cache.get(piece)
-        return found
+                found |= self._cache.put(piece, vectors)
+            yield from found.items()
 
     def _encode_piece(self, texts: list[str]) -> Floats:
         if self._encoder is None:
