@@ -6,17 +6,17 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from . import presets
+from . import _presets
 
 
 @hookimpl
 def prlm_bench_register_retrievers(register: Any) -> None:
     """dense, minilm, contriever, contriever-msmarco, bge-base, bge-base-prlm, e5-base and gte."""
-    register("dense", presets.dense)
-    register("minilm", presets.minilm)
-    register("contriever", presets.contriever)
-    register("contriever-msmarco", presets.contriever_msmarco)
-    register("bge-base", presets.bge_base)
-    register("bge-base-prlm", presets.bge_base_prlm)
-    register("e5-base", presets.e5_base)
-    register("gte", presets.gte)
+    register("dense", _presets.dense)
+    register("minilm", _presets.minilm)
+    register("contriever", _presets.contriever)
+    register("contriever-msmarco", _presets.contriever_msmarco)
+    register("bge-base", _presets.bge_base)
+    register("bge-base-prlm", _presets.bge_base_prlm)
+    register("e5-base", _presets.e5_base)
+    register("gte", _presets.gte)

@@ -1,28 +1,30 @@
-"""The embedding cache: what it holds is what was written, whatever happens to its files. No model is needed."""
+"""The embedding cache: what it holds is what was written, whatever happens to its file. No model is needed."""
 
 from __future__ import annotations
 
 import hashlib
-import os
+import logging
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from prlm_bench_plugins.dense import memory, merge, segment, store, vectors
-from prlm_bench_plugins.dense.digests import DigestTable, digests_of
-from prlm_bench_plugins.dense.segment import BLOCK, BrokenSegmentError, Segment, write_segment
-from prlm_bench_plugins.dense.store import SUFFIX, VectorStore
-from prlm_bench_plugins.dense.vectors import TextVectors
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prlm_bench_plugins.dense._cache import BROKEN, VectorCache
+from prlm_bench_plugins.dense._vectors import TextVectors
 
 from prlm_bench import Document
 from prlm_bench.errors import PrlmBenchError
 
 OURS, OTHER = b"m" * 32, b"n" * 32
+NAME = "ours.sqlite"
 
 
 def vector(text: str, dims: int = 8) -> np.ndarray:
@@ -32,19 +34,15 @@ def vector(text: str, dims: int = 8) -> np.ndarray:
 
 
 class Counting:
-    """An encoder that gives `vector` and notes what it was asked."""
+    """An encoder that gives `vector` and records which texts it encoded."""
 
     def __init__(self, dims: int = 8) -> None:
-        self.asked: list[str] = []
+        self.encoded: list[str] = []
         self._dims = dims
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        self.asked += texts
+        self.encoded += texts
         return np.stack([vector(text, self._dims) for text in texts])
-
-
-def profile(texts: Sequence[str]) -> tuple[Document, ...]:
-    return tuple([Document(str(number), text, {}) for number, text in enumerate(texts)])
 
 
 def names(count: int, start: int = 0) -> list[str]:
@@ -55,323 +53,177 @@ def matrix(texts: Sequence[str], dims: int = 8) -> np.ndarray:
     return np.stack([vector(text, dims) for text in texts])
 
 
-def write(path: Path, texts: Sequence[str], dims: int = 8, identity: bytes = OURS) -> np.ndarray:
-    rows = matrix(texts, dims)
-    write_segment(path, identity, digests_of(texts), dims, lambda first, last: rows[first:last])
-    return rows
+def digests(texts: Sequence[str]) -> list[bytes]:
+    return [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
 
 
-def fetch(folder: Path, texts: Sequence[str], encoder: Counting | None = None, dims: int = 8) -> Counting:
-    """Read the vectors of `texts` as a new process would, and check them; gives what had to be encoded."""
+def text_vectors(folder: Path, encoder: Counting, **options: Any) -> TextVectors:
+    return TextVectors(VectorCache(folder / NAME, OURS), lambda: encoder, **options)
+
+
+def profile(texts: Sequence[str]) -> tuple[Document, ...]:
+    return tuple([Document(str(number), text, {}) for number, text in enumerate(texts)])
+
+
+def read(vectors: TextVectors, texts: Sequence[str]) -> np.ndarray:
+    ((items, query),) = vectors.fetch([profile(texts)], texts[:1])
+    assert np.array_equal(query, items[0])
+    return items
+
+
+def fetch(
+    folder: Path, texts: Sequence[str], encoder: Counting | None = None, dims: int = 8, **options: Any
+) -> list[str]:
+    """Read the vectors of `texts` as a new process would, and check them; gives the texts that had to be encoded."""
     encoder = encoder or Counting(dims)
-    (rows,), _ = TextVectors(VectorStore(folder, OURS), lambda: encoder).fetch([profile(texts)], [])
-    assert np.array_equal(rows.read(), matrix(texts, dims))
-    return encoder
+    assert np.array_equal(read(text_vectors(folder, encoder, **options), texts), matrix(texts, dims))
+    return encoder.encoded
 
 
-# Digests
+def flip(path: Path, at: int, mask: int = 0x10) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= mask
+    path.write_bytes(content)
 
 
-def test_a_table_finds_what_was_added_first() -> None:
-    table, known = DigestTable(), {}
-    random = np.random.default_rng(0)
-    for round_ in range(30):
-        texts = [f"t{number}" for number in random.integers(0, 3000, random.integers(1, 200))]
-        places = np.arange(len(texts)) + 1000 * round_
-        table.add(digests_of(texts), places)
-        for text, place in zip(texts, places.tolist(), strict=True):
-            known.setdefault(text, place)
-    asked = [f"t{number}" for number in range(3000)]
-    assert table.find(digests_of(asked)).tolist() == [known.get(text, -1) for text in asked]
+# What was written is read
 
 
-def test_a_table_tells_digests_with_one_high_word_apart() -> None:
-    digests = np.array([[7, 3], [7, 1], [7, 2], [9, 3]], np.uint64)
-    table = DigestTable()
-    table.add(digests, np.arange(4))
-    assert table.find(digests).tolist() == [0, 1, 2, 3]
-    assert table.find(np.array([[7, 4], [8, 1], [9, 4]], np.uint64)).tolist() == [-1, -1, -1]
-    table.drop(1, 3)
-    assert table.find(digests).tolist() == [0, -1, -1, 3]
+@pytest.mark.parametrize(("count", "dims"), [(1, 1), (3, 8), (4001, 4), (2500, 128)])
+def test_a_cache_holds_what_was_written(tmp_path: Path, count: int, dims: int) -> None:
+    keys, rows = digests(names(count)), matrix(names(count), dims)
+    VectorCache(tmp_path / NAME, OURS).put(keys, rows)
+    found = dict(VectorCache(tmp_path / NAME, OURS).get([*keys[::-1], b"x" * 16]))
+    assert {key: found[key] for key in keys} == {key: row.tobytes() for key, row in zip(keys, rows, strict=True)}
+    assert len(found) == count
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
-def test_after_a_drop_the_next_of_equal_digests_counts() -> None:
-    table = DigestTable()
-    table.add(digests_of(["a", "b"]), np.array([0, 1]))
-    table.add(digests_of(["b"]), np.array([2]))
-    table.drop(1, 2)
-    assert table.find(digests_of(["a", "b"])).tolist() == [0, 2]
+def test_a_cache_says_whose_it_is(tmp_path: Path) -> None:
+    cache = VectorCache(tmp_path / NAME, OURS, "acme/tiny pooling=mean")
+    assert cache.size() == 0
+    for _ in range(2):
+        cache.put(digests(["a"]), matrix(["a"]))
+    about = sqlite3.connect(tmp_path / NAME).execute("SELECT text FROM about").fetchall()
+    assert about == [("acme/tiny pooling=mean",)]
+    assert cache.size() == (tmp_path / NAME).stat().st_size
 
 
-def test_lone_surrogates_have_a_digest() -> None:
-    odd = digests_of(["a\ud800b", "a\ufffdb", "\ud83d\ude00", "\U0001f600"])
-    assert (odd[0] == odd[1]).all()
-    assert (odd[2] == odd[3]).all()
-    assert (odd[0] != odd[2]).any()
+def test_the_older_of_two_vectors_counts(tmp_path: Path) -> None:
+    fetch(tmp_path, ["a", "b"])
+    VectorCache(tmp_path / NAME, OURS).put(digests(["b", "c"]), np.ones((2, 8), np.float32))
+    assert fetch(tmp_path, ["a", "b"]) == []
+    late = Counting()
+    assert np.array_equal(read(text_vectors(tmp_path, late), ["c"]), np.ones((1, 8), np.float32))
 
 
-# Segments
+def test_what_another_process_writes_during_encoding_counts(tmp_path: Path) -> None:
+    class Overtaken(Counting):
+        def encode(self, texts: Sequence[str]) -> np.ndarray:
+            VectorCache(tmp_path / NAME, OURS).put(digests(texts[:1]), np.ones((1, 8), np.float32))
+            return super().encode(texts)
 
-
-@pytest.mark.parametrize(("count", "dims"), [(1, 1), (3, 8), (BLOCK, 4), (BLOCK + 1, 4), (2500, 128)])
-def test_a_segment_holds_what_was_written(tmp_path: Path, count: int, dims: int) -> None:
-    texts = names(count)
-    rows = write(tmp_path / "a", texts, dims)
-    opened = Segment(tmp_path / "a", OURS)
-    assert np.array_equal(opened.vectors, rows)
-    assert np.array_equal(opened.digests, digests_of(texts))
-    assert opened.damaged(np.arange(count)) == []
-    opened.release()
-    assert np.array_equal(opened.vectors, rows)
-    with pytest.raises(ValueError, match="read-only"):
-        opened.vectors[0] = 0
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
-def served(path: Path, rows: np.ndarray) -> bool:
-    """True where a reader would believe all rows; they must then be right."""
-    try:
-        opened = Segment(path, OURS)
-    except BrokenSegmentError:
-        return False
-    if opened.damaged(np.arange(len(opened.vectors))):
-        return False
-    assert np.array_equal(opened.vectors, rows)
-    assert np.array_equal(opened.digests, digests_of(names(len(rows))))
-    return True
-
-
-def test_no_changed_byte_is_believed(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    rows = write(path, names(3))
-    content = path.read_bytes()
-    unused = 0
-    for at in range(len(content)):
-        changed = bytearray(content)
-        changed[at] ^= 0x10
-        path.write_bytes(changed)
-        unused += served(path, rows)
-    assert unused == (128 - 56 - 32) + (192 - 128 - 3 * 16 - 4)  # what fills up head and tables
-
-
-def test_no_cut_file_is_believed(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    rows = write(path, names(3))
-    content = path.read_bytes()
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
-        assert not served(path, rows)
-    path.write_bytes(content + b"\0")
-    assert not served(path, rows)
-
-
-def test_another_models_segment_is_never_read(tmp_path: Path) -> None:
-    write(tmp_path / f"0{SUFFIX}", names(5), identity=OTHER)
-    assert len(fetch(tmp_path, names(5)).asked) == 5
-    assert len(list(tmp_path.glob(f"*{SUFFIX}"))) == 1
-
-
-# The store
+    rows = read(text_vectors(tmp_path, Overtaken()), ["a", "b"])
+    assert np.array_equal(rows, np.stack([np.ones(8, np.float32), vector("b")]))
 
 
 def test_a_text_is_encoded_once_ever(tmp_path: Path) -> None:
-    assert fetch(tmp_path, names(600)).asked == names(600)
-    assert fetch(tmp_path, names(700)).asked == names(100, 600)
-    assert fetch(tmp_path, names(700)[::-1]).asked == []
-    assert fetch(tmp_path, ["text 3", "text 650", "text 3"]).asked == []
+    assert fetch(tmp_path, names(600)) == names(600)
+    assert fetch(tmp_path, names(700)) == names(100, 600)
+    assert fetch(tmp_path, names(700)[::-1]) == []
+    assert fetch(tmp_path, ["text 3", "text 650", "text 3"]) == []
 
 
 def test_equal_texts_in_one_call_are_encoded_once(tmp_path: Path) -> None:
     encoder = Counting()
-    texts = TextVectors(VectorStore(tmp_path, OURS), lambda: encoder, "q: ", "q: ")
-    items, queries = texts.fetch([profile(["a", "b", "a"]), profile(["b", "c"])], ["c", "a", "\ud800", "\ufffd"])
-    assert sorted(encoder.asked) == ["q: a", "q: b", "q: c", "q: \ufffd"]
-    assert np.array_equal(items[0].read(), matrix(["q: a", "q: b", "q: a"]))
-    assert np.array_equal(items[1].read(), matrix(["q: b", "q: c"]))
-    assert np.array_equal(queries[1].read(), matrix(["q: a"]))
-    assert np.array_equal(queries[2].read(), queries[3].read())
+    texts = ["a", "b", "a", "\ud800", "\ufffd", "x\ud800"]
+    rows = read(text_vectors(tmp_path, encoder), texts)
+    assert encoder.encoded == ["a", "b", "\ufffd", "x\ufffd"]
+    assert np.array_equal(rows, matrix(["a", "b", "a", "\ufffd", "\ufffd", "x\ufffd"]))
 
 
-def test_an_item_and_a_query_of_one_text_have_their_own_prefixes(tmp_path: Path) -> None:
-    encoder = Counting()
-    texts = TextVectors(VectorStore(tmp_path, OURS), lambda: encoder, "query: ", "item: ")
-    (items,), (query,) = texts.fetch([profile(["x"])], ["x"])
-    assert np.array_equal(items.read(), matrix(["item: x"]))
-    assert np.array_equal(query.read(), matrix(["query: x"]))
-
-
-def test_a_profile_that_was_encoded_in_order_is_one_slice(tmp_path: Path) -> None:
-    texts = TextVectors(VectorStore(tmp_path, OURS), Counting)
-    items, _ = texts.fetch([profile(names(20)), profile(names(20, 20)), profile(names(20, 10))], ["q"])
-    assert [type(rows).__name__ for rows in items] == ["_Together"] * 3
+def test_a_surrogate_pair_is_its_character(tmp_path: Path) -> None:
+    rows = read(text_vectors(tmp_path, Counting()), ["\ud83d\ude00", "\U0001f600"])
+    assert np.array_equal(rows, matrix(["\U0001f600"] * 2))
 
 
 def test_a_reader_takes_in_what_others_have_written_meanwhile(tmp_path: Path) -> None:
     late = Counting()
-    texts = TextVectors(VectorStore(tmp_path, OURS), lambda: late)
-    texts.fetch([profile(names(3))], [])
+    own = text_vectors(tmp_path, late)
+    read(own, names(3))
     fetch(tmp_path, names(10))
-    (rows,), _ = texts.fetch([profile(names(12))], [])
-    assert np.array_equal(rows.read(), matrix(names(12)))
-    assert late.asked == [*names(3), *names(2, 10)]
+    assert np.array_equal(read(own, names(12)), matrix(names(12)))
+    assert late.encoded == [*names(3), *names(2, 10)]
 
 
-def test_a_damaged_block_is_encoded_again_and_no_other(tmp_path: Path) -> None:
-    texts = names(3 * BLOCK)
-    write(make_folder(tmp_path) / f"0{SUFFIX}", texts)
-    path = tmp_path / f"0{SUFFIX}"
-    content = bytearray(path.read_bytes())
-    content[-BLOCK * 8 * 4 - 10] ^= 1  # in the second block
-    path.write_bytes(content)
-    assert fetch(tmp_path, texts[:BLOCK]).asked == []
-    assert fetch(tmp_path, texts).asked == texts[BLOCK : 2 * BLOCK]
-    assert fetch(tmp_path, texts).asked == []
+def test_of_texts_whose_digests_share_a_half_each_has_its_own_vector(tmp_path: Path) -> None:
+    cache = VectorCache(tmp_path / NAME, OURS)
+    pairs = dict(zip([b"h" * 8 + b"1" * 8, b"h" * 8 + b"2" * 8], map(bytes, matrix(["a", "b"])), strict=True))
+    assert cache.put(list(pairs), matrix(["a", "b"])) == pairs
+    for _ in range(2):
+        for number, (digest, own) in enumerate(pairs.items()):
+            assert dict(cache.get([digest])).get(digest, own) == own
+            assert cache.put([digest], matrix(["a", "b"])[[number]]) == {digest: own}
 
 
-def make_folder(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+# Memory
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"x" * len(b)])
-def test_a_broken_file_is_encoded_again(tmp_path: Path, damage: object) -> None:
-    fetch(tmp_path, names(50))
-    (path,) = tmp_path.glob(f"*{SUFFIX}")
-    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
-    assert fetch(tmp_path, names(50)).asked == names(50)
-    assert fetch(tmp_path, names(50)).asked == []
-    assert not path.exists()
+def test_texts_in_memory_are_not_read_again(tmp_path: Path) -> None:
+    own = text_vectors(tmp_path, Counting())
+    read(own, names(20))
+    (tmp_path / NAME).unlink()
+    (tmp_path / NAME).mkdir()
+    assert np.array_equal(read(own, names(20)[::-1]), matrix(names(20)[::-1]))
+    with pytest.raises(PrlmBenchError):
+        read(own, names(21))
 
 
-def test_the_older_of_two_vectors_counts(tmp_path: Path) -> None:
-    write(tmp_path / f"2{SUFFIX}", ["a", "b"])
-    rows = np.ones((1, 8), np.float32)
-    write_segment(tmp_path / f"1{SUFFIX}", OURS, digests_of(["b"]), 8, lambda *_: rows)
-    opened = VectorStore(tmp_path, OURS)
-    opened.refresh()
-    assert opened.find(digests_of(["a", "b"])).tolist() == [1 << 32, 0]
+def test_an_item_and_a_query_of_one_text_have_their_own_prefixes(tmp_path: Path) -> None:
+    own = text_vectors(tmp_path, Counting(), query_prefix="query: ", item_prefix="item: ")
+    ((items, query),) = own.fetch([profile(["x", "y"])], ["x"])
+    assert np.array_equal(items, matrix(["item: x", "item: y"]))
+    assert np.array_equal(query, vector("query: x"))
 
 
-def test_many_small_segments_are_put_together(tmp_path: Path) -> None:
+def test_a_profile_whose_items_were_loaded_together_is_not_copied(tmp_path: Path) -> None:
+    own = text_vectors(tmp_path, Counting())
+    profiles = [profile(names(20)), profile(names(20, 20)), profile(names(20, 10)), profile(["text 3", "text 1"])]
+    found = own.fetch(profiles, ["q"] * 4)
+    assert [items.base is None for items, _ in found] == [False, False, False, True]
+    assert np.array_equal(found[2][0], matrix(names(20, 10)))
+    assert np.array_equal(found[3][0], matrix(["text 3", "text 1"]))
+
+
+def test_a_profile_is_known_by_its_object_alone(tmp_path: Path) -> None:
+    own = text_vectors(tmp_path, Counting())
+    for number in range(200):  # short-lived tuples, whose addresses would be used again
+        assert np.array_equal(read(own, [f"only {number}"]), matrix([f"only {number}"]))
+
+
+@pytest.mark.parametrize("size", [1, 7, 40, 100])
+def test_memory_that_is_used_up_is_begun_anew(tmp_path: Path, size: int) -> None:
     encoder = Counting()
-    texts = TextVectors(VectorStore(tmp_path, OURS), lambda: encoder)
-    for number in range(200):
-        (rows,), _ = texts.fetch([profile(names(3, 2 * number))], [])
-        assert np.array_equal(rows.read(), matrix(names(3, 2 * number)))
-    assert encoder.asked == names(401)
-    assert len(list(tmp_path.glob(f"*{SUFFIX}"))) < 3 * merge.CROWD
-    assert fetch(tmp_path, names(401)).asked == []
-    # A profile seen before the files were merged is found again.
-    (rows,), _ = texts.fetch([profile(names(401))], [])
-    assert np.array_equal(rows.read(), matrix(names(401)))
+    room, item = 40, 4 * 8 + 2 * (64 + 8)
+    own = text_vectors(tmp_path, encoder, memory=room * item)
+    for number in range(60):
+        texts = [*names(size, 5 * number), "text 0"]
+        assert np.array_equal(read(own, texts), matrix(texts))
+        assert own._used <= (room + 2 * size + 2) * item
+        assert len(own._rows) <= room + 2 * size + 2
+    assert own._matrix.nbytes <= max(room * item, 2 * (size + 1) * 4 * 8 + room * item)
+    assert len(encoder.encoded) == len(set(encoder.encoded))
 
 
-def test_merging_leaves_out_what_is_damaged(tmp_path: Path) -> None:
-    for number in range(merge.CROWD):
-        write(tmp_path / f"{number:02d}{SUFFIX}", names(4, 4 * number))
-    for number, at in ((2, -1), (3, 3)):  # a vector, and a head
-        path = tmp_path / f"{number:02d}{SUFFIX}"
-        content = bytearray(path.read_bytes())
-        content[at] ^= 1
-        path.write_bytes(content)
-    assert merge.merge_crowd(tmp_path, SUFFIX, OURS)
-    assert [path.name.partition("-")[0] for path in tmp_path.glob(f"*{SUFFIX}")] == [f"00{SUFFIX}"]
-    assert fetch(tmp_path, names(4 * merge.CROWD)).asked == names(8, 8)
+def test_many_profiles_of_the_same_texts_do_not_fill_the_memory(tmp_path: Path) -> None:
+    own = text_vectors(tmp_path, Counting(), memory=10_000)
+    for _ in range(200):
+        read(own, names(20))
+        assert len(own._profiles) < 10
 
 
-def test_a_merge_that_another_process_is_at_is_left_to_it(tmp_path: Path) -> None:
-    import fcntl
-
-    for number in range(merge.CROWD):
-        write(tmp_path / f"{number:02d}{SUFFIX}", names(4, 4 * number))
-    with (tmp_path / "merge.lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert not merge.merge_crowd(tmp_path, SUFFIX, OURS)
-        assert fetch(tmp_path, names(4 * merge.CROWD)).asked == []
-    assert merge.merge_crowd(tmp_path, SUFFIX, OURS)
-
-
-def test_an_open_reader_goes_on_while_files_are_merged(tmp_path: Path) -> None:
-    for number in range(merge.CROWD - 1):
-        write(tmp_path / f"{number:02d}{SUFFIX}", names(400, 400 * number), 1024)
-    everything = names(400 * (merge.CROWD - 1))
-    texts = TextVectors(VectorStore(tmp_path, OURS), lambda: Counting(1024))
-    (rows,), _ = texts.fetch([profile(everything)], [])
-    write(tmp_path / f"99{SUFFIX}", names(400, 10**6), 1024)
-    fetch(tmp_path, everything, dims=1024)
-    assert len(list(tmp_path.glob(f"*{SUFFIX}"))) == 1
-    assert np.array_equal(rows.read(), matrix(everything, 1024))
-
-
-def test_abandoned_temporary_files_are_swept_up(tmp_path: Path) -> None:
-    old, young = tmp_path / f".old{SUFFIX}.tmp", tmp_path / f".young{SUFFIX}.tmp"
-    for path in (old, young):
-        path.write_bytes(b"half")
-    os.utime(old, (time.time() - 2 * store._ABANDONED,) * 2)
-    fetch(tmp_path, names(2))
-    assert young.exists()
-    assert not old.exists()
-
-
-def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(PrlmBenchError, match=r"cannot use the embedding cache .*PRLM_BENCH_CACHE") as caught:
-        fetch(tmp_path / "file" / "below", names(2))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(segment.os, "fsync", full)
-        with pytest.raises(PrlmBenchError, match="No space left on device"):
-            fetch(tmp_path, names(2))
-    assert list(tmp_path.iterdir()) == []
-    assert len(fetch(tmp_path, names(2)).asked) == 2
-
-
-@pytest.mark.parametrize(("room", "expected"), [(1 << 20, 4), (3 << 20, 0)])
-def test_pages_of_a_large_cache_are_given_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, expected: int
-) -> None:
-    texts = names(3000)
-    write(tmp_path / f"0{SUFFIX}", texts, 128)  # 1.5 MB
-    monkeypatch.setattr(store, "_MAPPED", room)
-    released = []
-    monkeypatch.setattr(Segment, "release", lambda self: released.append(self))
-    own = TextVectors(VectorStore(tmp_path, OURS), Counting)
-    (rows,), _ = own.fetch([profile(texts)], [])
-    for _ in range(4):
-        own.release(3000)
-    assert len(released) == expected
-    assert np.array_equal(rows.read(), matrix(texts, 128))
-
-
-def test_memory_forgets_the_oldest(tmp_path: Path) -> None:
-    kept = memory.Memory(room=300)
-    groups = [memory.Group(object(), "", ["x" * 36]) for _ in range(4)]
-    assert groups[0].weight == 100
-    for key, group in enumerate(groups):
-        kept.keep(key, group, object())  # type: ignore[arg-type]
-    assert [key in kept for key in range(4)] == [False, True, True, True]
-    kept.clear()
-    assert 3 not in kept
-
-
-def test_a_remembered_profile_is_known_by_its_object_alone(tmp_path: Path) -> None:
-    encoder = Counting()
-    own = TextVectors(VectorStore(tmp_path, OURS), lambda: encoder)
-    for number in range(200):  # short-lived tuples, whose addresses are used again
-        (rows,), _ = own.fetch([profile([f"only {number}"])], [])
-        assert np.array_equal(rows.read(), matrix([f"only {number}"]))
-
-
-def test_pieces_grow_and_shrink_with_the_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_grow_and_shrink_with_the_speed(tmp_path: Path) -> None:
     now = [0.0]
-    monkeypatch.setattr(vectors.time, "monotonic", lambda: now[0])
-
     pieces = []
 
     class Slow(Counting):
@@ -380,8 +232,178 @@ def test_pieces_grow_and_shrink_with_the_speed(tmp_path: Path, monkeypatch: pyte
             now[0] += len(texts) / 50
             return super().encode(texts)
 
-    fetch(tmp_path, names(4000), Slow())
+    fetch(tmp_path, names(4000), Slow(), clock=lambda: now[0])
     assert pieces == [256, 512, 1000, 1000, 1000, 232]  # twenty seconds at 50 texts a second
+
+
+# Damage
+
+
+def heals(folder: Path, texts: Sequence[str]) -> None:
+    """No damage is believed, and none is left after two readings: writing may show what reading does not."""
+    fetch(folder, texts)
+    fetch(folder, texts)
+    assert fetch(folder, texts) == []
+
+
+def test_an_altered_row_is_encoded_again_and_no_other(tmp_path: Path) -> None:
+    fetch(tmp_path, names(300))
+    content = (tmp_path / NAME).read_bytes()
+    for number in (17, 200):
+        flip(tmp_path / NAME, content.index(vector(f"text {number}").tobytes()) + 9, 1)
+    assert fetch(tmp_path, names(10)) == []
+    assert fetch(tmp_path, names(300)) == ["text 17", "text 200"]
+    assert fetch(tmp_path, names(300)) == []
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize("value", ["NULL", "7", "1.5", "'text'", "zeroblob(32)", "x''", "x'00' || vector"])
+@pytest.mark.parametrize("column", ["checksum", "vector"])
+def test_a_row_with_values_of_another_type_is_encoded_again(tmp_path: Path, column: str, value: str) -> None:
+    fetch(tmp_path, names(5))
+    database = sqlite3.connect(tmp_path / NAME)
+    database.execute("CREATE TABLE loose (key UNIQUE, checksum, vector)")
+    database.execute(f"INSERT INTO loose SELECT key, {value if column == 'checksum' else 'checksum'}, "
+                     f"{value if column == 'vector' else 'vector'} FROM vectors")  # fmt: skip
+    database.executescript("DROP TABLE vectors; ALTER TABLE loose RENAME TO vectors;")
+    database.close()
+    assert fetch(tmp_path, names(5)) == names(5)
+    assert fetch(tmp_path, names(5)) == []
+
+
+def test_another_models_rows_are_never_read(tmp_path: Path) -> None:
+    VectorCache(tmp_path / NAME, OTHER).put(digests(names(5)), np.ones((5, 8), np.float32))
+    assert fetch(tmp_path, names(5)) == names(5)
+    assert fetch(tmp_path, names(5)) == []
+
+
+@pytest.mark.slow
+def test_no_altered_byte_is_believed(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    fetch(tmp_path, names(3))
+    content = path.read_bytes()
+    for at in [at for at, byte in enumerate(content) if byte]:
+        path.write_bytes(content)
+        flip(path, at)
+        heals(tmp_path, names(3))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_altered_file_is_believed(tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / NAME
+    path.unlink(missing_ok=True)
+    fetch(tmp_path, names(40))
+    content = path.read_bytes()
+    used = [at for at, byte in enumerate(content) if byte]
+    start = data.draw(st.sampled_from(used) | st.integers(0, len(content) - 1), "start")
+    change = data.draw(st.sampled_from(["bit", "cut", "zeros", "noise", "more"]), "change")
+    size = 1 if change == "bit" else data.draw(st.integers(1, 20_000), "size")
+    new = {
+        "bit": bytes([content[start] ^ 1 << size % 8]),
+        "cut": b"",
+        "zeros": bytes(size),
+        "noise": np.random.default_rng(size).bytes(size),
+        "more": content[:size] + content[start:],
+    }
+    path.write_bytes(content[:start] + new[change] + (b"" if change == "cut" else content[start + size :]))
+    try:
+        heals(tmp_path, names(40))
+    except PrlmBenchError as error:
+        one_line(error)
+        assert start < 100  # the file's head: a format that SQLite reads but does not write
+
+
+def one_line(error: PrlmBenchError) -> None:
+    assert "\n" not in str(error)
+    assert error.hint
+
+
+@pytest.mark.parametrize("content", [b"no database", b"x" * 100_000, b"\0" * 5000, b"SQLite format 3\0" + b"\1" * 9000])
+def test_a_file_that_is_no_database_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    (tmp_path / NAME).write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert fetch(tmp_path, names(50)) == names(50)
+    (message,) = caplog.messages
+    assert "broken embedding cache set aside" in message
+    assert "\n" not in message
+    assert (tmp_path / (NAME + BROKEN)).read_bytes() == content
+    assert fetch(tmp_path, names(50)) == []
+
+
+def test_another_programs_database_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    database = sqlite3.connect(tmp_path / NAME)
+    database.execute("CREATE TABLE vectors (name TEXT)")
+    database.close()
+    assert fetch(tmp_path, names(5)) == names(5)
+    assert fetch(tmp_path, names(5)) == []
+    assert len(caplog.messages) == 1
+
+
+def test_a_file_that_another_process_has_set_aside(tmp_path: Path) -> None:
+    early = VectorCache(tmp_path / NAME, OURS)
+    early.put(digests(["a"]), matrix(["a"]))
+    (tmp_path / NAME).rename(tmp_path / "aside")
+    fetch(tmp_path, ["b"])
+    early.put(digests(["c"]), matrix(["c"]))
+    assert fetch(tmp_path, ["a", "b", "c"]) == ["a"]
+
+
+def test_a_broken_file_is_set_aside_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fetch(tmp_path, names(400))
+    caches = [VectorCache(tmp_path / NAME, OURS) for _ in range(2)]
+    for cache in caches:
+        list(cache.get(digests(["text 0"])))
+    content = (tmp_path / NAME).read_bytes()
+    (tmp_path / NAME).write_bytes(content[:100] + b"\xff" * (len(content) - 100))
+    for cache in caches:
+        cache.put(digests(names(400)), matrix(names(400)))
+    assert len(caplog.messages) == 1
+    assert fetch(tmp_path, names(400)) == []
+
+
+# Nowhere to write
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(PrlmBenchError, match=r"cannot use the embedding cache .*PRLM_BENCH_CACHE") as caught:
+            fetch(folder, names(2))
+        one_line(caught.value)
+
+
+def test_a_cache_that_is_locked_is_one_line(tmp_path: Path) -> None:
+    fetch(tmp_path, names(2))
+    other = sqlite3.connect(tmp_path / NAME, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    cache = VectorCache(tmp_path / NAME, OURS, timeout=0.1)
+    with pytest.raises(PrlmBenchError, match="database is locked") as caught:
+        list(cache.get(digests(names(2))))
+    one_line(caught.value)
+    other.execute("COMMIT")
+    assert len(list(cache.get(digests(names(2))))) == 2
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    fetch(tmp_path, names(2))
+    largest = (tmp_path / NAME).stat().st_size + 50_000
+    script = f"""
+import resource, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_dense_cache import fetch, names
+resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))
+fetch(Path({str(tmp_path)!r}), names(4000))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    last = ended.stderr.strip().splitlines()[-1]
+    assert "PrlmBenchError: cannot use the embedding cache" in last
+    done = 4000 - len(fetch(tmp_path, names(4000)))
+    assert 2 <= done < 4000
+    assert fetch(tmp_path, names(4000)) == []
 
 
 # Several processes
@@ -390,10 +412,7 @@ FILL = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from prlm_bench_plugins.dense import vectors
 from test_dense_cache import Counting, fetch, names
-
-vectors._FIRST = vectors._MOST = 16
 
 class Slow(Counting):
     def encode(self, texts):
@@ -401,7 +420,7 @@ class Slow(Counting):
         time.sleep({pause})
         return super().encode(texts)
 
-print("encoded", len(fetch(Path({folder!r}), names({count}), Slow()).asked), flush=True)
+print("encoded", len(fetch(Path({folder!r}), names({count}), Slow(), pieces=(16, 16))), flush=True)
 """
 
 
@@ -416,8 +435,8 @@ def test_two_processes_fill_one_cache(tmp_path: Path) -> None:
         output, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
         assert "encoded" in output
-    assert fetch(tmp_path, names(640)).asked == []
-    assert list(tmp_path.glob(".*.tmp")) == []
+    assert fetch(tmp_path, names(640)) == []
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
 def test_a_killed_process_loses_the_piece_in_work(tmp_path: Path) -> None:
@@ -427,9 +446,28 @@ def test_a_killed_process_loses_the_piece_in_work(tmp_path: Path) -> None:
         process.stdout.readline()
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
-    finished = 640 - len(fetch(tmp_path, names(640)).asked)
+    finished = 640 - len(fetch(tmp_path, names(640)))
     assert 5 * 16 <= finished < 640
-    assert fetch(tmp_path, names(640)).asked == []
+    assert fetch(tmp_path, names(640)) == []
+
+
+def test_a_process_killed_within_a_write_leaves_what_was_there(tmp_path: Path) -> None:
+    fetch(tmp_path, names(40))
+    script = f"""
+import os, signal, sqlite3
+database = sqlite3.connect({str(tmp_path / NAME)!r}, isolation_level=None)
+database.execute("PRAGMA cache_size = 4")  # so that pages are written before the end
+database.execute("BEGIN")
+for number in range(4000):
+    database.execute("INSERT INTO vectors VALUES (?, 0, ?)", (number, bytes(32)))
+database.execute("DELETE FROM vectors WHERE rowid % 2")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -signal.SIGKILL
+    assert (tmp_path / f"{NAME}-journal").exists()
+    assert fetch(tmp_path, names(40)) == []
+    (count,) = sqlite3.connect(tmp_path / NAME).execute("SELECT count(*) FROM vectors").fetchone()
+    assert count == 40
 
 
 @pytest.mark.slow
@@ -437,10 +475,13 @@ def test_processes_killed_at_any_moment_leave_a_sound_cache(tmp_path: Path) -> N
     random = np.random.default_rng(0)
     for _ in range(8):
         both = [start(tmp_path, 4000, 0.001) for _ in range(2)]
-        time.sleep(1 + random.random() * 2)
+        for process in both:
+            assert process.stdout is not None
+            process.stdout.readline()
+        time.sleep(random.random())
         for process in both:
             process.send_signal(signal.SIGKILL)
             process.communicate(timeout=60)
-    done = 4000 - len(fetch(tmp_path, names(4000)).asked)
+    done = 4000 - len(fetch(tmp_path, names(4000)))
     assert done > 0
-    assert fetch(tmp_path, names(4000)).asked == []
+    assert fetch(tmp_path, names(4000)) == []

@@ -21,12 +21,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 torch = pytest.importorskip("torch", reason="needs the extra `dense`")
 transformers = pytest.importorskip("transformers", reason="needs the extra `dense`")
 
-from prlm_bench_plugins.dense.batches import FEWEST, groups, padded, repeats  # noqa: E402
-from prlm_bench_plugins.dense.encoder import Encoder  # noqa: E402
-from prlm_bench_plugins.dense.errors import ModelError  # noqa: E402
-from prlm_bench_plugins.dense.folder import ModelFolder  # noqa: E402
-from prlm_bench_plugins.dense.locate import locate  # noqa: E402
-from prlm_bench_plugins.dense.settings import Settings, resolve_settings  # noqa: E402
+from prlm_bench_plugins._hf import ModelError  # noqa: E402
+from prlm_bench_plugins.dense._checkpoint import Checkpoint, Settings, find_checkpoint, resolve_settings  # noqa: E402
+from prlm_bench_plugins.dense._encoder import MIN_TOKENS, Encoder, padded_lengths  # noqa: E402
 
 from prlm_bench._util.silence import quiet_transformers  # noqa: E402
 from prlm_bench.errors import PrlmBenchError  # noqa: E402
@@ -69,7 +66,7 @@ def add_sentence_settings(folder: Path, pooling: dict[str, Any], modules: tuple[
 
 
 def encoder_of(folder: Path, **given: Any) -> Encoder:
-    opened = ModelFolder(folder)
+    opened = Checkpoint(folder)
     settings = {"pooling": None, "normalize": None, "max_length": None, "dtype": "float32", "device": "cpu"}
     return Encoder(opened, resolve_settings(opened, **{**settings, **given}), "cpu")
 
@@ -169,13 +166,20 @@ def test_pickled_weights_are_read_too(copy: Path) -> None:
     assert np.array_equal(encoder_of(copy).encode(TEXTS), expected)
 
 
-def test_batches_hold_one_padded_length_each_and_every_text_once() -> None:
-    widths = padded(np.array([3, 0, 9, 8, 1, 16, 499]), 60)
-    assert widths.tolist() == [8, 0, 16, 8, 8, 16, 60]
-    assert [group.tolist() for group in groups(widths, 16)] == [[6], [2], [5], [0, 3], [4]]
-    for texts, length in [(1, 1), (1, 5), (3, 9), (1, 64), (4, 100)]:
-        assert texts * length * repeats(texts, length) >= FEWEST
-    assert repeats(1, FEWEST) == 1
+def test_passes_hold_one_padded_length_and_enough_tokens(checkpoint: Path) -> None:
+    assert padded_lengths(np.array([3, 0, 9, 8, 1, 16, 499]), 60).tolist() == [8, 0, 16, 8, 8, 16, 60]
+    encoder = encoder_of(checkpoint)
+    shapes, plain = [], encoder._model
+
+    def noting(**batch: Any) -> Any:
+        shapes.append(tuple(batch["input_ids"].shape))
+        return plain(**batch)
+
+    noting.config = plain.config  # type: ignore[attr-defined]
+    encoder._model = noting
+    encoder.encode([*["cat"] * 3, "cat " * 20, *["the cat sat " * 20] * 40])
+    assert shapes == [(32, 64), (8, 64), (3, 24), (9, 8)]
+    assert all(texts * length >= MIN_TOKENS for texts, length in shapes)
 
 
 SENTENCE_POOLINGS = [
@@ -190,7 +194,7 @@ SENTENCE_POOLINGS = [
 @pytest.mark.parametrize(("config", "expected"), SENTENCE_POOLINGS)
 def test_pooling_is_the_folders_unless_given(copy: Path, config: dict[str, Any], expected: str) -> None:
     add_sentence_settings(copy, config)
-    folder = ModelFolder(copy)
+    folder = Checkpoint(copy)
     settings = resolve_settings(folder, None, None, None, "float32", "cpu")
     assert (settings.pooling, settings.pooling_from) == (expected, "folder")
     assert f"pooling={expected} (folder)" in settings.describe()
@@ -203,36 +207,36 @@ def test_pooling_is_the_folders_unless_given(copy: Path, config: dict[str, Any],
 def test_a_pooling_that_is_not_offered_is_said(copy: Path, config: dict[str, Any]) -> None:
     add_sentence_settings(copy, config)
     with pytest.raises(ModelError, match=r"not offered.*give pooling="):
-        resolve_settings(ModelFolder(copy), None, None, None, "float32", "cpu")
-    assert resolve_settings(ModelFolder(copy), "mean", None, None, "float32", "cpu").pooling == "mean"
+        resolve_settings(Checkpoint(copy), None, None, None, "float32", "cpu")
+    assert resolve_settings(Checkpoint(copy), "mean", None, None, "float32", "cpu").pooling == "mean"
 
 
 def test_a_module_that_is_not_offered_is_said(copy: Path) -> None:
     add_sentence_settings(copy, {"pooling_mode": "mean"}, ("Dense", "Normalize"))
     with pytest.raises(ModelError, match="the module Dense"):
-        resolve_settings(ModelFolder(copy), None, None, None, "float32", "cpu")
+        resolve_settings(Checkpoint(copy), None, None, None, "float32", "cpu")
 
 
 def test_defaults_of_a_plain_folder(copy: Path) -> None:
-    settings = resolve_settings(ModelFolder(copy), None, None, None, "float32", "cpu")
+    settings = resolve_settings(Checkpoint(copy), None, None, None, "float32", "cpu")
     assert settings == Settings("mean", True, 64, "float32", "cpu", "default")
     assert "pooling=mean (default)" in settings.describe()
     (copy / "config_sentence_transformers.json").write_text('{"similarity_fn_name": "dot"}')
     (copy / "sentence_bert_config.json").write_text('{"max_seq_length": 12}')
-    settings = resolve_settings(ModelFolder(copy), None, None, None, "float32", "cpu")
+    settings = resolve_settings(Checkpoint(copy), None, None, None, "float32", "cpu")
     assert (settings.normalize, settings.max_length) == (False, 12)
 
 
 @pytest.mark.parametrize("length", [0, -3, 65, 10**9])
 def test_a_length_that_the_model_cannot_take(copy: Path, length: int) -> None:
     with pytest.raises(ValueError, match="1 to 64 tokens"):
-        resolve_settings(ModelFolder(copy), None, None, length, "float32", "cpu")
+        resolve_settings(Checkpoint(copy), None, None, length, "float32", "cpu")
 
 
 def test_roberta_counts_positions_from_two(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "model_type": "roberta"}))
-    assert resolve_settings(ModelFolder(copy), None, None, None, "float32", "cpu").max_length == 62
+    assert resolve_settings(Checkpoint(copy), None, None, None, "float32", "cpu").max_length == 62
 
 
 def test_no_room_for_text(copy: Path) -> None:
@@ -258,13 +262,13 @@ def one_line(error: PrlmBenchError) -> None:
 def test_a_folder_without_weights(copy: Path) -> None:
     (copy / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="has no weights") as caught:
-        ModelFolder(copy)
+        Checkpoint(copy)
     one_line(caught.value)
 
 
 def test_a_folder_without_config(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no config\.json") as caught:
-        ModelFolder(tmp_path)
+        Checkpoint(tmp_path)
     one_line(caught.value)
 
 
@@ -330,7 +334,7 @@ def test_code_of_a_checkpoint_is_not_run(copy: Path) -> None:
     config |= {"model_type": "odd", "auto_map": {"AutoConfig": "odd.OddConfig", "AutoModel": "odd.OddModel"}}
     (copy / "config.json").write_text(json.dumps(config))
     (copy / "odd.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(ModelError, match="cannot load the model"):
+    with pytest.raises(ModelError, match="cannot be loaded"):
         encoder_of(copy)
 
 
@@ -338,13 +342,13 @@ def test_code_of_a_checkpoint_is_not_run(copy: Path) -> None:
 
 
 def test_a_folder_is_itself(checkpoint: Path) -> None:
-    assert locate(str(checkpoint)) == checkpoint
+    assert find_checkpoint(str(checkpoint)) == checkpoint
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "a/b/c", "~/no-such-model", __file__])
 def test_a_folder_that_is_not_there(name: str) -> None:
-    with pytest.raises(ModelError, match="no model folder") as caught:
-        locate(name)
+    with pytest.raises(ModelError, match="there is no model folder") as caught:
+        find_checkpoint(name)
     one_line(caught.value)
 
 
@@ -360,10 +364,12 @@ def test_a_snapshot_that_is_here_needs_no_network(
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(state)
     expected = repository / "snapshots" / state
-    assert locate("acme/tiny").resolve() == expected.resolve()
-    assert locate(f"acme/tiny@{state}").resolve() == expected.resolve()
-    with pytest.raises(ModelError, match=r"cannot get the model 'acme/other'.*hf download acme/other") as caught:
-        locate("acme/other")
+    assert find_checkpoint("acme/tiny").resolve() == expected.resolve()
+    assert find_checkpoint(f"acme/tiny@{state}").resolve() == expected.resolve()
+    with pytest.raises(
+        ModelError, match=r"model 'acme/other' is neither a folder nor in the local cache.*hf download acme/other"
+    ) as caught:
+        find_checkpoint("acme/other")
     one_line(caught.value)
 
 
@@ -424,7 +430,7 @@ def test_a_model_is_fetched_from_a_hub_once(copy: Path, tmp_path: Path, pickled:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment |= {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path / "hub")}
     environment |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    script = "import sys; from prlm_bench_plugins.dense.locate import locate; print(locate('acme/tiny'))"
+    script = "from prlm_bench_plugins.dense._checkpoint import find_checkpoint; print(find_checkpoint('acme/tiny'))"
 
     def fetch() -> Path:
         ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)

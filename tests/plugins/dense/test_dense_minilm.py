@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prlm_bench_plugins.dense import presets
+from prlm_bench_plugins.dense import _presets as presets
 from test_dense_checkpoints import TEXTS, encoder_of, torch
 
 from prlm_bench import Example

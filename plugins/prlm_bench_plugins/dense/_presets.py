@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from prlm_bench.errors import MissingDependencyError
 from prlm_bench.interfaces import Context
 
-from .retriever import DenseRetriever
-from .settings import Dtype, Pooling
+from ._checkpoint import Dtype, Pooling
+from ._retriever import DenseRetriever
 
 
 def dense(
