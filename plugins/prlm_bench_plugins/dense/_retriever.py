@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from prlm_bench import Example, Ranking
-from prlm_bench.ranking import by_score
+from prlm_bench.prompting import by_score
 
 from .._hf import choose_device, code_digest, package_versions
 from ._cache import VectorCache

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from prlm_bench_plugins.dense._cache import BROKEN, VectorCache
 from prlm_bench_plugins.dense._vectors import TextVectors
 

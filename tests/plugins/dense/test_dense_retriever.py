@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from prlm_bench_plugins._hf import _device as device_module
-from prlm_bench_plugins.dense import _encoder as encoder_module
-from prlm_bench_plugins.dense import _presets as presets
+from prlm_bench_plugins.dense import _encoder as encoder_module, _presets as presets
 from prlm_bench_plugins.dense._encoder import Encoder
 from test_dense_checkpoints import TEXTS, make_checkpoint, reference, torch, transformers
 
