@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from prlm_bench import Example, Ranking
+from prlm_bench.identity import code_digest
 from prlm_bench.prompting import by_score
 
-from .._hf import choose_device, code_digest, package_versions
+from .._hf import choose_device, package_versions
 from ._cache import VectorCache
 from ._checkpoint import Checkpoint, Dtype, Pooling, find_checkpoint, resolve_settings
 from ._encoder import PACKAGES, Encoder
@@ -49,7 +50,8 @@ class DenseRetriever:
         checkpoint = Checkpoint(find_checkpoint(model))
         settings = resolve_settings(checkpoint, pooling, normalize, max_length, dtype, device)
         files = checkpoint.digest(cache_dir)
-        identity = settings.identity(files, versions)
+        # Vectors that other code wrote are not those that this code would write.
+        identity = settings.identity(files, {**versions, "code": code_digest(DenseRetriever)})
         name = identity.hex()[:32]
         self._fingerprint = " ".join(
             [
@@ -58,7 +60,6 @@ class DenseRetriever:
                 settings.describe(),
                 f"query_prefix={query_prefix!r} item_prefix={item_prefix!r}",
                 *(f"{package}={version}" for package, version in versions.items()),
-                f"shared={code_digest()}",
             ]
         )
         about = f"{model} {self._fingerprint}"
