@@ -16,7 +16,7 @@ app = typer.Typer(help="Inspect and prune completions cached between runs.", no_
 def info(json: JsonOption = False) -> None:
     """Show cached completions by generator."""
     from .._util.cache_folder import cache_root
-    from ..running import _generation_files as generation_files
+    from ..running import generation_files
 
     root = cache_root()
     files = generation_files(root)

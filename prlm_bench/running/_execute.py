@@ -11,7 +11,7 @@ from ..errors import PrlmBenchError, RunError
 from ..host import PluginHost
 from ..interfaces import Engine
 from ..progress import Progress, Silent
-from ..results import JOURNAL, Journal, _finish as finish, begin, finished_ids, is_finished, sample_line, tidy
+from ..results import JOURNAL, Journal, begin, finish, finished_ids, is_finished, sample_line, tidy
 from ._config import RunConfig
 from ._engines import ProcessEngine
 from ._pipeline import Pipeline, Result
