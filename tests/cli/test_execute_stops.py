@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 
 from prlm_bench import Completion, hookimpl
-from prlm_bench.running import execute
+from prlm_bench.running import _execute as execute
 
 execute.BATCH = 4
 

@@ -26,7 +26,7 @@ from prlm_bench.running import (
     GenerationCache,
     Pipeline,
     RunConfig,
-    _generation_files as generation_files,
+    generation_files,
     prune,
 )
 from prlm_bench.running._plan import plan_cells
