@@ -31,7 +31,7 @@ class RunConfig(BaseModel):
     reasoners: list[ComponentSpec] = ["direct"]
     generators: list[ComponentSpec] = []
     #: Named methods, in addition to the grid.
-    methods: list[ComponentSpec] = []
+    methods: list[str | dict[str, Any]] = []
     rewards: list[ComponentSpec] = []
     seeds: list[int] = Field(default=[0], min_length=1)
     #: Maximum number of questions, taken from the start of the split.
