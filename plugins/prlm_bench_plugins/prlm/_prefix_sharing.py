@@ -7,6 +7,8 @@ computes up to rounding; the tests compare them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -30,6 +32,12 @@ def disable_telemetry(trainer: Any) -> Any:
 
 class PrefixSharingGRPOTrainer(GRPOTrainer):
     """trl's trainer, which reads each prompt once where the model allows it."""
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As trl, but without cuDNN's attention where trl's own forward pass reads prompts padded on the left."""
+        shares = self.can_share_prefix() and not self.args.gradient_checkpointing
+        with nullcontext() if shares else without_cudnn_attention():
+            return super().train(*args, **kwargs)
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any
@@ -55,10 +63,30 @@ class PrefixSharingGRPOTrainer(GRPOTrainer):
         return supported and alone and not model.is_activation_checkpointing
 
 
+@contextmanager
+def without_cudnn_attention() -> Iterator[None]:
+    """Attention by torch's other kernels.
+
+    For queries that the mask lets attend to nothing, such as padding before a prompt, cuDNN's backward pass gave NaN
+    even for an incoming gradient of 0 (cuDNN 9.19, torch 2.11, H200, bfloat16, 320 positions).
+    """
+    kernels: Any = torch.backends.cuda
+    before = kernels.cudnn_sdp_enabled()
+    kernels.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        kernels.enable_cudnn_sdp(before)
+
+
 def log_probabilities(
     model: Any, input_ids: Any, attention_mask: Any, keep: int, temperature: float
 ) -> tuple[Any, Any]:
     """Log-probability and entropy of each completion token.
+
+    Padding is moved behind the prompts, where it attends to the prompt. On the left it would attend to nothing, and
+    kernels may give any gradient for such queries (see `without_cudnn_attention`). Only tokens are projected onto the
+    vocabulary, so no value at padding enters the loss.
 
     Args:
         model: a causal model of transformers.
@@ -68,36 +96,45 @@ def log_probabilities(
         temperature: divides the logits.
 
     Returns:
-        Two tensors of shape (rows, keep) in nats; values at padding have no meaning.
+        Two tensors of shape (rows, keep) in nats, 0 at padding.
     """
     width = input_ids.shape[1] - keep
-    prompts, row_of = torch.unique(input_ids[:, :width], dim=0, return_inverse=True)
-    first = torch.stack([(row_of == number).nonzero()[0, 0] for number in range(len(prompts))])
-    mask = attention_mask[first, :width]
+    written_ids, written = input_ids[:, width:], attention_mask[:, width:].bool()
+    prompts, mask, row_of = _distinct(input_ids[:, :width], attention_mask[:, :width])
+    lengths = mask.sum(-1)
     cache = DynamicCache(config=model.config)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    positions = torch.arange(prompts.shape[1], device=prompts.device).expand_as(prompts)
     read = model.model(
         input_ids=prompts, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
     )
-    last = read.last_hidden_state[row_of, -1:]
+    last = read.last_hidden_state[row_of, lengths[row_of] - 1]
     cache.batch_select_indices(row_of)
-    written = model.model(
-        input_ids=input_ids[:, width:],
-        attention_mask=attention_mask,
-        position_ids=positions[row_of, -1:] + attention_mask[:, width:].cumsum(-1),
+    answer = model.model(
+        input_ids=written_ids,
+        attention_mask=torch.cat([mask[row_of], attention_mask[:, width:]], 1),
+        position_ids=lengths[row_of, None] + torch.arange(keep, device=prompts.device),
         past_key_values=cache,
         use_cache=True,
     )
-    hidden = torch.cat([last, written.last_hidden_state[:, :-1]], 1)
-    shape = hidden.shape[:2]
-    chunks = zip(
-        torch.split(hidden.flatten(0, 1), _CHUNK), torch.split(input_ids[:, width:].flatten(), _CHUNK), strict=True
-    )
+    hidden = torch.cat([last[:, None], answer.last_hidden_state[:, :-1]], 1)[written]
     pairs = [
-        checkpoint(_project, model.lm_head, part, target, temperature, use_reentrant=False) for part, target in chunks
+        checkpoint(_project, model.lm_head, part, target, temperature, use_reentrant=False)
+        for part, target in zip(torch.split(hidden, _CHUNK), torch.split(written_ids[written], _CHUNK), strict=True)
     ]
-    logps, entropies = (torch.cat(column).view(shape) for column in zip(*pairs, strict=True))
-    return logps, entropies
+    logps, entropies = (torch.cat(column) for column in zip(*pairs, strict=True))
+    zeros = logps.new_zeros(written.shape)
+    return zeros.masked_scatter(written, logps), zeros.masked_scatter(written, entropies)
+
+
+def _distinct(input_ids: Any, attention_mask: Any) -> tuple[Any, Any, Any]:
+    """Each prompt once, its tokens first and padding behind them: ids, mask, and which prompt each row has."""
+    order = attention_mask.argsort(dim=-1, descending=True, stable=True)
+    mask = attention_mask.gather(-1, order)
+    ids = input_ids.gather(-1, order).masked_fill(mask == 0, 0)
+    found, row_of = torch.unique(torch.cat([ids, mask], 1), dim=0, return_inverse=True)
+    ids, mask = found.chunk(2, 1)
+    longest = int(mask.sum(-1).max())
+    return ids[:, :longest], mask[:, :longest], row_of
 
 
 def _project(head: Any, hidden: Any, target: Any, temperature: float) -> tuple[Any, Any]:
