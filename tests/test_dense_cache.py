@@ -189,7 +189,7 @@ def test_an_item_and_a_query_of_one_text_have_their_own_prefixes(tmp_path: Path)
 def test_a_profile_whose_items_were_loaded_together_is_not_copied(tmp_path: Path) -> None:
     own = text_vectors(tmp_path, Counting())
     profiles = [profile(names(20)), profile(names(20, 20)), profile(names(20, 10)), profile(["text 3", "text 1"])]
-    found = own.fetch(profiles, ["q"] * 4)
+    found = list(own.fetch(profiles, ["q"] * 4))
     assert [items.base is None for items, _ in found] == [False, False, False, True]
     assert np.array_equal(found[2][0], matrix(names(20, 10)))
     assert np.array_equal(found[3][0], matrix(["text 3", "text 1"]))

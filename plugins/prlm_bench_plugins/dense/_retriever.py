@@ -84,7 +84,7 @@ class DenseRetriever:
         rankings: list[Ranking] = []
         for group in _groups(examples):
             filled = [example for example in group if example.profile]
-            vectors = iter(self._vectors.fetch([e.profile for e in filled], [e.query for e in filled]))
+            vectors = self._vectors.fetch([e.profile for e in filled], [e.query for e in filled])
             # vecdot sums each row alone: equal vectors get equal scores wherever they stand, unlike in a matrix
             # product, whose last bits depend on the row's place.
             rankings += [

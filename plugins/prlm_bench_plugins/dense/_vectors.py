@@ -75,10 +75,12 @@ class TextVectors:
         self._profiles: dict[int, tuple[object, Places]] = {}
         self._count = self._used = 0
 
-    def fetch(self, profiles: Sequence[tuple[Document, ...]], queries: Sequence[str]) -> list[tuple[Floats, Floats]]:
+    def fetch(
+        self, profiles: Sequence[tuple[Document, ...]], queries: Sequence[str]
+    ) -> Iterator[tuple[Floats, Floats]]:
         """The vectors of each profile's items, shape (items, dims), and of its query, shape (dims,).
 
-        They are views that hold until the next call, and not to be written to.
+        They hold until the next call, and are not to be written to.
 
         Args:
             profiles: none of them empty.
@@ -95,14 +97,21 @@ class TextVectors:
             if id(profile) not in self._profiles
         }
         queries = [self._query_prefix + query for query in queries]
-        self._load([text for text in chain(*items.values(), queries) if text not in self._rows])
+        self._load(list(dict.fromkeys([text for text in chain(*items.values(), queries) if text not in self._rows])))
         for profile in profiles:
             if id(profile) not in self._profiles:
                 texts = items[id(profile)]
                 self._profiles[id(profile)] = profile, self._places(texts)
                 self._used += sum(map(len, texts)) + _ITEM * len(texts)
         places = [self._profiles[id(profile)][1] for profile in profiles]
-        return [(self._matrix[own], self._matrix[self._rows[q]]) for own, q in zip(places, queries, strict=True)]
+        # One after the other, since those that have to be copied would take much memory together.
+        return ((self._read(own), self._matrix[self._rows[q]]) for own, q in zip(places, queries, strict=True))
+
+    def _read(self, places: Places) -> Floats:
+        if isinstance(places, slice):
+            return self._matrix[places]
+        vectors: Floats = self._matrix.take(places, axis=0)
+        return vectors
 
     def _places(self, texts: list[str]) -> Places:
         rows = np.fromiter(map(self._rows.__getitem__, texts), np.intp, len(texts))
