@@ -33,9 +33,9 @@ from prlm_bench.running.bench import open_split
 from prlm_bench.running.components import Components
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-PROMPTS, MOST, ROUNDS = 384, 48, 3
+PROMPTS, MAX_NEW_TOKENS, ROUNDS = 384, 48, 3
 BATCH_SIZES = (8, 16, 32, 64)
-#: What `generate()` is given when nobody thinks about it.
+#: Prompts in a batch of plain `generate()`.
 ARRIVAL_BATCH = 32
 
 Write = Callable[[], list[str]]
@@ -50,7 +50,7 @@ def setting() -> tuple[Generator, list[Prompt]]:
     dataset = open_split(host.tasks.get("lamp_7"), "dev", DATA)
     context = Components(host, dataset, cache_root()).context(0)
     examples = next(dataset.batches(PROMPTS))
-    generator = context.build("generator", f"tiny:max_new_tokens={MOST}")
+    generator = context.build("generator", f"tiny:max_new_tokens={MAX_NEW_TOKENS}")
     rankings = context.build("retriever", "bm25").rank(examples, 4)
     rankings = [type(ranking)(ranking.items[:4], ranking.scores[:4]) for ranking in rankings]
     return generator, list(context.build("reasoner", "direct:protocol=chat").prompts(examples, rankings, generator))
@@ -84,7 +84,7 @@ def in_arrival_order(model: Any, tokenizer: Any, prompts: Sequence[Prompt]) -> l
             ids = model.generate(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
-                max_new_tokens=MOST,
+                max_new_tokens=MAX_NEW_TOKENS,
                 do_sample=False,
             )
         answers += tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -96,7 +96,7 @@ def lm_eval_writer(model: Any, tokenizer: Any, prompts: Sequence[Prompt], batch_
     from lm_eval.models.huggingface import HFLM
 
     backend = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, device="cpu", max_length=2048)
-    kwargs = {"until": [], "max_gen_toks": MOST, "do_sample": False}
+    kwargs = {"until": [], "max_gen_toks": MAX_NEW_TOKENS, "do_sample": False}
     texts = framed(tokenizer, prompts)
     requests = [
         Instance("generate_until", doc={}, arguments=(text, dict(kwargs)), idx=index)

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prlm_bench_plugins.fusion.hybrid import Hybrid
-from prlm_bench_plugins.fusion.inner import Pool, min_max
+from prlm_bench_plugins._hf import ModelError
+from prlm_bench_plugins.fusion._composed import Pool, min_max
+from prlm_bench_plugins.fusion._hybrid import Hybrid
+from prlm_bench_plugins.fusion._reorder import MMR
 
 from prlm_bench import Document, Example, Ranking
 from prlm_bench._plugins import PluginHost
@@ -54,16 +56,37 @@ class TooFew(ByField):
         return super().rank(examples)[1:]
 
 
+class Stored(ByField):
+    """Keeps a number of bytes on disk, or reports nothing."""
+
+    def __init__(self, size: int | None = None) -> None:
+        super().__init__("a")
+        self._size = size
+
+    def cache_bytes(self) -> int | None:
+        return self._size
+
+
 @pytest.fixture
-def build(host: PluginHost, tmp_path: Path) -> Callable[..., Any]:
-    for name, factory in (("by", ByField), ("few", TooFew)):
+def context(host: PluginHost, tmp_path: Path) -> Callable[[int], Context]:
+    for name, factory in (("by", ByField), ("few", TooFew), ("stored", Stored)):
         host.registry.add(make_component("retriever", MINE, name, factory))
     dataset = open_split(host.tasks.get("mini_lamp_4"), "dev", synth_users=4)
+    return lambda seed: Components(host, dataset, tmp_path / "cache").context(seed)
 
+
+@pytest.fixture
+def build(context: Callable[[int], Context]) -> Callable[..., Any]:
     def make(spec: Any, seed: int = 0) -> Any:
-        return Components(host, dataset, tmp_path / "cache").context(seed).build("retriever", spec)
+        return context(seed).build("retriever", spec)
 
     return make
+
+
+@pytest.fixture
+def identify(context: Callable[[int], Context]) -> Callable[[Any], dict[str, str]]:
+    """The identity under which results of a spec are stored."""
+    return lambda spec: dict(context(0).identify("retriever", spec))
 
 
 @pytest.fixture
@@ -252,13 +275,35 @@ def test_a_pool_keeps_profile_order_and_drops_what_nobody_returned() -> None:
     assert b not in pool.items
 
 
-def test_the_identity_holds_what_is_inside(build: Callable[..., Any]) -> None:
-    prints = [
-        build(spec).fingerprint()
-        for spec in ("hybrid:bm25+recency", "hybrid:bm25:k1=2+recency", "hybrid:recency+bm25", "hybrid:bm25+random")
-    ]
-    assert len(set(prints)) == len(prints)
-    assert "bm25:k1=2 " in prints[1]
+def test_the_identity_holds_what_is_inside(
+    identify: Callable[[Any], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = ("hybrid:bm25+recency", "hybrid:bm25:k1=2+recency", "hybrid:recency+bm25", "hybrid:bm25+random")
+    prints = [identify(spec)["fingerprint"] for spec in specs]
+    assert len({*prints, ""}) == len(prints) + 1
+    for spec in (
+        "mmr:of=by:field=a",
+        "decay:of=by:field=a",
+        "shuffled:of=by:field=a",
+        "hybrid:of=mmr:of=by:field=a+random",
+    ):
+        with monkeypatch.context() as patch:
+            before = identify(spec)
+            patch.setattr(ByField, "fingerprint", lambda self: "other")
+            assert identify(spec) != before
+
+
+def test_what_the_inner_retrievers_keep_on_disk_is_added_up(build: Callable[..., Any]) -> None:
+    sizes = {
+        "mmr:of=stored:size=3": 3,
+        "decay:of=stored:size=0": 0,
+        "shuffled:of=bm25": None,
+        "mmr:of=stored": None,
+        "hybrid:bm25+stored:size=3": 3,
+        "hybrid:stored+bm25": None,
+        "hybrid:of=\"stored:size=3+stored+mmr:of='stored:size=4'\"": 7,
+    }
+    assert {spec: build(spec).cache_bytes() for spec in sizes} == sizes
 
 
 # mmr
@@ -286,8 +331,6 @@ def cosine(a: set[str], b: set[str]) -> float:
     st.sampled_from([0.0, 0.25, 0.5, 1.0]),
 )
 def test_mmr_is_the_formula(rows: list[tuple[str, int]], weight: float) -> None:
-    from prlm_bench_plugins.fusion.mmr import MMR
-
     one = example(*rows)
     scores = [float(score) for _, score in rows]
     mmr = MMR(context_of(lambda examples: [by_score(e.profile, scores) for e in examples]), lambda_=weight)
@@ -576,12 +619,14 @@ def test_each_question_is_scored_on_its_own_and_once(
     assert retriever.rank([second])[0].scores == together[1].scores
 
 
-def test_a_model_is_known_by_its_files(build: Callable[..., Any], checkpoint: Path, tmp_path: Path) -> None:
+def test_a_model_is_identified_by_its_files(
+    identify: Callable[[Any], dict[str, str]], checkpoint: Path, tmp_path: Path
+) -> None:
     other = make_checkpoint(tmp_path / "other", seed=1)
     same = make_checkpoint(tmp_path / "same")
-    prints = [build(f"rerank:bm25,model={path}").fingerprint() for path in (checkpoint, other, same)]
+    prints = [identify(f"rerank:bm25,model={path}")["fingerprint"] for path in (checkpoint, other, same)]
     assert prints[0] == prints[2] != prints[1]
-    assert build(f"rerank:recency,model={checkpoint}").fingerprint() != prints[0]
+    assert identify(f"rerank:recency,model={checkpoint}")["fingerprint"] != prints[0]
 
 
 def broken(folder: Path, how: str) -> Path:
@@ -609,11 +654,14 @@ def broken(folder: Path, how: str) -> Path:
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("headless", "is not a trained cross-encoder: it lacks the weights classifier.bias, classifier.weight"),
-        ("many labels", "has 3 outputs; a cross-encoder has 1 or 2"),
-        ("no weights", "no cross-encoder can be loaded from"),
-        ("cut weights", "no cross-encoder can be loaded from"),
-        ("no config", "it has no config.json"),
+        (
+            "headless",
+            "lacks 2 of its weights, such as classifier.bias (give a model that was trained for sequence",
+        ),
+        ("many labels", "has 3 outputs, where 1 or 2 are needed"),
+        ("no weights", "model' cannot be loaded: "),
+        ("cut weights", "model' cannot be loaded: "),
+        ("no config", "has no config.json"),
         ("not a number", "gave a score that is not a finite number"),
     ],
 )
@@ -627,7 +675,7 @@ def test_a_model_that_cannot_rank_is_one_line(
 ) -> None:
     folder = broken(tmp_path / "model", how)
     capfd.readouterr()
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(ModelError) as caught:
         build({"name": "rerank", "model": str(folder), "device": "cpu"}).rank([headlines.example(0)])
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -640,8 +688,9 @@ def test_a_model_that_is_not_there_is_one_line(
 ) -> None:
     pytest.importorskip("transformers", reason="needs the extra `dense`")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(DataError, match=f"no cross-encoder at '{name}'"):
+    with pytest.raises(ModelError, match=f"^cross-encoder '{name}'") as caught:
         build({"name": "rerank", "model": name})
+    assert "\n" not in str(caught.value) and caught.value.hint
 
 
 def test_texts_of_any_kind_are_scored(build: Callable[..., Any], checkpoint: Path) -> None:

@@ -16,10 +16,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
-import prlm_bench_plugins.transformers_lm.loading as loading
+import prlm_bench_plugins.transformers_lm._generator as generator_module
 import torch
-from prlm_bench_plugins.transformers_lm.batch import Batch
-from prlm_bench_plugins.transformers_lm.sampling import Sampler
+from prlm_bench_plugins._hf import ModelTooLargeError
+from prlm_bench_plugins.transformers_lm._engine import Batch, RowSampler
+from prlm_bench_plugins.transformers_lm._loading import LoadedModel, ModelPool
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     BertConfig,
@@ -237,14 +238,14 @@ class TestSampling:
         numbers = torch.arange(1000, dtype=torch.double)[:, None] / 1000
         ids = torch.zeros(1000, 7, dtype=torch.long)
         for top_p, expected in ((1.0, [500, 100, 250, 150]), (0.7, [667, 0, 333, 0]), (0.01, [1000, 0, 0, 0])):
-            drawn = Sampler(numbers, 7, 1.0, top_p)(ids, scores).argmax(-1)
+            drawn = RowSampler(numbers, 7, 1.0, top_p)(ids, scores).argmax(-1)
             assert torch.bincount(drawn, minlength=4).tolist() == pytest.approx(expected, abs=1)
 
     def test_temperature_sharpens(self) -> None:
         scores = torch.tensor([[1.0, 0.0]]).repeat(1000, 1)
         numbers = torch.arange(1000, dtype=torch.double)[:, None] / 1000
         ids = torch.zeros(1000, 1, dtype=torch.long)
-        shares = [(Sampler(numbers, 1, t, 1.0)(ids, scores).argmax(-1) == 0).sum().item() for t in (0.1, 1.0, 10.0)]
+        shares = [(RowSampler(numbers, 1, t, 1.0)(ids, scores).argmax(-1) == 0).sum().item() for t in (0.1, 1.0, 10.0)]
         assert shares == pytest.approx([1000, 731, 525], abs=1)
 
 
@@ -256,8 +257,8 @@ class TestMemory:
         advance = Batch.advance
 
         def limited(self: Batch) -> Any:
-            tried.append(len(self.rows))
-            if len(self.rows) > 3:
+            tried.append(len(self.requests))
+            if len(self.requests) > 3:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
             return advance(self)
 
@@ -293,22 +294,34 @@ class TestMemory:
         with pytest.raises(RuntimeError, match="index out of range"):
             list(make(causal).generate(prompts[:4]))
 
-    def test_other_models_make_room(
-        self, make: Make, causal: Path, seq2seq: Path, prompts: Any, monkeypatch: Any
+    def test_other_models_make_room(self) -> None:
+        pool, small, large = ModelPool(), LoadedModel("small", (), 0), LoadedModel("large", (), 0)
+        assert pool.get(1, lambda: small) is pool.get(1, lambda: pytest.fail("loaded twice")) is small
+
+        def fits_alone() -> LoadedModel:
+            if len(pool):
+                raise ModelTooLargeError("it does not fit into memory")
+            return large
+
+        assert pool.get(2, fits_alone) is large
+        assert len(pool) == 1
+        with pytest.raises(ModelTooLargeError):
+            ModelPool().get(1, never_fits)
+
+    def test_a_model_that_never_fits_is_one_line(
+        self, make: Make, causal: Path, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        answers(make(seq2seq), prompts[:1])
-        load = loading._load
-        fails = iter([MemoryError()])
+        def from_pretrained(*_: Any, **__: Any) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-        def limited(*arguments: Any) -> Any:
-            for error in fails:
-                raise error
-            return load(*arguments)
+        monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", from_pretrained)
+        with pytest.raises(PrlmBenchError, match=r"^model '.*' does not fit into the memory of cpu") as caught:
+            list(make(causal, dtype="bfloat16").generate(prompts[:1]))
+        assert "quantization" in caught.value.hint and "\n" not in str(caught.value)
 
-        monkeypatch.setattr(loading, "_load", limited)
-        monkeypatch.setattr(loading, "_loaded", dict(list(loading._loaded.items())[-1:]))
-        assert len(answers(make(causal, dtype="float32"), prompts[:1])) == 1
-        assert len(loading._loaded) == 1
+
+def never_fits() -> LoadedModel:
+    raise ModelTooLargeError("it does not fit into memory")
 
 
 class TestWindow:
@@ -348,7 +361,7 @@ class TestWindow:
 
 class TestIdentity:
     def test_it_needs_no_weights_in_memory(self, make: Make, causal: Path, monkeypatch: Any) -> None:
-        monkeypatch.setattr(loading, "_load", lambda *_: pytest.fail("the model was loaded"))
+        monkeypatch.setattr(generator_module, "load_generation_model", lambda *_: pytest.fail("the model was loaded"))
         generator = make(causal)
         assert generator.fingerprint() == make(causal).fingerprint()
         assert generator.tokenizer is not None and generator.tokenizer.count("a headline") > 0
@@ -367,15 +380,15 @@ class TestIdentity:
         assert make(copied).fingerprint() == make(causal).fingerprint()
 
     def test_it_names_the_libraries(self, make: Make, causal: Path, monkeypatch: Any) -> None:
-        import prlm_bench_plugins.transformers_lm.generator as module
-
         before = make(causal).fingerprint()
         assert f"torch={torch.__version__}" in before and "transformers=" in before
         for package in ("torch", "transformers", "tokenizers"):
-            real = module.version
-            monkeypatch.setattr(module, "version", lambda name, p=package, r=real: "9" if name == p else r(name))
-            assert make(causal).fingerprint() != before
-            monkeypatch.undo()
+            real = generator_module.version
+            with monkeypatch.context() as patch:
+                patch.setattr(
+                    generator_module, "version", lambda name, p=package, r=real: "9" if name == p else r(name)
+                )
+                assert make(causal).fingerprint() != before
 
     def test_the_seed_counts_only_where_it_is_used(self, make: Make, causal: Path) -> None:
         assert make(causal, seed=1).fingerprint() == make(causal, seed=2).fingerprint()
@@ -438,7 +451,7 @@ class TestAdapter:
             list(make(seq2seq, adapter=str(adapter)).generate(prompts[:1]))
 
     def test_a_folder_that_is_none(self, make: Make, causal: Path) -> None:
-        with pytest.raises(PrlmBenchError, match=r"is no adapter: .* has no adapter_config\.json"):
+        with pytest.raises(PrlmBenchError, match=r"is not an adapter: .* has no adapter_config\.json"):
             make(causal, adapter=str(causal))
 
 
@@ -459,7 +472,7 @@ class TestBadInput:
 
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
         said = self.mistake(make, "no-one/no-such-model", revision="v1")
-        assert "'no-one/no-such-model' at revision 'v1' is no folder, is not in the local cache" in said
+        assert "'no-one/no-such-model' at revision 'v1' is neither a folder nor in the local cache" in said
 
     def test_a_folder_without_a_model(self, make: Make, tmp_path: Path) -> None:
         assert "has no config.json" in self.mistake(make, tmp_path)
@@ -474,7 +487,7 @@ class TestBadInput:
 
     def test_a_broken_tokenizer(self, make: Make, copied: Path, prompts: list[Prompt]) -> None:
         (copied / "tokenizer.json").write_text("{")
-        with pytest.raises(PrlmBenchError, match=r"^the tokenizer of '.*' cannot be loaded"):
+        with pytest.raises(PrlmBenchError, match=r"^the tokenizer of model '.*' cannot be loaded"):
             list(make(copied).generate(prompts[:1]))
 
     @pytest.mark.parametrize("size", [0, 5, 2000, 30000])
@@ -495,7 +508,7 @@ class TestBadInput:
         weights = load_file(copied / "model.safetensors")
         del weights["model.norm.weight"]
         save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
-        with pytest.raises(PrlmBenchError, match=r"1 are missing, such as model\.norm\.weight"):
+        with pytest.raises(PrlmBenchError, match=r"lacks 1 of its weights, such as model\.norm\.weight"):
             list(make(copied).generate(prompts[:1]))
 
     def test_pickled_weights_are_refused(self, make: Make, causal: Path, copied: Path, prompts: list[Prompt]) -> None:
@@ -522,12 +535,12 @@ class TestBadInput:
     @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
     def test_a_device_that_is_not_there(self, make: Make, causal: Path) -> None:
         said = self.mistake(make, causal, device="cuda:7")
-        assert "there is no device 'cuda:7': torch finds no cuda devices here" in said and "device=cpu" in said
+        assert "there is no device 'cuda:7' here: torch finds no cuda devices" in said and "device=cpu" in said
 
     @pytest.mark.parametrize(
         ("options", "said"),
         [
-            ({"device": "tpu"}, "device='tpu' is none of cpu"),
+            ({"device": "tpu"}, "device='tpu' is none of auto, cpu"),
             ({"device_map": "auto"}, "give device or device_map, not both"),
             ({"max_new_tokens": 0}, "at least 1"),
             ({"temperature": -1.0}, "temperature is at least 0"),
@@ -547,9 +560,7 @@ class TestBadInput:
     def test_a_package_that_is_missing(
         self, make: Make, causal: Path, monkeypatch: Any, option: str, value: str, package: str
     ) -> None:
-        import prlm_bench_plugins.transformers_lm.generator as module
-
-        monkeypatch.setattr(module, "find_spec", lambda name: None)
+        monkeypatch.setattr(generator_module, "find_spec", lambda name: None)
         said = self.mistake(make, causal, **{option: value})
         assert said == f"{option}={value} needs the package {package} (pip install {package})"
 

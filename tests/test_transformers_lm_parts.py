@@ -13,9 +13,9 @@ pytest.importorskip("transformers", reason="needs transformers: prlm-bench[lm]")
 
 import torch
 import transformers
-from prlm_bench_plugins.transformers_lm import batch
-from prlm_bench_plugins.transformers_lm.batch import Batch, Decoding, Row
-from prlm_bench_plugins.transformers_lm.loading import Loaded
+from prlm_bench_plugins.transformers_lm._engine import PREFILL_CHUNK, Batch, Request
+from prlm_bench_plugins.transformers_lm._generator import Decoding
+from prlm_bench_plugins.transformers_lm._loading import LoadedModel
 
 MOST, END, PAD = 8, 1, 0
 SIZES: dict[str, Any] = {
@@ -40,13 +40,13 @@ def test_reading_in_parts_changes_nothing(sees: str) -> None:
     with torch.no_grad():
         for weights in model.parameters():
             weights.mul_(6 if weights.dim() > 1 else 1)  # so that answers differ
-    part, dice = batch._READ_AT_ONCE, random.Random(1)
+    part, rng = PREFILL_CHUNK, random.Random(1)
     lengths = [3, part - 1, part, part + 1, 2 * part, 2 * part + 9, 1, 100]
-    rows = [Row(index, "", [dice.randrange(3, 300) for _ in range(length)]) for index, length in enumerate(lengths)]
-    together = Batch(Loaded(model, (END,), PAD), rows, Decoding(MOST, 0.0, 1.0, 1, 0))
+    rows = [Request(index, "", [rng.randrange(3, 300) for _ in range(length)]) for index, length in enumerate(lengths)]
+    together = Batch(LoadedModel(model, (END,), PAD), rows, Decoding(MOST, 0.0, 1.0, 1, "0"))
     found = {}
-    while together.rows:
-        found |= {written.index: written.ids for written in together.advance()}
+    while together.requests:
+        found |= {output.index: output.ids for output in together.advance()}
     alone = {row.index: written_alone(model, row.ids) for row in rows}
     assert found == alone
     assert len({tuple(ids) for ids in alone.values()}) == len(rows)

@@ -74,7 +74,7 @@ def encode_completions(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 
 def template_tokens(tokenizer: Any, name: str = "the model") -> int:
-    """The tokens that the chat template puts around a user's turn; 0 where there is no template.
+    """The tokens that the chat template puts around a user's turn, one more at most; 0 where there is no template.
 
     Raises:
         ModelError: the template refuses a turn.

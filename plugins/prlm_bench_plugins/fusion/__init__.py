@@ -1,4 +1,4 @@
-"""Retrievers made of any other retrievers, named by spec strings: hybrid, mmr, decay, rerank and shuffled."""
+"""Retrievers composed of any other retrievers, named by spec strings: hybrid, mmr, decay, rerank and shuffled."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from .decay import Decay
-from .hybrid import Hybrid
-from .mmr import MMR
-from .rerank import Rerank
-from .shuffled import Shuffled
+from ._hybrid import Hybrid
+from ._reorder import MMR, Decay, Shuffled
+from ._rerank import Rerank
 
 
 @hookimpl

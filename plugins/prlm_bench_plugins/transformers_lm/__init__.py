@@ -6,7 +6,9 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from .generator import TransformersGenerator
+from ._generator import TransformersGenerator
+
+__all__ = ["TransformersGenerator"]
 
 _EXTRA = "prlm-bench[lm]"
 

@@ -12,10 +12,10 @@ from prlm_bench import Example, Ranking
 from prlm_bench.interfaces import Context
 from prlm_bench.ranking import by_score
 
-from .inner import Floats, Inner, Pool, min_max
+from ._composed import ComposedRetriever, Floats, Pool, min_max
 
 
-class Hybrid:
+class Hybrid(ComposedRetriever):
     """Fuses retrievers by reciprocal ranks, or by a weighted sum of their normalized scores.
 
     rrf (G. Cormack, C. Clarke and S. Buettcher, SIGIR 2009): an item scores the sum of
@@ -28,8 +28,8 @@ class Hybrid:
         method: rrf or sum.
         weights: one for each retriever, 0 or more; all 1 by default.
         constant: the constant of rrf; the larger it is, the less the first ranks stand out.
-        norm: for sum, over the ranking of each question: min-max brings the scores to [0, 1]; z takes their
-            mean away and divides by their standard deviation. Equal scores become 0 in both.
+        norm: for sum, over the ranking of each question: min-max brings the scores to [0, 1]; z subtracts their
+            mean and divides by their standard deviation. Equal scores become 0 in both.
     """
 
     def __init__(
@@ -52,34 +52,25 @@ class Hybrid:
             raise ValueError("constant is 0 or more")
         self._rrf, self._constant = method == "rrf", constant
         self._normalize = min_max if norm == "min-max" else _z
-        self._inner = [Inner(context, spec) for spec in of]
-
-    def fingerprint(self) -> str:
-        """Those of the fused retrievers."""
-        return "; ".join(inner.fingerprint() for inner in self._inner)
-
-    def cache_bytes(self) -> int | None:
-        """Bytes that the fused retrievers keep on disk, of those that tell."""
-        told = [size for size in (inner.cache_bytes() for inner in self._inner) if size is not None]
-        return sum(told) if told else None
+        super().__init__(context, of)
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:
         """Rank each profile; every retriever ranks all of it, so that no place depends on k."""
-        columns = [inner.rank(examples) for inner in self._inner]
+        columns = self._rankings(examples)
         return [self._fuse(example, rankings, k) for example, *rankings in zip(examples, *columns, strict=True)]
 
     def _fuse(self, example: Example, rankings: Sequence[Ranking], k: int | None) -> Ranking:
         pool = Pool.of(example, rankings)
-        parts = np.zeros((len(rankings), len(pool.items)))
-        for part, weight, order, ranking in zip(parts, self._weights, pool.orders, rankings, strict=True):
+        terms = np.zeros((len(rankings), len(pool.items)))
+        for row, weight, order, ranking in zip(terms, self._weights, pool.orders, rankings, strict=True):
             if self._rrf:
-                part[order] = weight / (self._constant + 1 + np.arange(len(order)))
+                row[order] = weight / (self._constant + 1 + np.arange(len(order)))
             elif len(order):
                 values = self._normalize(np.array(ranking.scores))
-                part[:] = weight * values.min()
-                part[order] = weight * values
+                row[:] = weight * values.min()
+                row[order] = weight * values
         # fsum does not depend on the order of its terms: ranks (1, 2, 3) and (3, 1, 2) are a tie.
-        return by_score(pool.items, [math.fsum(column) for column in parts.T.tolist()], k)
+        return by_score(pool.items, [math.fsum(column) for column in terms.T.tolist()], k)
 
 
 def _z(scores: Floats) -> Floats:

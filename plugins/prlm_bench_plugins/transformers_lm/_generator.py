@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context
 from prlm_bench.tokenizers import HubTokenizer
 
-from .batch import Decoding, Row
-from .device import choose_device
-from .files import find_adapter, find_model
-from .loading import Dtype, Quantization, Settings, load
-from .prompts import Encoder, load_encoder
-from .writing import write_all
+from .._hf import Dtype, chat_text, choose_device, code_digest, encode_prompts, template_tokens, turns
+from ._files import find_adapter, find_model
+from ._loading import LoadSettings, Quantization, cached_tokenizer, load_generation_model
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How answers are written.
+
+    Args:
+        max_new_tokens: of an answer.
+        temperature: 0 takes the most likely token each time.
+        top_p: the most likely tokens with this share of the probability together may be drawn.
+        beams: of a beam search; 1 for none.
+        seed: of the sampling.
+    """
+
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    beams: int
+    seed: str
 
 
 class TransformersGenerator:
     """Any causal or encoder-decoder model that transformers can load.
 
-    The model is loaded when it is first needed; its files are looked through before. A turn of a chat goes
+    The model is loaded when it is first needed; its files are checked before. A turn of a chat goes
     into the model's chat template; where it has none, the model reads the turn as plain text.
 
     Args:
@@ -42,11 +58,11 @@ class TransformersGenerator:
         quantization: `8bit` or `4bit` (bitsandbytes).
         revision: branch, tag or commit on the hub.
         trust_remote_code: run the model's own Python files.
-        allow_pickle: read weights that are no safetensors, which can run code too.
+        allow_pickle: read weights that are not safetensors, which can run code too.
         draw: for sampling: another number draws another completion of the same prompt.
         batch_tokens: tokens of a batch at most, padding and new tokens included.
-        overflow: what a prompt does that the model's window has no room for: `error` stops; `cut-items` has
-            reasoners show less of the items, and stops where the question alone is too long.
+        overflow: what happens to a prompt that is too long for the model's window: `error` stops the run;
+            `cut-items` has reasoners show less of the items, and stops where the question alone is too long.
 
     Raises:
         ValueError: options that do not go together.
@@ -82,24 +98,26 @@ class TransformersGenerator:
         if device is not None and device_map is not None:
             raise ValueError("give device or device_map, not both")
         self._files = find_model(model, revision, code=trust_remote_code, pickle=allow_pickle)
-        _need("peft", "adapter", adapter)
-        _need("bitsandbytes", "quantization", quantization)
+        _require("peft", "adapter", adapter)
+        _require("bitsandbytes", "quantization", quantization)
         self._adapter = None if adapter is None else find_adapter(adapter)
         folder = None if self._adapter is None else self._adapter.folder
         device = device_map or choose_device(device)
-        self._settings = Settings(dtype, device, device_map, folder, quantization, trust_remote_code, allow_pickle)
-        self._decoding = Decoding(max_new_tokens, temperature, top_p, num_beams, _lot(context.seed, draw))
+        self._settings = LoadSettings(dtype, device, device_map, folder, quantization, trust_remote_code, allow_pickle)
+        seed = f"{context.seed}/{draw}" if draw else str(context.seed)
+        self._decoding = Decoding(max_new_tokens, temperature, top_p, num_beams, seed)
         self._batch_tokens, self._cut_items = batch_tokens, overflow == "cut-items"
         self._cache_dir = context.cache_dir
-        if self._room is not None and self._room < 1:
+        if self._prompt_budget is not None and self._prompt_budget < 1:
             raise ValueError(f"max_new_tokens={max_new_tokens} fills the model's window of {self._files.window} tokens")
 
     def fingerprint(self) -> str:
-        """Hashes of the files of model, adapter and this plugin, versions of the libraries; the seed, if used."""
+        """Hashes of the files and of shared code, the device, the libraries' versions, and the seed if it is used."""
         packages = ["torch", "transformers", "tokenizers"]
         packages += ["peft"] if self._adapter else []
         packages += ["bitsandbytes"] if self._settings.quantization else []
-        parts = [f"files={self._digest}", f"device={self._settings.device.partition(':')[0]}", f"code={_code()}"]
+        device = self._settings.device.partition(":")[0]
+        parts = [f"files={self._digest}", f"device={device}", f"code={code_digest()}"]
         parts += [f"{name}={version(name)}" for name in packages]
         if self._decoding.temperature > 0:
             parts.append(f"seed={self._decoding.seed}")
@@ -108,43 +126,48 @@ class TransformersGenerator:
     @property
     def tokenizer(self) -> HubTokenizer:
         """The model's own."""
-        return _counter(self._files.folder, self._digest)
+        return _counting_tokenizer(self._files.folder, self._digest)
 
     @cached_property
     def max_prompt_tokens(self) -> int | None:
-        """What reasoners may use at most, with overflow=cut-items; None sets no bound.
+        """Tokens of a prompt that reasoners may use, with overflow=cut-items; None sets no limit.
 
-        Tokens of the prompt as reasoners count it, that is, without the chat template.
+        Counted as reasoners count, that is, without the chat template.
         """
-        return max(1, self._room - self._encoder.frame) if self._cut_items and self._room is not None else None
+        if not self._cut_items or self._prompt_budget is None:
+            return None
+        return max(1, self._prompt_budget - template_tokens(self._hf_tokenizer, self._files.label))
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         """Answer prompts, longest first; answers come as they are finished.
 
         Raises:
-            PrlmBenchError: a prompt that is too long; the model cannot be loaded; memory does not suffice.
+            PrlmBenchError: a prompt is too long, the model cannot be loaded, or memory ran out.
         """
         if not prompts:
             return
-        encoder = self._encoder
-        ids = encoder.ids(prompts)
-        self._check_room(prompts, ids)
-        loaded = load(self._files, self._digest, encoder.tokenizer, self._settings)
-        # A model has to read something, so an empty prompt is a token of padding.
-        rows = [
-            Row(index, encoder.text(prompt), row or [loaded.pad])
-            for index, (prompt, row) in enumerate(zip(prompts, ids, strict=True))
+        tokenizer, label = self._hf_tokenizer, self._files.label
+        chats = [turns(prompt) for prompt in prompts]
+        ids = encode_prompts(tokenizer, chats, label)
+        self._check_lengths(prompts, ids)
+        loaded = load_generation_model(self._files, self._digest, tokenizer, self._settings)
+        from ._engine import Request, generate_all
+
+        sampled = self._decoding.temperature > 0
+        requests = [
+            # A model has to read something, so an empty prompt is a token of padding.
+            Request(index, chat_text(tokenizer, chat, label) if sampled else "", row or [loaded.pad_id])
+            for index, (chat, row) in enumerate(zip(chats, ids, strict=True))
         ]
-        for written in write_all(loaded, rows, self._decoding, self._batch_tokens):
-            text = encoder.tokenizer.decode(written.ids, skip_special_tokens=True)
-            finish = "stop" if written.ended else "length"
-            read = len(ids[written.index])
-            yield written.index, Completion(text, finish=finish, tokens=len(written.ids), prompt_tokens=read)
+        for output in generate_all(loaded, requests, self._decoding, self._batch_tokens):
+            text = tokenizer.decode(output.ids, skip_special_tokens=True)
+            finish = "stop" if output.ended else "length"
+            read = len(ids[output.index])
+            yield output.index, Completion(text, finish=finish, tokens=len(output.ids), prompt_tokens=read)
 
     @property
-    def _encoder(self) -> Encoder:
-        files = self._files
-        return load_encoder(files.name, files.folder, self._digest, self._settings.code, not files.is_encoder_decoder)
+    def _hf_tokenizer(self) -> Any:
+        return cached_tokenizer(self._files.label, self._files.folder, self._digest, self._settings.code)
 
     @cached_property
     def _digest(self) -> str:
@@ -152,39 +175,29 @@ class TransformersGenerator:
         return "+".join(digests)
 
     @property
-    def _room(self) -> int | None:
+    def _prompt_budget(self) -> int | None:
         """Tokens that a prompt may have; an encoder has its window for itself."""
         window = self._files.window
-        return window if window is None or self._files.is_encoder_decoder else window - self._decoding.most
+        return window if window is None or self._files.is_encoder_decoder else window - self._decoding.max_new_tokens
 
-    def _check_room(self, prompts: Sequence[Prompt], ids: Sequence[Sequence[int]]) -> None:
-        if self._room is None:
+    def _check_lengths(self, prompts: Sequence[Prompt], ids: Sequence[Sequence[int]]) -> None:
+        if self._prompt_budget is None:
             return
         for prompt, row in zip(prompts, ids, strict=True):
-            if len(row) > self._room:
+            if len(row) > self._prompt_budget:
                 message = (
                     f"the prompt of question {prompt.example.id} has {len(row)} tokens, and the window of "
-                    f"{self._files.name!r} has room for {self._room} ({self._files.window} in all)"
+                    f"{self._files.name!r} has room for {self._prompt_budget} ({self._files.window} in all)"
                 )
                 hint = "a smaller max_length of the reasoner or max_new_tokens"
                 raise PrlmBenchError(message, hint if self._cut_items else f"{hint}, or overflow=cut-items")
 
 
-def _lot(seed: int, draw: int) -> str:
-    return f"{seed}/{draw}" if draw else str(seed)
-
-
-def _need(package: str, option: str, value: str | None) -> None:
+def _require(package: str, option: str, value: str | None) -> None:
     if value is not None and find_spec(package) is None:
         raise PrlmBenchError(f"{option}={value} needs the package {package}", f"pip install {package}")
 
 
 @lru_cache(maxsize=8)
-def _counter(folder: Path, digest: str) -> HubTokenizer:
+def _counting_tokenizer(folder: Path, digest: str) -> HubTokenizer:
     return HubTokenizer(str(folder))
-
-
-@lru_cache(maxsize=1)
-def _code() -> str:
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
