@@ -327,7 +327,7 @@ def test_a_file_that_is_no_database_is_set_aside(
     with caplog.at_level(logging.WARNING):
         assert fetch(tmp_path, names(50)) == names(50)
     (message,) = caplog.messages
-    assert "broken embedding cache set aside" in message
+    assert "damaged embedding cache renamed" in message
     assert "\n" not in message
     assert (tmp_path / (NAME + BROKEN)).read_bytes() == content
     assert fetch(tmp_path, names(50)) == []

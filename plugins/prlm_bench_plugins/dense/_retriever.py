@@ -16,7 +16,7 @@ from ._checkpoint import Checkpoint, Dtype, Pooling, find_checkpoint, resolve_se
 from ._encoder import PACKAGES, Encoder
 from ._vectors import TextVectors
 
-#: Texts, not all distinct, whose vectors are brought into memory together.
+#: Approximate number of texts whose vectors are loaded together.
 _TEXTS = 1 << 15
 
 
@@ -76,7 +76,7 @@ class DenseRetriever:
         return self._cache.size()
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:
-        """Rank each profile; every text that was never encoded before is, and only those.
+        """Rank each profile; texts that are not in the cache are encoded first.
 
         Raises:
             PrlmBenchError: the model cannot be loaded, or the cache cannot be used.

@@ -18,18 +18,18 @@ from ._cache import Floats, VectorCache
 #: Rows that follow each other, or stand anywhere.
 Places = slice | NDArray[np.intp]
 
-#: Bytes of texts and vectors that stay in memory.
+#: Maximum bytes of texts and vectors that stay in memory between calls.
 MEMORY = 1 << 29
 #: Bytes that a text takes besides its characters and its vector.
 _ITEM = 64
-#: Texts of the first write to the cache, and the most of one.
+#: Texts in the first write to the cache, and maximum in one write.
 PIECES = (256, 1 << 15)
-#: Seconds of encoding between two writes: a killed process loses what it has not written.
+#: Target seconds of encoding between writes; a killed process loses the unwritten vectors.
 _PACE = 20.0
 
 
 class Encodes(Protocol):
-    """What is needed of an encoder."""
+    """The part of an encoder that is used here."""
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """The vectors of n texts, shape (n, dims)."""
@@ -43,10 +43,9 @@ class TextVectors:
         cache: where vectors outlive the process.
         make_encoder: called once, when the first text is missing.
         query_prefix, item_prefix: put before the texts.
-        memory: bytes of texts and vectors that stay in memory from one call to the next; where they are used up, all
-            of them are forgotten.
-        pieces: texts of the first write to the cache, and the most of one; see `_PACE`.
-        clock: gives seconds.
+        memory: maximum bytes of texts and vectors that stay in memory between calls; beyond it all are dropped.
+        pieces: number of texts in the first write to the cache, and maximum in one write; see `_PACE`.
+        clock: returns seconds.
     """
 
     def __init__(
