@@ -222,13 +222,10 @@ def test_ranking_from_the_cache(
         ]
 
     rank()
-    found = held["retriever"]._vectors.fetch([one.profile for one in shuffled], [one.query for one in shuffled])
 
     def multiply() -> list[Ranking]:
-        return [
-            by_score(one.profile, np.vecdot(items, query), 5)
-            for one, (items, query) in zip(shuffled, found, strict=True)
-        ]
+        found = held["retriever"]._vectors.fetch([one.profile for one in shuffled], [one.query for one in shuffled])
+        return [by_score(one.profile, np.vecdot(*vectors), 5) for one, vectors in zip(shuffled, found, strict=True)]
 
     assert multiply() == rank()
     function = multiply if known == "vectors alone" else rank

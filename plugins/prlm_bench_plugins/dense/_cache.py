@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 
 _log = logging.getLogger(__name__)
 
-#: Appended to the name of a file that is no sound database.
+#: Appended to the name of a damaged file.
 BROKEN = ".broken"
 #: Keys in one query; builds of SQLite before 3.32 take 999.
 _CHUNK = 900
@@ -36,8 +36,8 @@ _SETUP = """
 class VectorCache:
     """Vectors by the 16-byte digests of their texts. Several processes can read and write the file at a time.
 
-    A row counts only if its checksum matches; others are deleted. A file that is no sound database is set aside with
-    a line in the log, and a new one is begun. SQLite's rollback journal makes each write whole or absent, also where
+    A row counts only if its checksum matches; others are deleted. A damaged file is renamed, with a warning in the log,
+    and a new one is started. SQLite's rollback journal makes each write whole or absent, also where
     the process is killed; unlike a write-ahead log it works on network file systems.
 
     Args:
@@ -145,7 +145,9 @@ class VectorCache:
             return True
         except OSError:
             return False
-        _log.warning("prlm-bench: warning: broken embedding cache set aside as %s, begun anew: %s", aside, reason)
+        _log.warning(
+            "prlm-bench: warning: damaged embedding cache renamed to %s; texts will be encoded again: %s", aside, reason
+        )
         return True
 
 

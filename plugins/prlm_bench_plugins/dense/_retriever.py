@@ -17,7 +17,7 @@ from ._checkpoint import Checkpoint, Dtype, Pooling, find_checkpoint, resolve_se
 from ._encoder import PACKAGES, Encoder
 from ._vectors import TextVectors
 
-#: Texts, not all distinct, whose vectors are brought into memory together.
+#: Approximate number of texts whose vectors are loaded together.
 _TEXTS = 1 << 15
 
 
@@ -77,7 +77,7 @@ class DenseRetriever:
         return self._cache.size()
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:
-        """Rank each profile; every text that was never encoded before is, and only those.
+        """Rank each profile; texts that are not in the cache are encoded first.
 
         Raises:
             PrlmBenchError: the model cannot be loaded, or the cache cannot be used.
@@ -85,7 +85,7 @@ class DenseRetriever:
         rankings: list[Ranking] = []
         for group in _groups(examples):
             filled = [example for example in group if example.profile]
-            vectors = iter(self._vectors.fetch([e.profile for e in filled], [e.query for e in filled]))
+            vectors = self._vectors.fetch([e.profile for e in filled], [e.query for e in filled])
             # vecdot sums each row alone: equal vectors get equal scores wherever they stand, unlike in a matrix
             # product, whose last bits depend on the row's place.
             rankings += [

@@ -18,18 +18,18 @@ from ._cache import Floats, VectorCache
 #: Rows that follow each other, or stand anywhere.
 Places = slice | NDArray[np.intp]
 
-#: Bytes of texts and vectors that stay in memory.
+#: Maximum bytes of texts and vectors that stay in memory between calls.
 MEMORY = 1 << 29
 #: Bytes that a text takes besides its characters and its vector.
 _ITEM = 64
-#: Texts of the first write to the cache, and the most of one.
+#: Texts in the first write to the cache, and maximum in one write.
 PIECES = (256, 1 << 15)
-#: Seconds of encoding between two writes: a killed process loses what it has not written.
+#: Target seconds of encoding between writes; a killed process loses the unwritten vectors.
 _PACE = 20.0
 
 
 class Encodes(Protocol):
-    """What is needed of an encoder."""
+    """The part of an encoder that is used here."""
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """The vectors of n texts, shape (n, dims)."""
@@ -43,10 +43,9 @@ class TextVectors:
         cache: where vectors outlive the process.
         make_encoder: called once, when the first text is missing.
         query_prefix, item_prefix: put before the texts.
-        memory: bytes of texts and vectors that stay in memory from one call to the next; where they are used up, all
-            of them are forgotten.
-        pieces: texts of the first write to the cache, and the most of one; see `_PACE`.
-        clock: gives seconds.
+        memory: maximum bytes of texts and vectors that stay in memory between calls; beyond it all are dropped.
+        pieces: number of texts in the first write to the cache, and maximum in one write; see `_PACE`.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -75,10 +74,12 @@ class TextVectors:
         self._profiles: dict[int, tuple[object, Places]] = {}
         self._count = self._used = 0
 
-    def fetch(self, profiles: Sequence[tuple[Document, ...]], queries: Sequence[str]) -> list[tuple[Floats, Floats]]:
+    def fetch(
+        self, profiles: Sequence[tuple[Document, ...]], queries: Sequence[str]
+    ) -> Iterator[tuple[Floats, Floats]]:
         """The vectors of each profile's items, shape (items, dims), and of its query, shape (dims,).
 
-        They are views that hold until the next call, and not to be written to.
+        They hold until the next call, and are not to be written to.
 
         Args:
             profiles: none of them empty.
@@ -95,14 +96,21 @@ class TextVectors:
             if id(profile) not in self._profiles
         }
         queries = [self._query_prefix + query for query in queries]
-        self._load([text for text in chain(*items.values(), queries) if text not in self._rows])
+        self._load(list(dict.fromkeys([text for text in chain(*items.values(), queries) if text not in self._rows])))
         for profile in profiles:
             if id(profile) not in self._profiles:
                 texts = items[id(profile)]
                 self._profiles[id(profile)] = profile, self._places(texts)
                 self._used += sum(map(len, texts)) + _ITEM * len(texts)
         places = [self._profiles[id(profile)][1] for profile in profiles]
-        return [(self._matrix[own], self._matrix[self._rows[q]]) for own, q in zip(places, queries, strict=True)]
+        # One after the other, since those that have to be copied would take much memory together.
+        return ((self._read(own), self._matrix[self._rows[q]]) for own, q in zip(places, queries, strict=True))
+
+    def _read(self, places: Places) -> Floats:
+        if isinstance(places, slice):
+            return self._matrix[places]
+        vectors: Floats = self._matrix.take(places, axis=0)
+        return vectors
 
     def _places(self, texts: list[str]) -> Places:
         rows = np.fromiter(map(self._rows.__getitem__, texts), np.intp, len(texts))

@@ -188,7 +188,7 @@ def test_an_item_and_a_query_of_one_text_have_their_own_prefixes(tmp_path: Path)
 def test_a_profile_whose_items_were_loaded_together_is_not_copied(tmp_path: Path) -> None:
     own = text_vectors(tmp_path, Counting())
     profiles = [profile(names(20)), profile(names(20, 20)), profile(names(20, 10)), profile(["text 3", "text 1"])]
-    found = own.fetch(profiles, ["q"] * 4)
+    found = list(own.fetch(profiles, ["q"] * 4))
     assert [items.base is None for items, _ in found] == [False, False, False, True]
     assert np.array_equal(found[2][0], matrix(names(20, 10)))
     assert np.array_equal(found[3][0], matrix(["text 3", "text 1"]))
@@ -326,7 +326,7 @@ def test_a_file_that_is_no_database_is_set_aside(
     with caplog.at_level(logging.WARNING):
         assert fetch(tmp_path, names(50)) == names(50)
     (message,) = caplog.messages
-    assert "broken embedding cache set aside" in message
+    assert "damaged embedding cache renamed" in message
     assert "\n" not in message
     assert (tmp_path / (NAME + BROKEN)).read_bytes() == content
     assert fetch(tmp_path, names(50)) == []
