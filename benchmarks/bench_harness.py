@@ -74,7 +74,7 @@ def test_run(benchmark: Any, capsys: pytest.CaptureFixture[str], host: PluginHos
 
     def fresh() -> tuple[tuple[Any, ...], dict[str, Any]]:
         shutil.rmtree(results, ignore_errors=True)
-        return (study, host, results), {"benches": prepare_tasks(study, host)}
+        return (study, host, results), {"tasks": prepare_tasks(study, host)}
 
     processor: list[float] = []
 

@@ -104,7 +104,7 @@ class StudyConfig:
         """Run the method on the task, without controls, and return its results; finished runs are not repeated.
 
         Args:
-            grid: fields of a `Study`, in place of the config's own: `retrievers`, `k`, `reasoners`, `generators`
+            grid: fields of a run config, in place of the config's own: `retrievers`, `k`, `reasoners`, `generators`
                 as lists, for example.
 
         Returns:
@@ -123,12 +123,12 @@ class StudyConfig:
             "synth_users": self.synth_users,
         }
         config = RunConfig.model_validate({**fields, **method, **grid, "controls": False})
-        benches = prepare_tasks(config, self.host, self.progress)
-        outcome = execute(config, self.host, self.results, benches=benches, progress=self.progress)
+        tasks = prepare_tasks(config, self.host, self.progress)
+        outcome = execute(config, self.host, self.results, tasks=tasks, progress=self.progress)
         if outcome.failed:
             raise RunError(outcome.failed[0][1])
-        (bench,) = benches
-        return load_folders([bench.folder(self.results, cell) for cell in range(len(bench.plan.cells))])
+        (task,) = tasks
+        return load_folders([task.folder(self.results, cell) for cell in range(len(task.plan.cells))])
 
     def with_retriever(self, retriever: Spec) -> Stored | str:
         """The method behind another retriever, or why it cannot run there."""

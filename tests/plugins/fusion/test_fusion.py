@@ -84,7 +84,7 @@ def build(context: Callable[[int], Context]) -> Callable[..., Any]:
 @pytest.fixture
 def identify(context: Callable[[int], Context]) -> Callable[[Any], dict[str, str]]:
     """The identity under which results of a spec are stored."""
-    return lambda spec: dict(context(0).identify("retriever", spec))
+    return lambda spec: dict(context(0).identity_of("retriever", spec))
 
 
 @pytest.fixture

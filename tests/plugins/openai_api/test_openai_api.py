@@ -242,7 +242,7 @@ def test_mistakes_in_options(build: Callable[..., Any], options: dict[str, Any],
 
 
 def test_the_manual_has_every_option(host: PluginHost) -> None:
-    table = manual.section(manual.REPOSITORY / "docs" / "servers.md", "Options")
+    table = manual.section(manual.REPOSITORY / "docs" / "guides" / "servers.md", "Options")
     rows = [re.findall(r"`(\w+)`", row) for row in re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE)]
     options = host.registry.get("generator", "openai-api").options
     assert [name for row in rows for name in row] == list(options)
