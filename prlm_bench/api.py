@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import DataError, UnknownNameError
+from .errors import DataError, PluginError, UnknownNameError
 from .host import PluginHost
-from .interfaces import Engine
+from .interfaces import Engine, Logger
 from .progress import Progress
 from .report import (
     CORRECTIONS,
@@ -65,7 +65,8 @@ def run(
     config: str | Path | None = None,
     results: str | Path = DEFAULT_RESULTS,
     jobs: int = 1,
-    engine: Engine | None = None,
+    engine: str | Engine | None = None,
+    loggers: str | Logger | Sequence[str | Logger] = (),
     plugins: Sequence[str | Path] = (),
     host: PluginHost | None = None,
     progress: bool | Progress = False,
@@ -83,7 +84,8 @@ def run(
         config: a run file (YAML); the other arguments override it.
         results: the folder of the results.
         jobs: worker processes on this machine.
-        engine: computes the batches elsewhere; by default `jobs` decides.
+        engine: computes the batches elsewhere: a registered engine by name, or an object; by default `jobs` decides.
+        loggers: receive the rows at the end: registered loggers by name, or objects.
         plugins: local plugins to load: `path/to/file.py` or `package.module`.
         host: loaded plugins, in place of `plugins`.
         progress: True draws progress on standard error; an object receives the updates.
@@ -103,7 +105,7 @@ def run(
     fields |= {"k": _listed(k), "seeds": _listed(seeds), **options}
     plan = read_run_config(None if config is None else Path(config), fields)
     with progress_context(progress) as shown:
-        return run_config(plan, host, Path(results), jobs=jobs, engine=engine, progress=shown)
+        return run_config(plan, host, Path(results), jobs=jobs, engine=engine, loggers=_listed(loggers), progress=shown)
 
 
 def run_config(
@@ -112,13 +114,30 @@ def run_config(
     results: Path,
     *,
     jobs: int = 1,
-    engine: Engine | None = None,
+    engine: str | Engine | None = None,
+    loggers: Sequence[str | Logger] = (),
     progress: Progress | None = None,
 ) -> Results:
     """Run a config that has been read already; see `run`."""
+    made: Engine | None = _by_name(host, "engine", engine)
+    receivers: list[Logger] = [_by_name(host, "logger", logger) for logger in loggers]
     tasks = prepare_tasks(config, host, progress)
-    outcome = execute(config, host, results, jobs=jobs, engine=engine, tasks=tasks, progress=progress)
-    return Results(results, load_folders([*outcome.finished, *outcome.already]), [], host, outcome)
+    outcome = execute(config, host, results, jobs=jobs, engine=made, tasks=tasks, progress=progress)
+    found = Results(results, load_folders([*outcome.finished, *outcome.already]), [], host, outcome)
+    for receiver in receivers:
+        receiver.log(found.to_dicts())
+    return found
+
+
+def _by_name(host: PluginHost, kind: str, value: Any) -> Any:
+    """A registered component that needs no data, by its spec; an object is returned as it is."""
+    if not isinstance(value, str):
+        return value
+    choice = host.registry.choose(kind, value)
+    missing = choice.component.missing()
+    if missing is not None:
+        raise PluginError(f"{kind} {choice} {missing}")
+    return choice.make()
 
 
 def load_results(

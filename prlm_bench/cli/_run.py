@@ -47,6 +47,10 @@ def run(
     synth_users: Annotated[int | None, typer.Option(min=2, help="Users per split of generated tasks.")] = None,
     results: ResultsOption = DEFAULT_RESULTS,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = 1,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="Registered engine that computes the batches elsewhere.")
+    ] = None,
+    log: Annotated[list[str] | None, _many("--log", help="Registered logger that receives the rows.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and what is done already.")] = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
@@ -76,7 +80,7 @@ def run(
     if dry_run:
         _show_plan(plan, host, results, json)
     else:
-        _execute(plan, host, results, jobs, json)
+        _execute(plan, host, results, jobs, engine, log or [], json)
 
 
 def _show_plan(config: RunConfig, host: PluginHost, results: Path, json: bool) -> None:
@@ -96,7 +100,9 @@ def _show_plan(config: RunConfig, host: PluginHost, results: Path, json: bool) -
     print(f"{len(rows)} methods, {samples} samples, {done} done, {samples - done} to run; results in {results}")
 
 
-def _execute(config: RunConfig, host: PluginHost, results: Path, jobs: int, json: bool) -> None:
+def _execute(
+    config: RunConfig, host: PluginHost, results: Path, jobs: int, engine: str | None, loggers: list[str], json: bool
+) -> None:
     from .._util.progress_bars import make_progress
     from ..api import run_config
     from ..report import render, to_json
@@ -104,7 +110,7 @@ def _execute(config: RunConfig, host: PluginHost, results: Path, jobs: int, json
 
     try:
         with make_progress() as progress:
-            found = run_config(config, host, results, jobs=jobs, progress=progress)
+            found = run_config(config, host, results, jobs=jobs, engine=engine, loggers=loggers, progress=progress)
     except KeyboardInterrupt:
         again = shlex.join(["prlm-bench", *sys.argv[1:]])
         print(f"prlm-bench: interrupted; finished samples are kept. Resume with: {again}", file=sys.stderr)

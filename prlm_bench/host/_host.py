@@ -78,9 +78,9 @@ class _Pending:
         self,
         name: str,
         *,
+        generator: str,
         retriever: str = "none",
         reasoner: str = "direct",
-        generator: str,
         k: int | None = None,
     ) -> None:
         check_name("method", name)

@@ -11,7 +11,7 @@ from ._text import NOTHING, REPORTED, cells, columns, heading, legend, reported_
 
 def render_html(tables: Sequence[Table]) -> str:
     """Tables as an HTML fragment without scripts."""
-    return "\n".join(map(_one, tables)) or f"<p>{NOTHING}</p>"
+    return "\n".join(map(_one, tables)) or f"<p>{NOTHING.rstrip()}</p>\n"
 
 
 def _one(table: Table) -> str:

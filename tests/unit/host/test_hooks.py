@@ -240,9 +240,87 @@ def manual() -> str:
 
 
 @pytest.mark.parametrize("name", HOOKS)
-def test_every_hook_is_documented_with_its_signature(manual: str, name: str) -> None:
-    signature = plain_signature(getattr(hookspecs, name))
-    assert f"\ndef {name}{signature}" in manual
+def test_every_hook_is_documented(manual: str, name: str) -> None:
+    assert f"| `{name}` |" in manual
+    kinds = {"methods": "RegisterMethod", "tasks": "RegisterTask", "commands": "RegisterCommand"}
+    register = kinds.get(name.rpartition("_")[2], "Register")
+    assert plain_signature(getattr(hookspecs, name)) == f"(register: {register}) -> None"
+
+
+def test_hook_prlm_bench_register_judges(mine: Any, here: Cli) -> None:
+    mine("""
+        class Length:
+            "Counts the characters of answers."
+            def judge(self, samples):
+                return [{"length": float(len(s.answer.text))} for s in samples]
+
+        @hookimpl
+        def prlm_bench_register_judges(register):
+            register("length", Length)
+    """)
+    (row,) = json.loads(here("list", "judges", "--plugin", "mine.py", "--json").stdout)
+    assert (row["name"], row["summary"]) == ("length", "Counts the characters of answers.")
+
+
+def test_hook_prlm_bench_register_importers(mine: Any, here: Cli) -> None:
+    mine("""
+        class Family:
+            def recognizes(self, folder):
+                return (folder / "family.json").is_file()
+            def convert(self, folder, output, progress):
+                raise DataError("nothing to convert")
+
+        @hookimpl
+        def prlm_bench_register_importers(register):
+            register("family", Family)
+    """)
+    (row,) = json.loads(here("list", "importers", "--plugin", "mine.py", "--json").stdout)
+    assert row["name"] == "family"
+
+
+def test_hook_prlm_bench_register_engines(mine: Any, here: Cli, tmp_path: Path) -> None:
+    mine("""
+        from pathlib import Path
+
+        class Elsewhere:
+            def __init__(self, note: str = "engine.txt"):
+                self.note = note
+            def map(self, work, batches, start):
+                start()
+                for batch in batches:
+                    yield work(batch)
+                Path(self.note).write_text("done")
+
+        @hookimpl
+        def prlm_bench_register_engines(register):
+            register("elsewhere", Elsewhere)
+    """)
+    words = (*RUN, "--retriever", "bm25", "--generator", "copy")
+    first = only_row(here(*words, "--results", "a"))
+    second = only_row(here(*words, "--results", "b", "--engine", "elsewhere:note=mine.txt"))
+    assert first == second
+    assert (tmp_path / "mine.txt").read_text() == "done"
+    assert here(*words, "--engine", "elsewere").mistake.startswith("unknown engine 'elsewere' (did you mean elsewhere")
+
+
+def test_hook_prlm_bench_register_loggers(mine: Any, here: Cli, tmp_path: Path) -> None:
+    mine("""
+        import json
+        from pathlib import Path
+
+        class File:
+            def log(self, rows):
+                Path("log.json").write_text(json.dumps(list(rows)))
+
+        @hookimpl
+        def prlm_bench_register_loggers(register):
+            register("file", File)
+    """)
+    row = only_row(here(*RUN, "--retriever", "bm25", "--generator", "copy", "--log", "file"))
+    logged = json.loads((tmp_path / "log.json").read_text())
+    assert {each["metric"]: each["value"] for each in logged if each["metric"].endswith("@lamp")} == {
+        name: found["value"] for name, found in row["metrics"].items()
+    }
 
 
 def test_what_register_takes_is_documented(manual: str) -> None:

@@ -150,7 +150,7 @@ def test_without_a_known_metric_a_corpus_figure_has_no_interval(tmp_path: Path) 
 
 def test_seeds_of_other_questions_are_refused(tmp_path: Path) -> None:
     write_result(tmp_path, [sample("a", "u", "x", "x"), sample("b", "v", "x", "x")], seed=0)
-    folder = write_result(tmp_path, [sample("a", "u", "x", "x"), sample("b", "v", "x", "x")], seed=1)
+    folder = write_result(tmp_path, [sample("a", "u", "x", "x"), sample("b", "v", "y", "x")], seed=1)
     lines = (folder / "samples.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "samples.jsonl").write_bytes(b"".join(reversed(lines)))
     with pytest.raises(DataError, match="answered different questions"):
@@ -178,7 +178,7 @@ def test_tables_keep_seeds_together_unless_asked(tmp_path: Path, host: PluginHos
 
 def test_csv_and_json_name_each_source_of_variance(tmp_path: Path, host: PluginHost) -> None:
     (table,) = build_tables(write(tmp_path, (0, 1)), host.tasks, SeedAggregation(host, "bca"))
-    spread = table.rows[0].spread["mae@lamp"]
+    spread = table.rows[0].figures.spread["mae@lamp"]
     first, second, *_ = csv.DictReader(io.StringIO(render([table], "csv")))
     assert (first["seed"], first["interval"], second["metric"]) == ("0+1", "bca", "rmse@lamp")
     assert float(first["seed_sd"]) == spread.sd

@@ -49,7 +49,8 @@ def stored(
     identity |= {"dates": False} | (data or {})
     manifest = Manifest.model_validate(
         {"fingerprint": f"fingerprint of {name}", "task": task, "benchmark": "LaMP_" + task[-1], "split": split}
-        | {"data": identity, "rewards": [], "metrics": named or list(metrics), "seed": seed, "control": control}
+        | {"data": identity, "rewards": [], "core": "", "seed": seed, "control": control}
+        | {"metrics": [component(each) for each in named or metrics]}
         | {"method": {part: component("direct") for part in ("reasoner", "generator")}
            | {"retriever": component(name), "k": k}, "versions": {}, "command": ""}
     )  # fmt: skip
@@ -97,7 +98,7 @@ def test_each_protocol_has_its_own_table_and_ranks_by_its_first_metric() -> None
     lamp, prlm = tables(stored("a", both(0.1, 0.9)), stored("b", both(0.2, 0.8)))
     assert (lamp.protocol, lamp.metrics, ranked(lamp)) == ("lamp", ("rouge1@lamp", "bleu@lamp"), ["b", "a"])
     assert (prlm.protocol, prlm.metrics, ranked(prlm)) == ("prlm", ("rouge-1@prlm", "rouge-2@prlm"), ["a", "b"])
-    assert set(prlm.rows[0].metrics) == {"rouge-1@prlm", "rouge-2@prlm"}
+    assert set(prlm.rows[0].figures.metrics) == {"rouge-1@prlm", "rouge-2@prlm"}
 
 
 @pytest.mark.parametrize(
@@ -233,6 +234,7 @@ def test_without_results_there_is_nothing_to_show() -> None:
     texts = {form: render([], form) for form in FORMATS}
     assert json.loads(texts.pop("json")) == {"tables": []}
     assert sheet(texts.pop("csv")) == []
+    assert texts.pop("html") == "<p>No finished results.</p>\n"
     assert set(texts.values()) == {"No finished results.\n"}
 
 
@@ -263,7 +265,7 @@ def test_no_published_row_stands_beside_synthetic_data_or_an_unknown_task() -> N
 
 def test_the_published_figures_of_prlm_are_there() -> None:
     (row,) = [row for row in reported_for("LaMP_4", "prlm") if row.method == "PrLM"]
-    assert row.figures.metrics == {
+    assert row.metrics == {
         "rouge-1@prlm": 0.1202,
         "rouge-2@prlm": 0.0259,
         "rouge-l@prlm": 0.1035,
@@ -285,8 +287,8 @@ def test_every_published_row_refers_to_what_there_is(host: PluginHost) -> None:
         own = [task for task in tasks if task.benchmark == row.benchmark and task.split_by == row.split.split("/")[0]]
         assert own, row
         assert row.split.split("/")[1] in ("dev", "test")
-        assert row.figures.metrics
-        for name, value in row.figures.metrics.items():
+        assert row.metrics
+        for name, value in row.metrics.items():
             assert name in known and name in own[0].metrics, row
             assert name.endswith(f"@{row.protocol}"), row
             assert 0 < value < (1 if known[name].higher_is_better else 2), row
