@@ -147,7 +147,7 @@ def _state(value: Any) -> Any:
     if hasattr(value, "fingerprint"):
         return ["component", code_digest(type(value)), str(value.fingerprint())]
     held = vars(value) if hasattr(value, "__dict__") else None
-    if held is not None and type(value).__reduce__ == object.__reduce__:
+    if held is not None and getattr(type(value), "__reduce__", None) is object.__reduce__:
         return ["object", code_digest(type(value)), [[name, _state(held[name])] for name in sorted(held)]]
     return ["pickled", hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()]
 

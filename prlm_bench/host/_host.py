@@ -13,6 +13,7 @@ import pluggy
 
 from .. import __version__
 from ..errors import PluginError, PrlmBenchError
+from ..identity import package_versions
 from ..tasks import TaskRegistry
 
 if TYPE_CHECKING:
@@ -188,7 +189,11 @@ class PluginHost:
         if missing is not None:
             raise PluginError(f"metric {name} {missing}")
         made: Metric = choice.make()
-        return made, choice.identity(made)
+        identity = choice.identity(made)
+        # The words that a metric counts may be another package's.
+        versions = package_versions(*choice.component.requires).items()
+        needed = " ".join(f"{name}={number}" for name, number in versions)
+        return made, {**identity, "fingerprint": f"{identity['fingerprint']} {needed}".strip()}
 
     def _load(self, origin: Origin, load: Callable[[], Any]) -> None:
         module = None

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ..data import Dataset
     from ..tasks import Task
 
-#: Packages that figures depend on, besides what components name themselves; those that are installed are recorded.
-_PACKAGES = ("numpy", "jieba", "sacrebleu", "ir_measures")
+#: Packages that figures depend on, besides what components and metrics name themselves.
+_PACKAGES = ("numpy", "sacrebleu", "ir_measures")
 #: Fields that the fingerprint does not cover.
 _OUTSIDE = ("schema_version", "fingerprint", "command")
 #: Fields that the fingerprint of version 1 did not include.

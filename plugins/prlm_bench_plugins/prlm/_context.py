@@ -12,7 +12,7 @@ from typing import Any
 from prlm_bench import Completion, Example, Prompt, Ranking, Sample
 from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.identity import package_versions
-from prlm_bench.interfaces import Context, Generator, Reasoner
+from prlm_bench.interfaces import Context, Fingerprinted, Generator, Reasoner
 from prlm_bench.progress import Progress
 from prlm_bench.prompting import parse_completion
 from prlm_bench.running import CachedGenerator, GenerationCache
@@ -58,7 +58,7 @@ class TrainingContext:
     @cached_property
     def base_identity(self) -> str:
         """The hash of the base model's files."""
-        return self.base_model(temperature=1.0).fingerprint()
+        return _fingerprint(self.base_model(temperature=1.0))
 
     def base_model(self, temperature: float = 0.0, draw: int = 0) -> Generator:
         """The base model as a generator.
@@ -85,7 +85,7 @@ class TrainingContext:
         """The base model with its completions cached between runs (arguments as for `base_model`)."""
         made = self.base_model(temperature, draw)
         settings = f"{self.recipe.max_completion} {temperature} {draw}"
-        identity = {"generator": "prlm base", "settings": settings, "made": made.fingerprint()}
+        identity = {"generator": "prlm base", "settings": settings, "made": _fingerprint(made)}
         return CachedGenerator(made, GenerationCache(self.context.cache_dir, identity))
 
     @cached_property
@@ -226,6 +226,10 @@ class TrainingContext:
             "versions": package_versions(*TRAINING_PACKAGES),
         }
         return make_artefact(self.output / name, name, identity, work)
+
+
+def _fingerprint(generator: Generator) -> str:
+    return generator.fingerprint() if isinstance(generator, Fingerprinted) else ""
 
 
 def _require_one_process(what: str) -> None:

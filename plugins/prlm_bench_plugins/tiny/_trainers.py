@@ -178,7 +178,7 @@ class TinyReasoner:
     def _context_of(self, task: Task) -> Context:
         from prlm_bench.data import open_split  # brings pyarrow, which a list of trainers does not need
 
-        return self._context if task == self._context.task else self._context.over(open_split(task, "train"))
+        return self._context if task == self._context.task else self._context.for_dataset(open_split(task, "train"))
 
     def _curriculum(self, data: TaskData, context: Context) -> Curriculum:
         return Curriculum(data, TraitStatements(data.task.synthetic or 0, data.truth), context, self.recipe)
