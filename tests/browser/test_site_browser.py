@@ -213,7 +213,7 @@ def test_search_failures_and_order(run: Watched) -> None:
 
 def test_another_method_stands_beside(run: Watched) -> None:
     page = run.page
-    beside = page.get_by_label("beside")
+    beside = page.get_by_label("compare with")
     assert beside.locator("option").all_inner_texts()[-1] == "Zero × k=10 × direct × copy"
     beside.select_option(label="Zero × k=10 × direct × copy")
     page.wait_for_selector("#sample .columns > section >> nth=1")
@@ -318,7 +318,7 @@ def test_pages_are_accessible(browser: Any, site: Path, scheme: str, width: int,
         page.screenshot(path=tmp_path / "index.png")
         page.get_by_role("link", name="bm25").click()
         page.wait_for_selector("#sample h3")
-        page.get_by_label("beside").select_option(index=2)
+        page.get_by_label("compare with").select_option(index=2)
         page.wait_for_selector("#sample .columns > section >> nth=1")
         assert page.evaluate(AUDIT) == []
         page.screenshot(path=tmp_path / "run.png", full_page=True)
