@@ -86,11 +86,7 @@ def make_report(
     """
     annotators = _annotators(judgements, key, drop_failed)
     out = {annotator.name for annotator in annotators if annotator.dropped}
-    counted = [j for j in judgements if j.annotator not in out and key.pairs[j.pair].right is None]
-    if not counted:
-        raise DataError(
-            "no judgement of two methods is left", "all annotators failed an attention check" if out else ""
-        )
+    counted = _counted(judgements, key, out)
     by_pair: dict[str, list[int]] = {}
     for judgement in counted:
         by_pair.setdefault(judgement.pair, []).append(judgement.choice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ from prlm_bench.cli.plugin_api import (
     pretty,
     print_json,
     print_table,
+    takes,
     write_whole,
 )
 from prlm_bench.errors import MissingDependencyError, RunError
@@ -38,14 +40,52 @@ app = typer.Typer(
 )
 paths = typer.Typer(help="Print folders that other programs need.", no_args_is_help=True, rich_markup_mode=None)
 
-_Tasks = Annotated[list[str], typer.Option("--task", help="Task name or task file. Repeatable.")]
-_Retriever = Annotated[str | None, typer.Option("--retriever", help="Retriever.  [default: none]")]
-_Items = Annotated[int | None, typer.Option("-k", min=0, help="Items to show.  [default: 4]")]
-_Reasoner = Annotated[str | None, typer.Option("--reasoner", help="Reasoner.  [default: direct]")]
-_Method = Annotated[
-    str | None, typer.Option("--method", help="Named method, in place of retriever, reasoner and generator.")
-]
-_Users = Annotated[int | None, typer.Option("--synth-users", min=2, help="Users per split of generated tasks.")]
+
+@dataclass(frozen=True, kw_only=True)
+class _MethodOptions:
+    """Options that name a method and its questions, as those of `prlm-bench run` do."""
+
+    task: Annotated[list[str], typer.Option("--task", help="Task name or task file. Repeatable.")]
+    retriever: Annotated[str | None, typer.Option("--retriever", help="Retriever.  [default: none]")] = None
+    k: Annotated[int | None, typer.Option("-k", min=0, help="Items to show.  [default: 4]")] = None
+    reasoner: Annotated[str | None, typer.Option("--reasoner", help="Reasoner.  [default: direct]")] = None
+    method: Annotated[
+        str | None, typer.Option("--method", help="Named method, in place of retriever, reasoner and generator.")
+    ] = None
+    data: DataOption = None
+    split: SplitOption = "dev"
+    seed: SeedOption = 0
+    limit: LimitOption = None
+    view: ViewOption = "lamp"
+    dates: DatesOption = False
+    skip_invalid: SkipOption = False
+    synth_users: Annotated[
+        int | None, typer.Option("--synth-users", min=2, help="Users per split of generated tasks.")
+    ] = None
+    plugin: PluginOption = None
+    json: JsonOption = False
+
+    def config(self, generator: str | None) -> dict[str, Any]:
+        """The fields of a run config.
+
+        Raises:
+            RunError: no generator is given, or a method and its parts are.
+        """
+        where = {"tasks": self.task, "data": self.data, "split": self.split, "seeds": [self.seed]}
+        how = {"limit": self.limit, "synth_users": self.synth_users, "view": self.view, "dates": self.dates}
+        return self._parts(generator) | where | how | {"skip_invalid": self.skip_invalid}
+
+    def _parts(self, generator: str | None) -> dict[str, Any]:
+        named = {"retrievers": self.retriever, "reasoners": self.reasoner, "generators": generator}
+        given = {field: [spec] for field, spec in named.items() if spec is not None}
+        if self.method is None and generator is None:
+            raise RunError("no generator is given", "give --generator or --method")
+        if self.method is not None and given:
+            raise RunError(
+                "--method brings its own retriever, reasoner and generator", "give either --method or these options"
+            )
+        parts = {"retrievers": ["none"], **given} if self.method is None else {"methods": [self.method]}
+        return {**parts, **({} if self.k is None else {"k": [self.k]})}
 
 
 @paths.callback()
@@ -60,8 +100,9 @@ def lm_eval_path() -> None:
 
 
 @app.command("export")
+@takes(_MethodOptions)
 def export(
-    task: _Tasks,
+    options: _MethodOptions,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the prompts.")],
     generator: Annotated[
         str | None,
@@ -70,23 +111,9 @@ def export(
             help="Generator; its tokenizer counts prompt lengths. It is run only for reasoners that need it.",
         ),
     ] = None,
-    retriever: _Retriever = None,
-    k: _Items = None,
-    reasoner: _Reasoner = None,
-    method: _Method = None,
-    data: DataOption = None,
-    split: SplitOption = "dev",
-    seed: SeedOption = 0,
-    limit: LimitOption = None,
-    view: ViewOption = "lamp",
-    dates: DatesOption = False,
-    skip_invalid: SkipOption = False,
-    synth_users: _Users = None,
     max_new_tokens: Annotated[
         int | None, typer.Option(min=1, help="Token limit of an answer.  [default: the generator's, else 128]")
     ] = None,
-    plugin: PluginOption = None,
-    json: JsonOption = False,
 ) -> None:
     """Write the prompts of a method to files, for any model of lm_eval.
 
@@ -95,10 +122,9 @@ def export(
     """
     from ._frozen_prompts import freeze
 
-    parts = _parts(retriever, k, reasoner, generator, method)
-    where = _where(task, data, split, seed, limit, synth_users)
+    config = options.config(generator)
     with make_progress() as progress:
-        planned = _plan(parts | where | _how(view, dates, skip_invalid), plugin, progress)
+        planned = _plan(config, options.plugin, progress)
         rows = []
         for name, bench in planned.benches.items():
             file = freeze(bench, output, planned.host, max_new_tokens, progress)
@@ -106,7 +132,7 @@ def export(
             rows.append(
                 {"task": f"prlm_{name}", "prompts": len(bench.ids), "fingerprint": fingerprint, "file": str(file)}
             )
-    if json:
+    if options.json:
         print_json(rows)
         return
     columns = ["task", "prompts", "file"]
@@ -114,41 +140,27 @@ def export(
 
 
 @app.command("run")
+@takes(_MethodOptions)
 def run(
-    task: _Tasks,
+    options: _MethodOptions,
     generator: Annotated[str | None, typer.Option("--generator", help="Generator.")] = None,
-    retriever: _Retriever = None,
-    k: _Items = None,
-    reasoner: _Reasoner = None,
-    method: _Method = None,
-    data: DataOption = None,
-    split: SplitOption = "dev",
-    seed: SeedOption = 0,
-    limit: LimitOption = None,
-    view: ViewOption = "lamp",
-    dates: DatesOption = False,
-    skip_invalid: SkipOption = False,
-    synth_users: _Users = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write lm_eval's report to this file.")] = None,
-    plugin: PluginOption = None,
-    json: JsonOption = False,
 ) -> None:
     """Run a whole method inside lm_eval, as its model prlm-bench, on the tasks of prlm-bench."""
     if find_spec("lm_eval") is None:
         raise MissingDependencyError("prlm-bench lm-eval run", "lm_eval", "lm-eval")
     from ._score_docs import question_docs
 
-    parts = _parts(retriever, k, reasoner, generator, method)
-    where = _where(task, data, split, seed, limit, synth_users)
+    config = options.config(generator)
     with make_progress() as progress:
-        planned = _plan(parts | where | _how(view, dates, skip_invalid), plugin, progress)
+        planned = _plan(config, options.plugin, progress)
         from .adapter import evaluate
 
         report = evaluate(planned, [question_docs(bench, planned.host) for bench in planned.benches.values()])
     if output is not None:
         write_whole(output, pretty(report))
         typer.echo(f"wrote {output}", err=True)
-    if json:
+    if options.json:
         print_json(report)
         return
     rows = []
@@ -159,35 +171,7 @@ def run(
     print_table("", ["task", "metric", "value", "n"], rows)
 
 
-def _parts(
-    retriever: str | None, k: int | None, reasoner: str | None, generator: str | None, method: str | None
-) -> dict[str, Any]:
-    """The fields of a run configuration that name the method."""
-    named = {"retrievers": retriever, "reasoners": reasoner, "generators": generator}
-    given = {field: [spec] for field, spec in named.items() if spec is not None}
-    if method is None and generator is None:
-        raise RunError("no generator is given", "give --generator or --method")
-    if method is not None and given:
-        raise RunError(
-            "--method brings its own retriever, reasoner and generator", "give either --method or these options"
-        )
-    parts = {"retrievers": ["none"], **given} if method is None else {"methods": [method]}
-    return {**parts, **({} if k is None else {"k": [k]})}
-
-
-def _where(
-    tasks: list[str], data: Path | None, split: str, seed: int, limit: int | None, users: int | None
-) -> dict[str, Any]:
-    """The fields that choose the questions."""
-    return {"tasks": tasks, "data": data, "split": split, "seeds": [seed], "limit": limit, "synth_users": users}
-
-
-def _how(view: str, dates: bool, skip_invalid: bool) -> dict[str, Any]:
-    """The fields that say how questions are read."""
-    return {"view": view, "dates": dates, "skip_invalid": skip_invalid}
-
-
-def _plan(study: dict[str, Any], plugin: list[str] | None, progress: Any) -> PlannedMethod:
+def _plan(config: dict[str, Any], plugin: list[str] | None, progress: Any) -> PlannedMethod:
     from ._score_docs import PlannedMethod
 
-    return PlannedMethod(study, host_for(plugin), progress)
+    return PlannedMethod(config, host_for(plugin), progress)
