@@ -65,9 +65,10 @@ def _add_plugin_commands(words: list[str]) -> None:
     first = next((word for word in _without_plugin_values(words) if not word.startswith("-")), None)
     if first is None or first in COMMANDS:
         return
-    for name, command in host_for(_plugin_values(words)).commands.items():
+    host = host_for(_plugin_values(words))
+    for name in [first] if first in host.commands else host.commands:
         if name not in {group.name for group in app.registered_groups}:
-            app.add_typer(command, name=name)
+            app.add_typer(host.command(name), name=name)
 
 
 def _plugin_values(words: list[str]) -> list[str]:

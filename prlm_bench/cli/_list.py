@@ -58,20 +58,24 @@ def _rows(host: PluginHost, kind: str) -> list[dict[str, Any]]:
             for m in host.methods
         ]
     if kind == "commands":
-        return [{"name": name} for name in sorted(host.commands)]
+        return [{"name": name} for name in host.commands]
     return [_component(component) for component in host.registry.all(kind.removesuffix("s"))]
 
 
 def _component(component: Any) -> dict[str, Any]:
-    from ..host._specs import as_text, options_of
+    from ..errors import PluginError
+    from ..host._specs import as_text
 
-    options = options_of(component.factory).values()
+    try:
+        summary, options, missing = component.summary, component.options.values(), component.missing()
+    except PluginError as error:
+        summary, options, missing = "", (), str(error)
     return {
         "name": component.name,
-        "summary": component.summary,
+        "summary": summary,
         "options": {option.name: None if option.required else as_text(option.default) for option in options},
         "needs": sorted(component.needs),
-        "missing": (component.missing() or "").removeprefix("needs "),
+        "missing": (missing or "").removeprefix("needs "),
         "control": component.control,
         "aliases": list(component.aliases),
         "plugin": component.origin.dist,

@@ -18,7 +18,7 @@ class Register(Protocol):
     def __call__(
         self,
         name: str,
-        factory: Callable[..., Any],
+        factory: Callable[..., Any] | str,
         *,
         aliases: Iterable[str] = (),
         needs: Collection[str] = (),
@@ -32,7 +32,8 @@ class Register(Protocol):
         Args:
             name: what users write; no blanks and none of `: , = / +` or quotes.
             factory: makes the component; its parameters are the component's options. It must be light: models are
-                loaded when they are first used.
+                loaded when they are first used. Or where to find it, `package.module:attribute` (`.module:attribute`
+                in the plugin's own package): it is imported on first use, so that other commands start faster.
             aliases: other names.
             needs: what the data must have (see `prlm_bench.host.NEEDS`).
             requires: optional modules that it imports, each with the pip requirement that brings it.
@@ -66,7 +67,7 @@ class RegisterCommand(Protocol):
     """Adds a command."""
 
     def __call__(self, name: str, app: Any) -> None:
-        """Add a `typer.Typer`, which becomes `prlm-bench NAME`."""
+        """Add a `typer.Typer`, which becomes `prlm-bench NAME`; or where to find it, such as `._cli:app`."""
         ...
 
 

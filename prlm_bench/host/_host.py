@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 from . import _hookspecs as hookspecs
 from ._discovery import GROUP, RESTRICT, installed, local
 from ._failures import HOOKS, Failure, describe
-from ._registry import KINDS, Component, Origin, Registry, check_name, make_component, unknown_name
+from ._registry import KINDS, Component, Origin, Registry, check_name, load_target, make_component, unknown_name
 
 __all__ = ["GROUP", "RESTRICT", "Failure", "Method", "Plugin", "PluginHost"]
 
@@ -52,11 +53,30 @@ class Plugin:
     registered: tuple[tuple[str, str], ...]
 
 
+def _hooks_of(module: Any) -> Any:
+    """The hooks of a plugin's module alone: pluggy reads every attribute, and would import what waits for first use."""
+    if not isinstance(module, ModuleType):  # an entry point may name any object with hooks
+        return module
+    hooks = ModuleType(module.__name__)
+    for name, value in vars(module).items():
+        if name.startswith("prlm_bench_") or hasattr(value, "prlm_bench_impl"):
+            setattr(hooks, name, value)
+    return hooks
+
+
+def _typer(name: str, app: Any) -> Any:
+    if not hasattr(app, "registered_commands"):
+        raise PluginError(f"command {name!r} is not a typer.Typer")
+    return app
+
+
 @dataclass
 class _Pending:
     """The registrations of one plugin; they take effect only if all of its hooks succeed."""
 
     origin: Origin
+    #: The name of the plugin's module.
+    module: str
     #: Command names that plugins cannot use.
     reserved: frozenset[str] = frozenset()
     components: list[Component] = field(default_factory=list)
@@ -65,8 +85,8 @@ class _Pending:
     commands: dict[str, Any] = field(default_factory=dict)
 
     def component(self, kind: str) -> Callable[..., None]:
-        def register(name: str, factory: Callable[..., Any], **traits: Any) -> None:
-            made = make_component(kind, self.origin, name, factory, **traits)
+        def register(name: str, factory: Callable[..., Any] | str, **traits: Any) -> None:
+            made = make_component(kind, self.origin, name, self._absolute(factory), **traits)
             taken = [label for c in self.components if c.kind == kind for label in (c.name, *c.aliases)]
             for label in (name, *made.aliases):
                 self._once(kind, label, taken)
@@ -94,12 +114,16 @@ class _Pending:
 
     def command(self, name: str, app: Any) -> None:
         check_name("command", name)
-        if not hasattr(app, "registered_commands"):
-            raise PrlmBenchError(f"command {name!r} is not a typer.Typer")
+        if not isinstance(app, str):
+            _typer(name, app)
         if name in self.reserved:
             raise PrlmBenchError(f"command {name!r} is a built-in command", "choose another name")
         self._once("command", name, self.commands)
-        self.commands[name] = app
+        self.commands[name] = self._absolute(app)
+
+    def _absolute(self, target: Any) -> Any:
+        """A target of the plugin's own package, such as `._retriever:BM25`, with the name of the package."""
+        return f"{self.module}{target}" if isinstance(target, str) and target.startswith(".") else target
 
     def registers(self) -> dict[str, Callable[..., None]]:
         return {hook: self.component(kind) for kind, hook in KINDS.items()} | {
@@ -138,13 +162,13 @@ class PluginHost:
         self.tasks = TaskRegistry()
         self.plugins: list[Plugin] = []
         self.failures: list[Failure] = []
-        #: Commands of plugins: a `typer.Typer` by name.
-        self.commands: dict[str, Any] = {}
+        self._commands: dict[str, Any] = {}
         self._methods: dict[str, list[Method]] = {}
         self._manager = pluggy.PluginManager("prlm_bench")
         self._manager.add_hookspecs(hookspecs)
-        own = Origin("metrics", "prlm-bench", __version__, "prlm_bench.metrics")
-        self._load(own, lambda: importlib.import_module("prlm_bench.metrics"))
+        self._modules: list[Any] = []
+        own = Origin("metrics", "prlm-bench", __version__, "prlm_bench.metrics._builtin")
+        self._load(own, lambda: importlib.import_module("prlm_bench.metrics._builtin"))
         for origin, load in (*installed(), *map(local, self.extra)):
             self._load(origin, load)
 
@@ -169,6 +193,22 @@ class PluginHost:
         """All named methods, sorted by name."""
         found = {(m.name, m.origin.dist): m for methods in self._methods.values() for m in methods}
         return [found[key] for key in sorted(found)]
+
+    @property
+    def commands(self) -> list[str]:
+        """The names of the commands of plugins, sorted."""
+        return sorted(self._commands)
+
+    def command(self, name: str) -> Any:
+        """A command of a plugin, a `typer.Typer`.
+
+        Raises:
+            PluginError: it cannot be imported, or is no `typer.Typer`.
+            UnknownNameError: there is no such command.
+        """
+        if name not in self._commands:
+            raise unknown_name("command", name, self._commands, self._why_missing())
+        return _typer(name, load_target(f"command {name!r}", self._commands[name]))
 
     def metrics(self, names: Iterable[str]) -> list[Metric]:
         """Metrics by name.
@@ -196,15 +236,17 @@ class PluginHost:
         return made, {**identity, "fingerprint": f"{identity['fingerprint']} {needed}".strip()}
 
     def _load(self, origin: Origin, load: Callable[[], Any]) -> None:
-        module = None
+        module = plugin = None
         try:
             module = load()
-            if module in self._manager.get_plugins():
+            if module in self._modules:
                 return  # already loaded, for example from its distribution and by --plugin
-            pending = _Pending(replace(origin, file=getattr(module, "__file__", None) or ""), self._reserved)
-            self._manager.register(module, name=f"{origin.dist}/{origin.plugin}")
+            origin = replace(origin, file=getattr(module, "__file__", None) or "")
+            pending = _Pending(origin, getattr(module, "__module__", None) or module.__name__, self._reserved)
+            plugin = _hooks_of(module)
+            self._manager.register(plugin, name=f"{origin.dist}/{origin.plugin}")
             self._manager.check_pending()
-            hooks = self._collect(module, pending)
+            hooks = self._collect(plugin, pending)
             tasks = copy.deepcopy(self.tasks) if pending.tasks else self.tasks
             for path in pending.tasks:
                 tasks.add(path)
@@ -212,26 +254,27 @@ class PluginHost:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plugin may even call sys.exit() at import
-            if module is not None and self._manager.is_registered(module):
-                self._manager.unregister(module)
+            if plugin is not None and self._manager.is_registered(plugin):
+                self._manager.unregister(plugin)
             self.failures.append(describe(origin, module, error))
             return
+        self._modules.append(module)
         self.tasks = tasks
         for component in pending.components:
             self.registry.add(component)
         for method in pending.methods:
             for name in (method.name, method.qualified):
                 self._methods.setdefault(name, []).append(method)
-        self.commands.update(pending.commands)
+        self._commands.update(pending.commands)
         self.plugins.append(Plugin(pending.origin, hooks, pending.names()))
 
-    def _collect(self, module: Any, pending: _Pending) -> tuple[str, ...]:
-        for name in dir(module):
-            if name in HOOKS and not hasattr(getattr(module, name), "prlm_bench_impl"):
+    def _collect(self, plugin: Any, pending: _Pending) -> tuple[str, ...]:
+        for name in dir(plugin):
+            if name in HOOKS and not hasattr(getattr(plugin, name), "prlm_bench_impl"):
                 raise PluginError(f"{name} is not marked as a hook", "write @prlm_bench.hookimpl above it")
-        others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
         registers = pending.registers()
-        hooks = tuple(sorted(caller.name for caller in self._manager.get_hookcallers(module) or []))
+        hooks = tuple(sorted(caller.name for caller in self._manager.get_hookcallers(plugin) or []))
         if not hooks:
             raise PluginError(
                 "it has no hooks", "docs/tutorials/write-a-plugin.md shows how a plugin registers something"

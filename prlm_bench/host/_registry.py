@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
+from pkgutil import resolve_name
 from typing import Any
 
 from ..errors import PluginError, PrlmBenchError, SpecError, UnknownNameError
@@ -66,7 +67,8 @@ class Component:
 
     kind: str
     name: str
-    factory: Callable[..., Any]
+    #: The factory, or `package.module:attribute`, where it is found on first use.
+    target: Callable[..., Any] | str
     origin: Origin
     aliases: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
@@ -90,6 +92,21 @@ class Component:
             if not _is_there(module):
                 return f"needs the package {module} (pip install '{requirement}')"
         return None
+
+    @cached_property
+    def factory(self) -> Callable[..., Any]:
+        """What makes the component; its parameters are the component's options.
+
+        Raises:
+            PluginError: its module cannot be imported, or what is found there is no factory.
+        """
+        what = f"{self.kind} {self.name!r}"
+        try:
+            return _checked(self.kind, self.name, load_target(what, self.target))
+        except PluginError as error:
+            if isinstance(self.target, str) and (why := self.missing()) is not None:
+                raise PluginError(f"{what} {why}") from error
+            raise
 
     @property
     def options(self) -> dict[str, Option]:
@@ -288,7 +305,7 @@ def make_component(
     kind: str,
     origin: Origin,
     name: str,
-    factory: Callable[..., Any],
+    factory: Callable[..., Any] | str,
     *,
     aliases: Iterable[str] = (),
     needs: Collection[str] = (),
@@ -309,18 +326,46 @@ def make_component(
             )
     for label in (name, *aliases):
         check_name(kind, label)
-    if not callable(factory):
-        raise PrlmBenchError(f"{kind} {name!r}: the factory is not callable")
     for what, given, known in (("needs", needs, NEEDS.keys()), ("ignores", ignores, IGNORES)):
         for word in given:
             if word not in known:
                 raise PrlmBenchError(f"{kind} {name!r}: unknown {what}={word!r}", "known: " + ", ".join(sorted(known)))
-    if kind != "metric" and "name" in options_of(factory):
-        raise PrlmBenchError(f"{kind} {name!r}: an option cannot be called 'name'", "it names the component in YAML")
     if cached and kind != "generator":
         raise PrlmBenchError(f"{kind} {name!r}: only generators are cached")
     traits = (frozenset(needs), dict(requires or {}), frozenset(ignores), control, cached)
-    return Component(kind, name, factory, origin, tuple(aliases), *traits)
+    component = Component(kind, name, factory, origin, tuple(aliases), *traits)
+    if not (isinstance(factory, str) and ":" in factory):
+        _checked(kind, name, factory)
+    return component
+
+
+def _checked(kind: str, name: str, factory: Any) -> Callable[..., Any]:
+    if not callable(factory):
+        raise PluginError(f"{kind} {name!r}: the factory is not callable")
+    if kind != "metric" and "name" in options_of(factory):
+        raise PluginError(f"{kind} {name!r}: an option cannot be called 'name'", "it names the component in YAML")
+    made: Callable[..., Any] = factory
+    return made
+
+
+def load_target(what: str, target: Any) -> Any:
+    """What a plugin registered: the thing itself, or what `package.module:attribute` names.
+
+    Args:
+        what: the kind and name of what is registered, for errors.
+
+    Raises:
+        PluginError: it cannot be imported.
+    """
+    if not isinstance(target, str) or ":" not in target:
+        return target
+    try:
+        return resolve_name(target)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may even call sys.exit() at import
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise PluginError(f"{what} ({target}) cannot be loaded: {reason}") from error
 
 
 def check_name(kind: str, name: object) -> None:

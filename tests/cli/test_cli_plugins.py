@@ -241,3 +241,21 @@ def test_a_local_plugin_file_adds_a_command(cli: Cli, tmp_path: Path) -> None:
     assert (ended.status, ended.stdout) == (0, "hello her\n")
     assert "zz-local" in cli("list", "commands", "--plugin", "mine.py").stdout
     assert "No such command 'zz-local'" in cli("zz-local", "greet").mistake
+
+
+def test_what_a_plugin_names_is_imported_on_first_use(here: Cli, tmp_path: Path) -> None:
+    """A component and a command that cannot be imported harm nothing but themselves."""
+    (tmp_path / "lazy.py").write_text(
+        "from prlm_bench import hookimpl\n"
+        "@hookimpl\ndef prlm_bench_register_retrievers(register):\n"
+        "    register('gone', 'no_such_module:Gone')\n"
+        "@hookimpl\ndef prlm_bench_register_commands(register):\n"
+        "    register('zz', 'no_such_module:app')\n"
+    )
+    rows = json.loads(here("list", "retrievers", "--plugin", "lazy.py", "--json").stdout)
+    assert [row["missing"] for row in rows if row["name"] == "gone"][0].startswith("retriever 'gone' (no_such_module")
+    assert {"bm25", "random"} < {row["name"] for row in rows}
+    used = here("rank", "--task", "mini_lamp_4", "--retriever", "gone", "--plugin", "lazy.py")
+    assert used.status == 2 and "retriever 'gone' (no_such_module:Gone) cannot be loaded" in used.stderr
+    used = here("--plugin", "lazy.py", "zz")
+    assert used.status == 2 and "command 'zz' (no_such_module:app) cannot be loaded" in used.stderr

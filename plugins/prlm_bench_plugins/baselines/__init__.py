@@ -7,57 +7,47 @@ from __future__ import annotations
 
 from typing import Any
 
+import lazy_loader
+
 from prlm_bench import hookimpl
 
-from ._dates import date_parts, day_number, read_dates
-from ._generators import Constant, Copy, Echo, Nearest, Vote
-from ._retrievers import NoItems, Oracle, OtherUser, RandomItems, Recency
-from ._rewards import Format, Overlap
-
-__all__ = [
-    "Constant",
-    "Copy",
-    "Echo",
-    "Format",
-    "Nearest",
-    "NoItems",
-    "Oracle",
-    "OtherUser",
-    "Overlap",
-    "RandomItems",
-    "Recency",
-    "Vote",
-    "date_parts",
-    "day_number",
-    "read_dates",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "_dates": ["date_parts", "day_number", "read_dates"],
+        "_generators": ["Constant", "Copy", "Echo", "Nearest", "Vote"],
+        "_retrievers": ["NoItems", "Oracle", "OtherUser", "RandomItems", "Recency"],
+        "_rewards": ["Format", "Overlap"],
+    },
+)
 
 
 @hookimpl
 def prlm_bench_register_retrievers(register: Any) -> None:
     """none, random, recency, oracle and other-user."""
-    register("none", NoItems, ignores={"items"}, control=True)
-    register("random", RandomItems, aliases=["random-own"], control=True)
-    register("other-user", OtherUser, needs={"users"}, control=True)
-    register("recency", Recency, needs={"date"})
-    register("oracle", Oracle, needs={"relevance"})
+    register("none", "._retrievers:NoItems", ignores={"items"}, control=True)
+    register("random", "._retrievers:RandomItems", aliases=["random-own"], control=True)
+    register("other-user", "._retrievers:OtherUser", needs={"users"}, control=True)
+    register("recency", "._retrievers:Recency", needs={"date"})
+    register("oracle", "._retrievers:Oracle", needs={"relevance"})
 
 
 @hookimpl
 def prlm_bench_register_generators(register: Any) -> None:
     """echo, constant, copy, nearest and vote."""
-    register("echo", Echo, ignores={"items", "reasoner"}, control=True)
-    register("constant", Constant, ignores={"items", "reasoner"}, needs={"train", "labels"}, control=True)
-    register("copy", Copy, needs={"items", "answer-field"}, ignores={"reasoner"}, control=True)
-    register("nearest", Nearest, needs={"items", "candidates"}, ignores={"reasoner"})
-    register("vote", Vote, needs={"items", "answer-field", "labels"}, ignores={"reasoner"})
+    register("echo", "._generators:Echo", ignores={"items", "reasoner"}, control=True)
+    labels = {"train", "labels"}
+    register("constant", "._generators:Constant", ignores={"items", "reasoner"}, needs=labels, control=True)
+    register("copy", "._generators:Copy", needs={"items", "answer-field"}, ignores={"reasoner"}, control=True)
+    register("nearest", "._generators:Nearest", needs={"items", "candidates"}, ignores={"reasoner"})
+    register("vote", "._generators:Vote", needs={"items", "answer-field", "labels"}, ignores={"reasoner"})
 
 
 @hookimpl
 def prlm_bench_register_rewards(register: Any) -> None:
     """overlap and format."""
-    register("overlap", Overlap)
-    register("format", Format)
+    register("overlap", "._rewards:Overlap")
+    register("format", "._rewards:Format")
 
 
 @hookimpl

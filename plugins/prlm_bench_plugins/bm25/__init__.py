@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import lazy_loader
+
 from prlm_bench import hookimpl
 
-from ._okapi import OkapiIndex
-from ._retriever import BM25, Backend, IndexBuilder, IndexCache, compiled_index
-
-__all__ = ["BM25", "Backend", "IndexBuilder", "IndexCache", "OkapiIndex", "compiled_index"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "_okapi": ["OkapiIndex"],
+        "_retriever": ["BM25", "Backend", "IndexBuilder", "IndexCache", "compiled_index"],
+    },
+)
 
 
 @hookimpl
 def prlm_bench_register_retrievers(register: Any) -> None:
     """bm25."""
-    register("bm25", BM25)
+    register("bm25", "._retriever:BM25")

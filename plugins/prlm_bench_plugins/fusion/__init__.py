@@ -6,17 +6,13 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from ._hybrid import Hybrid
-from ._reorder import MMR, Decay, Shuffled
-from ._rerank import Rerank
-
 
 @hookimpl
 def prlm_bench_register_retrievers(register: Any) -> None:
     """hybrid, mmr, decay (also known as recency-bm25), rerank and shuffled."""
-    register("hybrid", Hybrid)
-    register("mmr", MMR)
-    register("decay", Decay, aliases=["recency-bm25"], needs={"date"})
-    register("shuffled", Shuffled)
+    register("hybrid", "._hybrid:Hybrid")
+    register("mmr", "._reorder:MMR")
+    register("decay", "._reorder:Decay", aliases=["recency-bm25"], needs={"date"})
+    register("shuffled", "._reorder:Shuffled")
     extra = "prlm-bench[dense]"
-    register("rerank", Rerank, requires={"torch": extra, "transformers": extra})
+    register("rerank", "._rerank:Rerank", requires={"torch": extra, "transformers": extra})

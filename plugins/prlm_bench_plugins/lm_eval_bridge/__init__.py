@@ -6,20 +6,15 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from ._cli import app, paths
-from ._generator import LmEvalGenerator
-
-__all__ = ["LmEvalGenerator", "app", "paths"]
-
 
 @hookimpl
 def prlm_bench_register_generators(register: Any) -> None:
     """lm-eval."""
-    register("lm-eval", LmEvalGenerator, requires={"lm_eval": "prlm-bench[lm-eval]"}, cached=True)
+    register("lm-eval", "._generator:LmEvalGenerator", requires={"lm_eval": "prlm-bench[lm-eval]"}, cached=True)
 
 
 @hookimpl
 def prlm_bench_register_commands(register: Any) -> None:
     """lm-eval and paths."""
-    register("lm-eval", app)
-    register("paths", paths)
+    register("lm-eval", "._cli:app")
+    register("paths", "._cli:paths")

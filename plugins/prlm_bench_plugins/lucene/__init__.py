@@ -6,12 +6,8 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from ._retriever import Lucene
-
-__all__ = ["Lucene"]
-
 
 @hookimpl
 def prlm_bench_register_retrievers(register: Any) -> None:
     """lucene."""
-    register("lucene", Lucene, requires={"jnius": "prlm-bench[lucene]"})
+    register("lucene", "._retriever:Lucene", requires={"jnius": "prlm-bench[lucene]"})

@@ -6,10 +6,8 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from ._generator import OpenAIServer
-
 
 @hookimpl
 def prlm_bench_register_generators(register: Any) -> None:
     """Register `openai-api`."""
-    register("openai-api", OpenAIServer, cached=True)
+    register("openai-api", "._generator:OpenAIServer", cached=True)

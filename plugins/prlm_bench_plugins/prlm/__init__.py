@@ -12,10 +12,6 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from ._cli import app
-from ._rewards import Accuracy, ClosedReasoning, Personalization
-from ._stages import TRAINERS, stage_trainer, trained
-
 _LM = {"torch": "prlm-bench[lm]", "transformers": "prlm-bench[lm]"}
 _TRAINING = {**_LM, "accelerate": "prlm-bench[prlm]", "datasets": "prlm-bench[prlm]", "trl": "prlm-bench[prlm]"}
 
@@ -23,22 +19,23 @@ _TRAINING = {**_LM, "accelerate": "prlm-bench[prlm]", "datasets": "prlm-bench[pr
 @hookimpl
 def prlm_bench_register_trainers(register: Any) -> None:
     """prlm, its stages, its baselines, and prlm.ablation, which makes all of them."""
-    for name in TRAINERS:
-        register(name, stage_trainer(name), requires=_TRAINING, needs={"train"})
+    register("prlm", "._stages:prlm", requires=_TRAINING, needs={"train"})
+    for stage in ("pairs", "reward", "policy", "sft", "rft", "dpo", "ablation"):
+        register(f"prlm.{stage}", f"._stages:{stage}", requires=_TRAINING, needs={"train"})
 
 
 @hookimpl
 def prlm_bench_register_rewards(register: Any) -> None:
     """accuracy, closed-reasoning and personalization."""
-    register("accuracy", Accuracy)
-    register("closed-reasoning", ClosedReasoning)
-    register("personalization", Personalization, requires=_LM)
+    register("accuracy", "._rewards:Accuracy")
+    register("closed-reasoning", "._rewards:ClosedReasoning")
+    register("personalization", "._rewards:Personalization", requires=_LM)
 
 
 @hookimpl
 def prlm_bench_register_generators(register: Any) -> None:
     """trained."""
-    register("trained", trained, requires=_LM, cached=True)
+    register("trained", "._stages:trained", requires=_LM, cached=True)
 
 
 @hookimpl
@@ -57,4 +54,4 @@ def prlm_bench_register_methods(register: Any) -> None:
 @hookimpl
 def prlm_bench_register_commands(register: Any) -> None:
     """prlm: recipes, curves and completions of trainings."""
-    register("prlm", app)
+    register("prlm", "._cli:app")

@@ -79,10 +79,13 @@ class StageTrainer:
         return {**_shown(made), **({"methods": methods} if methods else {})}
 
 
-def stage_trainer(name: str) -> type[StageTrainer]:
+def _stage_trainer(name: str) -> type[StageTrainer]:
     """The trainer class of a name in `TRAINERS`."""
     summary, stages = TRAINERS[name]
     return type(f"StageTrainer[{name}]", (StageTrainer,), {"__doc__": summary, "stages": stages})
+
+
+prlm, pairs, reward, policy, sft, rft, dpo, ablation = map(_stage_trainer, TRAINERS)
 
 
 def _make(ctx: TrainingContext, stage: str) -> dict[str, Artefact]:

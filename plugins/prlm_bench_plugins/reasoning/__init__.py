@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import lazy_loader
+
 from prlm_bench import hookimpl
 
-from ._chat import ChatReasoner, Cite, Prlm, Think, TokenBudget
-from ._direct import Direct
-from ._summary import Summary
-
-__all__ = ["ChatReasoner", "Cite", "Direct", "Prlm", "Summary", "Think", "TokenBudget"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "_chat": ["ChatReasoner", "Cite", "Prlm", "Think", "TokenBudget"],
+        "_direct": ["Direct"],
+        "_summary": ["Summary"],
+    },
+)
 
 
 @hookimpl
 def prlm_bench_register_reasoners(register: Any) -> None:
     """direct, think, prlm, cite and summary."""
-    register("direct", Direct)
-    register("think", Think)
-    register("prlm", Prlm)
-    register("summary", Summary, needs={"generator"})
-    register("cite", Cite)
+    register("direct", "._direct:Direct")
+    register("think", "._chat:Think")
+    register("prlm", "._chat:Prlm")
+    register("summary", "._summary:Summary", needs={"generator"})
+    register("cite", "._chat:Cite")

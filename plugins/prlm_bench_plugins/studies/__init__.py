@@ -6,19 +6,14 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from ._cli import app
-from ._kept_items import KeptItems
-
-__all__ = ["KeptItems", "app"]
-
 
 @hookimpl
 def prlm_bench_register_commands(register: Any) -> None:
     """study."""
-    register("study", app)
+    register("study", "._cli:app")
 
 
 @hookimpl
 def prlm_bench_register_retrievers(register: Any) -> None:
     """only."""
-    register("only", KeptItems)
+    register("only", "._kept_items:KeptItems")

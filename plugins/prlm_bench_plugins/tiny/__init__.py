@@ -12,9 +12,7 @@ from typing import Any
 from prlm_bench import hookimpl
 from prlm_bench.interfaces import Context, Generator
 
-from ._trainers import TinyReasoner, TinyTrainer
-
-__all__ = ["MODEL", "TinyReasoner", "TinyTrainer", "tiny"]
+__all__ = ["MODEL", "tiny"]
 
 #: Folder of the shipped model; `manifest.json` in it says how it was made.
 MODEL = Path(__file__).parent / "model"
@@ -52,5 +50,5 @@ def prlm_bench_register_generators(register: Any) -> None:
 @hookimpl
 def prlm_bench_register_trainers(register: Any) -> None:
     """tiny and tiny-reasoner."""
-    register("tiny", TinyTrainer, requires=_REQUIRES)
-    register("tiny-reasoner", TinyReasoner, requires=_REQUIRES)
+    register("tiny", "._trainers:TinyTrainer", requires=_REQUIRES)
+    register("tiny-reasoner", "._trainers:TinyReasoner", requires=_REQUIRES)

@@ -6,10 +6,6 @@ from typing import Any
 
 from prlm_bench import hookimpl
 
-from ._generator import TransformersGenerator
-
-__all__ = ["TransformersGenerator"]
-
 _EXTRA = "prlm-bench[lm]"
 
 
@@ -17,4 +13,4 @@ _EXTRA = "prlm-bench[lm]"
 def prlm_bench_register_generators(register: Any) -> None:
     """transformers."""
     requires = {"torch": _EXTRA, "transformers": _EXTRA}
-    register("transformers", TransformersGenerator, requires=requires, cached=True)
+    register("transformers", "._generator:TransformersGenerator", requires=requires, cached=True)

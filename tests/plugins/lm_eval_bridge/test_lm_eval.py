@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prlm_bench_plugins.lm_eval_bridge import LmEvalGenerator, _backends, _frozen_prompts
+from prlm_bench_plugins.lm_eval_bridge import _backends, _frozen_prompts
 from prlm_bench_plugins.lm_eval_bridge._cli import TASKS, export
 from prlm_bench_plugins.lm_eval_bridge._frozen_prompts import find_frozen_prompts
+from prlm_bench_plugins.lm_eval_bridge._generator import LmEvalGenerator
 from prlm_bench_plugins.lm_eval_bridge._score_docs import aggregate
 from prlm_bench_plugins.tiny import MODEL
 

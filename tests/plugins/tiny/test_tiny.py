@@ -17,9 +17,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
-from prlm_bench_plugins.tiny import MODEL, TinyTrainer
+from prlm_bench_plugins.tiny import MODEL
 from prlm_bench_plugins.tiny._recipe import TinyRecipe
 from prlm_bench_plugins.tiny._tokenizer import learn_tokenizer
+from prlm_bench_plugins.tiny._trainers import TinyTrainer
 from prlm_bench_plugins.tiny._training_examples import (
     CHOICES,
     TaskData,

@@ -15,9 +15,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
-from prlm_bench_plugins.tiny import TinyReasoner
 from prlm_bench_plugins.tiny._curriculum import Curriculum, staged_examples
 from prlm_bench_plugins.tiny._recipe import TinyReasonerRecipe
+from prlm_bench_plugins.tiny._trainers import TinyReasoner
 from prlm_bench_plugins.tiny._training_examples import make_task_data
 from prlm_bench_plugins.tiny._trait_statements import UNINFORMATIVE, TraitStatement, TraitStatements, lines
 

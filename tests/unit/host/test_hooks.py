@@ -220,7 +220,7 @@ def test_every_hook_is_tested() -> None:
 
 def test_every_hook_has_its_register() -> None:
     origin = PluginHost().plugins[0].origin
-    assert sorted(_Pending(origin).registers()) == sorted(HOOKS)
+    assert sorted(_Pending(origin, "mine").registers()) == sorted(HOOKS)
 
 
 def plain_signature(function: Callable[..., Any], leave_out: tuple[str, ...] = (), annotations: bool = True) -> str:

@@ -212,3 +212,25 @@ def test_what_a_component_requires(requires: dict[str, str], missing: str | None
 def test_every_shipped_component_has_a_summary(host: PluginHost) -> None:
     bare = [c.name for kind in KINDS if kind != "metric" for c in host.registry.all(kind) if not c.summary]
     assert bare == []
+
+
+def test_a_factory_that_is_named_is_imported_on_first_use() -> None:
+    named = component("x", factory="datetime:timedelta")
+    assert "factory" not in vars(named)
+    assert named.summary.startswith("Difference between two datetime values")
+
+
+@pytest.mark.parametrize(
+    ("target", "requires", "said"),
+    [
+        ("no_such_module:Sorts", {}, "retriever 'x' (no_such_module:Sorts) cannot be loaded: ModuleNotFoundError: No"),
+        ("fractions:Sorts", {}, "retriever 'x' (fractions:Sorts) cannot be loaded: AttributeError: module 'fractions'"),
+        ("math:pi", {}, "retriever 'x': the factory is not callable"),
+        ("no_such_module:Sorts", {"no_such": "no-such"}, "retriever 'x' needs the package no_such (pip install"),
+    ],
+)
+def test_a_named_factory_that_cannot_be_imported(target: str, requires: dict[str, str], said: str) -> None:
+    broken = component("x", factory=target, requires=requires)
+    with pytest.raises(PluginError) as caught:
+        _ = broken.factory
+    assert str(caught.value).startswith(said)
