@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 
 if TYPE_CHECKING:
-    from ..api import Results
     from ..host import PluginHost
     from ..progress import Progress
     from ..session import Session
     from ..stats import Interval
+    from ..views import Results
 
 __all__ = [
     "DEFAULT_RESULTS",
