@@ -136,7 +136,7 @@ def compare(
     metrics: Sequence[str] = (),
     correction: Literal["holm", "bh", "none"] = "holm",
     margin: float | None = None,
-    interval: Interval = "percentile",
+    interval: Interval = "auto",
 ) -> Comparisons:
     """Test whether methods differ: paired on the same questions, users as the unit.
 

@@ -72,9 +72,7 @@ class Results:
 
         return replace(self, rows=[r for r in self.rows if fits(r)], unfinished=[r for r in self.unfinished if fits(r)])
 
-    def tables(
-        self, *, protocol: str | None = None, interval: Interval = "percentile", by_seed: bool = False
-    ) -> list[Table]:
+    def tables(self, *, protocol: str | None = None, interval: Interval = "auto", by_seed: bool = False) -> list[Table]:
         """The leaderboard: one table for each task, split, set of questions and metric protocol.
 
         Args:

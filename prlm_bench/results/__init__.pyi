@@ -50,5 +50,6 @@ from ._summarize import (
     mean_value as mean_value,
     score_answers as score_answers,
     summarize as summarize,
+    too_rare as too_rare,
 )
 from ._verify import verify as verify
