@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,6 +18,8 @@ from ._users import Floats, Value
 
 #: Whether a difference is tested over users alone, or over users and trainings.
 Basis = Literal["users", "users and trainings"]
+#: Beyond this number of users none are said to be enough.
+MOST_USERS = 10_000_000
 #: With fewer random splits than this that reach 0, the p-value comes from the t distribution.
 _TAIL = 10
 
@@ -192,14 +195,14 @@ def users_needed(
     """
     if not found.error > 0 or effect <= 0 or found.basis != "users":
         return None
-    scale = found.error * np.sqrt(found.users) / effect
-    needed = 2
-    for _ in range(50):
-        quantiles = student.ppf(1 - level / (2 * comparisons), needed - 1) + student.ppf(power, needed - 1)
-        enough = max(int(np.ceil((quantiles * scale) ** 2)), int(np.ceil(1 + np.log2(comparisons / level))))
-        if enough <= needed:
-            return needed
-        needed = max(needed + 1, min(enough, 10**7)) if enough < 10**7 else enough
-        if needed >= 10**7:
-            return None
-    return needed
+    scale = found.error * float(np.sqrt(found.users)) / effect
+
+    def enough(users: int) -> bool:
+        if smallest_p(users) > level / comparisons:
+            return False
+        quantiles = student.ppf(1 - level / (2 * comparisons), users - 1) + student.ppf(power, users - 1)
+        return bool(users >= (quantiles * scale) ** 2)
+
+    if not enough(MOST_USERS):
+        return None
+    return bisect_left(range(MOST_USERS), True, lo=2, key=enough)
