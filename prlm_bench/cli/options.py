@@ -1,6 +1,6 @@
 """Options shared by commands, as dataclasses whose fields become options of a command (see `takes`).
 
-Commands of plugins may use them too.
+Plugins import what they may use of them from `prlm_bench.cli.plugin_api`.
 """
 
 from __future__ import annotations
@@ -21,30 +21,6 @@ if TYPE_CHECKING:
     from ..session import Session
     from ..stats import Interval
     from ..views import Results
-
-__all__ = [
-    "DEFAULT_RESULTS",
-    "DataOption",
-    "DatesOption",
-    "IntervalOption",
-    "JsonOption",
-    "LimitOption",
-    "OutputOption",
-    "PluginOption",
-    "ResultsOption",
-    "ResultsOptions",
-    "RetrieverOption",
-    "SeedOption",
-    "SkipOption",
-    "SplitOption",
-    "SplitOptions",
-    "TaskOption",
-    "ViewOption",
-    "checked_interval",
-    "forget_hosts",
-    "host_for",
-    "takes",
-]
 
 TaskOption = Annotated[str, typer.Option("--task", help="Task name or task file.")]
 DataOption = Annotated[

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from prlm_bench.results import as_mean, mean_value
+from prlm_bench.results import mean_value
 from prlm_bench.stats import (
     Difference,
     Floats,
@@ -20,7 +20,6 @@ from prlm_bench.stats import (
     percentile_interval,
     smallest_detectable,
     smallest_p,
-    user_totals,
     users_needed,
 )
 
