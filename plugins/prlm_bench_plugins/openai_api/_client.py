@@ -225,8 +225,8 @@ class Client:
         headers = {} if content is None else {"Content-Type": "application/json"}
         tag, wire = self._replies.new_tag(), Wire()
         headers["X-Request-Id"] = tag
-        options = {"content": content, "headers": headers, "extensions": {"trace": wire}}
-        async with self._http.stream(request.method, url, **options) as reply:
+        traced = {"trace": wire}
+        async with self._http.stream(request.method, url, content=content, headers=headers, extensions=traced) as reply:
             body = await _read_body(reply, url, self._server.max_reply_bytes)
         if reply.status_code == 200:
             self._check(request, url, wire, reply.headers, body, tag)
