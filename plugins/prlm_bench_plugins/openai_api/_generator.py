@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from prlm_bench import Completion, Prompt
-from prlm_bench.interfaces import Context, SameResults, Tokenizer
+from prlm_bench.errors import RunError
+from prlm_bench.interfaces import NOT_VERIFIED, Context, SameResults, Tokenizer
 from prlm_bench.prompting import load_tokenizer, stop_texts
 
 from ._server import Server, read_key, read_url
@@ -102,7 +103,7 @@ class OpenAIServer:
         self._sampling = {"model": model, limit_key: max_tokens} | {k: v for k, v in given.items() if v is not None}
         self._prices = None if price_in is None and price_out is None else (price_in or 0.0, price_out or 0.0)
         self._tokenizer = load_tokenizer(tokenizer) if tokenizer else None
-        self._identity = ""
+        self._identity = self._report = ""
         #: Reasons to finish that are not known and were named in a warning.
         self._named: set[str] = set()
 
@@ -122,8 +123,8 @@ class OpenAIServer:
         if not self._identity:
             from ._served import query_model
 
-            report, self._server = query_model(self._server)
-            parts = [f"model={self._server.model}", f"server={self._server.address}", f"reported={report}"]
+            self._report, self._server = query_model(self._server)
+            parts = [f"model={self._server.model}", f"server={self._server.address}", f"reported={self._report}"]
             if "seed" in self._sampling:
                 parts.append(f"seed={self._sampling['seed']}")
             if self._tokenizer is not None:
@@ -135,7 +136,8 @@ class OpenAIServer:
         """Yield completions as they arrive.
 
         Raises:
-            RunError: a request failed for good; completions that arrived before were yielded.
+            RunError: a request failed for good, or the server serves another model at the end than when the fingerprint
+                was taken; completions that arrived before were yielded.
         """
         if not prompts:
             return
@@ -149,6 +151,21 @@ class OpenAIServer:
 
         requests = [Request("POST", *self._payload(prompt), prompt.example.id) for prompt in prompts]
         yield from send_all(self._server, requests, read)
+        self._check_model()
+
+    def _check_model(self) -> None:
+        """Check that the server still serves the model of the fingerprint, if it says which."""
+        from ._served import query_model
+
+        if not self._report or NOT_VERIFIED in self._report:
+            return
+        try:
+            report, _ = query_model(self._server)
+        except RunError:  # the answers are there, and nothing speaks against them
+            return
+        if report != self._report and NOT_VERIFIED not in report:
+            what = f"the server at {self._server.address} serves another model than when the run was planned"
+            raise RunError(what, "run again: the other model has a row of its own")
 
     def _named_finish(self, completion: Completion) -> Completion:
         """Name an unknown reason to finish, once; its answer counts as whole."""

@@ -213,3 +213,20 @@ def test_after_a_change_a_verified_model_has_rows_of_its_own(fake: FakeServer, h
         assert here(*RUN.split(), "--generator", spec, "--results", "out").status == 0
     stored, _ = find_results(tmp_path / "out")
     assert sorted({sample.answer for sample in read_samples(each.folder)}.pop() for each in stored) == ["/a", "/b"]
+
+
+def test_a_model_that_is_exchanged_during_a_run_ends_its_row(fake: FakeServer, here: Any, tmp_path: Path) -> None:
+    def act(prompt: str, attempt: int) -> Reply:
+        fake.models.content["data"][0]["root"] = "/another"
+        return Reply(content=chat_reply("{'title': 'x'}"))
+
+    fake.act = act
+    run = [*RUN.split(), "--generator", f"openai-api:model=fake,base_url={fake.url}", "--results", "out"]
+    done = here(*run)
+    assert done.status != 0
+    assert "serves another model than when the run was planned (run again: the other" in done.stdout + done.stderr
+    assert not find_results(tmp_path / "out")[0]
+    assert here(*run).status == 0
+    ((stored,), unfinished) = find_results(tmp_path / "out")
+    assert (len(list(read_samples(stored.folder))), len(unfinished)) == (stored.manifest.data.n, 1)
+    assert set(fake.attempts.values()) == {2}
