@@ -43,9 +43,9 @@ _WRONG = {
 }
 #: What is said at the end, with the number of replies.
 _COUNTED = {
-    "early": "{} replies came before their question; they were not taken, and the questions were sent again",
-    "foreign": "{} replies were replies to other questions; they were not taken, and the questions were sent again",
-    "more": "{} replies were followed by more bytes, such as a second copy, which were dropped",
+    "early": "replies that came before their question, which was sent again: {}",
+    "foreign": "replies to another question than the one asked, which was sent again: {}",
+    "more": "replies followed by more bytes, such as a second copy, which were dropped: {}",
 }
 #: This machine, which is reached without the proxy of the environment.
 _WITHOUT_PROXY = ("all://localhost", "all://127.0.0.1", "all://[::1]")

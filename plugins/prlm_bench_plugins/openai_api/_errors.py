@@ -201,5 +201,7 @@ def reported_error(server: Server, url: str, error: Any, question: str) -> Reque
     code = str(error.get("code") if isinstance(error, dict) else "")
     if re.fullmatch(r"[45]\d\d", code):
         return refusal(server, url, int(code), body, question=question)
-    message, _, _ = server_message(server.key, body)
+    message, _, words = server_message(server.key, body)
+    if question and _REFUSED.search(words):
+        return refusal(server, url, 400, body, question=question)
     return RetryableError(f"{url}: the server could not complete its answer: {message}", "check the server's log", 200)

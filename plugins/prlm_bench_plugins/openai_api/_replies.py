@@ -109,7 +109,9 @@ def read_completion(
         raise UnreadableReplyError("a choice without text")
     if not text and isinstance(choice.get("message"), dict) and choice["message"].get("refusal"):
         finish = "refused"
-    prompt_tokens, tokens = (_count(reply.get("usage"), name) for name in ("prompt_tokens", "completion_tokens"))
+    usage = reply.get("usage")
+    prompt_tokens = _count(usage, "prompt_tokens", "input_tokens")
+    tokens = _count(usage, "completion_tokens", "output_tokens")
     cost = None
     if prices is not None and prompt_tokens is not None and tokens is not None:
         cost = (prompt_tokens * prices[0] + tokens * prices[1]) / 1e6
@@ -159,8 +161,9 @@ def _joined(parts: list[Any], thinking: bool) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def _count(usage: Any, name: str) -> int | None:
-    value = usage.get(name) if isinstance(usage, dict) else None
+def _count(usage: Any, *names: str) -> int | None:
+    """The count by the first of its names that there is: some proxies keep Anthropic's."""
+    value = next((usage[name] for name in names if name in usage), None) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 

@@ -85,7 +85,7 @@ def _says_which(model: Mapping[str, Any], name: str) -> bool:
 
 def _described(server: Server, model: Mapping[str, Any], facts: Facts) -> str:
     named = {name: model[name] for name in ("id", "owned_by") if isinstance(model.get(name), str)}
-    parts = [f"{name} {one_line(text, server.key, 80)}" for name, text in named.items()]
+    parts = [f"{name} {one_line(text, server.key)}" for name, text in named.items()]
     if facts:
         parts.append(f"details {hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]}")
     return ", ".join(parts) or "nothing"

@@ -6,12 +6,15 @@ import gzip
 import json
 import random
 import socket
+import subprocess
 import threading
 import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from email.utils import formatdate
+from pathlib import Path
+from shutil import which
 from typing import Any
 
 import anyio
@@ -165,8 +168,8 @@ def test_replies_that_are_sent_twice_shift_no_answer(
     assert texts(answers) == [f"to prompt {number}" for number in range(count)]
     assert set(fake.attempts.values()) == {1}
     assert len({request.port for request in fake.posts}) == count
-    said = f"{twice} replies were followed by more bytes, such as a second copy, which were dropped"
-    messages = [message.rpartition(": ")[2] for message in caplog.messages]
+    said = f"replies followed by more bytes, such as a second copy, which were dropped: {twice}"
+    messages = [message.partition("/v1: ")[2] for message in caplog.messages]
     if again == 0:
         assert messages == [said]
     elif again == 0.05:  # the copy meets a closed connection
@@ -201,7 +204,32 @@ def test_a_reply_that_is_older_than_its_question(
     answers = list(generator.generate(prompts(60)))
     assert texts(answers) == [f"to prompt {number}" for number in range(60)]
     (said,) = caplog.messages
-    assert "7 replies came before their question; they were not taken, and the questions were sent again" in said
+    assert said.endswith("replies that came before their question, which was sent again: 7")
+
+
+def test_replies_over_tls(
+    fake: FakeServer,
+    build: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The tickets of a session, which a server sends by itself, are no reply; a second copy is one."""
+    if which("openssl") is None:
+        pytest.skip("needs openssl, which makes the certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2"]
+    more = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run(["openssl", *map(str, words), *more], check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    fake.encrypt(certificate, key)
+    fake.act = lambda prompt, attempt: Reply(content=fake.answer(prompt), again=0 if prompt == "prompt 3" else None)
+    generator = build(base_url=fake.url, concurrency=4)
+    assert generator.fingerprint().startswith("model=fake; server=127.0.0.1")
+    assert texts(list(generator.generate(prompts(12)))) == [f"to prompt {number}" for number in range(12)]
+    assert set(fake.attempts.values()) == {1}
+    (said,) = caplog.messages
+    assert said.endswith("such as a second copy, which were dropped: 1")
 
 
 @pytest.mark.parametrize("where", ["id", "header"])
@@ -221,7 +249,7 @@ def test_a_proxy_that_shifts_replies_is_found_by_their_tags(
     answers = list(build(concurrency=1).generate(prompts(60)))
     assert texts(answers) == [f"to prompt {number}" for number in range(60)]
     (said,) = caplog.messages
-    assert "5 replies were replies to other questions; they were not taken, and the questions were sent again" in said
+    assert said.endswith("replies to another question than the one asked, which was sent again: 5")
 
 
 def test_a_proxy_that_shifts_every_reply_ends_the_row(fake: FakeServer, build: Callable[..., Any]) -> None:
@@ -250,7 +278,7 @@ def test_a_repeated_reply_is_found_by_its_id(
 
     fake.act = act
     assert texts(list(build(concurrency=1).generate(prompts(12)))) == [f"to prompt {number}" for number in range(12)]
-    assert "2 replies were replies to other questions" in caplog.text
+    assert "replies to another question than the one asked, which was sent again: 2" in caplog.text
 
 
 def test_servers_with_one_id_for_all_replies(fake: FakeServer, build: Callable[..., Any]) -> None:

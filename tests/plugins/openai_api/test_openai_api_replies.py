@@ -81,6 +81,7 @@ def test_a_text_of_null_is_empty() -> None:
     [
         ({"prompt_tokens": 2**64, "completion_tokens": 3}, (None, 3)),
         ({"prompt_tokens": -(10**30), "completion_tokens": 1e400}, (None, None)),
+        ({"input_tokens": 7, "output_tokens": 2**64}, (7, None)),
         ({"prompt_tokens": True, "completion_tokens": "3"}, (None, None)),
         ({"prompt_tokens": 2.5, "completion_tokens": float("nan")}, (None, None)),
         ([7, 3], (None, None)),
@@ -231,6 +232,8 @@ def test_servers_words_for_a_refused_prompt(status: int, error: dict[str, Any]) 
     failure = refusal(SERVER, "http://host", status, json.dumps({"error": error}).encode(), question="q7")
     assert isinstance(failure, RefusedError)
     assert "refuses question q7" in failure.message
+    with pytest.raises(RefusedError, match="refuses question q7"):
+        read({"error": error, "choices": [{"message": {"content": "half"}, "finish_reason": "stop"}]})
 
 
 # Hints
