@@ -229,3 +229,17 @@ def test_the_command_prints_where_the_index_is(tmp_path: Path, here: Callable[..
     assert (ended.status, ended.stdout) == (0, "pages/index.html\n")
     assert (tmp_path / "pages" / "index.html").is_file()
     assert here("site", "--results", "nowhere", "--output", "pages").status == 2
+
+
+def test_a_row_without_samples_has_a_page_with_its_figures(tmp_path: Path) -> None:
+    write_result(tmp_path / "r", answers(3))
+    published = write_result(tmp_path / "r", answers(5), retriever="other")
+    (published / "samples.jsonl").unlink()
+    write_site(find_results(tmp_path / "r")[0], PluginHost().tasks, tmp_path / "site")
+    pages = [page.read_text() for page in sorted((tmp_path / "site" / "runs").rglob("index.html"))]
+    assert sorted("samples of this row are not published" in page for page in pages) == [False, True]
+    (without,) = [page for page in pages if "not published" in page]
+    assert "list.js" not in without and "0.4167" in without
+    (with_samples,) = [page for page in pages if "not published" not in page]
+    assert '"neighbours":[]' in with_samples
+    assert "no benefit" in (tmp_path / "site" / "index.html").read_text()
