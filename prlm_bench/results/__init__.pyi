@@ -1,4 +1,4 @@
-from ._finish import begin as begin, finish as finish, tidy as tidy
+from ._finish import begin as begin, finish as finish, restore as restore, tidy as tidy
 from ._journal import Journal as Journal, finished_ids as finished_ids
 from ._manifest import (
     folder_name as folder_name,
@@ -17,6 +17,7 @@ from ._schema import (
     Manifest as Manifest,
     MethodIdentity as MethodIdentity,
     MetricSummary as MetricSummary,
+    RewardSummary as RewardSummary,
     SampleRecord as SampleRecord,
     Summary as Summary,
 )
@@ -41,6 +42,7 @@ from ._store import (
     is_finished as is_finished,
     load_folders as load_folders,
     read_manifest as read_manifest,
+    row_folders as row_folders,
 )
 from ._summarize import (
     ClusterEstimates as ClusterEstimates,

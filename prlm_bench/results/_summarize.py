@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import DataError
 from ..metrics import Metric, Pairs
 from ..stats import Floats, Interval, Value, bootstrap_totals, interval_of, user_totals, user_values
-from ._schema import Estimate, Manifest, MetricSummary, Summary
+from ._schema import Estimate, Manifest, MetricSummary, RewardSummary, Summary
 
 
 def mean_value(totals: Floats) -> Floats:
@@ -187,14 +187,23 @@ class Summarized:
     #: Metrics of each single sample, aligned with the records.
     samples: list[dict[str, float]]
 
-    def summary(self, manifest: Manifest, samples_sha256: str) -> Summary:
+    def summary(
+        self, manifest: Manifest, samples_sha256: str, reward_failures: Mapping[str, str] | None = None
+    ) -> Summary:
         """The summary of the result that `manifest` describes."""
-        return Summary(
+        summary = Summary(
             fingerprint=manifest.fingerprint,
             n_total=manifest.data.n_total,
             samples_sha256=samples_sha256,
+            reward_failures=dict(reward_failures or {}),
             **self.figures,
         )
+        return summary.model_copy(update={"digest": summary.digest_with(manifest)})
+
+
+def _reward(name: str, estimate: Estimate, records: Sequence[Mapping[str, Any]]) -> RewardSummary:
+    n = sum(record["rewards"].get(name) is not None for record in records)
+    return RewardSummary(**estimate.model_dump(), n=n)
 
 
 def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metrics: Sequence[Metric]) -> Summarized:
@@ -214,7 +223,7 @@ def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metri
         "n": len(records),
         "n_users": len(set(users)),
         "metrics": scored.summaries,
-        "rewards": described["rewards"],
+        "rewards": {name: _reward(name, estimate, records) for name, estimate in described["rewards"].items()},
         "retrieval": described["retrieval"],
         **described["shares"],
         "truncated_completions": sum(f == "length" for f in finishes) / len(finishes) if finishes else None,

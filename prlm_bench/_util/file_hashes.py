@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ..._util.files import write_whole
-from ...errors import DataError
+from ..errors import DataError
+from .files import write_whole
 
 Progress = Callable[[int, int], None]
 
