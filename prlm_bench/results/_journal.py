@@ -90,7 +90,7 @@ class Journal:
             RunError: another program has changed the journal since the sample was written.
         """
         start, length = self.lines[identifier]
-        record = parsed_line(os.pread(self._descriptor, length, start), self._row)
+        record = parsed_line(os.pread(self._descriptor, length, start), self._row, seen=True)
         if record is None or record["id"] != identifier:
             hint = "repeat the command; samples that are intact are kept"
             raise RunError(f"{self.path}: another program changed it during the run", hint)
@@ -164,7 +164,7 @@ def _sealed(line: bytes, row: bytes) -> bytes:
     return body + _CHECKSUM % zlib.crc32(body)
 
 
-def parsed_line(line: bytes, row: bytes | None = None) -> dict[str, Any] | None:
+def parsed_line(line: bytes, row: bytes | None = None, *, seen: bool = False) -> dict[str, Any] | None:
     """The sample of a journal's line; None if the line is damaged or belongs to another row.
 
     Every reader of journals asks this function. A line without a checksum, as earlier releases wrote it, is judged by
@@ -173,6 +173,7 @@ def parsed_line(line: bytes, row: bytes | None = None) -> dict[str, Any] | None:
     Args:
         line: the line without its line break.
         row: the start of the row's fingerprint, 8 hex digits; None accepts every row.
+        seen: the line has followed the schema before; with a right checksum it still does.
     """
     end = _END.fullmatch(line[-_END_LENGTH:])
     if end is not None:
@@ -184,6 +185,8 @@ def parsed_line(line: bytes, row: bytes | None = None) -> dict[str, Any] | None:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
+    if seen and end is not None:
+        return dict(record)
     return record if isinstance(record, dict) and _follows_schema(record) else None
 
 

@@ -19,7 +19,7 @@ from ..identity import json_digest
 from ..interfaces import Generator, Tokenizer
 from ..prompting import max_prompt_tokens
 from ..records import Completion, Prompt
-from ._completions import checked, from_row, to_row
+from ._checked_records import checked, from_row, to_row
 
 _log = logging.getLogger(__name__)
 

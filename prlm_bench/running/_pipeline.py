@@ -18,7 +18,7 @@ from ..host import ComponentChoice
 from ..interfaces import Fingerprinted, Generator, Reasoner, Retriever, Reward
 from ..prompting import max_prompt_tokens, parse_completion
 from ..records import Completion, Example, Prompt, Ranking, Sample
-from ._completions import checked
+from ._checked_records import check_prompt, checked
 from ._components import Components
 from ._plan import Cell, component_key
 
@@ -119,7 +119,7 @@ class Pipeline:
                 stage = "generator"
                 for j, completion in self._generate(index, [prompts[j] for j in todo]):
                     prompt, stage = prompts[todo[j]], "reasoner"
-                    answer = parse_completion(self.parts[index].reasoner, prompt, completion)
+                    answer = checked(parse_completion(self.parts[index].reasoner, prompt, completion))
                     sample = Sample(prompt, completion, answer)
                     yield Result(index, sample, retrieval[todo[j]], {})
                     stage = "generator"
@@ -187,6 +187,8 @@ class Pipeline:
             prompts = parts.reasoner.prompts(examples, rankings, parts.generator)
             if len(prompts) != len(examples):
                 raise PrlmBenchError(f"gave {len(prompts)} prompts for {len(examples)} examples")
+            for prompt in prompts:
+                check_prompt(prompt)
             built[key] = prompts
         return built[key]
 

@@ -1,4 +1,4 @@
-"""What a completion may hold, and the row in which the completion cache keeps it."""
+"""What prompts, completions and answers may hold, and the row in which the completion cache keeps a completion."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import orjson
 
 from ..errors import PrlmBenchError
-from ..records import Completion
+from ..records import Answer, Completion, Prompt
+
+T = TypeVar("T", Completion, Answer)
 
 #: The largest count that can be stored.
 _LARGEST = 2**63 - 1
@@ -22,13 +25,25 @@ _CHECKSUM = b',"crc32":"%08x"}'
 _END_LENGTH = len(_CHECKSUM % 0)
 
 
-def checked(completion: Completion) -> Completion:
-    """The completion with plain Python values. What a generator gives and what was kept pass through here.
+def checked(record: T) -> T:
+    """A completion or an answer with plain Python values. What components give and what was kept pass through here.
 
     Raises:
         PrlmBenchError: a field holds what cannot be stored.
     """
-    return Completion(**{name: check(name, getattr(completion, name)) for name, check in _CHECKS.items()})
+    made = Completion if isinstance(record, Completion) else Answer
+    values = {name: check(name, getattr(record, name)) for name, check in _CHECKS[made].items()}
+    return cast(T, made(**values))
+
+
+def check_prompt(prompt: Prompt) -> None:
+    """Check the fields of a prompt that are stored.
+
+    Raises:
+        PrlmBenchError: a field holds what cannot be stored.
+    """
+    for name, check in _CHECKS[Prompt].items():
+        check(name, getattr(prompt, name))
 
 
 def to_row(key: str, completion: Completion) -> bytes:
@@ -78,7 +93,7 @@ def _count(name: str, value: Any) -> int:
     except TypeError:
         raise _error(name, "is not a whole number", value) from None
     if isinstance(value, bool) or not 0 <= number <= _LARGEST:
-        raise _error(name, "is not a number of tokens", value)
+        raise _error(name, "is not a count", value)
     return number
 
 
@@ -92,21 +107,46 @@ def _number(name: str, value: Any) -> float:
     return number
 
 
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise _error(name, "is not a tuple of texts", value)
+    return tuple(_text(name, each) for each in value)
+
+
 def _or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return lambda name, value: None if value is None else check(name, value)
 
 
 def _error(name: str, what: str, value: Any) -> PrlmBenchError:
-    return PrlmBenchError(f"gave a completion whose {name} {what}: {ascii(value)[:60]}")
+    return PrlmBenchError(f"{name} {what}: {ascii(value)[:60]}")
 
 
-#: How a field is checked, by the type that `Completion` states for it.
-_KINDS: dict[str, Callable[[str, Any], Any]] = {"str": _text, "bool": _flag, "int": _count, "float": _number}
+#: How a field is checked, by the type that the record states for it.
+_KINDS: dict[str, Callable[[str, Any], Any]] = {
+    "str": _text,
+    "bool": _flag,
+    "int": _count,
+    "float": _number,
+    "tuple[str, ...]": _texts,
+}
 
 
-def _check_of(kind: str) -> Callable[[str, Any], Any]:
-    check = _KINDS[kind.removesuffix(" | None")]
-    return check if kind in _KINDS else _or_none(check)
+def _checks_of(record: type, words: str) -> dict[str, Callable[[str, Any], Any]]:
+    found: dict[str, Callable[[str, Any], Any]] = {}
+    for field in fields(record):
+        check = _KINDS.get(str(field.type).removesuffix(" | None"))
+        if check is not None:
+            check = check if str(field.type) in _KINDS else _or_none(check)
+            found[field.name] = partial(_named, check, words)
+    return found
 
 
-_CHECKS = {field.name: _check_of(str(field.type)) for field in fields(Completion)}
+def _named(check: Callable[[str, Any], Any], words: str, name: str, value: Any) -> Any:
+    return check(f"gave {words} whose {name}", value)
+
+
+_CHECKS: dict[type, dict[str, Callable[[str, Any], Any]]] = {
+    Completion: _checks_of(Completion, "a completion"),
+    Answer: _checks_of(Answer, "an answer"),
+    Prompt: _checks_of(Prompt, "a prompt"),
+}
