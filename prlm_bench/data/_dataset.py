@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from .._util.cache_folder import cache_root
-from .._util.file_hashes import Progress
 from ..errors import DataError
 from ..records import Document, Example
 from ..tasks import Task
 from .lamp._import import load_store
 from .lamp._layout import SplitFiles, data_root, questions_file, split_files
+from .store._hashes import Progress
 from .store._store import Store
 
 

@@ -13,7 +13,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from .._util.cache_folder import cache_root
-from .._util.file_hashes import HashingReader, recall
+from ..data import has_hash
 from ..errors import DataError
 from ._manifest import upgraded
 from ._schema import Manifest, Summary
@@ -82,18 +82,9 @@ def read_row(folder: Path, manifest: Manifest | None = None) -> Stored | None:
         return None
     if stored.summary.digest not in ("", stored.summary.digest_with(manifest)):
         raise DataError(f"{folder}: {MANIFEST} or {SUMMARY} was changed after it was written", _AGAIN)
-    if stored.has_samples and not _has_digest(folder / SAMPLES, stored.summary.samples_sha256):
+    if stored.has_samples and not has_hash(cache_root(), folder / SAMPLES, stored.summary.samples_sha256):
         raise DataError(f"{folder}: {SAMPLES} was changed after it was written", _AGAIN)
     return stored
-
-
-def _has_digest(path: Path, sha256: str) -> bool:
-    cache = cache_root()
-    if recall(cache, path) == sha256:
-        return True
-    # Not remembered, or the file or what was remembered of it is damaged.
-    with HashingReader(path) as reader:
-        return reader.finish(cache) == sha256
 
 
 def is_finished(folder: Path, manifest: Manifest) -> bool:

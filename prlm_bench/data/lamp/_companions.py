@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..._util.file_hashes import HashingReader
 from ...tasks import Task
+from ..store._hashes import HashingReader
 from ..store._json import StructureError, check_signature, parse
 from ._problems import Problem, Severity, kind, text_problem
 

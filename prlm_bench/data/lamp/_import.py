@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ..._util.file_hashes import HashingReader, Progress, hash_file, recall
 from ...errors import DataError
 from ...tasks import Task
 from ..store._folders import clean, publish, scratch_folder
+from ..store._hashes import HashingReader, Progress, hash_file, recall
 from ..store._json import ListReader
 from ..store._store import ITEMS, QUESTIONS, BrokenStoreError, Meta, Store, store_key
 from ..store._write import Row, StoreWriter

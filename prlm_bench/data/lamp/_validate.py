@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..._util.cache_folder import cache_root
-from ..._util.file_hashes import HashingReader, Progress
 from ...tasks import Task
+from ..store._hashes import HashingReader, Progress
 from ..store._json import ListReader, StructureError
 from ._check import Checker
 from ._companions import Golds, Relevance, read_golds, read_relevance

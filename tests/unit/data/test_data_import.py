@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from prlm_bench._util import file_hashes as _hashes
 from prlm_bench.data import open_dataset
 from prlm_bench.data.lamp import _import
+from prlm_bench.data.store import _hashes
 from prlm_bench.errors import DataError
 from prlm_bench.tasks import TaskRegistry
 

@@ -13,11 +13,11 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
+from support import made_results
 
 from prlm_bench.errors import RunError
 from prlm_bench.results import Journal, finished_ids
 from prlm_bench.results._journal import _sealed
-from tests.support import made_results
 
 ROW, OTHER_ROW = "0123456789abcdef" * 4, "f" * 64
 

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.one_row import (
+    flipped,
+    messages,
+)
 
 from prlm_bench import Completion, Prompt, Ranking
 from prlm_bench.records import Example
 from prlm_bench.running import (
     CachedGenerator,
     GenerationCache,
-)
-from tests.support.one_row import (
-    flipped,
-    messages,
 )
 
 IDENTITY = {"spec": "mine", "plugin": "dist/mine", "version": "1", "source": "abc", "fingerprint": ""}

@@ -11,15 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from prlm_bench.errors import RunError
-from prlm_bench.host import PluginHost
-from prlm_bench.results import is_finished
-from prlm_bench.running import (
-    PreparedTask,
-    preview,
-)
-from tests.support.one_row import (
+from support.one_row import (
     WHOLE,
     Change,
     Model,
@@ -31,6 +23,14 @@ from tests.support.one_row import (
     messages,
     prepared,
     run,
+)
+
+from prlm_bench.errors import RunError
+from prlm_bench.host import PluginHost
+from prlm_bench.results import is_finished
+from prlm_bench.running import (
+    PreparedTask,
+    preview,
 )
 
 __all__ = ["a_model", "a_task"]

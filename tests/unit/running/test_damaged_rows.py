@@ -8,16 +8,7 @@ import random
 from pathlib import Path
 
 import pytest
-
-import prlm_bench as pb
-from prlm_bench._util import file_hashes
-from prlm_bench.errors import DataError
-from prlm_bench.host import PluginHost
-from prlm_bench.results import find_results, is_finished, load_folders, read_manifest, verify
-from prlm_bench.running import (
-    PreparedTask,
-)
-from tests.support.one_row import (
+from support.one_row import (
     Change,
     Command,
     Model,
@@ -28,6 +19,15 @@ from tests.support.one_row import (
     messages,
     prepared,
     run,
+)
+
+import prlm_bench as pb
+from prlm_bench.data.store import _hashes
+from prlm_bench.errors import DataError
+from prlm_bench.host import PluginHost
+from prlm_bench.results import find_results, is_finished, load_folders, read_manifest, verify
+from prlm_bench.running import (
+    PreparedTask,
 )
 
 __all__ = ["a_model", "a_task"]
@@ -114,7 +114,7 @@ class TestFinishedRows:
     def test_a_file_that_looks_unchanged_is_read_again(
         self, host: PluginHost, model: Model, task: PreparedTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(file_hashes, "SETTLED", -1.0)
+        monkeypatch.setattr(_hashes, "SETTLED", -1.0)
         folder = run(host, task, tmp_path)
         path, manifest = folder / "samples.jsonl", read_manifest(folder)
         assert is_finished(folder, manifest)
@@ -128,10 +128,10 @@ class TestFinishedRows:
     def test_samples_are_hashed_once(
         self, host: PluginHost, model: Model, task: PreparedTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(file_hashes, "SETTLED", -1.0)
+        monkeypatch.setattr(_hashes, "SETTLED", -1.0)
         read: list[int] = []
-        plain = file_hashes.HashingReader.read
-        monkeypatch.setattr(file_hashes.HashingReader, "read", lambda self, n: read.append(n) or plain(self, n))
+        plain = _hashes.HashingReader.read
+        monkeypatch.setattr(_hashes.HashingReader, "read", lambda self, n: read.append(n) or plain(self, n))
         run(host, task, tmp_path)
         find_results(tmp_path)
         read.clear()
@@ -142,7 +142,7 @@ class TestFinishedRows:
     def test_a_damaged_note_of_a_hash_does_not_damn_a_row(
         self, host: PluginHost, model: Model, task: PreparedTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(file_hashes, "SETTLED", -1.0)
+        monkeypatch.setattr(_hashes, "SETTLED", -1.0)
         monkeypatch.setenv("PRLM_BENCH_CACHE", str(tmp_path / "cache"))
         run(host, task, tmp_path / "results")
         find_results(tmp_path / "results")

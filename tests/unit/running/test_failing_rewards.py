@@ -9,6 +9,14 @@ from typing import Any
 
 import orjson
 import pytest
+from support.one_row import (
+    MINE,
+    Command,
+    Model,
+    a_model,
+    config,
+    files,
+)
 
 from prlm_bench import Sample
 from prlm_bench.host import PluginHost
@@ -17,14 +25,6 @@ from prlm_bench.results import find_results, verify
 from prlm_bench.running import (
     execute,
     prepare_tasks,
-)
-from tests.support.one_row import (
-    MINE,
-    Command,
-    Model,
-    a_model,
-    config,
-    files,
 )
 
 __all__ = ["a_model"]

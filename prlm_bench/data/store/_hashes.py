@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import DataError
-from .files import write_whole
+from ..._util.files import write_whole
+from ...errors import DataError
 
 Progress = Callable[[int, int], None]
 
@@ -119,6 +119,19 @@ def hash_file(cache: Path, path: Path) -> str:
         return known
     with HashingReader(path) as reader:
         return reader.finish(cache)
+
+
+def has_hash(cache: Path, path: Path, sha256: str) -> bool:
+    """Whether a file has this hash; it is read only where that is not remembered.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if recall(cache, path) == sha256:
+        return True
+    # Not known, or the file or what is remembered of it is damaged.
+    with HashingReader(path) as reader:
+        return reader.finish(cache) == sha256
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:
