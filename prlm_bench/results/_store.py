@@ -179,10 +179,12 @@ def load_unchecked(folder: Path) -> Stored:
 
 def _read(path: Path, schema: type[T], upgrade: Callable[[Any], Any] = lambda content: content) -> T:
     try:
-        return schema.model_validate(upgrade(orjson.loads(path.read_bytes())))
+        value = schema.model_validate(upgrade(orjson.loads(path.read_bytes())))
+        orjson.dumps(value.model_dump())  # fails on numbers that no run can have written
+        return value
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
-    except (orjson.JSONDecodeError, ValidationError) as error:
+    except (orjson.JSONDecodeError, ValidationError, TypeError) as error:
         raise DataError(f"{path}: {first_problem(error)}", _AGAIN) from None
 
 

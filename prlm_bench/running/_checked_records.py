@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import orjson
 
@@ -33,7 +33,7 @@ def checked(record: T) -> T:
     """
     made = Completion if isinstance(record, Completion) else Answer
     values = {name: check(name, getattr(record, name)) for name, check in _CHECKS[made].items()}
-    return cast(T, made(**values))
+    return made(**values)
 
 
 def check_prompt(prompt: Prompt) -> None:

@@ -43,6 +43,7 @@ ROW_DAMAGES: dict[str, tuple[str, Change]] = {
     "figure edited": ("summary.json", lambda content: content.replace(b'"value": 0.', b'"value": 0.9', 1)),
     "summary emptied": ("summary.json", lambda content: b""),
     "summary is garbage": ("summary.json", lambda content: b"\xff" * 40),
+    "a number beyond 64 bits": ("summary.json", lambda content: content.replace(b'"n": 12', b'"n": 1e30', 1)),
     "manifest edited": ("manifest.json", lambda content: content.replace(b'"k": 4', b'"k": 5')),
     "manifest emptied": ("manifest.json", lambda content: b""),
     "manifest is garbage": ("manifest.json", lambda content: b"{" * 100_000),
