@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..results import SeedGroup, Stored, data_key, seeds_of
 from ..stats import Interval
 from ..tasks import TaskRegistry
+from ._groups import Groups, read_trainings, tied_groups
 from ._pooling import MethodFigures, SeedAggregation
 from ._reported import Reported, reported_for
 
@@ -57,9 +58,11 @@ class Table:
     n_users: int
     #: First digits of the digest of the data files.
     data: str
-    #: The type of its intervals.
+    #: The kind of its intervals.
     interval: Interval
     rows: list[Row]
+    #: Which rows are not shown to differ from the best, in the ranking metric.
+    groups: Groups
     reported: list[Reported]
 
 
@@ -121,6 +124,7 @@ def _table(
         data=data,
         interval=interval,
         rows=[_row(rank, group, pooled, metrics) for rank, (group, pooled) in enumerate(ordered, 1)],
+        groups=tied_groups([read_trainings(group, metrics[0]) for group, _ in ordered]),
         # For an unknown task it is not known whether its data are real.
         reported=reported_for(first.benchmark, protocol) if known and not synthetic else [],
     )

@@ -23,16 +23,6 @@ def begin(folder: Path, manifest: Manifest) -> None:
     write_whole(folder / MANIFEST, pretty(manifest.model_dump()))
 
 
-def restore(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest of a finished folder again if it is missing or damaged."""
-    try:
-        found = read_manifest(folder)
-    except DataError:
-        found = None
-    if found is None or found.model_copy(update={"command": manifest.command}) != manifest:
-        begin(folder, manifest)
-
-
 def finish(
     folder: Path,
     manifest: Manifest,
@@ -85,7 +75,21 @@ def _without(rewards: dict[str, Any], failed: dict[str, str]) -> dict[str, Any]:
     return {name: value for name, value in rewards.items() if name not in failed}
 
 
-def tidy(folder: Path) -> None:
-    """Remove what a finished folder no longer needs: the journal and what a killed process left behind."""
+def tidy(folder: Path, manifest: Manifest | None = None) -> None:
+    """Remove what a finished folder no longer needs: the journal and what a killed process left behind.
+
+    Args:
+        folder: a finished result folder.
+        manifest: if given, it is written again where it is missing or damaged.
+    """
+    if manifest is not None and not _holds(folder, manifest):
+        begin(folder, manifest)
     for path in [folder / JOURNAL, lock_of(folder / JOURNAL), *folder.glob(".*.tmp")]:
         path.unlink(missing_ok=True)
+
+
+def _holds(folder: Path, manifest: Manifest) -> bool:
+    try:
+        return read_manifest(folder).model_copy(update={"command": manifest.command}) == manifest
+    except DataError:
+        return False

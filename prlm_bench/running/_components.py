@@ -29,24 +29,27 @@ class Components:
         self._host, self._dataset, self._cache_dir = host, dataset, cache_dir
         #: Identities of the components built by the factories now running, innermost last.
         self._built: list[list[dict[str, str]]] = []
+        #: The canonical text of each spec that they were built from, innermost last.
+        self._inner: list[dict[str, str]] = []
         self._made: dict[tuple[str, str, str, int, int], tuple[Any, dict[str, str]]] = {}
         self._cached: dict[int, CachedGenerator] = {}
 
     def make(self, choice: ComponentChoice, seed: int) -> tuple[Any, dict[str, str]]:
-        """Create a component and its identity; the same choice and seed give the same object.
+        """Create a component and its identity; the same choice, options and seed give the same object.
 
         Raises:
             PrlmBenchError: the component rejects its options or cannot run here.
         """
         component = choice.component
-        key = (component.kind, component.qualified, str(choice), id(component.instance), seed)
+        key = (component.kind, component.qualified, repr(choice.options), id(component.instance), seed)
         if key not in self._made:
             self._built.append([])
+            self._inner.append({})
             try:
                 made = choice.make(self.context(seed))
             finally:
-                parts = self._built.pop()
-            identity = choice.identity(made)
+                parts, inner = self._built.pop(), self._inner.pop()
+            identity = choice.with_inner(inner).identity(made)
             if parts:  # the identity of a component includes those it is composed of
                 identity["fingerprint"] = " ".join([identity["fingerprint"], json_digest(parts)[:16]]).strip()
             self._made[key] = (made, identity)
@@ -91,7 +94,10 @@ class Components:
         """
         choice = self._host.registry.choose(kind, spec)
         self.check(choice)
-        return self.make(choice, seed)[0]
+        made, identity = self.make(choice, seed)
+        if self._inner and isinstance(spec, str):
+            self._inner[-1][spec] = identity["spec"]
+        return made
 
     def check(self, choice: ComponentChoice) -> None:
         """Check that a component can run on the dataset.

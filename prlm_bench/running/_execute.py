@@ -11,7 +11,7 @@ from ..errors import RunError
 from ..host import PluginHost
 from ..interfaces import Engine
 from ..progress import Progress, Silent
-from ..results import JOURNAL, Journal, begin, finish, finished_ids, is_finished, restore, sample_line, tidy
+from ..results import JOURNAL, Journal, begin, finish, finished_ids, is_finished, sample_line, tidy
 from ._config import RunConfig
 from ._engines import ProcessEngine
 from ._pipeline import Pipeline, Result
@@ -120,8 +120,7 @@ class _TaskRun:
         pending = []
         for cell, (folder, manifest) in enumerate(zip(self._folders, task.manifests, strict=True)):
             if is_finished(folder, manifest):
-                restore(folder, manifest)
-                tidy(folder)
+                tidy(folder, manifest)
                 self._outcome.already.append(folder)
             else:
                 pending.append(cell)
