@@ -96,7 +96,7 @@ def is_finished(folder: Path, manifest: Manifest) -> bool:
         stored = read_row(folder, manifest)
     except DataError as error:
         if not (folder / JOURNAL).is_file():  # else it is being made again already
-            _log.warning("prlm-bench: warning: %s; the row is made again", error.message)
+            _log.warning("prlm-bench: warning: %s; a run makes the row again", error.message)
         return False
     return stored is not None and stored.has_samples
 
