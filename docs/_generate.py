@@ -285,7 +285,7 @@ def result_schema() -> str:
 _ORDER = (
     *("Manifest", "DataIdentity", "MethodIdentity", "ComponentIdentity"),
     *("SampleRecord", "ItemRecord"),
-    *("Summary", "Estimate", "MetricSummary"),
+    *("Summary", "Estimate", "MetricSummary", "RewardSummary"),
 )
 
 

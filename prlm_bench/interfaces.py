@@ -136,7 +136,10 @@ class Reward(Protocol):
     """Scores attempts, as a column of a table or inside reinforcement learning."""
 
     def score(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """One finite number for each sample; larger is better."""
+        """One finite number for each sample; larger is better.
+
+        nan or None where it has none: such a sample is left out of the mean, and counted.
+        """
         ...
 
 

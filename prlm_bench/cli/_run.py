@@ -122,7 +122,7 @@ def _execute(
         print("\n".join([render(tables, "terminal"), *to_lines(findings)]))
     assert found.outcome is not None
     _print_outcome(found.outcome, results)
-    if found.outcome.failed:
+    if found.outcome.failed or found.outcome.failed_rewards:
         raise typer.Exit(1)
 
 
@@ -136,6 +136,8 @@ def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
 def _print_outcome(outcome: Outcome, results: Path) -> None:
     lines = _skipped_lines(outcome.skipped)
     lines += [f"FAILED {folder}: {reason}" for folder, reason in outcome.failed]
+    for (task, reward, why), folders in outcome.failed_rewards.items():
+        lines.append(f"FAILED reward {reward} on {task}: {why}; {len(folders)} rows have no value of it")
     lines.append(
         f"{len(outcome.finished)} rows run, {len(outcome.already)} were there already, "
         f"{len(outcome.failed)} failed; results in {results}"

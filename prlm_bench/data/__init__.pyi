@@ -9,5 +9,5 @@ from .lamp._layout import (
 )
 from .lamp._problems import Problem as Problem
 from .lamp._validate import Report as Report, validate as validate
-from .store._hashes import hash_file as hash_file
+from .store._hashes import has_hash as has_hash, hash_file as hash_file
 from .store._json import ListReader as ListReader

@@ -15,6 +15,7 @@ from ._schema import (
     Manifest as Manifest,
     MethodIdentity as MethodIdentity,
     MetricSummary as MetricSummary,
+    RewardSummary as RewardSummary,
     SampleRecord as SampleRecord,
     Summary as Summary,
 )
@@ -39,6 +40,7 @@ from ._store import (
     is_finished as is_finished,
     load_folders as load_folders,
     read_manifest as read_manifest,
+    row_folders as row_folders,
 )
 from ._summarize import (
     ClusterEstimates as ClusterEstimates,

@@ -22,7 +22,7 @@ from ..stats import (
     user_totals,
     user_values,
 )
-from ._schema import Estimate, Manifest, MetricSummary, Summary
+from ._schema import Estimate, Manifest, MetricSummary, RewardSummary, Summary
 
 
 def mean_value(totals: Floats) -> Floats:
@@ -243,14 +243,23 @@ class Summarized:
     #: Metrics of each single sample, aligned with the records.
     samples: list[dict[str, float]]
 
-    def summary(self, manifest: Manifest, samples_sha256: str) -> Summary:
+    def summary(
+        self, manifest: Manifest, samples_sha256: str, reward_failures: Mapping[str, str] | None = None
+    ) -> Summary:
         """The summary of the result that `manifest` describes."""
-        return Summary(
+        summary = Summary(
             fingerprint=manifest.fingerprint,
             n_total=manifest.data.n_total,
             samples_sha256=samples_sha256,
+            reward_failures=dict(reward_failures or {}),
             **self.figures,
         )
+        return summary.model_copy(update={"digest": summary.digest_with(manifest)})
+
+
+def _reward(name: str, estimate: Estimate, records: Sequence[Mapping[str, Any]]) -> RewardSummary:
+    n = sum(record["rewards"].get(name) is not None for record in records)
+    return RewardSummary(**estimate.model_dump(), n=n)
 
 
 def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metrics: Sequence[Metric]) -> Summarized:
@@ -271,7 +280,7 @@ def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metri
         "n_users": len(set(users)),
         "interval": "auto",
         "metrics": scored.summaries,
-        "rewards": described["rewards"],
+        "rewards": {name: _reward(name, estimate, records) for name, estimate in described["rewards"].items()},
         "retrieval": described["retrieval"],
         **described["shares"],
         "truncated_completions": finishes.count("length") / len(finishes) if finishes else None,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.made_results import sample, write_result
 
+from prlm_bench.identity import file_digest
 from prlm_bench.submission import submission_tasks
 from prlm_bench.tasks import TaskRegistry
 
@@ -161,6 +162,9 @@ def test_an_answer_that_is_there_twice_is_one_line(seven: Path, here: Callable[.
     (folder,) = [f for f in (seven / "results").iterdir() if '"lamp_1"' in (f / "manifest.json").read_text()]
     lines = (folder / "samples.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "samples.jsonl").write_bytes(b"".join([*lines, lines[0]]))
+    summary = json.loads((folder / "summary.json").read_bytes())
+    summary |= {"samples_sha256": file_digest(folder / "samples.jsonl"), "digest": ""}
+    (folder / "summary.json").write_text(json.dumps(summary))
     assert "question '103' has two answers" in submit(here).mistake
 
 

@@ -164,10 +164,11 @@ def test_without_a_known_metric_a_corpus_figure_has_no_interval(tmp_path: Path) 
 def test_seeds_of_other_questions_are_refused(tmp_path: Path) -> None:
     write_result(tmp_path, [sample("a", "u", "x", "x"), sample("b", "v", "x", "x")], seed=0)
     folder = write_result(tmp_path, [sample("a", "u", "x", "x"), sample("b", "v", "y", "x")], seed=1)
+    (group,) = seed_groups(find_results(tmp_path)[0])
     lines = (folder / "samples.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "samples.jsonl").write_bytes(b"".join(reversed(lines)))
     with pytest.raises(DataError, match="answered different questions"):
-        SeedAggregation().pool(seed_groups(find_results(tmp_path)[0])[0])
+        SeedAggregation().pool(group)
 
 
 def test_tables_keep_seeds_together_unless_asked(tmp_path: Path, host: PluginHost) -> None:

@@ -203,7 +203,7 @@ def test_csv_and_json_hold_every_figure(odd_table: list[Table]) -> None:
     assert (row["retriever"], row["metrics"]["rouge1@lamp"]["value"], row["rewards"]) == (
         ODD,
         0.25,
-        {"judge[/x]": NOTHING},
+        {"judge[/x]": NOTHING | {"why": "", "n": None}},
     )
     assert row["fingerprint"] == f"fingerprint of {ODD}"
 

@@ -181,14 +181,19 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("name", ["manifest.json", "summary.json"])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_one_line(one: Path, here: Callable[..., Any], name: str, damage: str) -> None:
+def test_a_damaged_file_is_one_line(
+    one: Path, here: Callable[..., Any], caplog: pytest.LogCaptureFixture, name: str, damage: str
+) -> None:
     path = one / name
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
     with pytest.raises(DataError) as caught:
-        find_results(one.parent)
+        load_folders([one])
     assert str(caught.value).startswith(f"{path}: ")
-    assert str(caught.value).endswith("(the folder is damaged; remove it and run again)")
-    assert here("leaderboard", "--results", one.parent).mistake.startswith(f"{path}: ")
+    assert str(caught.value).endswith("(the row is damaged; repeat its run to make it again)")
+    caplog.clear()
+    ended = here("leaderboard", "--results", one.parent)
+    assert (ended.status, ended.stdout) == (0, "No finished results.\n")
+    assert caplog.messages == [f"prlm-bench: warning: {caught.value}"]
 
 
 def test_a_damaged_sample_is_named_by_its_line(one: Path) -> None:
@@ -213,7 +218,7 @@ def test_a_published_summary_without_samples_is_shown_and_run_again(one: Path, h
     (one / "samples.jsonl").unlink()
     (stored,), unfinished = find_results(one.parent)
     assert (unfinished, stored.has_samples) == ([], False)
-    assert not is_finished(one, stored.manifest.fingerprint)
+    assert not is_finished(one, stored.manifest)
     ended = here("leaderboard", "--results", one.parent)
     assert (ended.status, ended.stderr) == (0, "1 of 1 rows are summaries without samples\n")
     with pytest.raises(DataError, match="has no samples"):
