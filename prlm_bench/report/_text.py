@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ..results import Estimate
@@ -22,7 +23,7 @@ def columns(table: Table) -> list[str]:
     """The column titles of a table."""
     seeds = ["seed"] if len({row.seeds for row in table.rows}) > 1 or has_spread(table) else []
     spread = ["seed sd", "user sd"] if has_spread(table) else []
-    retrieval, rewards = names_in(table, "retrieval"), names_in(table, "rewards")
+    retrieval, rewards = names_in(table, "retrieval"), reward_names(table)
     shares = ["parse failures", "cut prompts", *(["cut answers"] if has_finishes(table) else [])]
     shares += ["refused"] if has_refused(table) else []
     groups = ["group"] if table.groups.numbers else []
@@ -41,7 +42,7 @@ def cells(table: Table, row: Row, *, break_line: bool = False) -> list[str]:
     macro = [estimate(first.user_macro if first else None, gap)]
     spread = _spread_cells(figures, table.metrics[0]) if has_spread(table) else []
     retrieval = [value(figures.retrieval.get(name)) for name in names_in(table, "retrieval")]
-    rewards = [estimate(figures.rewards.get(name), gap) for name in names_in(table, "rewards")]
+    rewards = [_reward(row, name, gap) for name in reward_names(table)]
     shares = [percent(figures.parse_failures), percent(figures.truncated_prompts)]
     if has_finishes(table):
         shares.append(_share(figures.truncated_completions))
@@ -83,6 +84,7 @@ LEGEND = (
 #: Additions to the legend: for columns that only some tables have, intervals of another kind, and several seeds.
 CUT = "Cut answers: the completion stopped at the length limit."
 REFUSED = "Refused: the server did not answer the prompt, which counts as an empty answer."
+FAILED = "failed: the reward raised an error or gave too few numbers; --json has the reason."
 UNVERIFIED = "§ model not verified: the server does not say which model it serves, beyond the name in the request."
 
 GROUPS = (
@@ -107,10 +109,11 @@ REPORTED = "Reported by others; not measured here and not ranked, since split, m
 
 def legend(tables: Sequence[Table]) -> str:
     """The legend of these tables."""
+    rows = [row for table in tables for row in table.rows]
     kinds = [text for kind, text in BOOTSTRAP.items() if any(table.interval == kind for table in tables)]
     cut = [CUT] if any(map(has_finishes, tables)) else []
+    cut += [FAILED] if any(row.figures.reward_failures for row in rows) else []
     cut += [REFUSED] if any(map(has_refused, tables)) else []
-    rows = [row for table in tables for row in table.rows]
     seeds = [SEEDS] if any(map(has_spread, tables)) else []
     same = [SAME] if any(row.figures.deterministic for row in rows) else []
     earlier = [EARLIER] if any(row.schema_version == 1 for row in rows) else []
@@ -122,6 +125,8 @@ def _about_groups(tables: Sequence[Table]) -> list[str]:
     found = [GROUPS] if any(table.groups.numbers for table in tables) else []
     for table in tables:
         name = f"{table.task} {table.split}, {table.protocol}" if len(tables) > 1 else ""
+        if few := _few_users(table):
+            found.append(f"{name + ': ' if name else ''}{few}.")
         if table.groups.why:
             found.append(f"{name + ': ' if name else ''}{table.groups.why}.")
         elif table.groups.luck is not None:
@@ -133,6 +138,23 @@ def _about_groups(tables: Sequence[Table]) -> list[str]:
     return found
 
 
+#: The reason that is said once in the legend.
+_FEW = re.compile(r"\d+ users?")
+
+
+def _few_users(table: Table) -> str:
+    """Which figures have no interval since the users are too few."""
+    found = [
+        name
+        for name in table.metrics
+        for row in table.rows
+        if name in row.figures.metrics and _FEW.fullmatch(row.figures.metrics[name].why)
+    ]
+    names = list(dict.fromkeys(found))
+    where = "" if len(names) == len(table.metrics) else " for " + ", ".join(names)
+    return f"{table.n_users} user{'s' * (table.n_users != 1)} hold no interval{where}" if names else ""
+
+
 def value(found: Estimate | None) -> str:
     """A figure with four decimals, two from 10 on."""
     if found is None or found.value is None:
@@ -141,8 +163,8 @@ def value(found: Estimate | None) -> str:
 
 
 def estimate(found: Estimate | None, gap: str = " ") -> str:
-    """A figure with its interval."""
-    if found is not None and found.value is not None and found.why:
+    """A figure with its interval; where too few users hold none, the legend says so."""
+    if found is not None and found.value is not None and found.why and not _FEW.fullmatch(found.why):
         return f"{value(found)}{gap}({found.why})"
     if found is None or found.value is None or found.low is None or found.high is None:
         return value(found)
@@ -153,6 +175,20 @@ def estimate(found: Estimate | None, gap: str = " ") -> str:
 def percent(found: Estimate) -> str:
     """A share as a percentage."""
     return "-" if found.value is None else f"{100 * found.value:.1f}%"
+
+
+def reward_names(table: Table) -> list[str]:
+    """The rewards that some row has, or for which it failed."""
+    failed = [name for row in table.rows for name in row.figures.reward_failures]
+    return list(dict.fromkeys([*names_in(table, "rewards"), *failed]))
+
+
+def _reward(row: Row, name: str, gap: str) -> str:
+    """A reward's mean, of how many questions where it is not of all; `failed` where it has none."""
+    found = row.figures.rewards.get(name)
+    if found is None:
+        return "failed" if name in row.figures.reward_failures else "-"
+    return estimate(found, gap) + (f"{gap}of {found.n}" if found.n is not None and found.n < row.n else "")
 
 
 def _share(value: float | None) -> str:
