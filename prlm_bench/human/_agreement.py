@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import t as student
 
 from ..results import Estimate, as_mean, mean_value
-from ..stats import Floats
-from ._estimates import over_users, unknown
+from ..stats import Floats, Value, jackknife, too_few, user_index, user_totals, wilson
+from ._estimates import AGREEMENT, plain, unknown, without
 
 #: Why agreement is not defined.
 ALONE = "no pair judged twice"
@@ -23,6 +25,13 @@ ONE_CHOICE = "only one choice was ever made"
 _HIGH, _LOW = 0.8, 0.6
 #: A difference of Cohen's and Fleiss' kappa that is worth a remark.
 _APART = 0.05
+
+
+class Gap(NamedTuple):
+    """Disagreement of two choices of one pair, and of two choices of any."""
+
+    observed: float
+    expected: float
 
 
 @dataclass(frozen=True)
@@ -60,20 +69,21 @@ def agreement(units: Mapping[str, Mapping[str, Hashable]], users: Mapping[str, s
     """
     several = {unit: choices for unit, choices in units.items() if len(choices) > 1}
     values = [list(choices.values()) for choices in several.values()]
-    counts = Counter(value for each in values for value in each)
     owners = [users[unit] for unit in several]
     if not several:
         none = unknown(ALONE)
         return Agreement(0, observed=none, alpha=none, fleiss=none, cohen=none, cohens=[], commonest=None)
-    equal = as_mean([_equal(each) for each in values])
+    equal = [_equal(each) for each in values]
+    counts = Counter(value for each in values for value in each)
+    gap = Gap(1 - float(np.mean(equal)), _apart(list(counts.values())))
     names, tables = _tables(list(several.values()))
     each = np.split(tables, len(names), axis=1)
     return Agreement(
         pairs=len(several),
-        observed=over_users(equal, owners, mean_value, "mean", ALONE),
-        alpha=over_users(alpha_statistics(values), owners, alpha_value, "corpus", ONE_CHOICE),
-        fleiss=over_users(fleiss_statistics(values), owners, fleiss_value, "corpus", ONE_CHOICE),
-        cohen=over_users(tables, owners, lambda totals: _cohen_mean(totals, len(names)), "corpus", ONE_CHOICE),
+        observed=_estimate(as_mean(equal), owners, mean_value, Gap(gap.observed, 1.0)),
+        alpha=_estimate(alpha_statistics(values), owners, alpha_value, gap),
+        fleiss=_estimate(fleiss_statistics(values), owners, fleiss_value, gap),
+        cohen=_estimate(tables, owners, lambda totals: _cohen_mean(totals, len(names)), gap),
         cohens=[_two(*two, table, owners) for two, table in zip(names, each, strict=True)],
         commonest=max(counts.values()) / counts.total(),
     )
@@ -98,9 +108,46 @@ def agreement_notes(found: Agreement) -> list[str]:
 
 def _two(first: str, second: str, table: Floats, owners: Sequence[str]) -> Two:
     shared = np.flatnonzero(table.sum(axis=1)).tolist()
-    users = [owners[place] for place in shared]
-    kappa = over_users(table[shared], users, cohen_value, "corpus", ONE_CHOICE)
-    return Two(first, second, len(shared), kappa)
+    square = table.sum(axis=0).reshape(-1, round(table.shape[1] ** 0.5))
+    gap = Gap(1 - float(np.trace(square) / square.sum()), _apart(square.sum(axis=0) + square.sum(axis=1)))
+    return Two(
+        first,
+        second,
+        len(shared),
+        _estimate(table[shared], [owners[place] for place in shared], cohen_value, gap),
+    )
+
+
+def _estimate(statistics: Floats, owners: Sequence[str], value: Value, gap: Gap) -> Estimate:
+    """An agreement, 1 - observed / expected disagreement, with its 95 % interval over users.
+
+    Wilson's interval of the observed disagreement, with the number of independent observations that would give the
+    figure the variance that the jackknife finds, over the expected disagreement. So it holds where nearly all agree.
+    """
+    totals = user_totals(statistics, owners)
+    figure = float(value(totals.sum(axis=0)))
+    if not np.isfinite(figure):
+        return unknown(ONE_CHOICE)
+    if why := too_few(AGREEMENT, len(totals)):
+        return without(figure, why)
+    sizes = np.bincount(user_index(owners)).astype(np.float64)
+    found = jackknife(totals, value, sizes)
+    if not np.isfinite(found.error):
+        return without(figure, "undefined without some users")
+    if 0 < gap.observed < 1 and found.error > 0:
+        expected = gap.observed / (1 - figure)
+        effective = gap.observed * (1 - gap.observed) / (found.error * expected) ** 2
+    else:
+        # All agree, or all disagree: users count as one observation each.
+        expected, effective = gap.expected, sizes.sum() ** 2 / float(np.sum(sizes**2))
+    ends = wilson(gap.observed, max(effective, 1.0), float(student.ppf(0.975, found.freedom)))
+    return plain(figure, max(1 - ends.high / expected, -1.0), 1 - ends.low / expected)
+
+
+def _apart(counts: Sequence[float] | Floats) -> float:
+    """The chance that two of so many choices of each kind differ."""
+    shares = np.asarray(counts, dtype=np.float64) / np.sum(counts)
+    return 1 - float(np.sum(shares**2))
 
 
 def _equal(values: Sequence[Hashable]) -> float:

@@ -1,4 +1,4 @@
-"""Intervals of figures of judgements: over users, or over users and annotators.
+"""Intervals of figures of judgements, over users and annotators.
 
 Users and annotators are two crossed samples: another study would ask other people about other users. The variance of a
 figure is that between users plus that between annotators, less the variation of single judgements, which both parts
@@ -20,9 +20,7 @@ from scipy.stats import t as student
 from ..results import Estimate, as_mean, mean_value
 from ..stats import (
     FEWEST,
-    Bounds,
     Floats,
-    Resampled,
     Scale,
     Spread,
     Value,
@@ -30,16 +28,19 @@ from ..stats import (
     freedom,
     too_few,
     user_index,
-    user_totals,
     wilson,
 )
 
 #: Annotators that an interval needs: with two, the t quantile is 12.7.
 FEWEST_ANNOTATORS = 3
+#: Why there is no interval where nothing can be said of how users and annotators vary.
+ALIKE = "all users and annotators alike"
+#: What a measure of agreement is, for the number of users that its interval needs.
+AGREEMENT: Scale = "corpus"
 #: What intervals of judgements need, in words.
 NEEDED = (
     f"an interval needs {FEWEST_ANNOTATORS} annotators and {FEWEST['share']} users, "
-    f"that of alpha and kappa {FEWEST['corpus']} users"
+    f"that of agreement {FEWEST[AGREEMENT]} users"
 )
 Index = NDArray[np.int64]
 
@@ -57,29 +58,6 @@ def without(value: float, why: str) -> Estimate:
 def plain(value: float, low: float, high: float) -> Estimate:
     """A figure with its interval."""
     return Estimate(value=value, low=low, high=high)
-
-
-def _bounded(value: float, bounds: Bounds) -> Estimate:
-    return without(value, bounds.why) if bounds.why else plain(value, bounds.low, bounds.high)
-
-
-def over_users(statistics: Floats, users: Sequence[str], value: Value, scale: Scale, why: str) -> Estimate:
-    """A figure of summed statistics with its 95 % interval over users, for the annotators that there are.
-
-    Args:
-        statistics: shape (n, s).
-        users: the user of each of the n rows.
-        value: computes the figure from summed statistics.
-        scale: what the figure is.
-        why: said where the figure is not defined.
-    """
-    totals = user_totals(statistics, users)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        point = float(value(totals.sum(axis=0))) if len(totals) else float("nan")
-    if not np.isfinite(point):
-        return unknown(why)
-    sizes = np.bincount(user_index(users)).astype(np.float64)
-    return _bounded(point, Resampled(totals, sizes).bounds(slice(0, totals.shape[1]), value, scale))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,4 +183,5 @@ def share(
     else:
         weights = crossed.users.sizes / len(scores)
         effective, degrees = 1 / float(np.sum(weights**2)), freedom(crossed.users.sizes)
-    return _bounded(mean, wilson(mean, max(effective, 1.0), float(student.ppf(0.975, max(degrees, 1.0)))))
+    ends = wilson(mean, max(effective, 1.0), float(student.ppf(0.975, max(degrees, 1.0))))
+    return plain(mean, ends.low, ends.high)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from ..results import Estimate, SampleRecord, Stored, read_samples
-from ..stats import Floats
-from ._estimates import Crossed, Index, plain, share, unknown, without
+from ..stats import Floats, Spread
+from ._estimates import ALIKE, Crossed, plain, share, unknown, without
 
 #: Users are left out in at most so many groups, since tau is computed anew for each.
 _GROUPS = 50
+Kept = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,46 +90,60 @@ def _agreement(
             [each.annotator for each, _ in decided],
             why="no judgement prefers an answer",
         ),
-        tau=_tau(known, np.asarray(differences)),
+        tau=tau_estimate(known, np.asarray(differences)),
     )
 
 
-def _tau(judged: Sequence[Preferred], differences: Floats) -> Estimate:
-    """Tau with its 95 % interval over users and annotators, by the jackknife, on the scale of Fisher's z."""
+def tau_estimate(judged: Sequence[Preferred], differences: Floats) -> Estimate:
+    """Tau with its 95 % interval over users and annotators, by the jackknife, on the scale of Fisher's z.
+
+    Args:
+        differences: of the metric, first answer minus second, by judgement.
+    """
     if not judged:
         return unknown("no judgement")
+    tau = _tau_of(judged, differences)
+    value = tau(np.ones(len(judged), dtype=bool))
+    if value is None:
+        return unknown("no difference" if not differences.any() else "no pair is preferred on the whole")
+    spread = "all pairs agree" if abs(value) == 1 else _spread_of(tau, judged)
+    if isinstance(spread, str):
+        return without(value, spread)
+    half = float(student.ppf(0.975, spread.freedom) * np.sqrt(spread.variance)) / (1 - value**2)
+    return plain(value, float(np.tanh(np.arctanh(value) - half)), float(np.tanh(np.arctanh(value) + half)))
+
+
+def _tau_of(judged: Sequence[Preferred], differences: Floats) -> Callable[[Kept], float | None]:
+    """Tau of the judgements that are kept."""
     places = {pair: place for place, pair in enumerate(dict.fromkeys(each.pair for each in judged))}
     pairs = np.array([places[each.pair] for each in judged])
     choices = np.array([float(each.choice) for each in judged])
     gaps = np.zeros(len(places))
     gaps[pairs] = differences
 
-    def tau(kept: np.typing.NDArray[np.bool_]) -> float | None:
+    def tau(kept: Kept) -> float | None:
         count = np.bincount(pairs[kept], minlength=len(places))
         people = np.bincount(pairs[kept], choices[kept], len(places))[count > 0] / count[count > 0]
         return kendall_tau(people, gaps[count > 0])
 
-    value = tau(np.ones(len(judged), dtype=bool))
-    if value is None:
-        return unknown("no difference" if not gaps.any() else "no pair is preferred on the whole")
+    return tau
+
+
+def _spread_of(tau: Callable[[Kept], float | None], judged: Sequence[Preferred]) -> Spread | str:
+    """The variance of tau over users and annotators, or why it is not known."""
     users, annotators = [each.user for each in judged], [each.annotator for each in judged]
     crossed = Crossed(users, annotators)
     if crossed.why:
-        return without(value, crossed.why)
+        return crossed.why
     grouped = Crossed([str(number % _GROUPS) for number in crossed.users.index], annotators)
-
-    def left_out(index: Index) -> list[float | None]:
-        return [tau(index != number) for number in range(int(index.max()) + 1)]
-
     variances = []
     for factor in (grouped.users, grouped.annotators):
-        found = left_out(factor.index)
-        if None in found or abs(value) == 1:
-            return without(value, "undefined without some judgements" if None in found else "all pairs agree")
-        variances.append(float(factor.variance(np.array(found, dtype=np.float64))))
+        left_out = [tau(factor.index != number) for number in range(len(factor.sizes))]
+        if None in left_out:
+            return "undefined without some judgements"
+        variances.append(float(factor.variance(np.array(left_out, dtype=np.float64))))
     spread = grouped.together(*variances)
-    half = float(student.ppf(0.975, spread.freedom) * np.sqrt(spread.variance)) / (1 - value**2)
-    return plain(value, float(np.tanh(np.arctanh(value) - half)), float(np.tanh(np.arctanh(value) + half)))
+    return spread if spread.variance > 0 else ALIKE
 
 
 def kendall_tau(first: Sequence[float] | Floats, second: Sequence[float] | Floats) -> float | None:

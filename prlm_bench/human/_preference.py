@@ -12,7 +12,7 @@ from scipy.stats import t as student
 
 from ..results import Estimate
 from ..stats import Floats
-from ._estimates import Crossed, plain, share, unknown, without
+from ._estimates import ALIKE, Crossed, plain, share, unknown, without
 
 #: Wins and losses that every method is given against one of strength 0.
 PRIOR = 0.5
@@ -129,7 +129,7 @@ def _estimates(comparisons: Sequence[Comparison], wins: Floats, groups: Groups, 
         if reason == "not judged":
             found.append(unknown(reason))
         elif reason or spreads[method].variance == 0:
-            found.append(without(log, reason or "all users and annotators alike"))
+            found.append(without(log, reason or ALIKE))
         else:
             half = float(student.ppf(0.975, spreads[method].freedom) * np.sqrt(spreads[method].variance))
             found.append(plain(log, log - half, log + half))

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from support.human_data import export, judge, three
 
+from prlm_bench.human._agreement import Agreement, agreement
 from prlm_bench.human._estimates import Crossed, share
+from prlm_bench.human._metrics import Preferred, tau_estimate
 from prlm_bench.human._preference import Comparison, bradley_terry, strengths
 from prlm_bench.human._report import make_report
 from prlm_bench.results import Estimate, as_mean, mean_value
@@ -142,6 +144,43 @@ def test_strengths_hold_their_level(users: int, annotators: int) -> None:
     found = [strengths(drawn(logs, users, annotators, rng), 3).values for _ in range(runs)]
     each = [coverage([values[method] for values in found], float(true[method])) for method in range(3)]
     assert 0.92 <= np.mean(each) <= 0.995
+
+
+@pytest.mark.parametrize(("users", "pairs", "error"), [(20, 3, 0.05), (40, 1, 0.03), (60, 1, 0.3)])
+def test_alpha_and_kappas_hold_their_level_near_1_and_below(users: int, pairs: int, error: float) -> None:
+    # With error .03 the sign-flip interval of pseudo-values gives 89 %.
+    rng = np.random.default_rng(users)
+    annotators = error * np.array([0.4, 1.0, 1.6])
+
+    def choices(count: int) -> np.ndarray:
+        truth = rng.integers(2, size=(count, 1)).repeat(3, axis=1)
+        return np.where(rng.random((count, 3)) < annotators, 1 - truth, truth)
+
+    def found(count: int) -> Agreement:
+        units = {f"p{i}": {f"a{a}": int(c) for a, c in enumerate(row)} for i, row in enumerate(choices(count))}
+        return agreement(units, {f"p{i}": f"u{i % users}" for i in range(count)})
+
+    true, runs = found(20_000), [found(users * pairs) for _ in range(150)]
+    for name in ("observed", "alpha", "fleiss", "cohen"):
+        assert 0.91 <= coverage([getattr(run, name) for run in runs], getattr(true, name).value) <= 0.995, name
+
+
+def test_tau_holds_its_level() -> None:
+    rng = np.random.default_rng(6)
+
+    def found(users: int, annotators: int) -> Estimate:
+        own, theirs = 0.5 * rng.normal(size=users), 0.5 * rng.normal(size=annotators)
+        gaps = rng.normal(size=users)
+        wins = rng.random((users, annotators)) < 1 / (1 + np.exp(-gaps[:, None] * (1 + own[:, None] + theirs)))
+        judged = [
+            Preferred(f"p{u}", f"q{u}", f"u{u}", f"a{a}", 0, 1, 1 if wins[u, a] else -1)
+            for u in range(users)
+            for a in range(annotators)
+        ]
+        return tau_estimate(judged, np.repeat(gaps, annotators))
+
+    true = float(np.mean([found(200, 4).value for _ in range(30)]))
+    assert coverage([found(30, 4) for _ in range(60)], true) >= 0.88
 
 
 def test_agreement_with_a_metric_needs_annotators_and_users(tmp_path: Path) -> None:
