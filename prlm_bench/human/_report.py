@@ -110,11 +110,12 @@ def make_report(
         strengths=found.values,
         prior=PRIOR_TEXT,
         metrics=None if results is None else _metrics(counted, key, results),
-        notes=[*agreement_notes(agreed), *_strength_notes(found, names)],
+        notes=[*agreement_notes(agreed), *strength_notes(found, names)],
     )
 
 
-def _strength_notes(found: Strengths, names: Sequence[str]) -> list[str]:
+def strength_notes(found: Strengths, names: Sequence[str]) -> list[str]:
+    """What strengths do not tell."""
     notes = []
     if len(found.groups) > 1:
         parts = _listed(found.groups, names)

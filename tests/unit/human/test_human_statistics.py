@@ -25,8 +25,8 @@ from prlm_bench.human._agreement import (
     krippendorff_alpha,
 )
 from prlm_bench.human._metrics import kendall_tau
-from prlm_bench.human._preference import Comparison, bradley_terry, strengths, win_rates
-from prlm_bench.human._report import make_report
+from prlm_bench.human._preference import Comparison, Strengths, bradley_terry, strengths, win_rates
+from prlm_bench.human._report import make_report, strength_notes
 from prlm_bench.human._schema import Judgement
 from prlm_bench.results import load_folders
 
@@ -247,6 +247,22 @@ def test_methods_that_never_lose_to_others_rest_on_the_prior() -> None:
     assert found.one_way == [[[0, 1], [2]], [[3], [4], [5]]]
     assert {estimate.why for estimate in found.values} == {"rests on the prior"}
     assert np.isfinite([estimate.value for estimate in found.values]).all()
+
+
+def test_a_report_says_what_strengths_do_not_tell(tmp_path: Path) -> None:
+    made = export(three(tmp_path), n=60)
+    places = made.key.pairs
+    better = judge(made.key, "A", lambda pair: 1 if places[pair].first < places[pair].second else 2)
+    good, fair, poor = (method.name for method in made.key.methods)
+    (note,) = make_report(better, made.key).notes
+    assert note.startswith("none of these was ever preferred to one before it")
+    assert note.endswith(f"(one tie of each method with an average one): {good}; {fair}; {poor}")
+    apart = Strengths([], [[0, 1], [2, 3]])
+    assert strength_notes(apart, ["a", "b", "c", "d"]) == [
+        "no judgement connects these groups of methods, so strengths compare only within each: a and b; c and d"
+    ]
+    two = [j for j in better if 2 not in (places[j.pair].first, places[j.pair].second)]
+    assert make_report(two, made.key).strengths[2].why == "not judged"
 
 
 def test_win_rates_count_ties_as_half() -> None:
