@@ -160,9 +160,19 @@ def _share(resampled: Resampled, columns: slice, value: Value, level: float) -> 
     weights = totals[:, 1] / n
     known = found.error > 0 and spread > 0
     effective = max(min(spread / found.error**2, n) if known else 1 / float((weights**2).sum()), 1.0)
-    t = float(student.ppf((1 + level) / 2, found.freedom))
-    middle = (share + t**2 / (2 * effective)) / (1 + t**2 / effective)
-    half = t / (1 + t**2 / effective) * float(np.sqrt(spread / effective + t**2 / (4 * effective**2)))
+    return wilson(share, effective, float(student.ppf((1 + level) / 2, found.freedom)))
+
+
+def wilson(share: float, effective: float, quantile: float) -> Bounds:
+    """Wilson's interval (1927) of a share.
+
+    Args:
+        effective: number of independent answers that would have the same variance.
+        quantile: of the normal or the t distribution.
+    """
+    square = quantile**2 / effective
+    middle = (share + square / 2) / (1 + square)
+    half = quantile / (1 + square) * float(np.sqrt(share * (1 - share) / effective + square / (4 * effective)))
     return Bounds(max(middle - half, 0.0), min(middle + half, 1.0))
 
 

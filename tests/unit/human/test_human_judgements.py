@@ -141,15 +141,17 @@ def test_the_command_prints_tables_or_json(tmp_path: Path, here: Callable[..., A
     assert ended.status == 0
     for words in (
         "6 judgements of 3 of 3 pairs",
-        "Krippendorff's alpha 1.0000",
+        "Krippendorff's alpha   3       1.0000 (3 users)",
+        "Prior of strengths: one tie of each method with an average one",
+        "(2 annotators, 3 users)",
         "Ann",
         "1 of 1",
         "win rate",
-        "users resampled",
+        "an interval needs 3 annotators and 6 users",
     ):
         assert words in ended.stdout
     assert "Kendall" not in ended.stdout
     plain = json.loads(here("human", "import", "all.csv", "--key", "key.json", "--json").stdout)
-    assert (plain["alpha"]["value"], plain["metrics"]) == (1.0, None)
+    assert (plain["agreement"]["alpha"]["value"], plain["metrics"]) == (1.0, None)
     dropped = here("human", "import", "all.csv", "--key", "key.json", "--drop-failed")
     assert "all annotators failed an attention check" in dropped.mistake
