@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_RESULTS",
+    "AnyTaskOption",
     "DataOption",
     "DatesOption",
     "IntervalOption",
@@ -60,6 +61,9 @@ LimitOption = Annotated[
 ViewOption = Annotated[str, typer.Option("--view", help="Texts that retrieval reads: lamp or prlm.")]
 DatesOption = Annotated[bool, typer.Option("--dates", help="Append dates to the texts that retrieval reads.")]
 SkipOption = Annotated[bool, typer.Option("--skip-invalid", help="Skip malformed questions.")]
+AnyTaskOption = Annotated[
+    bool, typer.Option("--any-task", help="Take data of another benchmark than the task's; results say so.")
+]
 PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="Also load a local plugin: path/to/file.py or package.module. Repeatable."),
@@ -88,6 +92,7 @@ class SplitOptions:
     view: ViewOption = "lamp"
     dates: DatesOption = False
     skip_invalid: SkipOption = False
+    any_task: AnyTaskOption = False
     plugin: PluginOption = None
 
     def open(self, progress: Progress) -> Session:
@@ -103,6 +108,7 @@ class SplitOptions:
             view=self.view,
             dates=self.dates,
             skip_invalid=self.skip_invalid,
+            any_task=self.any_task,
             progress=progress,
             host=host_for(self.plugin),
         )

@@ -5,7 +5,6 @@ from ._manifest import (
     make_manifest as make_manifest,
     manifest_fingerprint as manifest_fingerprint,
 )
-from ._predictions import read_outputs as read_outputs, read_users as read_users
 from ._samples import read_samples as read_samples, sample_line as sample_line
 from ._schema import (
     ITEM_TEXT as ITEM_TEXT,

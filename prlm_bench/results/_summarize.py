@@ -88,6 +88,8 @@ class Scores:
     n: int
     n_users: int
     metrics: dict[str, MetricSummary]
+    #: What the reader should know, such as golds that were left out; a sentence each.
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> MetricSummary:
         return self.metrics[name]
@@ -95,7 +97,8 @@ class Scores:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         figures = {name: summary.model_dump() for name, summary in self.metrics.items()}
-        return {"task": self.task, "n": self.n, "n_users": self.n_users, "metrics": figures}
+        head = {"task": self.task, "n": self.n, "n_users": self.n_users}
+        return {**head, "metrics": figures, "notes": list(self.notes)}
 
     def __repr__(self) -> str:
         lines = [f"{self.task}: {self.n} questions, {self.n_users} users; [ ] 95 % interval over users"]
@@ -104,7 +107,7 @@ class Scores:
             value = "-" if found.value is None else f"{found.value:.4f}"
             interval = "" if found.low is None or found.high is None else f"  [{found.low:.4f}, {found.high:.4f}]"
             lines.append(f"{name:{width}}  {value}{interval}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def score_answers(
