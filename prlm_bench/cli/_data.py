@@ -97,7 +97,7 @@ def validate(
         )
     if not report.ok:
         errors = len(report.errors)
-        hints = ["--skip-invalid skips malformed questions"] * bool(report.n_invalid)
+        hints = ["--skip-invalid skips malformed questions"] * (not report.fatal and errors > report.other_task)
         hints += ["--any-task takes data of another benchmark"] * report.other_task
         count = f"{errors} error{'s' * (errors != 1)} in the data"
         raise DataError(f"{found.name} {split}: {count}", "; ".join(hints))

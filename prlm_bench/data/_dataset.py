@@ -73,12 +73,15 @@ def open_dataset(
 
 def _require_sound(files: SplitFiles, store: Store) -> None:
     meta = store.meta
+    hint = "`prlm-bench data validate` lists them all, --skip-invalid goes on without them"
     if meta.n_invalid:
         count = f"{meta.n_invalid} of {meta.n_total} questions {'is' if meta.n_invalid == 1 else 'are'} malformed"
         raise DataError(
             f"{files.questions}: {count}, first {meta.first_problem}",
-            "`prlm-bench data validate` lists them all, --skip-invalid goes on without them",
+            hint,
         )
+    if meta.lost_gold:
+        raise DataError(f"{files.outputs}: {meta.lost_gold}", hint)
 
 
 class Dataset:

@@ -109,6 +109,7 @@ def _import(task: Task, files: SplitFiles, cache: Path, folder: Path, progress: 
         n_total=questions.count,
         n_invalid=n_invalid,
         first_problem=first_problem,
+        lost_gold=str(golds.errors[0]) if golds is not None and golds.errors else "",
         origin=asdict(checker.origin),
         n_with_user=writer.n_with_user,
         n_with_date=writer.n_with_date,

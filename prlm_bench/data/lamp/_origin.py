@@ -15,7 +15,7 @@ from ._problems import Problem
 
 #: The share of inputs that must begin with a benchmark's instruction to be taken for its data.
 SHARE = 0.9
-HINT = "--any-task insists, and the results say so"
+HINT = "--any-task insists, and the results say so; a task file of your own states its `benchmark` or `aliases`"
 
 
 def stated_name(content: Mapping[str, Any]) -> str | None:

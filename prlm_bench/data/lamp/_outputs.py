@@ -39,6 +39,11 @@ class Golds:
         first = next(iter(ids))
         return Problem("error", file, self.bad[first], id=first, field=f"golds[{self.places[first]}]")
 
+    @property
+    def errors(self) -> list[Problem]:
+        """The entries that cannot be told to belong to any question."""
+        return [problem for problem in self.problems if problem.severity == "error"]
+
     def problem_of(self, question: str) -> str | None:
         """Why there is no gold for a question; None where there is one."""
         if question in self.bad:

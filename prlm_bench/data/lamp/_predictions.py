@@ -94,9 +94,10 @@ class ScoreReader:
             if found.task is None:
                 self._notes.append(f"{name} names no task; {self._task.benchmark!r} was expected")
             self._check_origin({role: source}, origin)
-        errors = [problem for problem in found.problems if problem.severity == "error"]
-        if errors:
-            raise DataError(f"{name}: {errors[0]}")
+        if found.errors and not (self._skip_invalid and task is not None):
+            raise DataError(f"{name}: {found.errors[0]}", _HINT if task is not None else "")
+        if found.errors:
+            self._notes.append(f"golds of no question left out: {len(found.errors)}, first {found.errors[0]}")
         return name, found
 
     def _check_origin(self, files: Mapping[str, Path], origin: Origin) -> None:

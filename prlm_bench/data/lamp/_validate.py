@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._util.cache_folder import cache_root
+from ..._util.text import well_formed
 from ...tasks import Task
 from .._read_json import StructureError
 from ..store._hashes import HashingReader, Progress
@@ -58,6 +59,7 @@ class Report:
         """The report as a JSON object."""
         names = ("task", "split", "files", "n_questions", "n_invalid", "fatal", "other_task", "ok")
         content = {name: getattr(self, name) for name in names}
+        content["files"] = list(map(well_formed, self.files))
         return {**content, "problems": [problem.to_dict() for problem in self.problems]}
 
 

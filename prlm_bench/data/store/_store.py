@@ -77,6 +77,8 @@ class Meta:
     n_invalid: int
     #: The first malformed question and what is wrong with it; empty where there is none.
     first_problem: str
+    #: The first entry of the golds that belongs to no question, and what is wrong with it; empty where there is none.
+    lost_gold: str
     #: What the files say about their benchmark: the fields of `Origin`.
     origin: dict[str, Any]
     #: Questions that name their user.

@@ -166,6 +166,10 @@ def test_golds(tmp_path: Path, golds: Any, expected: list[Any]) -> None:
     malformed = any(field == "gold" and severity == "error" for severity, field, _ in expected)
     assert report.n_invalid == malformed
     assert len(open_dataset(TASK, root, "dev", skip_invalid=True)) == 1 - malformed
+    if not report.ok:
+        with pytest.raises(DataError) as caught:
+            open_dataset(TASK, root, "dev")
+        assert str(report.errors[0]) in caught.value.message
 
 
 def test_golds_of_another_task(tmp_path: Path) -> None:
