@@ -1,12 +1,4 @@
-from .api import (
-    Comparisons as Comparisons,
-    Results as Results,
-    SampleTable as SampleTable,
-    compare as compare,
-    load_results as load_results,
-    run as run,
-    score as score,
-)
+from .api import compare as compare, load_results as load_results, run as run, score as score
 from .errors import (
     DataError as DataError,
     MissingDependencyError as MissingDependencyError,
@@ -32,3 +24,4 @@ from .results import Scores as Scores
 from .session import Session as Session
 
 __version__: str
+from .views import Comparisons as Comparisons, Results as Results, SampleTable as SampleTable

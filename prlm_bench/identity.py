@@ -30,8 +30,6 @@ import orjson
 from .errors import PrlmBenchError
 
 __all__ = [
-    "NOT_RESULTS",
-    "RESULT_MODULES",
     "code_digest",
     "core_digest",
     "file_digest",

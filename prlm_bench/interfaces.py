@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .tasks import Task
 
 __all__ = [
+    "NOT_VERIFIED",
     "Build",
     "CachesOnDisk",
     "Context",
@@ -44,6 +45,10 @@ __all__ = [
     "Tokenizer",
     "Trainer",
 ]
+
+#: What the fingerprint of a generator ends with if nothing tells its model from another one under the same name, as
+#: behind servers that answer under any name. Its completions are cached for one results folder alone.
+NOT_VERIFIED = "model not verified"
 
 #: A component as it is written: `bm25:k1=1.2`, or a mapping with its name and options.
 Spec = str | Mapping[str, Any]

@@ -19,6 +19,8 @@ from .errors import DataError
 from .results import Stored, describe, read_samples, select
 from .tasks import Task, TaskRegistry
 
+__all__ = ["Submitted", "gather", "submission_tasks", "write_submission"]
+
 SPLIT = "test"
 #: The earliest date that a zip can hold, so that the bytes do not depend on the time.
 _DATE = (1980, 1, 1, 0, 0, 0)

@@ -30,7 +30,6 @@ __all__ = [
     "Task",
     "TaskRegistry",
     "View",
-    "instructions",
     "load_task",
     "task_folder",
 ]

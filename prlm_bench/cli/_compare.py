@@ -30,7 +30,7 @@ def compare(
     margin: Annotated[
         float | None, typer.Option(min=0, help="Test equivalence: smaller differences count as zero.")
     ] = None,
-    interval: IntervalOption = "percentile",
+    interval: IntervalOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Test whether methods differ, paired by question, with users as the unit.

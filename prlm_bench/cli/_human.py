@@ -13,7 +13,7 @@ from .options import DEFAULT_RESULTS, JsonOption, PluginOption, ResultsOption, h
 
 if TYPE_CHECKING:
     from ..host import PluginHost
-    from ..human._report import Report
+    from ..human import Report
     from ..results import Estimate, Stored
 
 app = typer.Typer(
@@ -50,8 +50,7 @@ def export(
 ) -> None:
     """Sample blind pairs of answers to the same questions, balanced over users, and write them for annotators."""
     from ..errors import UnknownNameError
-    from ..human._export import make_export
-    from ..human._files import FORMATS, write_export, write_key
+    from ..human import FORMATS, make_export, write_export, write_key
     from ..results import find_results, select
 
     form = form or ("label-studio" if output.suffix == ".json" else "csv")
@@ -93,8 +92,7 @@ def page(
 ) -> None:
     """Turn an export into a form: one HTML file that works offline and saves the judgements to a file."""
     from .._util.files import write_whole
-    from ..human._files import read_export
-    from ..human._page import form_page
+    from ..human import form_page, read_export
 
     write_whole(output, form_page(read_export(pairs)).encode())
     print(output)
@@ -115,9 +113,7 @@ def import_judgements(
     json: JsonOption = False,
 ) -> None:
     """Analyse judgements: agreement, win rates, strengths, and how far metrics agree with the annotators."""
-    from ..human._files import read_key
-    from ..human._judgements import read_judgements
-    from ..human._report import make_report
+    from ..human import make_report, read_judgements, read_key
     from ..results import find_results
 
     read = read_key(key)

@@ -20,7 +20,7 @@ def leaderboard(
     ] = "terminal",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Only this metric protocol: lamp or prlm.")] = None,
-    interval: IntervalOption = "percentile",
+    interval: IntervalOption = "auto",
     by_seed: Annotated[bool, typer.Option("--by-seed", help="One row per seed instead of one per method.")] = False,
     json: JsonOption = False,
 ) -> None:

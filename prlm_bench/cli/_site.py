@@ -14,7 +14,7 @@ from .options import DEFAULT_RESULTS, IntervalOption, PluginOption, ResultsOptio
 def site(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write the site to.")],
     results: ResultsOption = DEFAULT_RESULTS,
-    interval: IntervalOption = "percentile",
+    interval: IntervalOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
     """Write the leaderboard as a static site with all samples; it opens without a server."""

@@ -1,6 +1,6 @@
 """Options shared by commands, as dataclasses whose fields become options of a command (see `takes`).
 
-Commands of plugins may use them too.
+Plugins import what they may use of them from `prlm_bench.cli.plugin_api`.
 """
 
 from __future__ import annotations
@@ -16,36 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 
 if TYPE_CHECKING:
-    from ..api import Results
     from ..host import PluginHost
     from ..progress import Progress
     from ..session import Session
     from ..stats import Interval
-
-__all__ = [
-    "DEFAULT_RESULTS",
-    "AnyTaskOption",
-    "DataOption",
-    "DatesOption",
-    "IntervalOption",
-    "JsonOption",
-    "LimitOption",
-    "OutputOption",
-    "PluginOption",
-    "ResultsOption",
-    "ResultsOptions",
-    "RetrieverOption",
-    "SeedOption",
-    "SkipOption",
-    "SplitOption",
-    "SplitOptions",
-    "TaskOption",
-    "ViewOption",
-    "checked_interval",
-    "forget_hosts",
-    "host_for",
-    "takes",
-]
+    from ..views import Results
 
 TaskOption = Annotated[str, typer.Option("--task", help="Task name or task file.")]
 DataOption = Annotated[

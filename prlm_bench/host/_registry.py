@@ -159,6 +159,20 @@ class ComponentChoice:
             raise SpecError(f"{self.component.kind} {self}: {error}") from error
         return made
 
+    def with_inner(self, inner: Mapping[str, str]) -> ComponentChoice:
+        """The same choice with the specs of its inner components replaced, so that none has an option without effect.
+
+        Args:
+            inner: the canonical text of each spec that the component was built from.
+        """
+
+        def swapped(value: Any) -> Any:
+            if isinstance(value, list | tuple):
+                return [swapped(member) for member in value]
+            return inner.get(value, value) if isinstance(value, str) else value
+
+        return replace(self, options={name: swapped(value) for name, value in self.options.items()})
+
     def identity(self, made: Any) -> dict[str, str]:
         """Everything that determines the results of this component."""
         fingerprint = made.fingerprint() if isinstance(made, Fingerprinted) else ""

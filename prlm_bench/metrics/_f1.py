@@ -12,6 +12,9 @@ import numpy as np
 from ._labels import classes
 from ._metric import Floats, Pairs
 
+#: Golds that each label needs for an interval: macro-F1 gives a rare label the weight of any other.
+FEWEST = 2
+
 
 class MacroF1:
     """Macro-F1; statistics are, label after label, (true positives, false positives, false negatives)."""
@@ -37,6 +40,11 @@ class MacroF1:
         hits, false_positives, false_negatives = (totals[..., column::3] for column in range(3))
         seen = 2 * hits + false_positives + false_negatives
         return np.asarray((2 * hits / np.where(seen == 0, 1, seen)).mean(axis=-1))
+
+    def too_rare(self, totals: Floats) -> str:
+        """Labels that fewer than `FEWEST` answers or golds have, for summed counts of shape (3 * labels,)."""
+        rare = int(np.sum(totals[0::3] + totals[2::3] < FEWEST))
+        return f"{rare} of {len(totals) // 3} labels in fewer than {FEWEST} golds" if rare else ""
 
 
 F1 = MacroF1()

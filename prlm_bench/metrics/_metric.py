@@ -7,7 +7,7 @@ matrix product: sum the statistics of each user, weight the users, compute the v
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,15 @@ class Metric(Protocol):
 
     def value(self, totals: Floats) -> Floats:
         """The value for summed statistics: shape (..., s) to (...)."""
+        ...
+
+
+@runtime_checkable
+class KnowsRareValues(Protocol):
+    """A metric that is unreliable where something occurs rarely, such as a label of macro-F1."""
+
+    def too_rare(self, totals: Floats) -> str:
+        """What occurs too rarely for an interval, for summed statistics of shape (s,); empty if nothing does."""
         ...
 
 

@@ -7,6 +7,7 @@ from ._parsing import (
     split_reasoning as split_reasoning,
 )
 from ._ranking import by_score as by_score
+from ._stop import stop_texts as stop_texts
 from ._token_budget import max_prompt_tokens as max_prompt_tokens, token_budget as token_budget
 from ._tokenizers import (
     HubTokenizer as HubTokenizer,

@@ -6,9 +6,9 @@ are in `docs/reference/protocols.md`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from ..interfaces import Tokenizer
+from ..interfaces import PreparesTexts, Tokenizer
 from ..records import Example, Prompt, Ranking
 from ..tasks import LampPrompt
 
@@ -35,7 +35,7 @@ def lamp_prompts(
         tokenizer: sets lengths, special tokens included as in LaMP's code.
         max_length: the budget M in tokens.
     """
-    prepare: Callable[[list[str]], None] = getattr(tokenizer, "prepare", _nothing)
+    prepare = tokenizer.prepare if isinstance(tokenizer, PreparesTexts) else _nothing
     shown = [item.fields[template.long] for ranking in rankings for item in ranking.items]
     prepare([*(example.input for example in examples), *shown])
     pairs = list(zip(examples, rankings, strict=True))

@@ -22,6 +22,9 @@ class SampleColumns:
     #: Whether the answer was parsed, and whether an item was cut or dropped.
     parsed: list[bool] = field(default_factory=list)
     cut: list[bool] = field(default_factory=list)
+    #: Why each completion ended, where known, and the first completion without an answer.
+    finish: list[str | None] = field(default_factory=list)
+    unreadable: str | None = None
     metrics: list[dict[str, float | None]] = field(default_factory=list)
     rewards: list[dict[str, float | None]] = field(default_factory=list)
     retrieval: list[dict[str, float | None]] = field(default_factory=list)
@@ -41,6 +44,9 @@ class SampleColumns:
             columns.golds.append(sample.gold)
             columns.parsed.append(sample.parsed is not None)
             columns.cut.append(sample.cut + sample.dropped > 0)
+            columns.finish.append(sample.finish)
+            if sample.parsed is None and columns.unreadable is None:
+                columns.unreadable = sample.completion
             columns.metrics.append(sample.metrics)
             columns.rewards.append(sample.rewards)
             columns.retrieval.append(sample.retrieval)

@@ -19,6 +19,7 @@ from ..results import (
     questions_key,
     read_samples,
     seed_groups,
+    seeds_of,
     select_group,
 )
 from ..stats import (
@@ -31,7 +32,6 @@ from ..stats import (
     smallest_detectable,
     user_totals,
 )
-from ._pooling import over_seeds
 
 Correction = Literal["holm", "bh", "none"]
 CORRECTIONS: tuple[Correction, ...] = ("holm", "bh", "none")
@@ -50,19 +50,27 @@ class Comparison:
     #: Questions that both answered, and their users.
     n: int
     n_users: int
-    #: The compared seeds of the method; the difference is their mean, its interval is over users only.
+    #: The trainings of each side; the difference is that of their means.
     seeds: tuple[int, ...]
-    #: Standard deviation of the difference between seeds; None with one seed.
+    baseline_seeds: tuple[int, ...]
+    #: Standard deviation of the metric between the trainings of each side; None with one.
     seed_sd: float | None
-    #: The type of its intervals.
+    baseline_seed_sd: float | None
+    #: The kind of its intervals.
     interval: Interval
     difference: Difference
     #: The p-value corrected over all comparisons of the call.
     p_corrected: float
-    #: The smallest true difference that is detected with probability 0.8 with this number of users.
-    detectable: float
+    #: The smallest true difference that is found with probability 0.8 with these users and this correction; None if
+    #: there are too few users to find any.
+    detectable: float | None
     #: Whether the methods are equivalent within the margin; None without a margin.
     equivalent: bool | None
+
+    @property
+    def better(self) -> bool:
+        """Whether the method's value is the better one."""
+        return (self.difference.difference > 0) == self.higher_is_better
 
     def to_dict(self) -> dict[str, Any]:
         """All fields; those of the difference are nested under `difference`."""
@@ -77,12 +85,12 @@ def compare(
     *,
     correction: Correction = "holm",
     margin: float | None = None,
-    interval: Interval = "percentile",
+    interval: Interval = "auto",
 ) -> list[Comparison]:
     """Compare methods with a baseline on the questions that both answered.
 
-    Seeds are paired: the shared ones, or, without shared seeds, in order as far as both have them. The difference is
-    the mean over the pairs; users are resampled and flipped with all of their seeds.
+    Each side is the mean of all of its trainings (seeds). Where these differ, the test and the interval are over users
+    and trainings; else, and with one training a side, over users.
 
     Args:
         methods: results of the same task, split and data as the baseline.
@@ -90,7 +98,7 @@ def compare(
         labels: the task's label list.
         correction: of the p-values over all comparisons of this call.
         margin: of equivalence, in the metric's unit; smaller differences count as zero.
-        interval: the type of the intervals.
+        interval: the kind of the intervals.
 
     Raises:
         DataError: the results answered different questions or have no golds.
@@ -103,7 +111,15 @@ def compare(
     ]
     p_values = [comparison.difference.p for comparison in found]
     corrected = {"holm": holm(p_values), "bh": benjamini_hochberg(p_values), "none": p_values}[correction]
-    return [replace(comparison, p_corrected=p) for comparison, p in zip(found, corrected, strict=True)]
+    family = 1 if correction == "none" else len(found)
+    return [
+        replace(comparison, p_corrected=p, detectable=_finite(smallest_detectable(comparison.difference, family)))
+        for comparison, p in zip(found, corrected, strict=True)
+    ]
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _compare_one(
@@ -118,43 +134,47 @@ def _compare_one(
     manifest = method[0].manifest
     if questions_key(method[0].manifest) != questions_key(baseline[0].manifest):
         raise DataError(f"{describe(method[0])} and {describe(baseline[0])} answered different questions")
-    pairs = _paired_seeds(method, baseline)
-    answers = [(_read(read, first), _read(read, second)) for first, second in pairs]
-    base = answers[0][1].rows
-    shared = [i for i in base if all(i in each.rows for pair in answers for each in pair)]
+    sides = [_trainings(group) for group in (method, baseline)]
+    answers = [[_read(read, result) for result in side] for side in sides]
+    base = answers[1][0].rows
+    shared = [i for i in base if all(i in each.rows for side in answers for each in side)]
+    if not shared:
+        raise DataError(f"{describe(method[0])} and {describe(baseline[0])} share no question")
     users = [base[identifier][0] for identifier in shared]
+    sizes = user_totals(np.ones((len(users), 1)), users)[:, 0]
     for metric in metrics:
-        firsts, seconds = ([_totals(pair[side], shared, users, metric, labels) for pair in answers] for side in (0, 1))
-        sides = np.concatenate(firsts, axis=1), np.concatenate(seconds, axis=1)
-        difference = paired_difference(*sides, over_seeds(metric.value, len(pairs)), interval=interval)
-        gaps = [_total(metric, one) - _total(metric, other) for one, other in zip(firsts, seconds, strict=True)]
+        first, second = ([_totals(each, shared, users, metric, labels) for each in side] for side in answers)
+        corpus = not metric.is_mean and first[0].shape[1] != 2
+        difference = paired_difference(first, second, metric.value, sizes, corpus=corpus, interval=interval)
         yield Comparison(
             task=manifest.task,
             split=manifest.split,
             metric=metric.name,
             higher_is_better=metric.higher_is_better,
-            method=describe_group(tuple(first for first, _ in pairs)),
-            baseline=describe_group(tuple(second for _, second in pairs)),
+            method=describe_group(method),
+            baseline=describe_group(baseline),
             n=len(shared),
-            n_users=len(set(users)),
-            seeds=tuple(first.manifest.seed for first, _ in pairs),
-            seed_sd=float(np.std(gaps, ddof=1)) if len(gaps) > 1 else None,
+            n_users=len(sizes),
+            seeds=seeds_of(method),
+            baseline_seeds=seeds_of(baseline),
+            seed_sd=_seed_sd(metric, first),
+            baseline_seed_sd=_seed_sd(metric, second),
             interval=interval,
             difference=difference,
             p_corrected=difference.p,
-            detectable=smallest_detectable(difference.error),
+            detectable=None,
             equivalent=None if margin is None else difference.is_within(margin),
         )
 
 
-def _total(metric: Metric, totals: Floats) -> float:
-    return float(metric.value(totals.sum(axis=0)))
+def _trainings(group: SeedGroup) -> SeedGroup:
+    """The results that differ: one where all seeds gave the same samples."""
+    return group[:1] if len({result.summary.samples_sha256 for result in group}) == 1 else group
 
 
-def _paired_seeds(first: SeedGroup, second: SeedGroup) -> list[tuple[Stored, Stored]]:
-    known = {result.manifest.seed: result for result in second}
-    shared = [(result, known[result.manifest.seed]) for result in first if result.manifest.seed in known]
-    return shared or list(zip(first, second, strict=False))
+def _seed_sd(metric: Metric, totals: Sequence[Floats]) -> float | None:
+    values = [float(metric.value(each.sum(axis=0))) for each in totals]
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _read(read: dict[str, _Answers], result: Stored) -> _Answers:
@@ -200,7 +220,7 @@ def compare_stored(
     *,
     correction: Correction,
     margin: float | None,
-    interval: Interval = "percentile",
+    interval: Interval = "auto",
 ) -> list[Comparison]:
     """`compare` in metrics by name; by default those that rank the tables of the task."""
     task = host.tasks.get(baseline[0].manifest.task)

@@ -15,34 +15,57 @@ def render_comparisons(found: Sequence[Comparison], correction: str) -> str:
         found: at least one comparison.
         correction: the correction of the p-values.
     """
-    several = any(c.seed_sd is not None for c in found)
+    several = any(c.seed_sd is not None or c.baseline_seed_sd is not None for c in found)
     margin = any(c.equivalent is not None for c in found)
-    titles = ["method", "metric", "value", "baseline", "difference", *(["seed sd"] if several else [])]
-    titles += ["p", f"p ({correction})", "detectable", "users +/=/-", *(["equivalent"] if margin else [])]
-    rows = [_cells(c, several, margin) for c in found]
+    sizes = len({(c.n, c.n_users) for c in found}) > 1
+    titles = ["method", "metric", *(["questions", "users"] if sizes else []), "value", "baseline", "difference"]
+    titles += [*(["seed sd", "of baseline"] if several else []), "p", f"p ({correction})", "detectable"]
+    titles += ["users better/=/worse", *(["equivalent"] if margin else [])]
+    rows = [_cells(c, sizes, several, margin) for c in found]
     first = found[0]
-    # A method with fewer seeds is compared with fewer seeds of the baseline.
-    against = first.baseline if len({c.baseline for c in found}) == 1 else first.baseline.partition(", seeds")[0]
-    title = f"{first.task} {first.split}, against {against}: {first.n} questions, {first.n_users} users"
-    kind = "BCa interval" if first.interval == "bca" else "interval"
-    legend = (
-        f"[ ] 95 % {kind}, users resampled. p: sign-flip test over users. "
-        "detectable: the difference that this number of users shows with probability 0.8."
-    )
-    if several:
-        legend += (
-            "\nSeveral seeds: the mean of their differences. "
-            "seed sd: standard deviation of the difference between seeds."
+    counted = "" if sizes else f": {first.n} questions, {_users(first.n_users)}"
+    return table_text(f"{first.task} {first.split}, against {first.baseline}{counted}", titles, rows) + _legend(found)
+
+
+def _legend(found: Sequence[Comparison]) -> str:
+    kinds = {"auto": "the values that the test does not reject", "percentile": "percentiles of resampled users"}
+    kind = kinds.get(found[0].interval, "of resampled users, BCa")
+    lines = [f"[ ] 95 % interval: {kind}. p: sign-flip test over users."]
+    if any(c.difference.basis == "users and trainings" for c in found):
+        lines.append(
+            "Several seeds: the mean of all seeds of each side; p and interval are from a t test over users and "
+            "trainings. seed sd: standard deviation between the seeds of the method, and of the baseline."
         )
-    return table_text(title, titles, rows) + legend + "\n"
+    if not all(c.higher_is_better for c in found):
+        lower = ", ".join(dict.fromkeys(c.metric for c in found if not c.higher_is_better))
+        lines.append(f"{lower}: lower is better, so a difference above 0 is worse.")
+    lines.append(
+        f"detectable: the true difference that this test finds with probability 0.8 among {len(found)} "
+        f"comparison{'s' * (len(found) > 1)}; - if there are too few users to find any."
+    )
+    return "\n".join(lines) + "\n"
 
 
-def _cells(c: Comparison, several: bool, margin: bool) -> list[str]:
+def _users(count: int) -> str:
+    return f"{count} user{'s' * (count != 1)}"
+
+
+def _cells(c: Comparison, sizes: bool, several: bool, margin: bool) -> list[str]:
     d = c.difference
-    figures = [f"{d.first:.4f}", f"{d.second:.4f}", f"{d.difference:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"]
+    ends = f"({d.why})" if d.why else f"[{d.low:+.4f}, {d.high:+.4f}]"
+    word = "" if c.higher_is_better or d.difference == 0 else " better" if c.better else " worse"
+    figures = [f"{d.first:.4f}", f"{d.second:.4f}", f"{d.difference:+.4f} {ends}{word}"]
     if several:
-        figures.append("-" if c.seed_sd is None else f"{c.seed_sd:.4f}")
-    figures += [f"{d.p:.4f}", f"{c.p_corrected:.4f}", f"{c.detectable:.4f}", f"{d.higher}/{d.equal}/{d.lower}"]
+        figures += ["-" if sd is None else f"{sd:.4f}" for sd in (c.seed_sd, c.baseline_seed_sd)]
+    figures += [p_text(d.p), p_text(c.p_corrected), "-" if c.detectable is None else f"{c.detectable:.4f}"]
+    users = (d.higher, d.equal, d.lower) if c.higher_is_better else (d.lower, d.equal, d.higher)
+    figures.append("/".join(map(str, users)))
     if margin:
-        figures.append("yes" if c.equivalent else "not shown")
-    return [c.method, c.metric, *figures]
+        figures.append("yes" if c.equivalent else f"not shown ({d.why})" if d.why else "not shown")
+    counts = [str(c.n), str(c.n_users)] if sizes else []
+    return [c.method, c.metric, *counts, *figures]
+
+
+def p_text(p: float) -> str:
+    """A p-value with four decimals."""
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"

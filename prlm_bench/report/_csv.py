@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from ._groups import group_name
 from ._leaderboard import Table
 
 _CSV_COLUMNS = (
@@ -13,6 +14,7 @@ _CSV_COLUMNS = (
     *("seed", "control", "n", "n_total", "n_users", "metric", "value", "low", "high"),
     *("user_macro", "user_macro_low", "user_macro_high", "parse_failures", "truncated_prompts", "fingerprint"),
     *("interval", "seed_sd", "between_users_sd", "between_seeds_sd", "rest_sd"),
+    *("truncated_completions", "no_interval", "group"),
 )
 
 
@@ -32,9 +34,10 @@ def render_csv(tables: Sequence[Table]) -> str:
                 s = row.figures.spread.get(name)
                 spread = [s.sd, s.between_users, s.between_seeds, s.rest] if s else [None] * 4
                 figures = [name, m.value, m.low, m.high, *macro, *shares, table.interval, *spread]
-                writer.writerow([*where, *method, *size, *figures])
+                group = group_name(table.groups.numbers[row.rank - 1]) if table.groups.numbers else ""
+                writer.writerow([*where, *method, *size, *figures, row.figures.truncated_completions, m.why, group])
         for r in table.reported:
             method = ["reported", "", r.source, r.method, "", "", r.model]
             for name, number in r.metrics.items():
-                writer.writerow([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 13])
+                writer.writerow([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 16])
     return out.getvalue()

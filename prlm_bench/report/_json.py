@@ -34,6 +34,7 @@ def to_json(tables: Sequence[Table]) -> dict[str, Any]:
                 **{k: getattr(t, k) for k in ("task", "title", "benchmark", "split", "protocol", "metrics")},
                 **{k: getattr(t, k) for k in ("n", "n_total", "n_users", "data", "interval")},
                 "rows": [plain(row) for row in t.rows],
+                "groups": asdict(t.groups),
                 "reported": [r.model_dump() for r in t.reported],
             }
             for t in tables

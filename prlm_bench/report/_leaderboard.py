@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..results import SeedGroup, Stored, data_key, seeds_of
 from ..stats import Interval
 from ..tasks import TaskRegistry
+from ._groups import Groups, read_trainings, tied_groups
 from ._pooling import MethodFigures, SeedAggregation
 from ._reported import Reported, reported_for
 
@@ -59,9 +60,11 @@ class Table:
     data: str
     #: The benchmark whose data these are, where it is not `benchmark` and the user insisted.
     other_task: str | None
-    #: The type of its intervals.
+    #: The kind of its intervals.
     interval: Interval
     rows: list[Row]
+    #: Which rows are not shown to differ from the best, in the ranking metric.
+    groups: Groups
     reported: list[Reported]
 
 
@@ -124,6 +127,7 @@ def _table(
         other_task=first.data.other_task,
         interval=interval,
         rows=[_row(rank, group, pooled, metrics) for rank, (group, pooled) in enumerate(ordered, 1)],
+        groups=tied_groups([read_trainings(group, metrics[0]) for group, _ in ordered]),
         # For an unknown task it is not known whether its data are real.
         reported=reported_for(first.benchmark, protocol)
         if known and not synthetic and first.data.other_task is None

@@ -20,8 +20,9 @@ from ..results import (
     as_mean,
     mean_value,
     seed_groups,
+    too_rare,
 )
-from ..stats import Floats, Interval, Value, user_totals, user_values, variance_components
+from ..stats import Floats, Interval, Value, scale_of, user_totals, user_values, variance_components
 from ._columns import SampleColumns, names_in, numbers
 
 
@@ -78,12 +79,12 @@ class SeedAggregation:
 
     Args:
         host: provides tasks and metrics; without it, metrics that are not means have no interval over several seeds.
-        interval: the type of all intervals; a type other than the stored one is computed from the samples.
+        interval: the kind of all intervals; one other than the stored kind is computed from the samples.
         by_seed: one row per seed.
     """
 
     host: PluginHost | None = None
-    interval: Interval = "percentile"
+    interval: Interval = "auto"
     by_seed: bool = False
 
     def pool(self, group: SeedGroup) -> MethodFigures:
@@ -93,11 +94,15 @@ class SeedAggregation:
             DataError: its results answered different questions.
         """
         deterministic = len(group) > 1 and _is_deterministic(group)
-        if (len(group) == 1 or deterministic) and self.interval == "percentile":
+        if (len(group) == 1 or deterministic) and self._is_stored(group[0]):
             return MethodFigures.of(group[0].summary, deterministic=deterministic)
         if deterministic:
             return replace(_Pool(group[:1], self).pooled(), deterministic=True)
         return _Pool(group, self).pooled()
+
+    def _is_stored(self, result: Stored) -> bool:
+        """Whether the summary has these intervals, or, without samples, the only ones that there are."""
+        return result.summary.interval == self.interval or not result.has_samples
 
     def groups(self, stored: Sequence[Stored]) -> list[SeedGroup]:
         """Group results into rows: the seeds of a method, or single results if samples for averaging are missing."""
@@ -145,9 +150,12 @@ class _Pool:
             spread={name: self._spread(name, values) for name, values in means.items()} if len(summaries) > 1 else {},
         )
 
-    def _add(self, name: str, statistics: Sequence[Floats], value: Value = mean_value) -> None:
+    def _add(
+        self, name: str, statistics: Sequence[Floats], value: Value = mean_value, *, errors: bool = False, why: str = ""
+    ) -> None:
         totals = [user_totals(each, self._figures.users) for each in statistics]
-        self._figures.add_totals(name, np.concatenate(totals, axis=1), over_seeds(value, len(totals)))
+        scale = scale_of(np.concatenate(statistics), errors=errors)
+        self._figures.add_totals(name, totals, value, scale, why)
 
     def _add_records(self, group: str, records: Sequence[list[dict[str, float | None]]]) -> list[str]:
         names = list(dict.fromkeys(name for of_seed in records for name in names_in(of_seed)))
@@ -161,10 +169,9 @@ class _Pool:
             self._add_corpus_metric(name)
             return []
         statistics = [as_mean(numbers(columns.metrics, name).tolist()) for columns in self._columns]
-        self._add(f"metric {name}", statistics)
+        self._add(f"metric {name}", statistics, errors=not self._higher(name))
         own = [user_values(user_totals(each, self._figures.users), mean_value) for each in statistics]
-        macro = over_seeds(mean_value, len(own))
-        self._figures.add_totals(f"macro {name}", np.concatenate(own, axis=1), macro)
+        self._figures.add_totals(f"macro {name}", own, mean_value, scale_of(np.concatenate(own)))
         return [each[:, 0] for each in own]
 
     def _add_corpus_metric(self, name: str) -> None:
@@ -173,7 +180,11 @@ class _Pool:
             return
         metric, labels = host.metrics([name])[0], host.tasks.get(task).labels
         pairs = [Pairs(c.answers, [gold or "" for gold in c.golds], labels) for c in self._columns]
-        self._add(f"metric {name}", [metric.statistics(each) for each in pairs], metric.value)
+        statistics = [metric.statistics(each) for each in pairs]
+        rare = [why for why in (too_rare(metric, each) for each in statistics) if why]
+        self._add(
+            f"metric {name}", statistics, metric.value, errors=not metric.higher_is_better, why=rare[0] if rare else ""
+        )
 
     def _metric(self, name: str, found: dict[str, Estimate]) -> MetricSummary:
         estimate = found.get(f"metric {name}")
@@ -181,9 +192,11 @@ class _Pool:
             known = [value for value in self._values(name) if value is not None]
             whole = len(known) == len(self._group)
             estimate = Estimate(value=sum(known) / len(known) if whole else None, low=None, high=None)
-        better = self._group[0].summary.metrics[name].higher_is_better
         macro = found.get(f"macro {name}")
-        return MetricSummary(**estimate.model_dump(), higher_is_better=better, user_macro=macro)
+        return MetricSummary(**estimate.model_dump(), higher_is_better=self._higher(name), user_macro=macro)
+
+    def _higher(self, name: str) -> bool:
+        return self._group[0].summary.metrics[name].higher_is_better
 
     def _values(self, name: str) -> tuple[float | None, ...]:
         return tuple(_value(result, name) for result in self._group)
@@ -196,17 +209,6 @@ class _Pool:
             return SeedSpread(values, sd, None, None, None)
         parts = variance_components(np.stack(own))
         return SeedSpread(values, sd, _or_none(parts.users), _or_none(parts.seeds), _or_none(parts.rest))
-
-
-def over_seeds(value: Value, seeds: int) -> Value:
-    """The mean of a figure over seeds, from the concatenated statistics of all seeds, shape (..., seeds · s)."""
-    if seeds == 1:
-        return value
-
-    def mean(totals: Floats) -> Floats:
-        return np.asarray(np.mean([value(part) for part in np.split(totals, seeds, axis=-1)], axis=0))
-
-    return mean
 
 
 def _value(result: Stored, name: str) -> float | None:

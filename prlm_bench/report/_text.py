@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..results import Estimate
+from ._groups import group_name
 from ._leaderboard import Row, Table
 from ._pooling import MethodFigures
 
@@ -23,8 +24,9 @@ def columns(table: Table) -> list[str]:
     seeds = ["seed"] if len({row.seeds for row in table.rows}) > 1 or has_spread(table) else []
     spread = ["seed sd", "user sd"] if has_spread(table) else []
     retrieval, rewards = names_in(table, "retrieval"), names_in(table, "rewards")
-    shares = ["parse failures", "cut prompts"]
-    parts = ["#", "retriever", "k", "reasoner", "generator", *seeds]
+    shares = ["parse failures", "cut prompts", *(["cut answers"] if has_finishes(table) else [])]
+    groups = ["group"] if table.groups.numbers else []
+    parts = ["#", *groups, "retriever", "k", "reasoner", "generator", *seeds]
     return [*parts, *table.metrics, "by user", *spread, *retrieval, *rewards, *shares]
 
 
@@ -41,9 +43,13 @@ def cells(table: Table, row: Row, *, break_line: bool = False) -> list[str]:
     retrieval = [value(figures.retrieval.get(name)) for name in names_in(table, "retrieval")]
     rewards = [estimate(figures.rewards.get(name), gap) for name in names_in(table, "rewards")]
     shares = [percent(figures.parse_failures), percent(figures.truncated_prompts)]
+    if has_finishes(table):
+        cut = figures.truncated_completions
+        shares.append("-" if cut is None else f"{100 * cut:.1f}%")
+    groups = [group_name(table.groups.numbers[row.rank - 1])] if table.groups.numbers else []
     generator = row.generator + (" †" if row.control else "") + (" ‡" if row.schema_version == 1 else "")
     return [
-        str(row.rank), row.retriever, str(row.k), row.reasoner, generator,
+        str(row.rank), *groups, row.retriever, str(row.k), row.reasoner, generator,
         *seeds, *metrics, *macro, *spread, *retrieval, *rewards, *shares,
     ]  # fmt: skip
 
@@ -68,14 +74,24 @@ def reported_cells(table: Table) -> tuple[list[str], list[list[str]]]:
 
 NOTHING = "No finished results.\n"
 LEGEND = (
-    "† control row. [ ] 95 % interval, users resampled. by user: the ranking metric as the mean of user means. "
+    "† control row. [ ] 95 % interval over users; it says nothing about differences between rows, which are paired: "
+    "see compare. by user: the ranking metric as the mean of user means. "
     "Cut prompts: an item was shortened or left out to fit the token budget."
 )
-#: Additions to the legend for BCa intervals, and for rows of several seeds.
-BCA = "Intervals are bias-corrected and accelerated (BCa)."
+#: Additions to the legend: for columns that only some tables have, intervals of another kind, and several seeds.
+CUT = "Cut answers: the completion stopped at the length limit."
+GROUPS = (
+    "group: rows with the letter of the best row are not shown to differ from it (paired test over users, Holm's "
+    "correction), and so on with the next letter."
+)
+BOOTSTRAP = {
+    "bca": "Intervals are of resampled users, bias-corrected and accelerated (BCa).",
+    "percentile": "Intervals are percentiles of resampled users; with few users they are too narrow.",
+}
 SEEDS = (
-    "Several seeds of a method are one row, their mean; its interval is over users only. seed sd: standard deviation "
-    "of the ranking metric between seeds. user sd: the same between user means, without the variation between seeds."
+    "Several seeds of a method are one row, their mean; its interval is over users and seeds. seed sd: standard "
+    "deviation of the ranking metric between seeds. user sd: the same between user means, without the variation "
+    "between seeds."
 )
 #: Shown as the spread between seeds if the seed has no effect.
 DETERMINISTIC = "none"
@@ -86,12 +102,28 @@ REPORTED = "Reported by others; not measured here and not ranked, since split, m
 
 def legend(tables: Sequence[Table]) -> str:
     """The legend of these tables."""
-    bca = [BCA] if any(table.interval == "bca" for table in tables) else []
+    kinds = [text for kind, text in BOOTSTRAP.items() if any(table.interval == kind for table in tables)]
+    cut = [CUT] if any(map(has_finishes, tables)) else []
     rows = [row for table in tables for row in table.rows]
     seeds = [SEEDS] if any(map(has_spread, tables)) else []
     same = [SAME] if any(row.figures.deterministic for row in rows) else []
     earlier = [EARLIER] if any(row.schema_version == 1 for row in rows) else []
-    return " ".join([LEGEND, *bca, *seeds, *same, *earlier])
+    return " ".join([LEGEND, *cut, *kinds, *seeds, *same, *earlier, *_about_groups(tables)])
+
+
+def _about_groups(tables: Sequence[Table]) -> list[str]:
+    found = [GROUPS] if any(table.groups.numbers for table in tables) else []
+    for table in tables:
+        name = f"{table.task} {table.split}, {table.protocol}" if len(tables) > 1 else ""
+        if table.groups.why:
+            found.append(f"{name + ': ' if name else ''}{table.groups.why}.")
+        elif table.groups.luck is not None:
+            tied = table.groups.numbers.count(1)
+            found.append(
+                f"{name + ': the' if name else 'The'} first of {tied} rows in group A is first partly by chance: of "
+                f"equal rows it would come out {table.groups.luck:.4f} too good."
+            )
+    return found
 
 
 def value(found: Estimate | None) -> str:
@@ -103,6 +135,8 @@ def value(found: Estimate | None) -> str:
 
 def estimate(found: Estimate | None, gap: str = " ") -> str:
     """A figure with its interval."""
+    if found is not None and found.value is not None and found.why:
+        return f"{value(found)}{gap}({found.why})"
     if found is None or found.value is None or found.low is None or found.high is None:
         return value(found)
     digits = 1 if abs(found.value) >= 10 else 3
@@ -112,6 +146,11 @@ def estimate(found: Estimate | None, gap: str = " ") -> str:
 def percent(found: Estimate) -> str:
     """A share as a percentage."""
     return "-" if found.value is None else f"{100 * found.value:.1f}%"
+
+
+def has_finishes(table: Table) -> bool:
+    """Whether some row knows how many completions stopped at the length limit."""
+    return any(row.figures.truncated_completions is not None for row in table.rows)
 
 
 def has_spread(table: Table) -> bool:

@@ -3,11 +3,9 @@ from ._journal import Journal as Journal, finished_ids as finished_ids
 from ._manifest import (
     folder_name as folder_name,
     make_manifest as make_manifest,
-    manifest_fingerprint as manifest_fingerprint,
 )
 from ._samples import read_samples as read_samples, sample_line as sample_line
 from ._schema import (
-    ITEM_TEXT as ITEM_TEXT,
     SCHEMA_VERSION as SCHEMA_VERSION,
     ComponentIdentity as ComponentIdentity,
     DataIdentity as DataIdentity,
@@ -48,6 +46,6 @@ from ._summarize import (
     as_mean as as_mean,
     mean_value as mean_value,
     score_answers as score_answers,
-    summarize as summarize,
+    too_rare as too_rare,
 )
 from ._verify import verify as verify

@@ -172,14 +172,16 @@ class SampleRecord(_Stored):
 
 
 class Estimate(_Stored):
-    """A figure with its 95 % percentile bootstrap interval; users are resampled."""
+    """A figure with its 95 % interval over users (see the summary's `interval`)."""
 
     #: The figure; null where it is not defined.
     value: float | None
-    #: Lower end of the interval; null with fewer than two users.
+    #: Lower end of the interval; null where none holds.
     low: float | None
-    #: Upper end of the interval; null with fewer than two users.
+    #: Upper end of the interval; null where none holds.
     high: float | None
+    #: Why there is no interval, such as `5 users`; empty where there is one.
+    why: str = ""
 
 
 class MetricSummary(Estimate):
@@ -204,6 +206,8 @@ class Summary(_Stored):
     n_total: int
     #: Users who asked the n questions.
     n_users: int
+    #: The kind of all intervals; `percentile` (of resampled users) in summaries of earlier versions.
+    interval: Literal["auto", "percentile"] = "percentile"
     #: Each metric by name; empty where references are withheld.
     metrics: dict[str, MetricSummary]
     #: The mean of each reward.

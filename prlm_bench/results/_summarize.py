@@ -9,8 +9,19 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..metrics import Metric, Pairs
-from ..stats import Floats, Interval, Value, bootstrap_totals, interval_of, user_totals, user_values
+from ..metrics import KnowsRareValues, Metric, Pairs
+from ..stats import (
+    Bounds,
+    Floats,
+    Interval,
+    Resampled,
+    Scale,
+    Value,
+    over_trainings,
+    scale_of,
+    user_totals,
+    user_values,
+)
 from ._schema import Estimate, Manifest, MetricSummary, Summary
 
 
@@ -27,9 +38,22 @@ def as_mean(values: Sequence[float]) -> Floats:
     return np.stack([np.where(known, column, 0.0), known.astype(np.float64)], axis=1)
 
 
+@dataclass(frozen=True)
+class _Figure:
+    """One of the figures: where its statistics are, and how its value and its interval are computed."""
+
+    columns: slice
+    value: Value
+    scale: Scale
+    #: Trainings whose statistics are side by side.
+    trainings: int
+    #: A reason to give it no interval.
+    why: str
+
+
 @dataclass
 class ClusterEstimates:
-    """Collects the statistics of many figures over the same samples; all intervals use the same resamples of users.
+    """Collects the statistics of many figures over the same samples; all intervals use the same draws of users.
 
     Args:
         users: the user of each of the n samples.
@@ -37,35 +61,60 @@ class ClusterEstimates:
 
     users: Sequence[str]
     _totals: list[Floats] = field(default_factory=list)
-    _values: dict[str, tuple[slice, Value]] = field(default_factory=dict)
+    _figures: dict[str, _Figure] = field(default_factory=dict)
     _width: int = 0
 
-    def add(self, name: str, statistics: Floats, value: Value = mean_value) -> None:
-        """Add a figure from per-sample statistics, shape (n, s)."""
-        self.add_totals(name, user_totals(statistics, self.users), value)
+    def add(
+        self, name: str, statistics: Floats, value: Value = mean_value, *, errors: bool = False, why: str = ""
+    ) -> None:
+        """Add a figure from per-sample statistics, shape (n, s).
+
+        Args:
+            errors: whether lower is better.
+            why: a reason to give it no interval.
+        """
+        scale = scale_of(statistics, errors=errors)
+        self.add_totals(name, [user_totals(statistics, self.users)], value, scale, why)
 
     def add_user_macro(self, name: str, statistics: Floats, value: Value) -> None:
         """Add the mean over users of each user's own value."""
-        self.add_totals(name, user_values(user_totals(statistics, self.users), value), mean_value)
+        totals = user_values(user_totals(statistics, self.users), value)
+        self.add_totals(name, [totals], mean_value, scale_of(totals))
 
-    def add_totals(self, name: str, totals: Floats, value: Value) -> None:
-        """Add a figure from statistics already summed by user, shape (users, s)."""
-        self._values[name] = (slice(self._width, self._width + totals.shape[1]), value)
-        self._totals.append(totals)
-        self._width += totals.shape[1]
+    def add_totals(
+        self, name: str, totals: Sequence[Floats], value: Value, scale: Scale = "mean", why: str = ""
+    ) -> None:
+        """Add a figure, averaged over trainings, from statistics already summed by user.
 
-    def estimates(self, interval: Interval = "percentile") -> dict[str, Estimate]:
-        """Value and 95 % interval by name."""
-        totals = np.concatenate(self._totals, axis=1)
-        resampled = bootstrap_totals(totals) if len(totals) > 1 else None
-        found = {}
-        for name, (columns, value) in self._values.items():
-            point = float(value(totals[:, columns].sum(axis=0)))
-            low = high = float("nan")
-            if resampled is not None:
-                low, high = interval_of(interval, totals[:, columns], value, resampled[:, columns])
-            found[name] = Estimate(value=_number(point), low=_number(low), high=_number(high))
-        return found
+        Args:
+            totals: of each training, shape (users, s).
+        """
+        width = sum(each.shape[1] for each in totals)
+        self._figures[name] = _Figure(slice(self._width, self._width + width), value, scale, len(totals), why)
+        self._totals += totals
+        self._width += width
+
+    def estimates(self, interval: Interval = "auto", level: float = 0.95) -> dict[str, Estimate]:
+        """Value and interval by name."""
+        drawn = Resampled(np.concatenate(self._totals, axis=1), self.sizes)
+        return {name: _estimate(drawn, figure, interval, level) for name, figure in self._figures.items()}
+
+    @property
+    def sizes(self) -> Floats:
+        """Questions of each user, shape (users,)."""
+        return user_totals(np.ones((len(self.users), 1)), self.users)[:, 0]
+
+
+def _estimate(drawn: Resampled, figure: _Figure, interval: Interval, level: float) -> Estimate:
+    value = over_trainings(figure.value, figure.trainings)
+    point = float(value(drawn.totals[:, figure.columns].sum(axis=0)))
+    if figure.why and interval == "auto":
+        ends = Bounds(np.nan, np.nan, figure.why)
+    elif figure.trainings > 1 and interval == "auto":
+        ends = drawn.over_trainings(figure.columns, figure.value, figure.trainings, figure.scale, level)
+    else:
+        ends = drawn.bounds(figure.columns, value, figure.scale, interval, level)
+    return Estimate(value=_number(point), low=_number(ends.low), high=_number(ends.high), why=ends.why)
 
 
 def _number(value: float) -> float | None:
@@ -105,9 +154,14 @@ class Scores:
         width = max(map(len, self.metrics), default=0)
         for name, found in self.metrics.items():
             value = "-" if found.value is None else f"{found.value:.4f}"
-            interval = "" if found.low is None or found.high is None else f"  [{found.low:.4f}, {found.high:.4f}]"
-            lines.append(f"{name:{width}}  {value}{interval}")
+            ends = f"[{found.low:.4f}, {found.high:.4f}]" if found.low is not None else f"(no interval: {found.why})"
+            lines.append(f"{name:{width}}  {value}  {ends}")
         return "\n".join([*lines, *self.notes])
+
+
+def too_rare(metric: Metric, statistics: Floats) -> str:
+    """What occurs too rarely for an interval of the metric, by its own rule; empty if nothing does."""
+    return metric.too_rare(statistics.sum(axis=0)) if isinstance(metric, KnowsRareValues) else ""
 
 
 def score_answers(
@@ -139,7 +193,9 @@ def score_answers(
     singles: dict[str, list[float]] = {}
     for metric in metrics:
         statistics = metric.statistics(pairs)
-        figures.add(metric.name, statistics, metric.value)
+        figures.add(
+            metric.name, statistics, metric.value, errors=not metric.higher_is_better, why=too_rare(metric, statistics)
+        )
         if metric.is_mean:
             figures.add_user_macro(f"{metric.name} by user", statistics, metric.value)
             singles[metric.name] = metric.value(statistics).tolist()
@@ -216,6 +272,7 @@ def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metri
     figures = {
         "n": len(records),
         "n_users": len(set(users)),
+        "interval": "auto",
         "metrics": scored.summaries,
         "rewards": described["rewards"],
         "retrieval": described["retrieval"],

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RunError
 from ..host import NEEDS, Component, ComponentChoice, PluginHost
 from ..identity import json_digest
-from ..interfaces import Context, Generator
+from ..interfaces import NOT_VERIFIED, Context, Generator
 from ._generation_cache import CachedGenerator, GenerationCache
 
 if TYPE_CHECKING:
     from ..data import Dataset
+
+#: In a results folder, the folder for completions of models that are not verified.
+FOLDER_CACHE = ".cache"
 
 
 class Components:
@@ -27,26 +30,31 @@ class Components:
 
     def __init__(self, host: PluginHost, dataset: Dataset, cache_dir: Path) -> None:
         self._host, self._dataset, self._cache_dir = host, dataset, cache_dir
+        #: The results folder of the run, if there is one.
+        self.results: Path | None = None
         #: Identities of the components built by the factories now running, innermost last.
         self._built: list[list[dict[str, str]]] = []
+        #: The canonical text of each spec that they were built from, innermost last.
+        self._inner: list[dict[str, str]] = []
         self._made: dict[tuple[str, str, str, int, int], tuple[Any, dict[str, str]]] = {}
         self._cached: dict[int, CachedGenerator] = {}
 
     def make(self, choice: ComponentChoice, seed: int) -> tuple[Any, dict[str, str]]:
-        """Create a component and its identity; the same choice and seed give the same object.
+        """Create a component and its identity; the same choice, options and seed give the same object.
 
         Raises:
             PrlmBenchError: the component rejects its options or cannot run here.
         """
         component = choice.component
-        key = (component.kind, component.qualified, str(choice), id(component.instance), seed)
+        key = (component.kind, component.qualified, repr(choice.options), id(component.instance), seed)
         if key not in self._made:
             self._built.append([])
+            self._inner.append({})
             try:
                 made = choice.make(self.context(seed))
             finally:
-                parts = self._built.pop()
-            identity = choice.identity(made)
+                parts, inner = self._built.pop(), self._inner.pop()
+            identity = choice.with_inner(inner).identity(made)
             if parts:  # the identity of a component includes those it is composed of
                 identity["fingerprint"] = " ".join([identity["fingerprint"], json_digest(parts)[:16]]).strip()
             self._made[key] = (made, identity)
@@ -55,13 +63,19 @@ class Components:
         return self._made[key]
 
     def generator(self, choice: ComponentChoice, seed: int) -> Generator:
-        """Create a generator, with the completion cache if it is cached."""
+        """Create a generator, with the completion cache if it is cached.
+
+        Completions of a model that is not verified are kept in the results folder, or not at all without one: in
+        another folder the same identity may be another model.
+        """
         made, identity = self.make(choice, seed)
-        if not choice.component.cached:
+        verified = NOT_VERIFIED not in identity["fingerprint"]
+        root = self._cache_dir if verified else self.results and self.results / FOLDER_CACHE
+        if root is None or not choice.component.cached:
             generator: Generator = made
             return generator
         if id(made) not in self._cached:
-            self._cached[id(made)] = CachedGenerator(made, GenerationCache(self._cache_dir, identity))
+            self._cached[id(made)] = CachedGenerator(made, GenerationCache(root, identity))
         return self._cached[id(made)]
 
     def close(self) -> None:
@@ -91,7 +105,10 @@ class Components:
         """
         choice = self._host.registry.choose(kind, spec)
         self.check(choice)
-        return self.make(choice, seed)[0]
+        made, identity = self.make(choice, seed)
+        if self._inner and isinstance(spec, str):
+            self._inner[-1][spec] = identity["spec"]
+        return made
 
     def check(self, choice: ComponentChoice) -> None:
         """Check that a component can run on the dataset.

@@ -107,8 +107,9 @@ class _TaskRun:
         progress: Progress,
         outcome: Outcome,
     ) -> None:
-        self._config, self._host, self._task = config, host, task
+        self._config, self._host, self._task, self._results = config, host, task, results
         self._progress, self._outcome = progress, outcome
+        task.components.results = results
         self._folders = [task.folder(results, cell) for cell in range(len(task.plan.cells))]
         self._journals: dict[int, Journal] = {}
         self._failed: dict[int, str] = {}
@@ -150,7 +151,7 @@ class _TaskRun:
                 yield from batch_lines(self._task, start, self._is_done)
             self._failed = self._task.pipeline.failed
             return
-        begin_work = partial(_start_work, self._config, self._host.extra, self._task.requested)
+        begin_work = partial(_start_work, self._config, self._host.extra, self._task.requested, self._results)
         batches = ((start, self._done_in(start)) for start in starts)
         for lines, failed in engine.map(_work, batches, begin_work):
             self._failed |= failed
@@ -218,9 +219,10 @@ class _Done:
 _worker: PreparedTask
 
 
-def _start_work(config: RunConfig, extra: tuple[str, ...], name: str) -> None:
+def _start_work(config: RunConfig, extra: tuple[str, ...], name: str, results: Path) -> None:
     global _worker
     _worker = prepare_task(config, PluginHost(extra), name)
+    _worker.components.results = results
 
 
 def _work(batch: tuple[int, dict[int, list[str]]]) -> tuple[list[Line], dict[int, str]]:

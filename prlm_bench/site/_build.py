@@ -16,7 +16,7 @@ from ..results import Stored
 from ..tasks import TaskRegistry
 from ._entries import make_entries
 from ._pages import index_page, run_page
-from ._samples import Written, write_samples
+from ._samples import write_samples
 
 _STATIC = Path(__file__).resolve().parent / "static"
 #: Marks the folder as a generated site, so that another folder named `runs/` is never removed.
@@ -55,16 +55,15 @@ def write_site(
     for file in sorted(_STATIC.iterdir()):
         write_whole(output / "static" / file.name, file.read_bytes())
     progress.start("site", len(by_fingerprint))
-    written: dict[str, Written] = {}
+    pages: dict[str, int] = {}
     for fingerprint, result in by_fingerprint.items():
-        written[fingerprint] = write_samples(result, runs / fingerprint[:12])
+        pages[fingerprint] = write_samples(result, runs / fingerprint[:12])
         progress.advance()
-    totals = {fingerprint: each.totals for fingerprint, each in written.items()}
-    entries = [make_entries(table, totals) for table in tables]
+    entries = [make_entries(table) for table in tables]
     for fingerprint, result in by_fingerprint.items():
         mine = [(table, rows) for table, rows in zip(tables, entries, strict=True) if _holds(table, fingerprint)]
         found = [finding for finding in findings if fingerprint in finding.fingerprints]
-        page = run_page(result, mine, written[fingerprint].pages, found)
+        page = run_page(result, mine, pages[fingerprint], found)
         write_whole(runs / fingerprint[:12] / "index.html", page.encode())
     index = output / "index.html"
     write_whole(index, index_page(list(zip(tables, entries, strict=True))).encode())

@@ -14,12 +14,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from .. import __version__
 from .._util.html import safe_json
 from ..report import SeedSpread, Table, estimate, percent
+from ..report._groups import group_name
 from ..report._text import REPORTED, reported_cells, value
 from ..report.findings import Finding
 from ..results import Estimate, Stored
 from ._charts import WIDTH, axis_for, draw
 from ._entries import Entry
-from ._groups import group_name
 from ._samples import PAGE, SHORT
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"

@@ -4,46 +4,47 @@ Questions of one user are not independent, so an interval over questions is too 
 function of summed per-sample statistics (see `prlm_bench.metrics`), so a resample of users is a weighted sum.
 """
 
-from ._bootstrap import (
-    INTERVALS,
-    RESAMPLES,
-    SEED,
-    Floats,
-    Interval,
-    Value,
-    bca_interval,
-    bootstrap_totals,
-    interval_of,
-    percentile_interval,
-    user_index,
-    user_totals,
-    user_values,
-)
+from ._bootstrap import RESAMPLES, bca_interval, bootstrap_totals, percentile_interval
 from ._correction import benjamini_hochberg, holm
-from ._paired import Difference, paired_difference, smallest_detectable
-from ._permutation import sign_flip_test
+from ._flips import TEST_FLIPS, smallest_p
+from ._intervals import FEWEST, INTERVALS, Bounds, Interval, Resampled, scale_of, too_few
+from ._jackknife import jackknife
+from ._paired import Basis, Difference, paired_difference, smallest_detectable, users_needed
+from ._trainings import Scale, over_trainings
+from ._users import SEED, Floats, Value, freedom, user_index, user_totals, user_values
 from ._variance import Components, variance_components
 
 __all__ = [
+    "FEWEST",
     "INTERVALS",
     "RESAMPLES",
     "SEED",
+    "TEST_FLIPS",
+    "Basis",
+    "Bounds",
     "Components",
     "Difference",
     "Floats",
     "Interval",
+    "Resampled",
+    "Scale",
     "Value",
     "bca_interval",
     "benjamini_hochberg",
     "bootstrap_totals",
+    "freedom",
     "holm",
-    "interval_of",
+    "jackknife",
+    "over_trainings",
     "paired_difference",
     "percentile_interval",
-    "sign_flip_test",
+    "scale_of",
     "smallest_detectable",
+    "smallest_p",
+    "too_few",
     "user_index",
     "user_totals",
     "user_values",
+    "users_needed",
     "variance_components",
 ]

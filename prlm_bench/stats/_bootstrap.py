@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from statistics import NormalDist
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Value = Callable[[Floats], Floats]
-#: How an interval is computed from resampled values.
-Interval = Literal["percentile", "bca"]
-INTERVALS: tuple[Interval, ...] = ("percentile", "bca")
+from ._users import SEED, Floats, Value
 
 RESAMPLES = 2000
-#: Fixed, since the interval of a result is part of the result.
-SEED = 20_250_807
 #: Resamples processed at a time.
 _BLOCK = 64
-
-
-def user_index(users: Sequence[str]) -> NDArray[np.int64]:
-    """The index of the user of each sample, in order of first appearance; shape (n,)."""
-    numbers: dict[str, int] = {}
-    return np.fromiter((numbers.setdefault(user, len(numbers)) for user in users), np.int64, len(users))
-
-
-def user_totals(statistics: Floats, users: Sequence[str]) -> Floats:
-    """Sum per-sample statistics by user.
-
-    Args:
-        statistics: shape (n, s).
-        users: n user ids.
-
-    Returns:
-        Shape (users, s), users in order of first appearance.
-    """
-    index = user_index(users)
-    totals = np.zeros((int(index.max(initial=-1)) + 1, statistics.shape[1]))
-    np.add.at(totals, index, statistics)
-    return totals
 
 
 def bootstrap_totals(totals: Floats, resamples: int = RESAMPLES, seed: int = SEED) -> Floats:
@@ -106,18 +75,3 @@ def bca_interval(totals: Floats, value: Value, resampled: Floats, level: float =
         ends.append(normal.cdf(bias + moved / (1 - acceleration * moved)))
     low, high = np.quantile(values, ends)
     return float(low), float(high)
-
-
-def interval_of(
-    kind: Interval, totals: Floats, value: Value, resampled: Floats, level: float = 0.95
-) -> tuple[float, float]:
-    """The interval of this type; arguments as for `bca_interval`."""
-    if kind == "bca":
-        return bca_interval(totals, value, resampled, level)
-    return percentile_interval(np.asarray(value(resampled)), level)
-
-
-def user_values(totals: Floats, value: Value) -> Floats:
-    """The value of each user as statistics (value, 1), shape (users, 2), for user-macro means."""
-    values = value(totals)
-    return np.stack([values, np.ones_like(values)], axis=1)

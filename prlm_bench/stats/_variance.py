@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._bootstrap import Floats
+from ._users import Floats
 
 
 @dataclass(frozen=True, slots=True)

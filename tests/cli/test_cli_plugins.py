@@ -253,7 +253,8 @@ def test_what_a_plugin_names_is_imported_on_first_use(here: Cli, tmp_path: Path)
         "    register('zz', 'no_such_module:app')\n"
     )
     rows = json.loads(here("list", "retrievers", "--plugin", "lazy.py", "--json").stdout)
-    assert [row["missing"] for row in rows if row["name"] == "gone"][0].startswith("retriever 'gone' (no_such_module")
+    (gone,) = [row["missing"] for row in rows if row["name"] == "gone"]
+    assert gone.startswith("retriever 'gone' (no_such_module")
     assert {"bm25", "random"} < {row["name"] for row in rows}
     used = here("rank", "--task", "mini_lamp_4", "--retriever", "gone", "--plugin", "lazy.py")
     assert used.status == 2 and "retriever 'gone' (no_such_module:Gone) cannot be loaded" in used.stderr

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context, Tokenizer
-from prlm_bench.prompting import load_tokenizer
+from prlm_bench.prompting import load_tokenizer, stop_texts
 
 from ._backends import check_folders, identify
 
@@ -34,7 +34,7 @@ class LmEvalGenerator:
     Args:
         backend: the backend's name in lm_eval.
         max_new_tokens: token limit of an answer.
-        until: texts that end an answer, joined by `+`.
+        until: texts that end an answer, joined by `+`; `\\n`, `\\t` and `\\\\` stand for line break, tab and backslash.
         chunk: number of prompts in one call of the backend, which returns only when all of them are answered.
         chat: `auto` applies the chat template to turns of a chat, and to everything if the backend is a chat server;
             `always`; `never`.
@@ -66,7 +66,11 @@ class LmEvalGenerator:
         check_options(backend, more)
         check_folders(more)
         self._backend, self._more, self._chat, self._chunk = backend, dict(more), chat, chunk
-        self._kwargs: Mapping[str, Any] = {"until": until or [], "max_gen_toks": max_new_tokens, "do_sample": False}
+        self._kwargs: Mapping[str, Any] = {
+            "until": stop_texts(until),
+            "max_gen_toks": max_new_tokens,
+            "do_sample": False,
+        }
         self._cache_dir = context.cache_dir
 
     @cached_property

@@ -1,25 +1,28 @@
 """Checks finished results for failure signatures; one check per file.
 
 Three are named by PrLM's authors: retrieval no better than random, answers that hardly differ between users, and a
-reward that does not separate good answers from bad ones. The fourth is a method that does not beat a control row.
+reward that does not separate good answers from bad ones. The fourth is a method that does not beat a control row, the
+fifth completions that could not be read. A check has three answers: shown, shown to be absent, or not enough users for
+either; intervals are corrected for the number of checks of the run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ...host import Component, Registry
 from ...results import SeedGroup, Stored, by_questions, seed_groups
 from .._columns import SampleColumns
 from ._answers import answers
+from ._completions import completions
 from ._controls import controls
 from ._finding import Check, Finding, Group, ResultRow
 from ._retrieval import retrieval
 from ._rewards import rewards
 
-__all__ = ["CHECKS", "Finding", "find", "to_json", "to_lines"]
+__all__ = ["Finding", "find", "to_json", "to_lines"]
 
 #: Checks by name, in the order of their lines.
 CHECKS: dict[str, Check] = {
@@ -27,7 +30,10 @@ CHECKS: dict[str, Check] = {
     "answers": answers,
     "rewards": rewards,
     "controls": controls,
+    "completions": completions,
 }
+#: Checks that describe the samples at hand and infer nothing from them.
+DESCRIPTIVE = ("completions",)
 
 
 def find(stored: Sequence[Stored], registry: Registry) -> list[Finding]:
@@ -40,11 +46,16 @@ def find(stored: Sequence[Stored], registry: Registry) -> list[Finding]:
     Raises:
         DataError: a file of a result violates the schema.
     """
-    found = []
-    for members in by_questions(sorted(stored, key=lambda result: str(result.folder))):
-        group = Group([_row(seeds, registry) for seeds in seed_groups(members)])
-        found += [finding for check in CHECKS.values() for finding in check(group)]
-    return found
+    groups = [
+        Group([_row(seeds, registry) for seeds in seed_groups(members)])
+        for members in by_questions(sorted(stored, key=lambda result: str(result.folder)))
+    ]
+    family = sum(finding.status != "unchecked" for finding in _checked(groups) if finding.check not in DESCRIPTIVE)
+    return _checked([replace(group, family=family) for group in groups])
+
+
+def _checked(groups: Sequence[Group]) -> list[Finding]:
+    return [finding for group in groups for check in CHECKS.values() for finding in check(group)]
 
 
 def _row(seeds: SeedGroup, registry: Registry) -> ResultRow:
@@ -66,11 +77,13 @@ def to_lines(findings: Sequence[Finding], *, passed: bool = False) -> list[str]:
     Args:
         passed: also list checks that found nothing.
     """
-    groups = [("found", ""), ("unchecked", "not checked: "), *([("passed", "not found: ")] if passed else [])]
-    found, unchecked = (sum(finding.status == status for finding in findings) for status in ("found", "unchecked"))
+    groups = [("found", ""), ("open", "not enough users: "), ("unchecked", "not checked: ")]
+    groups += [("passed", "not found: ")] if passed else []
+    count = {status: sum(finding.status == status for finding in findings) for status, _ in groups}
     lines = [
-        f"Findings: {found} of {len(findings) - unchecked} checks"
-        + (f", {unchecked} not possible" if unchecked else "")
+        f"Findings: {count['found']} of {len(findings) - count['unchecked']} checks"
+        + (f", {count['open']} open" if count["open"] else "")
+        + (f", {count['unchecked']} not possible" if count["unchecked"] else "")
     ]
     for status, prefix in groups:
         sections: dict[str, list[Finding]] = {}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...results import Estimate, seeds_of
-from ._finding import Finding, Group, ResultRow, share
+from ._finding import Finding, Group, ResultRow, Status, share
 
 #: Answers hardly differ if at least this share of them is the same.
 ALIKE = 0.9
@@ -53,8 +53,14 @@ def _whose_items(group: Group) -> Iterator[Finding]:
 def _whose_items_finding(group: Group, line: ResultRow, other: Estimate, own: Estimate | None) -> Finding:
     what = "answers are barely personalized, share unchanged with another user's items"
     text = share(other) + (f"; with random own items {share(own)}" if own is not None else "")
-    alike = other.value is not None and other.value >= ALIKE
-    return group.finding("answers", "found" if alike else "passed", [line], what, text, other)
+    return group.finding("answers", _status(other), [line], what, text, other)
+
+
+def _status(alike: Estimate) -> Status:
+    """Whether the share of equal answers is shown to be at least `ALIKE`, or below."""
+    if alike.high is not None and alike.high < ALIKE:
+        return "passed"
+    return "found" if alike.low is not None and alike.low >= ALIKE else "open"
 
 
 def _one_for_all(group: Group) -> Iterator[Finding]:
@@ -72,14 +78,14 @@ def _one_for_all(group: Group) -> Iterator[Finding]:
     for at, estimate in found.items():
         if estimate.value is None:
             continue
-        alike = estimate.value >= ALIKE and estimate.value > among_golds and len(set(group.users)) > 1
+        status = _status(estimate) if estimate.value > among_golds and len(set(group.users)) > 1 else "passed"
         text = most_common[int(at)]
         quoted = repr(text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…") if text else "blank"
         what = "answers hardly differ between users, share of the most common answer"
         if golds:
             what += f" (of the most common gold {100 * among_golds:.1f} %)"
         shown = f"{share(estimate)}, {quoted}"
-        yield group.finding("answers", "found" if alike else "passed", [rows[int(at)]], what, shown, estimate)
+        yield group.finding("answers", status, [rows[int(at)]], what, shown, estimate)
 
 
 def _plain(texts: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ._finding import Finding, Group, ResultRow, signed
+from ._finding import Finding, Group, ResultRow, needing, signed
 
 
 def controls(group: Group) -> Iterator[Finding]:
@@ -24,12 +24,13 @@ def controls(group: Group) -> Iterator[Finding]:
         return
     best = max(candidates, key=lambda line: _mean(group, line))
     what = f"a control row does as well or better, in {group.metric}: {best.name} has {_shown(group, best)}"
-    gaps = {str(at): group.scores(line) - group.scores(best) for at, line in enumerate(rows)}
+    gaps = {str(at): group.gap(line, best) for at, line in enumerate(rows)}
     for at, found in group.intervals(gaps).items():
         if found.value is None:
             continue
-        text = f"{_shown(group, rows[int(at)])}, gain {signed(found)}"
-        yield group.finding("controls", "found" if found.value <= 0 else "passed", [rows[int(at)]], what, text, found)
+        status, needed = group.gain(found)
+        text = needing(f"{_shown(group, rows[int(at)])}, gain {signed(found)}", needed)
+        yield group.finding("controls", status, [rows[int(at)]], what, text, found, needed=needed)
 
 
 def _mean(group: Group, line: ResultRow) -> float:

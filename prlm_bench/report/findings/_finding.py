@@ -9,21 +9,28 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from ...host import Component
-from ...results import ClusterEstimates, Estimate, SeedGroup, Stored, as_mean, describe_group
+from ...results import ClusterEstimates, Estimate, SeedGroup, Stored, as_mean, describe_group, mean_value, seeds_of
+from ...stats import scale_of, user_totals
 from .._columns import SampleColumns, numbers
 
-Status = Literal["found", "passed", "unchecked"]
+#: Shown, shown to be absent, not enough users to show either, or not possible to check.
+Status = Literal["found", "passed", "open", "unchecked"]
+
+#: A gain below this, in the metric's unit, counts as none.
+MARGIN = 0.02
 
 
 @dataclass(frozen=True)
 class Finding:
     """The outcome of one check."""
 
-    #: Which check: `retrieval`, `answers`, `rewards` or `controls`.
+    #: Which check, see `CHECKS`.
     check: str
-    #: Whether the failure signature was found; `unchecked` if it could not be checked.
+    #: Whether the failure signature is shown (`found`), shown to be absent (`passed`), neither with so few users
+    #: (`open`), or could not be checked (`unchecked`).
     status: Status
     task: str
     split: str
@@ -34,8 +41,11 @@ class Finding:
     what: str
     #: The result: the figure with its interval, or the reason for its absence.
     text: str
-    #: The decisive figure with its 95 % interval over users; None if there is none.
+    #: The decisive figure with its interval over users, whose level is 1 - 0.05 / checks of the run; None if there is
+    #: none.
     figure: Estimate | None
+    #: For `open`: about how many users like these would decide; None where it cannot be said.
+    needed: int | None = None
 
     @property
     def heading(self) -> str:
@@ -103,6 +113,13 @@ class Group:
     """Rows that answered the same questions."""
 
     lines: Sequence[ResultRow]
+    #: Checks of the run, over which the level of intervals is corrected (Bonferroni).
+    family: int = 1
+
+    @property
+    def level(self) -> float:
+        """The level of the intervals of checks."""
+        return 1 - 0.05 / max(self.family, 1)
 
     @property
     def first(self) -> Stored:
@@ -149,13 +166,31 @@ class Group:
         return next((other for other in self.lines if wanted(other) and other.frame == line.frame), None)
 
     def intervals(self, values: Mapping[str, NDArray[np.float64]]) -> dict[str, Estimate]:
-        """The mean of each column of n values, all intervals from the same resamples of users."""
+        """The mean of each array of n values, or of (trainings, n), all intervals from the same draws of users."""
         if not values:
             return {}
         figures = ClusterEstimates(self.users)
         for name, column in values.items():
-            figures.add(name, as_mean(column.tolist()))
-        return figures.estimates()
+            statistics = [as_mean(each.tolist()) for each in np.atleast_2d(column)]
+            scale = scale_of(np.concatenate(statistics))
+            figures.add_totals(name, [user_totals(each, self.users) for each in statistics], mean_value, scale)
+        return figures.estimates(level=self.level)
+
+    def gap(self, line: ResultRow, other: ResultRow) -> NDArray[np.float64]:
+        """The difference of the metric by question, shape (shared seeds, n), or of means over seeds, shape (n,)."""
+        mine, theirs = seeds_of(line.seeds), seeds_of(other.seeds)
+        if mine == theirs:
+            gaps: NDArray[np.float64] = self.scores_by_seed(line) - self.scores_by_seed(other)
+            return gaps
+        return self.scores(line) - self.scores(other)
+
+    def gain(self, found: Estimate) -> tuple[Status, int | None]:
+        """Whether there is no gain, or one below `MARGIN`; if neither is shown, how many users would show `MARGIN`."""
+        if found.low is not None and found.low > 0:
+            return "passed", None
+        if found.high is not None and found.high < MARGIN:
+            return "found", None
+        return "open", _users_needed(found, len(set(self.users)), self.level)
 
     def finding(
         self,
@@ -166,12 +201,13 @@ class Group:
         text: str,
         figure: Estimate | None = None,
         name: str = "",
+        needed: int | None = None,
     ) -> Finding:
         """A finding about rows of this group; `name` replaces the list of their names."""
         manifest = self.first.manifest
         fingerprints = tuple(result.manifest.fingerprint for line in lines for result in line.seeds)
         method = name or "; ".join(line.name for line in lines)
-        return Finding(check, status, manifest.task, manifest.split, method, fingerprints, what, text, figure)
+        return Finding(check, status, manifest.task, manifest.split, method, fingerprints, what, text, figure, needed)
 
     def unchecked(self, check: str, lines: Sequence[ResultRow], what: str, why: str) -> Finding:
         """The outcome of a check that is not possible for these rows."""
@@ -182,11 +218,25 @@ class Group:
 Check = Callable[[Group], Iterator[Finding]]
 
 
+def _users_needed(found: Estimate, users: int, level: float, power: float = 0.8) -> int | None:
+    """Users like these that show a true gain of `MARGIN` with probability `power` (normal approximation)."""
+    if found.low is None or found.high is None or found.high <= found.low:
+        return None
+    certain, likely = norm.ppf((1 + level) / 2), norm.ppf(power)
+    error = (found.high - found.low) / 2 / certain
+    return int(np.ceil(users * ((certain + likely) * error / MARGIN) ** 2))
+
+
+def needing(text: str, needed: int | None) -> str:
+    """The text of an open check."""
+    return text + (f"; about {needed} users would show a gain of {MARGIN}" if needed else "")
+
+
 def signed(found: Estimate) -> str:
     """A difference with its interval."""
     assert found.value is not None
     if found.low is None or found.high is None:
-        return f"{found.value:+.4f} (one user, no interval)"
+        return f"{found.value:+.4f} ({found.why})"
     return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 
 
@@ -194,5 +244,5 @@ def share(found: Estimate) -> str:
     """A share with its interval, in percent."""
     assert found.value is not None
     if found.low is None or found.high is None:
-        return f"{100 * found.value:.1f} % (one user, no interval)"
+        return f"{100 * found.value:.1f} % ({found.why})"
     return f"{100 * found.value:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"

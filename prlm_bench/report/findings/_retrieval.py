@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ._finding import Finding, Group, signed
+from ._finding import Finding, Group, needing, signed
 
 
 def retrieval(group: Group) -> Iterator[Finding]:
@@ -20,11 +20,11 @@ def retrieval(group: Group) -> Iterator[Finding]:
     if alone:
         why = "no other row has random own items with the same k, reasoner and generator"
         yield group.unchecked("retrieval", alone, "retrieval compared with random own items", why)
-    gaps = {str(at): group.scores(line) - group.scores(other) for at, (line, other) in enumerate(pairs)}
+    gaps = {str(at): group.gap(line, other) for at, (line, other) in enumerate(pairs)}
     for at, found in group.intervals(gaps).items():
         if found.value is None:
             continue
-        better = found.low is not None and found.low > 0
+        status, needed = group.gain(found)
         worse = found.high is not None and found.high < 0
-        text = ("worse: " if worse else "") + signed(found)
-        yield group.finding("retrieval", "passed" if better else "found", [pairs[int(at)][0]], what, text, found)
+        text = needing(("worse: " if worse else "") + signed(found), needed)
+        yield group.finding("retrieval", status, [pairs[int(at)][0]], what, text, found, needed=needed)

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from ...results import ClusterEstimates
 from ...stats import Floats
 from .._columns import names_in, numbers
-from ._finding import Finding, Group, ResultRow, share, signed
+from ._finding import Finding, Group, ResultRow, Status, share, signed
 
 #: A reward has no spread if this share of the answers has the same score.
 SAME = 0.99
+#: A correlation below this counts as none.
+WEAK = 0.1
 #: Relative differences below this count as zero.
 _ROUNDING = 1e-12
 
@@ -47,13 +49,17 @@ def _check(group: Group, name: str, lines: Sequence[ResultRow], scores: Floats) 
     metric = np.concatenate([group.scores_by_seed(line) for line in lines])
     figures = ClusterEstimates(group.users)
     figures.add("correlation", _sums(scores, metric), _correlation)
-    found = figures.estimates()["correlation"]
+    found = figures.estimates(level=group.level)["correlation"]
     where = f"within questions (over {len(scores)} results)" if len(scores) > 1 else "over questions"
     if found.value is None:
         return group.unchecked("rewards", lines, about, f"{group.metric} does not vary {where}")
     text = f"correlation with {group.metric} {where} {signed(found)}"
-    separates = found.low is not None and found.low > 0
-    return group.finding("rewards", "passed" if separates else "found", lines, what, text, found, about)
+    status: Status = "open"
+    if found.low is not None and found.low > 0:
+        status = "passed"
+    elif found.high is not None and found.high < WEAK:
+        status = "found"
+    return group.finding("rewards", status, lines, what, text, found, about)
 
 
 def _sums(x: Floats, y: Floats) -> Floats:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import prlm_bench as pb
-from prlm_bench.data import StructureError, parse_json, validate
+from prlm_bench.data import parse_json, validate
+from prlm_bench.data._read_json import StructureError
 from prlm_bench.tasks import TaskRegistry, instructions
 
 TASKS = TaskRegistry()

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from prlm_bench.host import PluginHost
-from prlm_bench.report import FORMATS, Table, build_tables, render, reported_for
-from prlm_bench.report._reported import all_reported
+from prlm_bench.report import FORMATS, Table, build_tables, render
+from prlm_bench.report._reported import all_reported, reported_for
 from prlm_bench.report._text import LEGEND, REPORTED, columns, heading
 from prlm_bench.results import Manifest, Stored, Summary
 from prlm_bench.tasks import TaskRegistry

@@ -53,3 +53,29 @@ def test_changed_code_of_the_inner_component_is_another_identity(
 def test_what_the_data_lack_is_said_by_name(host: PluginHost, components: Components) -> None:
     with pytest.raises(RunError, match="generator vote cannot run on mini_lamp_4 dev: it needs a task whose answers"):
         components.ready("generator", "vote", 0)
+
+
+def test_options_without_effect_make_another_object_and_no_other_identity(
+    host: PluginHost, components: Components
+) -> None:
+    def made(spec: str) -> tuple[object, dict[str, str]]:
+        return components.make(host.registry.choose("retriever", spec), 0)
+
+    plain, fast = made("bm25"), made("bm25:backend=numpy")
+    assert plain[0] is not fast[0] and plain[1] == fast[1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "without"),
+    [
+        ("shuffled:of=bm25:backend=numpy", "shuffled"),
+        ("shuffled:of='bm25:backend=numpy,k1=2'", "shuffled:of=bm25:k1=2.0"),
+        ("hybrid:bm25:backend=numpy+random", "hybrid:of=bm25+random"),
+        ("shuffled:of='decay:of=bm25:backend=numpy'", "shuffled:of=decay"),
+    ],
+)
+def test_an_inner_option_without_effect_is_no_part_of_the_identity(
+    spec: str, without: str, host: PluginHost, components: Components
+) -> None:
+    found, plain = (components.make(host.registry.choose("retriever", s), 0)[1] for s in (spec, without))
+    assert found == plain

@@ -15,8 +15,8 @@ from prlm_bench.data import Dataset, open_split
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host import Origin, PluginHost
 from prlm_bench.host._registry import make_component
-from prlm_bench.running import Components, Pipeline, RunConfig
-from prlm_bench.running._pipeline import Result
+from prlm_bench.running import Components, RunConfig
+from prlm_bench.running._pipeline import Pipeline, Result
 from prlm_bench.running._plan import plan_cells
 
 MINE = Origin("mine", "my-dist", "1.2", "mine.py")
