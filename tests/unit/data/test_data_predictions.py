@@ -140,7 +140,6 @@ def test_users(score: Callable[..., Any], tmp_path: Path, users: list[Any], n_us
     for given in (tmp_path / "questions.json", {name: user for (name, _), user in zip(GOLDS, users, strict=True)}):
         found = score(outputs(GOLDS), outputs(PREDICTIONS), users=given)
         assert (found.n_users, found.notes) == (n_users, (note,) if note else ())
-        assert found["rouge1@lamp"].low is not None
 
 
 @pytest.mark.parametrize(
