@@ -106,7 +106,7 @@ def _show(found: Evaluation) -> None:
         columns = list(next(iter(found.agreement.values())))
         print("agreement")
         print_table("", ["of", "and", *columns], rows)
-    print("[ ] 95 % interval, users resampled. overlap@k: questions with more than k items only.")
+    print("[ ] 95 % interval over users. overlap@k: questions with more than k items only.")
 
 
 def _cells(figures: Mapping[str, Estimate]) -> list[str]:

@@ -49,7 +49,10 @@ ResultsOption = Annotated[
 ]
 DEFAULT_RESULTS = Path("prlm-results")
 IntervalOption = Annotated[
-    str, typer.Option("--interval", help="Type of interval: percentile, or bca (bias-corrected and accelerated).")
+    str,
+    typer.Option(
+        "--interval", help="Kind of interval: auto, by what a figure is; or percentile or bca, of resampled users."
+    ),
 ]
 
 T = TypeVar("T")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..interfaces import NOT_VERIFIED
 from ..results import SeedGroup, Stored, data_key, seeds_of
 from ..stats import Interval
 from ..tasks import TaskRegistry
@@ -37,6 +38,8 @@ class Row:
     figures: MethodFigures
     #: 1 for results of an earlier version of prlm-bench.
     schema_version: int
+    #: False if the server of the generator does not say which model it serves.
+    verified: bool
     #: Fingerprints of the first seed's result and of all seeds' results.
     fingerprint: str
     fingerprints: tuple[str, ...]
@@ -162,6 +165,7 @@ def _row(rank: int, group: SeedGroup, pooled: MethodFigures, metrics: Sequence[s
         n_users=summary.n_users,
         figures=pooled.of_metrics(metrics),
         schema_version=manifest.schema_version,
+        verified=NOT_VERIFIED not in method.generator.fingerprint,
         fingerprint=manifest.fingerprint,
         fingerprints=_names(group),
     )

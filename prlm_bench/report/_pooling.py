@@ -51,6 +51,7 @@ class MethodFigures:
     parse_failures: Estimate
     truncated_prompts: Estimate
     truncated_completions: float | None
+    refused: float | None
     items_shown: float
     #: By metric; empty with one seed.
     spread: dict[str, SeedSpread] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class MethodFigures:
         """The figures of one stored result."""
         names = ("metrics", "rewards", "retrieval", "parse_failures", "truncated_prompts", "truncated_completions")
         return cls(
-            **{name: getattr(summary, name) for name in names},
+            **{name: getattr(summary, name) for name in (*names, "refused")},
             items_shown=summary.items_shown,
             deterministic=deterministic,
         )
@@ -138,14 +139,14 @@ class _Pool:
         self._add("cut prompts", [as_mean(list(map(float, c.cut))) for c in self._columns])
         found = self._figures.estimates(self._pooling.interval)
         summaries = [result.summary for result in self._group]
-        completions = [s.truncated_completions for s in summaries if s.truncated_completions is not None]
         return MethodFigures(
             metrics={name: self._metric(name, found) for name in means},
             rewards={name: found[f"rewards {name}"] for name in groups["rewards"]},
             retrieval={name: found[f"retrieval {name}"] for name in groups["retrieval"]},
             parse_failures=found["parse failures"],
             truncated_prompts=found["cut prompts"],
-            truncated_completions=sum(completions) / len(completions) if completions else None,
+            truncated_completions=_mean_of([s.truncated_completions for s in summaries]),
+            refused=_mean_of([s.refused for s in summaries]),
             items_shown=sum(s.items_shown for s in summaries) / len(summaries),
             spread={name: self._spread(name, values) for name, values in means.items()} if len(summaries) > 1 else {},
         )
@@ -214,6 +215,11 @@ class _Pool:
 def _value(result: Stored, name: str) -> float | None:
     found = result.summary.metrics.get(name)
     return found.value if found else None
+
+
+def _mean_of(shares: Sequence[float | None]) -> float | None:
+    known = [share for share in shares if share is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _or_none(number: float) -> float | None:

@@ -25,6 +25,7 @@ def columns(table: Table) -> list[str]:
     spread = ["seed sd", "user sd"] if has_spread(table) else []
     retrieval, rewards = names_in(table, "retrieval"), names_in(table, "rewards")
     shares = ["parse failures", "cut prompts", *(["cut answers"] if has_finishes(table) else [])]
+    shares += ["refused"] if has_refused(table) else []
     groups = ["group"] if table.groups.numbers else []
     parts = ["#", *groups, "retriever", "k", "reasoner", "generator", *seeds]
     return [*parts, *table.metrics, "by user", *spread, *retrieval, *rewards, *shares]
@@ -44,10 +45,12 @@ def cells(table: Table, row: Row, *, break_line: bool = False) -> list[str]:
     rewards = [estimate(figures.rewards.get(name), gap) for name in names_in(table, "rewards")]
     shares = [percent(figures.parse_failures), percent(figures.truncated_prompts)]
     if has_finishes(table):
-        cut = figures.truncated_completions
-        shares.append("-" if cut is None else f"{100 * cut:.1f}%")
+        shares.append(_share(figures.truncated_completions))
+    if has_refused(table):
+        shares.append(_share(figures.refused))
     groups = [group_name(table.groups.numbers[row.rank - 1])] if table.groups.numbers else []
-    generator = row.generator + (" †" if row.control else "") + (" ‡" if row.schema_version == 1 else "")
+    marks = [("†", row.control), ("‡", row.schema_version == 1), ("§", not row.verified)]
+    generator = row.generator + "".join(f" {mark}" for mark, holds in marks if holds)
     return [
         str(row.rank), *groups, row.retriever, str(row.k), row.reasoner, generator,
         *seeds, *metrics, *macro, *spread, *retrieval, *rewards, *shares,
@@ -80,6 +83,9 @@ LEGEND = (
 )
 #: Additions to the legend: for columns that only some tables have, intervals of another kind, and several seeds.
 CUT = "Cut answers: the completion stopped at the length limit."
+REFUSED = "Refused: the server did not answer the prompt, which counts as an empty answer."
+UNVERIFIED = "§ model not verified: the server does not say which model it serves, beyond the name in the request."
+
 GROUPS = (
     "group: rows with the letter of the best row are not shown to differ from it (paired test over users, Holm's "
     "correction), and so on with the next letter."
@@ -104,11 +110,13 @@ def legend(tables: Sequence[Table]) -> str:
     """The legend of these tables."""
     kinds = [text for kind, text in BOOTSTRAP.items() if any(table.interval == kind for table in tables)]
     cut = [CUT] if any(map(has_finishes, tables)) else []
+    cut += [REFUSED] if any(map(has_refused, tables)) else []
     rows = [row for table in tables for row in table.rows]
     seeds = [SEEDS] if any(map(has_spread, tables)) else []
     same = [SAME] if any(row.figures.deterministic for row in rows) else []
     earlier = [EARLIER] if any(row.schema_version == 1 for row in rows) else []
-    return " ".join([LEGEND, *cut, *kinds, *seeds, *same, *earlier, *_about_groups(tables)])
+    unverified = [] if all(row.verified for row in rows) else [UNVERIFIED]
+    return " ".join([LEGEND, *cut, *kinds, *seeds, *same, *earlier, *unverified, *_about_groups(tables)])
 
 
 def _about_groups(tables: Sequence[Table]) -> list[str]:
@@ -146,6 +154,15 @@ def estimate(found: Estimate | None, gap: str = " ") -> str:
 def percent(found: Estimate) -> str:
     """A share as a percentage."""
     return "-" if found.value is None else f"{100 * found.value:.1f}%"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def has_refused(table: Table) -> bool:
+    """Whether a server refused to answer some prompt of some row."""
+    return any(row.figures.refused for row in table.rows)
 
 
 def has_finishes(table: Table) -> bool:

@@ -145,7 +145,8 @@ class SampleRecord(_Stored):
     dropped: int
     #: What the generator wrote.
     completion: str
-    #: Why the generator stopped: `stop`, `length`, or null where it does not say.
+    #: Why the generator stopped: `stop`, `length`, `refused` (by a server's content filter), or null where it does not
+    #: say.
     finish: str | None
     #: Tokens it wrote, where known.
     completion_tokens: int | None
@@ -220,6 +221,9 @@ class Summary(_Stored):
     truncated_prompts: Estimate
     #: Share of the completions that stopped at the length limit; null where no generator said.
     truncated_completions: float | None
+    #: Share of the prompts that a server refused to answer and that count as empty answers; null where no generator
+    #: said why it stopped.
+    refused: float | None = None
     #: Mean number of items in a prompt.
     items_shown: float
     #: SHA-256 of `samples.jsonl`.

@@ -277,7 +277,8 @@ def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metri
         "rewards": described["rewards"],
         "retrieval": described["retrieval"],
         **described["shares"],
-        "truncated_completions": sum(f == "length" for f in finishes) / len(finishes) if finishes else None,
+        "truncated_completions": finishes.count("length") / len(finishes) if finishes else None,
+        "refused": finishes.count("refused") / len(finishes) if finishes else None,
         "items_shown": sum(record["shown"] for record in records) / len(records),
     }
     return Summarized(figures, scored.samples)

@@ -7,7 +7,7 @@ function of summed per-sample statistics (see `prlm_bench.metrics`), so a resamp
 from ._bootstrap import RESAMPLES, bca_interval, bootstrap_totals, percentile_interval
 from ._correction import benjamini_hochberg, holm
 from ._flips import TEST_FLIPS, smallest_p
-from ._intervals import FEWEST, INTERVALS, Bounds, Interval, Resampled, scale_of, too_few
+from ._intervals import CONSTANT, FEWEST, INTERVALS, Bounds, Interval, Resampled, scale_of, too_few
 from ._jackknife import jackknife
 from ._paired import Basis, Difference, paired_difference, smallest_detectable, users_needed
 from ._trainings import Scale, over_trainings
@@ -15,6 +15,7 @@ from ._users import SEED, Floats, Value, freedom, user_index, user_totals, user_
 from ._variance import Components, variance_components
 
 __all__ = [
+    "CONSTANT",
     "FEWEST",
     "INTERVALS",
     "RESAMPLES",

@@ -46,7 +46,7 @@ class Splits:
         """
         slack = 1e-9 * abs(x) + 1e-12  # sums in another order differ in their last bits
         reached = np.count_nonzero((self.low <= x + slack) & (self.high >= x - slack))
-        return (1 + reached) / self.count
+        return float((1 + reached) / self.count)
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
         """All values whose p-value is above 1 - level; None if there are too few users to reject any value."""

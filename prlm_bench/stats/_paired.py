@@ -52,6 +52,11 @@ class Difference:
     lower: int
 
     @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """The ends of the 95 % interval; None where there is none."""
+        return (None, None) if self.why else (self.low, self.high)
+
+    @property
     def users(self) -> int:
         """Number of users."""
         return self.higher + self.equal + self.lower

@@ -18,7 +18,7 @@ from prlm_bench.report._text import LEGEND, REPORTED, columns, heading
 from prlm_bench.results import Manifest, Stored, Summary
 from prlm_bench.tasks import TaskRegistry
 
-NOTHING = {"value": 0.0, "low": 0.0, "high": 0.0}
+NOTHING = {"value": 0.0, "low": 0.0, "high": 0.0, "why": ""}
 
 
 def component(spec: str) -> dict[str, str]:
