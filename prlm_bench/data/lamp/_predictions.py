@@ -47,12 +47,7 @@ class ScoreReader:
         self._skip_invalid = skip_invalid
         self._notes: list[str] = []
 
-    def read(
-        self,
-        golds: Mapping[str, Any] | Path,
-        predictions: Mapping[str, Any] | Path,
-        users: Source | None,
-    ) -> ToScore:
+    def read(self, golds: Source, predictions: Source, users: Source | None) -> ToScore:
         """Read all three.
 
         Args:
@@ -63,6 +58,7 @@ class ScoreReader:
         Raises:
             DataError: a source is malformed or of another benchmark, or ids do not agree.
         """
+        self._notes = []
         name, references = self._outputs(golds, "golds", self._task)
         kept, bad = references.outputs, references.bad
         if bad and not self._skip_invalid:
