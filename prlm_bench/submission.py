@@ -84,6 +84,9 @@ def _choose(task: Task, results: Sequence[Stored], method: str | None) -> Stored
 
 
 def _submitted(task: Task, result: Stored, data: Path | None) -> Submitted:
+    other = result.manifest.data.other_task
+    if other is not None:
+        raise DataError(f"{result.folder}: the answers are to data of another benchmark ({other})")
     path = split_files(task, data_root(task, data), SPLIT).questions
     wanted = _question_ids(path)
     answers: dict[str, str] = {}

@@ -36,6 +36,9 @@ LimitOption = Annotated[
 ViewOption = Annotated[str, typer.Option("--view", help="Texts that retrieval reads: lamp or prlm.")]
 DatesOption = Annotated[bool, typer.Option("--dates", help="Append dates to the texts that retrieval reads.")]
 SkipOption = Annotated[bool, typer.Option("--skip-invalid", help="Skip malformed questions.")]
+AnyTaskOption = Annotated[
+    bool, typer.Option("--any-task", help="Take data of another benchmark than the task's; results say so.")
+]
 PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="Also load a local plugin: path/to/file.py or package.module. Repeatable."),
@@ -67,6 +70,7 @@ class SplitOptions:
     view: ViewOption = "lamp"
     dates: DatesOption = False
     skip_invalid: SkipOption = False
+    any_task: AnyTaskOption = False
     plugin: PluginOption = None
 
     def open(self, progress: Progress) -> Session:
@@ -82,6 +86,7 @@ class SplitOptions:
             view=self.view,
             dates=self.dates,
             skip_invalid=self.skip_invalid,
+            any_task=self.any_task,
             progress=progress,
             host=host_for(self.plugin),
         )

@@ -61,6 +61,8 @@ class Table:
     n_users: int
     #: First digits of the digest of the data files.
     data: str
+    #: The benchmark whose data these are, where it is not `benchmark` and the user insisted.
+    other_task: str | None
     #: The kind of its intervals.
     interval: Interval
     rows: list[Row]
@@ -125,11 +127,14 @@ def _table(
         n_total=first.data.n_total,
         n_users=first.data.n_users,
         data=data,
+        other_task=first.data.other_task,
         interval=interval,
         rows=[_row(rank, group, pooled, metrics) for rank, (group, pooled) in enumerate(ordered, 1)],
         groups=tied_groups([read_trainings(group, metrics[0]) for group, _ in ordered]),
         # For an unknown task it is not known whether its data are real.
-        reported=reported_for(first.benchmark, protocol) if known and not synthetic else [],
+        reported=reported_for(first.benchmark, protocol)
+        if known and not synthetic and first.data.other_task is None
+        else [],
     )
 
 

@@ -13,9 +13,10 @@ from ._pooling import MethodFigures
 
 def heading(table: Table) -> str:
     """The heading of a table, one line."""
+    other = "" if table.other_task is None else f" of another benchmark ({table.other_task})"
     return (
         f"{table.task} {table.split}, {table.protocol} protocol: {table.title}; "
-        f"{table.n} of {table.n_total} questions, {table.n_users} users, data {table.data}"
+        f"{table.n} of {table.n_total} questions, {table.n_users} users, data {table.data}{other}"
     )
 
 

@@ -4,7 +4,6 @@ from ._manifest import (
     folder_name as folder_name,
     make_manifest as make_manifest,
 )
-from ._predictions import read_outputs as read_outputs, read_users as read_users
 from ._samples import read_samples as read_samples, sample_line as sample_line
 from ._schema import (
     SCHEMA_VERSION as SCHEMA_VERSION,

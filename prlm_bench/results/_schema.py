@@ -70,6 +70,8 @@ class DataIdentity(_Stored):
     view: str
     #: Whether these texts ended in the item's date.
     dates: bool
+    #: The benchmark whose data these are, where it is not the manifest's and `--any-task` insisted; else null.
+    other_task: str | None = None
 
 
 class Manifest(_Stored):

@@ -137,6 +137,8 @@ class Scores:
     n: int
     n_users: int
     metrics: dict[str, MetricSummary]
+    #: What the reader should know, such as golds that were left out; a sentence each.
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> MetricSummary:
         return self.metrics[name]
@@ -144,7 +146,8 @@ class Scores:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         figures = {name: summary.model_dump() for name, summary in self.metrics.items()}
-        return {"task": self.task, "n": self.n, "n_users": self.n_users, "metrics": figures}
+        head = {"task": self.task, "n": self.n, "n_users": self.n_users}
+        return {**head, "metrics": figures, "notes": list(self.notes)}
 
     def __repr__(self) -> str:
         lines = [f"{self.task}: {self.n} questions, {self.n_users} users; [ ] 95 % interval over users"]
@@ -153,7 +156,7 @@ class Scores:
             value = "-" if found.value is None else f"{found.value:.4f}"
             ends = f"[{found.low:.4f}, {found.high:.4f}]" if found.low is not None else f"(no interval: {found.why})"
             lines.append(f"{name:{width}}  {value}  {ends}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def too_rare(metric: Metric, statistics: Floats) -> str:

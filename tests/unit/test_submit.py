@@ -128,6 +128,12 @@ def test_other_splits_do_not_count(tmp_path: Path, here: Callable[..., Any]) -> 
     assert "no finished result on the test split of lamp_1" in submit(here, "--partial").mistake
 
 
+def test_answers_to_data_of_another_benchmark_are_refused(seven: Path, here: Callable[..., Any]) -> None:
+    (path,) = [p for p in (seven / "results").rglob("manifest.json") if '"lamp_4"' in p.read_text()]
+    path.write_text(path.read_text().replace('"other_task": null', '"other_task": "LaMP_7"'))
+    assert "the answers are to data of another benchmark (LaMP_7)" in submit(here).mistake
+
+
 def test_several_results_need_a_method(seven: Path, here: Callable[..., Any]) -> None:
     write_answers(seven / "results", 4, ids_of(4), retriever="recency")
     mistake = submit(here).mistake

@@ -71,7 +71,12 @@ def _train(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> dict[
     for seed in config.seeds:
         folder = runs / config.task_name / str(seed)
         dataset = open_split(
-            config.task, "train", config.data, synth_users=config.synth_users, progress=config.progress
+            config.task,
+            "train",
+            config.data,
+            any_task=config.any_task,
+            synth_users=config.synth_users,
+            progress=config.progress,
         )
         components = Components(config.host, dataset, cache_root())
         config.progress.note(f"{trainer['name']} on {config.task_name}, seed {seed}")

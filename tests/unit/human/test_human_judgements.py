@@ -130,7 +130,7 @@ def test_all_problems_are_counted_and_the_first_is_named(tmp_path: Path, here: C
     ended = here("human", "import", "one.csv", "one.csv", "--key", "key.json")
     assert ended.mistake == ("one.csv:2: 'Ann' judged ab-1 already in one.csv:2; 1 of 2 judgements invalid")
     assert here("human", "import", "none.csv", "--key", "key.json").mistake.startswith("none.csv: No such file")
-    assert here("human", "import", "one.csv", "--key", "one.csv").mistake.startswith("one.csv: not JSON")
+    assert here("human", "import", "one.csv", "--key", "one.csv").mistake.startswith("one.csv: not valid JSON")
 
 
 def test_the_command_prints_tables_or_json(tmp_path: Path, here: Callable[..., Any]) -> None:
