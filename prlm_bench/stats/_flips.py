@@ -21,6 +21,8 @@ from ._users import SEED, Floats, Value
 #: Random splits for the interval of one figure, and for a test.
 INTERVAL_FLIPS = 2_000
 TEST_FLIPS = 10_000
+#: With fewer random splits than this beyond a value, its p-value comes from the t distribution.
+TAIL = 5
 #: Up to this number of users all splits are enumerated.
 EXACT = 12
 _BLOCK = 256

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t as student
 
-from ._flips import TEST_FLIPS, Splits, smallest_p
+from ._flips import TAIL, TEST_FLIPS, Splits, smallest_p
 from ._intervals import UNDEFINED, Bounds, Interval, Resampled, none, pseudo_splits, too_few
 from ._jackknife import Jackknife, jackknife
 from ._trainings import Spread, between, combined, over_trainings, t_ends
@@ -20,8 +20,6 @@ from ._users import Floats, Value
 Basis = Literal["users", "users and trainings"]
 #: Beyond this number of users none are said to be enough.
 MOST_USERS = 10_000_000
-#: With fewer random splits than this that reach 0, the p-value comes from the t distribution.
-_TAIL = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,7 @@ def _ends(found: tuple[float, float] | None) -> Bounds:
 def _p(splits: Splits, found: Jackknife) -> float:
     """The sign-flip p-value of 0; far in its tail that of the t test, down to what the exact test could give."""
     p = splits.p(0.0)
-    if splits.exact or p * splits.count >= _TAIL or found.error == 0:
+    if splits.exact or p * splits.count >= TAIL or found.error == 0:
         return p
     tail = float(2 * student.sf(abs(found.value) / found.error, found.freedom))
     return min(p, max(tail, smallest_p(splits.users)))
