@@ -10,6 +10,7 @@ from typing import Any
 from prlm_bench import Completion
 from prlm_bench.errors import RunError
 from prlm_bench.files import well_formed
+from prlm_bench.prompting import mark_reasoning
 
 from ._server import Key, Server
 
@@ -143,10 +144,7 @@ def _chat_text(choice: dict[str, Any]) -> str | None:
     if not isinstance(content, str):
         return None
     reasoning = message.get("reasoning_content") or message.get("reasoning")
-    if not isinstance(reasoning, str) or not reasoning.strip() or "</think>" in content:
-        return content
-    # Without text after it, the reasoning was cut off; a closing tag would hide that.
-    return f"<think>\n{reasoning.strip()}\n" + (f"</think>\n{content}" if content.strip() else "")
+    return mark_reasoning(reasoning, content) if isinstance(reasoning, str) else content
 
 
 def _count(usage: Any, name: str) -> int | None:
