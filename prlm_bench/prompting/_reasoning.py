@@ -16,7 +16,7 @@ START, END = "<think>", "</think>"
 _WORD = r"(?:\w+[:_])?(?:think|thinking|thoughts?|reason|reasoning)"
 #: Opening marks that are no ordinary text, wherever they stand.
 _OPENERS = [
-    rf"<\|(?:begin_(?:of_)?|start_(?:of_)?)?{_WORD}(?:_start)?\|>",
+    rf"<\|(?!end_)(?:begin_(?:of_)?|start_(?:of_)?)?{_WORD}(?:_start)?\|>",
     r"(?-i:\[THINK\])",
     "◁think▷",
     r"<\|inner_prefix\|>",
@@ -25,9 +25,9 @@ _OPENERS = [
     "<unused94>(?:thought)?",
 ]
 #: Tags like those of HTML, which count at the beginning of a line only: elsewhere a text may be about them.
-_TAG = rf"<{_WORD}>"
+_TAG = rf"<(?!end_){_WORD}>"
 _CLOSERS = [
-    rf"</{_WORD}>",
+    rf"<(?:/|end_(?:of_)?){_WORD}>",
     rf"<\|(?:/|end_(?:of_)?){_WORD}\|>",
     rf"<\|{_WORD}_end\|>",
     r"(?-i:\[/THINK\])",

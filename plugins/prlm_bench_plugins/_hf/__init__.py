@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ._batches import pad_ids, token_batches
 from ._chat import (
-    TEMPLATE_DATE,
+    CHAT_DATE,
     Turns,
     chat_text,
     decode_answer,
@@ -22,10 +22,10 @@ from ._files import ModelError, find_folder, has_weights, hash_files, one_line, 
 from ._load import Dtype, ModelTooLargeError, load_model, load_tokenizer, loading
 
 __all__ = [
+    "CHAT_DATE",
     "Dtype",
     "ModelError",
     "ModelTooLargeError",
-    "TEMPLATE_DATE",
     "Turns",
     "chat_text",
     "choose_device",

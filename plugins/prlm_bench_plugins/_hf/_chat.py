@@ -18,7 +18,7 @@ from ._files import ModelError, one_line
 
 #: The day that chat templates print as today's, so that an answer does not depend on when it is asked for. Templates
 #: of Llama 3.2 print it themselves where they are told none.
-TEMPLATE_DATE = "2024-07-26"
+CHAT_DATE = "2024-07-26"
 
 #: A chat as a list of `{"role": ..., "content": ...}`, or plain text.
 Turns = str | list[dict[str, str]]
@@ -44,7 +44,7 @@ class Rendering:
             return self.apply(*values, **{**self.arguments, **options})
 
 
-def fix_rendering(tokenizer: Any, date: str = TEMPLATE_DATE, arguments: Mapping[str, Any] | None = None) -> None:
+def fix_rendering(tokenizer: Any, date: str = CHAT_DATE, arguments: Mapping[str, Any] | None = None) -> None:
     """Have a tokenizer render its chat template with a fixed date and more arguments, whoever asks it to.
 
     Args:

@@ -17,7 +17,7 @@ from prlm_bench.interfaces import Context
 from prlm_bench.prompting import HubTokenizer
 
 from .._hf import (
-    TEMPLATE_DATE,
+    CHAT_DATE,
     Dtype,
     chat_text,
     choose_device,
@@ -86,7 +86,7 @@ class TransformersGenerator:
         draw: int = 0,
         batch_tokens: int = 16384,
         overflow: Literal["error", "cut-items"] = "error",
-        date: str = TEMPLATE_DATE,
+        date: str = CHAT_DATE,
         enable_thinking: bool | None = None,
         chat_template_args: dict[str, Any] | None = None,
         batching: Together | Literal["auto"] = "auto",
@@ -220,7 +220,7 @@ def _day(date: str) -> str:
     try:
         return Date.fromisoformat(date).isoformat()
     except ValueError:
-        raise ValueError(f"date={date!r} is no date: write it as {TEMPLATE_DATE}") from None
+        raise ValueError(f"date={date!r} is no date: write it as {CHAT_DATE}") from None
 
 
 @lru_cache(maxsize=8)
