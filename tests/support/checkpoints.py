@@ -9,7 +9,14 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
 
@@ -37,11 +44,13 @@ def set_generation(folder: Path, **fields: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
-def make_random(folder: Path, seed: int = 0, *, tie: bool = False, rows: int = 300, template: str = TEMPLATE) -> Path:
-    """A Qwen2 with random weights."""
+def make_random(folder: Path, seed: int = 0, *, tie: bool = False, spare: int = 0) -> Path:
+    """A Qwen2 with random weights, with an embedding for each token of its tokenizer and `spare` more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    make_tokenizer(chat_template=TEMPLATE).save_pretrained(folder)
     torch.manual_seed(seed)
     config = Qwen2Config(
-        vocab_size=rows,
+        vocab_size=count_tokens(folder) + spare,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
@@ -55,11 +64,20 @@ def make_random(folder: Path, seed: int = 0, *, tie: bool = False, rows: int = 3
     )
     model = Qwen2ForCausalLM(config)
     with torch.no_grad():
-        weights = model.model.embed_tokens.weight if tie else model.lm_head.weight
-        weights *= 4 if tie else 8
+        if tie:  # the layers have to outweigh the token itself, which would be repeated
+            for name, weights in model.named_parameters():
+                weights *= 12 if name.endswith("_proj.weight") else 1
+        else:
+            model.lm_head.weight *= 8
     model.save_pretrained(folder)
-    make_tokenizer(chat_template=template).save_pretrained(folder)
     return folder
+
+
+def count_tokens(folder: Path) -> int:
+    """Tokens of a checkpoint: its class may add some to those that were saved."""
+    if not (folder / "config.json").exists():
+        (folder / "config.json").write_text('{"model_type": "qwen2"}')
+    return len(AutoTokenizer.from_pretrained(folder))
 
 
 def make_scripted(

@@ -23,7 +23,7 @@ def adapted_tokenizer(files: ModelFiles, adapter: ModelFiles, code: bool) -> Any
     """
     own = load_tokenizer(files.folder, files.label, code=code)
     if adapter.has_tokenizer:
-        trained = load_tokenizer(adapter.folder, f"adapter {adapter.name!r}", code=code)
+        trained = load_tokenizer(adapter.folder, f"adapter {adapter.name!r}")
         known, new = own.get_vocab(), trained.get_vocab()
         other = next((token for token, number in known.items() if new.get(token, number) != number), None)
         if other is not None:
@@ -37,14 +37,14 @@ def adapted_tokenizer(files: ModelFiles, adapter: ModelFiles, code: bool) -> Any
     return own
 
 
-def add_adapter(model: Any, files: ModelFiles, adapter: ModelFiles, tokenizer: Any, *, merge: bool) -> Any:
+def add_adapter(model: Any, files: ModelFiles, adapter: ModelFiles, *, code: bool, merge: bool) -> Any:
     """A model with an adapter.
 
     Args:
         model: of transformers; changed in place.
         files: the model's, for messages.
         adapter: the adapter's.
-        tokenizer: the one to be used, with the adapter's own tokens.
+        code: Python files of their tokenizers may run.
         merge: add the adapter to the weights where this cannot change an answer beyond rounding, which is faster.
 
     Raises:
@@ -57,7 +57,7 @@ def add_adapter(model: Any, files: ModelFiles, adapter: ModelFiles, tokenizer: A
         raise ModelError(f"adapter {adapter.name!r} is of the kind {kind}, which is not supported", hint)
     layers = dict(_embeddings(model))
     stored = _shapes(adapter.folder)
-    _make_room(model, layers, adapter, stored, tokenizer)
+    _make_room(model, files, layers, adapter, stored, code)
     touched = any(part in (name.split(".")[-1] for name in layers) for key in stored for part in key.split("."))
     merge = merge and not touched and not adapter.config.get("trainable_token_indices")
     from peft import PeftModel
@@ -96,11 +96,16 @@ def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _make_room(
-    model: Any, layers: Mapping[str, Any], adapter: ModelFiles, stored: Mapping[str, tuple[int, ...]], tokenizer: Any
+    model: Any,
+    files: ModelFiles,
+    layers: Mapping[str, Any],
+    adapter: ModelFiles,
+    stored: Mapping[str, tuple[int, ...]],
+    code: bool,
 ) -> None:
     """Give the embeddings as many rows as they had when the adapter was trained."""
     known = model.get_input_embeddings().weight.shape[0]
-    used = max(tokenizer.get_vocab().values(), default=0) + 1
+    used = _last_new_token(files, adapter, code) + 1
     rows = {
         shape[axis]
         for key, shape in stored.items()
@@ -114,12 +119,21 @@ def _make_room(
     lacking = [name for name in _separate(model, layers) if not _holds(name, adapter, stored, range(known, used))]
     if lacking and wanted > known:
         message = (
-            f"adapter {adapter.name!r} has a tokenizer with {used - known} more tokens than the model has "
-            f"embeddings for, and holds none for them ({lacking[0]})"
+            f"adapter {adapter.name!r} uses {wanted - known} more tokens than {files.label} has embeddings for, "
+            f"and lacks theirs for the layer {lacking[0]}"
         )
         hint = "save it with save_embedding_layers=True, or give the model with the embeddings it was trained on"
         raise ModelError(message, hint)
     model.resize_token_embeddings(wanted, mean_resizing=False)
+
+
+def _last_new_token(files: ModelFiles, adapter: ModelFiles, code: bool) -> int:
+    """The highest id of a token that only the adapter has; -1 for none."""
+    if not adapter.has_tokenizer:
+        return -1
+    own = load_tokenizer(files.folder, files.label, code=code).get_vocab()
+    trained = load_tokenizer(adapter.folder, f"adapter {adapter.name!r}").get_vocab()
+    return max((number for token, number in trained.items() if token not in own), default=-1)
 
 
 def _separate(model: Any, layers: Mapping[str, Any]) -> list[str]:

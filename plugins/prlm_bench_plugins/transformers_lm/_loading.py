@@ -130,7 +130,7 @@ def _load(files: ModelFiles, tokenizer: Any, settings: LoadSettings, identity: s
         if settings.adapter is not None:
             # Rounded to half precision, merged weights are others than those that peft adds up.
             merge = settings.quantization is None and model.dtype.itemsize > 2
-            model = add_adapter(model, files, settings.adapter, tokenizer, merge=merge)
+            model = add_adapter(model, files, settings.adapter, code=settings.code, merge=merge)
         if settings.device_map is None and settings.quantization is None:
             model = model.to(settings.device)
     end_ids = _end_ids(model, tokenizer)

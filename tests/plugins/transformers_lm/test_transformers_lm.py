@@ -34,9 +34,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from prlm_bench import Completion, Prompt, Ranking
-from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Generator
 from prlm_bench.running import Components
 from prlm_bench.testing import GeneratorContract
