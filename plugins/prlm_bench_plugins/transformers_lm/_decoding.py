@@ -33,6 +33,7 @@ DECIDED_HERE = frozenset({
 #: `penalty_alpha`, `guidance_scale`, `watermarking_config` and whatever a later release brings.
 _NO_EFFECT = (None, False, 0, 0.0, [], {}, "")
 _NEUTRAL: Mapping[str, Any] = {"guidance_scale": 1, "num_beam_groups": 1}
+_TOKENS = ("_token_id", "_tokens")
 #: Fields whose effect depends on where an answer began, which an engine that resumes does not tell.
 _PLACED = ("begin_suppress_tokens", "exponential_decay_length_penalty", "forced_bos_token_id", "min_new_tokens")
 #: Fields that look back at the tokens of the prompt, padding included.
@@ -94,11 +95,20 @@ def followed(content: Mapping[str, Any], label: str) -> Any:
     """
     from transformers import GenerationConfig
 
+    fields = {name: value for name, value in content.items() if name in HONOURED}
     try:
-        return GenerationConfig(**{name: value for name, value in content.items() if name in HONOURED})
+        wrong = next((name for name in fields if name.endswith(_TOKENS) and not _are_ids(fields[name])), None)
+        if wrong is not None:
+            raise ValueError(f"{wrong} is {fields[wrong]!r}, which is no token id")
+        return GenerationConfig(**fields)
     except Exception as error:  # values of any type
         message = f"generation_config.json of {label} cannot be used: {one_line(error)}"
         raise ModelError(message, "correct or remove the field") from None
+
+
+def _are_ids(value: Any) -> bool:
+    members = value if isinstance(value, list) else [value]
+    return value is None or all(isinstance(member, int) for member in members)
 
 
 def can_resume(config: Any) -> bool:

@@ -18,12 +18,13 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from transformers import DynamicCache, LogitsProcessor, StoppingCriteria
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, StoppingCriteria
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from prlm_bench.errors import PrlmBenchError
@@ -135,23 +136,34 @@ def trace(loaded: LoadedModel, prompts: Sequence[list[int]], way: Batching, coun
     """
     order = list(range(len(prompts)))
     requests = [Request(place, "", prompts[place]) for place in order]
-    batch = Batch(replace(loaded, end_ids=(), batching=way), requests, Decoding(count))
     tokens: list[list[int]] = [[] for _ in prompts]
     logits: list[list[Any]] = [[] for _ in prompts]
-    with torch.inference_mode():
+    with torch.inference_mode(), _bare_settings(loaded.model):
+        batch = Batch(replace(loaded, end_ids=(), batching=way), requests, Decoding(count))
         state = batch.begin()
-        for _ in range(1 if state.cache is None else 2):
+        steps = count if state.cache is None else count // 2
+        for _ in range(count // steps):
             options = batch.options(state)
-            options["generation_config"].update(output_logits=True)
-            if state.cache is not None:
-                options["generation_config"].update(max_new_tokens=count // 2)
+            options["generation_config"].update(output_logits=True, max_new_tokens=steps)
             found = loaded.model.generate(**state.inputs(), **options)
             for row, place in enumerate(order):
-                tokens[place] += found.sequences[row, state.ids.shape[1] if batch.is_causal else 1 :].tolist()
+                tokens[place] += found.sequences[row, -steps:].tolist()
                 logits[place] += [step[row].float().cpu() for step in found.logits]
             if state.cache is not None:
                 state, order = state.select(found.sequences, list(reversed(range(len(order))))), order[::-1]
-    return [(row[:count], torch.stack(steps)) for row, steps in zip(tokens, logits, strict=True)]
+    return [(row, torch.stack(steps)) for row, steps in zip(tokens, logits, strict=True)]
+
+
+@contextmanager
+def _bare_settings(model: Any) -> Iterator[None]:
+    """A block in which a model follows no settings of its checkpoint but where an answer begins."""
+    own = model.generation_config
+    start = {name: getattr(own, name, None) for name in ("bos_token_id", "decoder_start_token_id")}
+    model.generation_config = GenerationConfig(**start)
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 class Batch:

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
@@ -23,6 +23,7 @@ from .._hf import (
     choose_device,
     decode_answer,
     encode_prompts,
+    one_line,
     template_tokens,
     turns,
 )
@@ -30,6 +31,8 @@ from ._batching import Together
 from ._decoding import Decoding
 from ._files import find_adapter, find_model
 from ._loading import LoadSettings, Quantization, cached_tokenizer, load_generation_model
+
+T = TypeVar("T")
 
 
 class TransformersGenerator:
@@ -170,7 +173,8 @@ class TransformersGenerator:
             Request(index, text, row or [loaded.pad_id])
             for index, (text, row) in enumerate(zip(texts, ids, strict=True))
         ]
-        for output in generate_all(loaded, requests, self._decoding, self._batch_tokens):
+        outputs = generate_all(loaded, requests, self._decoding, self._batch_tokens)
+        for output in _in_one_line(outputs, label):
             framed = texts[output.index] if prompts[output.index].chat else ""
             text = decode_answer(tokenizer, output.ids, framed)
             finish = "stop" if output.ended else "length"
@@ -214,6 +218,15 @@ class TransformersGenerator:
 def _require(package: str, option: str, value: str | None) -> None:
     if value is not None and find_spec(package) is None:
         raise PrlmBenchError(f"{option}={value} needs the package {package}", f"pip install {package}")
+
+
+def _in_one_line(outputs: Iterator[T], label: str) -> Iterator[T]:
+    """Outputs; what transformers refuses, such as a setting of the checkpoint, is one line."""
+    try:
+        yield from outputs
+    except (TypeError, ValueError) as error:
+        hint = "its generation_config.json may set what does not go together"
+        raise PrlmBenchError(f"{label} cannot write: {one_line(error)}", hint) from None
 
 
 def _day(date: str) -> str:
