@@ -44,7 +44,7 @@ def find_answer(task: Task, text: str, key: str | None = None, *, thinks: bool =
             written exactly, as in the `lamp` protocol.
         thinks: the completion should begin with reasoning: unless it begins with the answer object, it is reasoning
             even without an opening mark.
-        cut: the completion reached its length limit.
+        cut: the completion did not end by itself, or may not have.
 
     Returns:
         The answer; its text is empty and its step None if no possible answer was found.

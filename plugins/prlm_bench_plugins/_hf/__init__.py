@@ -9,6 +9,7 @@ from ._batches import pad_ids, token_batches
 from ._chat import (
     CHAT_DATE,
     Turns,
+    chat_date,
     chat_text,
     decode_answer,
     encode_completions,
@@ -27,6 +28,7 @@ __all__ = [
     "ModelError",
     "ModelTooLargeError",
     "Turns",
+    "chat_date",
     "chat_text",
     "choose_device",
     "decode_answer",

@@ -24,6 +24,18 @@ CHAT_DATE = "2024-07-26"
 Turns = str | list[dict[str, str]]
 
 
+def chat_date(text: str) -> str:
+    """A date for chat templates.
+
+    Raises:
+        ValueError: the text is no date.
+    """
+    try:
+        return Date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError(f"date={text!r} is no date: write it as {CHAT_DATE}") from None
+
+
 @dataclass(frozen=True)
 class Rendering:
     """How chat templates are rendered; called in place of a tokenizer's `apply_chat_template`.

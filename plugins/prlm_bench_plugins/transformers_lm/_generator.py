@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import date as Date
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from prlm_bench.prompting import HubTokenizer
 from .._hf import (
     CHAT_DATE,
     Dtype,
+    chat_date,
     chat_text,
     choose_device,
     decode_answer,
@@ -110,7 +110,7 @@ class TransformersGenerator:
         self._settings = LoadSettings(
             dtype, device, device_map, self._adapter, quantization, trust_remote_code, allow_pickle, batching
         )
-        self._date = _day(date)
+        self._date = chat_date(date)
         thinking = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
         self._rendering = json.dumps([self._date, {**(chat_template_args or {}), **thinking}])
         seed = f"{context.seed}/{draw}" if draw else str(context.seed)
@@ -227,13 +227,6 @@ def _in_one_line(outputs: Iterator[T], label: str) -> Iterator[T]:
     except (TypeError, ValueError) as error:
         hint = "its generation_config.json may set what does not go together"
         raise PrlmBenchError(f"{label} cannot write: {one_line(error)}", hint) from None
-
-
-def _day(date: str) -> str:
-    try:
-        return Date.fromisoformat(date).isoformat()
-    except ValueError:
-        raise ValueError(f"date={date!r} is no date: write it as {CHAT_DATE}") from None
 
 
 @lru_cache(maxsize=8)
