@@ -29,7 +29,7 @@ import transformers
 from prlm_bench_plugins.transformers_lm._decoding import Decoding
 from prlm_bench_plugins.transformers_lm._engine import Request, generate_all
 from prlm_bench_plugins.transformers_lm._files import ModelFiles
-from prlm_bench_plugins.transformers_lm._loading import LoadSettings, load_generation_model
+from prlm_bench_plugins.transformers_lm._loading import LoadSettings, load_unpooled
 from tokenizers import Tokenizer, models
 from transformers.models.auto import configuration_auto, modeling_auto
 
@@ -166,7 +166,7 @@ def compare(name: str, folder: Path) -> dict[str, Any]:
     files = ModelFiles(name, folder, (), json.loads((folder / "config.json").read_text()))
     begun = time.perf_counter()
     try:
-        loaded = load_generation_model(files, name, tokens, LoadSettings(), folder / "cache")
+        loaded = load_unpooled(files, tokens, LoadSettings(), name, folder / "cache")
         checked = time.perf_counter() - begun
         requests = [Request(place, "", ids) for place, ids in enumerate(prompts)]
         outputs = {output.index: output.ids for output in generate_all(loaded, requests, Decoding(NEW), 1 << 20)}

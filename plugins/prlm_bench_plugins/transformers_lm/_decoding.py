@@ -31,13 +31,15 @@ DECIDED_HERE = frozenset({
 })  # fmt: skip
 #: Other fields are left out with a line that names them, unless they have a value that does nothing: `stop_strings`,
 #: `penalty_alpha`, `guidance_scale`, `watermarking_config` and whatever a later release brings.
-_NO_EFFECT = (None, False, 0, 0.0, [], {}, "")
+_NO_EFFECT: tuple[Any, ...] = (None, False, 0, 0.0, [], {}, "")
 _NEUTRAL: Mapping[str, Any] = {"guidance_scale": 1, "num_beam_groups": 1}
 _TOKENS = ("_token_id", "_tokens")
 #: Fields whose effect depends on where an answer began, which an engine that resumes does not tell.
 _PLACED = ("begin_suppress_tokens", "exponential_decay_length_penalty", "forced_bos_token_id", "min_new_tokens")
 #: Fields that look back at the tokens of the prompt, padding included.
-_LOOKING_BACK = ("encoder_repetition_penalty", "no_repeat_ngram_size", "repetition_penalty")
+_LOOKING_BACK = ("no_repeat_ngram_size", "repetition_penalty")
+#: Fields that look at what an encoder has read, padding included.
+_LOOKING_AT_ENCODER = ("encoder_no_repeat_ngram_size", "encoder_repetition_penalty")
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,15 @@ def followed(content: Mapping[str, Any], label: str) -> Any:
     Raises:
         ModelError: one has an impossible value.
     """
-    from transformers import GenerationConfig
+    import transformers
 
+    make: Any = transformers.GenerationConfig
     fields = {name: value for name, value in content.items() if name in HONOURED}
     try:
         wrong = next((name for name in fields if name.endswith(_TOKENS) and not _are_ids(fields[name])), None)
         if wrong is not None:
             raise ValueError(f"{wrong} is {fields[wrong]!r}, which is no token id")
-        return GenerationConfig(**fields)
+        return make(**fields)
     except Exception as error:  # values of any type
         message = f"generation_config.json of {label} cannot be used: {one_line(error)}"
         raise ModelError(message, "correct or remove the field") from None
@@ -121,6 +124,11 @@ def looks_back(config: Any) -> bool:
     return any(getattr(config, name, None) not in (None, 0, 1, 1.0) for name in _LOOKING_BACK)
 
 
+def reads_padding(config: Any) -> bool:
+    """Whether the padding of a batch changes which token comes next, whatever it is filled with."""
+    return any(getattr(config, name, None) not in (None, 0, 1, 1.0) for name in _LOOKING_AT_ENCODER)
+
+
 def padding_id(tokenizer: Any, end_ids: Collection[int], config: Any) -> int:
     """The id that fills up shorter prompts.
 
@@ -130,5 +138,5 @@ def padding_id(tokenizer: Any, end_ids: Collection[int], config: Any) -> int:
     if own is None:
         own = next(iter(end_ids), 0)
     if own in end_ids and looks_back(config):
-        return next((number for number in tokenizer.all_special_ids if number not in end_ids), own)
+        own = next((number for number in tokenizer.all_special_ids if number not in end_ids), own)
     return int(own)

@@ -159,7 +159,8 @@ def _bare_settings(model: Any) -> Iterator[None]:
     """A block in which a model follows no settings of its checkpoint but where an answer begins."""
     own = model.generation_config
     start = {name: getattr(own, name, None) for name in ("bos_token_id", "decoder_start_token_id")}
-    model.generation_config = GenerationConfig(**start)
+    make: Any = GenerationConfig
+    model.generation_config = make(**start)
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from .._hf import Dtype, ModelTooLargeError, fix_rendering, free_memory, load_model, load_tokenizer, loading
 from ._adapters import adapted_tokenizer, add_adapter
 from ._batching import FASTEST, Batching, Together, choose_batching
-from ._decoding import followed, own_settings, padding_id
+from ._decoding import followed, own_settings, padding_id, reads_padding
 from ._files import ModelFiles
 
 _log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def load_generation_model(
     """
     try:
         return _POOL.get(
-            (identity, settings), lambda: _load(files, tokenizer, settings, f"{identity} {settings}", cache_dir)
+            (identity, settings), lambda: load_unpooled(files, tokenizer, settings, f"{identity} {settings}", cache_dir)
         )
     except ModelTooLargeError:
         message = f"{files.label} does not fit into the memory of {settings.device}"
@@ -108,7 +108,14 @@ def load_generation_model(
         raise ModelTooLargeError(message, hint) from None
 
 
-def _load(files: ModelFiles, tokenizer: Any, settings: LoadSettings, identity: str, cache_dir: Path) -> LoadedModel:
+def load_unpooled(
+    files: ModelFiles, tokenizer: Any, settings: LoadSettings, identity: str, cache_dir: Path
+) -> LoadedModel:
+    """A model, loaded anew; see `load_generation_model`.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
     own, ignored = own_settings(files.folder, files.label)
     if ignored:
         _log.warning("%s: generation_config.json sets %s, which is not followed", files.label, ", ".join(ignored))
@@ -142,6 +149,8 @@ def _load(files: ModelFiles, tokenizer: Any, settings: LoadSettings, identity: s
         return replace(loaded, batching=Batching(settings.batching, "grown"))
     with loading(files.label):
         found = choose_batching(loaded, files.label, identity, cache_dir, _ordinary(model, tokenizer))
+    if found.together == "padded" and reads_padding(model.generation_config):
+        found = replace(found, together="same-length")
     return replace(loaded, batching=found)
 
 

@@ -10,11 +10,12 @@ import pytest
 
 pytest.importorskip("torch", reason="needs torch: prlm-bench[lm]")
 
+from support.checkpoints import make_scripted
+
 from prlm_bench import Completion, Prompt, Ranking
 from prlm_bench.data import open_split
 from prlm_bench.host import PluginHost
 from prlm_bench.running import Components
-from tests.support.checkpoints import make_scripted
 
 pytestmark = [
     pytest.mark.slow,

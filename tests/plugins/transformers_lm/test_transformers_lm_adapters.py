@@ -17,12 +17,12 @@ pytest.importorskip("peft", reason="needs peft: pip install peft")
 import peft
 import torch
 from prlm_bench_plugins.transformers_lm._loading import load_generation_model
+from support.checkpoints import TEMPLATE, count_tokens, make_random, make_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prlm_bench import Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Generator
-from tests.support.checkpoints import TEMPLATE, count_tokens, make_random, make_tokenizer
 
 Make = Callable[..., Generator]
 pytestmark = [

@@ -18,11 +18,11 @@ import transformers
 from prlm_bench_plugins.transformers_lm import _batching as batching, _decoding as decoding, _engine as engine
 from prlm_bench_plugins.transformers_lm._batching import FASTEST, Batching, choose_batching
 from prlm_bench_plugins.transformers_lm._loading import LoadedModel
+from support.checkpoints import make_random, make_tokenizer, set_generation
 
 from prlm_bench import Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Generator
-from tests.support.checkpoints import make_random, make_tokenizer, set_generation
 
 Make = Callable[..., Generator]
 

@@ -13,12 +13,13 @@ import pytest
 pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
+from support.checkpoints import make_scripted
+
 from prlm_bench import Answer, Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Generator
 from prlm_bench.running import Components
-from tests.support.checkpoints import make_scripted
 
 Make = Callable[..., Generator]
 DRAFT, FINAL = "Maybe {'tweet': 'a first idea'}, or not.", "{'tweet': 'the real one'}"
