@@ -166,7 +166,8 @@ def _mark_ids(tokenizer: Any) -> dict[int, str]:
 
 def _special_tokens(tokenizer: Any) -> list[tuple[int, str]]:
     """What decoding drops: id and text."""
-    added = [(number, token.content) for number, token in tokenizer.added_tokens_decoder.items() if token.special]
+    known = getattr(tokenizer, "added_tokens_decoder", {})
+    added = [(number, token.content) for number, token in known.items() if token.special]
     return [*zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=False), *added]
 
 

@@ -56,6 +56,8 @@ class ModelFiles:
             return path.read_text(encoding="utf-8")
         path = self.folder / "tokenizer_config.json"
         found = read_json(path).get("chat_template") if path.is_file() else None
+        if isinstance(found, list):  # several by name
+            found = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}.get("default")
         return found if isinstance(found, str) else None
 
     @property
