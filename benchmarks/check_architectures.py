@@ -82,6 +82,21 @@ SPECIAL: dict[str, dict[str, Any]] = {
 }
 
 
+#: Settings of an architecture that change how it reads: its name, and what is set.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "falcon with ALiBi": ("falcon", {"alibi": True}),
+    "falcon with ALiBi, parallel heads": ("falcon", {"alibi": True, "new_decoder_architecture": True}),
+    "mistral with a window of 20": ("mistral", {"sliding_window": 20}),
+    "qwen2 with a window": ("qwen2", {"use_sliding_window": True, "sliding_window": 20, "max_window_layers": 1}),
+    "llama with linear scaling": ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}),
+    "phi3 with long and short factors": (
+        "phi3",
+        {
+            "rope_scaling": {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [4.0] * 4},
+            "original_max_position_embeddings": 64,
+        },
+    ),
+}
 _SEQ2SEQ = "-encoder-decoder"
 
 
@@ -89,14 +104,15 @@ def names() -> list[str]:
     """Model types that write text: causal ones, and `NAME-encoder-decoder`."""
     auto: Any = modeling_auto
     seq2seq = [f"{name}{_SEQ2SEQ}" for name in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES]
-    return sorted([*auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *seq2seq])
+    return sorted([*auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *seq2seq, *VARIANTS])
 
 
 def tiny_config(name: str) -> Any:
     """A configuration with small sizes."""
+    name, more = VARIANTS.get(name, (name, SPECIAL.get(name, {})))
     kind = configuration_auto.CONFIG_MAPPING[name]
     known = kind().to_dict()
-    wanted = {**{key: value for key, value in SIZES.items() if key in known}, **SPECIAL.get(name, {})}
+    wanted = {**{key: value for key, value in SIZES.items() if key in known}, **more}
     for key in ("layer_types", "layers_block_type", "mlp_layer_types"):
         if isinstance(known.get(key), list) and key not in wanted:
             kinds = list(dict.fromkeys(known[key]))

@@ -53,6 +53,27 @@ class Batching:
 FASTEST = Batching()
 
 
+def unmixed(way: Batching) -> Batching:
+    """The way for prompts whose positions depend on the longest text that is read at a time (see `position_reach`)."""
+    together: Together = "same-length" if way.together == "padded" else way.together
+    return Batching(together, "grown" if way.cache == "chunked" else way.cache)
+
+
+def position_reach(config: Any) -> int | None:
+    """The length from which on a model reads all positions otherwise, also those of shorter texts beside; or None.
+
+    So do rotary embeddings that are scaled by the length (dynamic NTK), or have other factors beyond one (LongRoPE).
+    """
+    text = config.get_text_config()
+    rope = getattr(text, "rope_parameters", None) or {}
+    found = [rope] if "rope_type" in rope else [one for one in rope.values() if isinstance(one, dict)]
+    if not any(one.get("rope_type") in ("dynamic", "longrope") for one in found):
+        return None
+    sizes = [one.get("original_max_position_embeddings") for one in found]
+    names = ("original_max_position_embeddings", "max_position_embeddings")
+    return next((size for size in [*sizes, *(getattr(text, name, None) for name in names)] if size), None)
+
+
 def choose_batching(loaded: LoadedModel, label: str, identity: str, folder: Path, tokens: Sequence[int]) -> Batching:
     """The fastest way that writes what `generate()` writes, remembered by the model's identity.
 
@@ -90,7 +111,7 @@ def _remembered(path: Path) -> Batching | None:
 
 
 def _try(loaded: LoadedModel, label: str, tokens: Sequence[int]) -> Batching:
-    room = (loaded.window or 1024) - NEW_TOKENS
+    room = min(size or 1024 for size in (loaded.window, loaded.reach)) - NEW_TOKENS
     prompts = [
         [tokens[(31 * place + 7 * row + 1) % len(tokens)] for place in range(max(1, min(length, room)))]
         for row, length in enumerate(_LENGTHS)

@@ -30,7 +30,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from prlm_bench.errors import PrlmBenchError
 
 from .._hf import free_memory, is_out_of_memory, pad_ids
-from ._batching import Batching
+from ._batching import Batching, unmixed
 from ._decoding import Decoding, can_resume
 from ._loading import LoadedModel
 
@@ -78,7 +78,10 @@ def generate_all(loaded: LoadedModel, requests: Sequence[Request], decoding: Dec
     # The longest first: where memory runs out, it does so at once.
     waiting = deque(sorted(requests, key=lambda request: -len(request.ids)))
     while waiting:
-        batch = Batch(loaded, list(_next(waiting, loaded.batching, budget, decoding)), decoding)
+        # The longest prompt decides for its batch how far positions reach.
+        far = loaded.reach is not None and len(waiting[0].ids) + decoding.max_new_tokens > loaded.reach
+        used = replace(loaded, batching=unmixed(loaded.batching)) if far else loaded
+        batch = Batch(used, list(_next(waiting, used.batching, budget, decoding)), decoding)
         while batch.requests:
             outputs = _advance(batch)
             if outputs is None:

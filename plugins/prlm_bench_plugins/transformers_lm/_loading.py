@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from .._hf import Dtype, ModelTooLargeError, fix_rendering, free_memory, load_model, load_tokenizer, loading
 from ._adapters import adapted_tokenizer, add_adapter
-from ._batching import FASTEST, Batching, Together, choose_batching
+from ._batching import FASTEST, Batching, Together, choose_batching, position_reach
 from ._decoding import followed, own_settings, padding_id, reads_padding
 from ._files import ModelFiles
 
@@ -50,6 +50,8 @@ class LoadedModel:
     #: Positions, in tokens; None where there is no limit.
     window: int | None = None
     batching: Batching = FASTEST
+    #: See `position_reach`.
+    reach: int | None = None
 
 
 class ModelPool:
@@ -144,7 +146,7 @@ def load_unpooled(
     pad_id = padding_id(tokenizer, end_ids, model.generation_config)
     # Ends are given with each call.
     model.generation_config.eos_token_id = None
-    loaded = LoadedModel(model.eval(), end_ids, pad_id, files.window)
+    loaded = LoadedModel(model.eval(), end_ids, pad_id, files.window, reach=position_reach(model.config))
     if settings.batching != "auto":
         return replace(loaded, batching=Batching(settings.batching, "grown"))
     with loading(files.label):

@@ -216,6 +216,32 @@ class TestBatching:
         monkeypatch.setattr(engine, "trace", trace)
         assert choose_batching(llama(), "m", "1", tmp_path, tokens) == expected
 
+    def test_positions_that_depend_on_the_longest_text(self, tokens: list[int], tmp_path: Path) -> None:
+        """LongRoPE: beyond a length all positions are read otherwise, also those of shorter texts in the batch."""
+        rope = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+        config = transformers.Phi3Config(
+            **SIZES,
+            intermediate_size=64,
+            pad_token_id=0,
+            max_position_embeddings=256,
+            original_max_position_embeddings=100,
+            rope_scaling=rope,
+        )
+        assert batching.position_reach(config) == 100
+        assert batching.position_reach(transformers.LlamaConfig(**SIZES)) is None
+        model = replace(loaded(config), end_ids=(), reach=100)
+        found = choose_batching(model, "m", "1", tmp_path, tokens)
+        assert found == FASTEST
+        prompts = [[tokens[(7 * place + row) % 297] for place in range(5 + 17 * row)] for row in range(12)]
+        requests = [engine.Request(row, "", prompt) for row, prompt in enumerate(prompts)]
+        outputs = engine.generate_all(replace(model, batching=found), requests, decoding.Decoding(8), 1 << 16)
+        written = {output.index: output.ids for output in outputs}
+        for row, prompt in enumerate(prompts):
+            ids = torch.tensor([prompt])
+            options = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
+            alone = model.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
+            assert written[row] == alone[0, len(prompt) :].tolist()
+
     def test_it_is_tried_once(
         self, tokens: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
