@@ -20,7 +20,7 @@ _OPENERS = [
     r"(?-i:\[THINK\])",
     "◁think▷",
     r"<\|inner_prefix\|>",
-    r"(?:<\|start\|>\w*)?<\|channel\|>(?!final)\w+[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>",
+    r"(?:<\|start\|>\w*)?<\|channel\|>(?!final)\w+\b[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>",
     r"<\|channel>(?:thought|analysis)?",
     "<unused94>(?:thought)?",
 ]

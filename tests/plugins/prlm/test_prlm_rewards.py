@@ -272,6 +272,7 @@ class TestRewardSet:
 
     def test_reasoning_between_special_tokens_is_not_lost(self, rewards_of: Any) -> None:
         """trl decodes without special tokens."""
+        pytest.importorskip("torch", reason="needs torch: prlm-bench[lm]")
         pytest.importorskip("transformers", reason="needs transformers: prlm-bench[lm]")
         from support.checkpoints import TEMPLATE, make_tokenizer
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from prlm_bench import Answer
@@ -106,3 +108,24 @@ def test_special_tokens_that_are_kept() -> None:
         "[THINK]": "[THINK]", "[/THINK]": "[/THINK]", "<think>": "\n<think>", "<|thinking|>": "<|thinking|>",
     }  # fmt: skip
     assert {"<|end|>", "<|message|>", "<|channel|>"} < reasoning_marks([*known, "<|channel|>"]).keys()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|channel|>" + "a" * 100_000,
+        "<|channel|>analysis" * 5_000,
+        "<|start|>" + "a" * 100_000,
+        "<" + "a_" * 50_000,
+        "</" + "think_" * 20_000,
+        "\n" * 50_000 + " " * 50_000,
+        "<think>" * 20_000,
+        "</think>" * 20_000,
+    ],
+    ids=lambda text: text[:12].strip(),
+)
+def test_long_nonsense_takes_little_time(text: str) -> None:
+    start = time.perf_counter()
+    find_reasoning(text)
+    open_reasoning(text, text)
+    assert time.perf_counter() - start < 2
