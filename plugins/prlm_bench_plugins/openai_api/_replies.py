@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from prlm_bench import Completion
+from prlm_bench.prompting import mark_reasoning
 
 from ._errors import RequestError, UnreadableReplyError, reported_error
 from ._json import one_line, parse
@@ -143,10 +144,7 @@ def _chat_text(choice: dict[str, Any]) -> str | None:
         return None
     split_off = (message.get("reasoning_content"), message.get("reasoning"), thoughts)
     reasoning = next((text for text in split_off if isinstance(text, str) and text.strip()), "")
-    if not reasoning or "</think>" in content:
-        return content
-    # Without text after it, the reasoning was cut off; a closing tag would hide that.
-    return f"<think>\n{reasoning.strip()}\n" + (f"</think>\n{content}" if content.strip() else "")
+    return mark_reasoning(reasoning, content) if reasoning else content
 
 
 def _joined(parts: list[Any], thinking: bool) -> str:

@@ -211,8 +211,9 @@ class FakeBackend:
     """Says a prompt's length, and remembers what it was asked."""
 
     is_chat_only = False
+    strips_reasoning = False
 
-    def __init__(self, name: str, options: dict[str, str]) -> None:
+    def __init__(self, name: str, options: dict[str, str], date: str = "") -> None:
         self.asked: list[list[str]] = []
         self.kwargs: Any = None
 
