@@ -38,9 +38,9 @@ def cells(table: Table, row: Row, *, break_line: bool = False) -> list[str]:
     seeds = [", ".join(map(str, row.seeds))] if shown else []
     gap = "\n" if break_line else " "
     figures = row.figures
-    metrics = [estimate(figures.metrics.get(name), gap) for name in table.metrics]
+    metrics = [_cell(figures.metrics.get(name), gap) for name in table.metrics]
     first = figures.metrics.get(table.metrics[0])
-    macro = [estimate(first.user_macro if first else None, gap)]
+    macro = [_cell(first.user_macro if first else None, gap)]
     spread = _spread_cells(figures, table.metrics[0]) if has_spread(table) else []
     retrieval = [value(figures.retrieval.get(name)) for name in names_in(table, "retrieval")]
     rewards = [_reward(row, name, gap) for name in reward_names(table)]
@@ -164,13 +164,18 @@ def value(found: Estimate | None) -> str:
 
 
 def estimate(found: Estimate | None, gap: str = " ") -> str:
-    """A figure with its interval; where too few users hold none, the legend says so."""
-    if found is not None and found.value is not None and found.why and not _FEW.fullmatch(found.why):
+    """A figure with its interval, or the reason why there is none."""
+    if found is not None and found.value is not None and found.why:
         return f"{value(found)}{gap}({found.why})"
     if found is None or found.value is None or found.low is None or found.high is None:
         return value(found)
     digits = 1 if abs(found.value) >= 10 else 3
     return f"{value(found)}{gap}[{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+def _cell(found: Estimate | None, gap: str) -> str:
+    """As `estimate`, but where too few users hold no interval, the legend says so once."""
+    return value(found) if found is not None and _FEW.fullmatch(found.why) else estimate(found, gap)
 
 
 def percent(found: Estimate) -> str:
@@ -189,7 +194,7 @@ def _reward(row: Row, name: str, gap: str) -> str:
     found = row.figures.rewards.get(name)
     if found is None:
         return "failed" if name in row.figures.reward_failures else "-"
-    return estimate(found, gap) + (f"{gap}of {found.n}" if found.n is not None and found.n < row.n else "")
+    return _cell(found, gap) + (f"{gap}of {found.n}" if found.n is not None and found.n < row.n else "")
 
 
 def _share(value: float | None) -> str:

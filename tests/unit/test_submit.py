@@ -14,6 +14,7 @@ import pytest
 from support.made_results import sample, write_result
 
 from prlm_bench.identity import file_digest
+from prlm_bench.results import Summary, read_manifest
 from prlm_bench.submission import submission_tasks
 from prlm_bench.tasks import TaskRegistry
 
@@ -131,6 +132,9 @@ def test_other_splits_do_not_count(tmp_path: Path, here: Callable[..., Any]) -> 
 def test_answers_to_data_of_another_benchmark_are_refused(seven: Path, here: Callable[..., Any]) -> None:
     (path,) = [p for p in (seven / "results").rglob("manifest.json") if '"lamp_4"' in p.read_text()]
     path.write_text(path.read_text().replace('"other_task": null', '"other_task": "LaMP_7"'))
+    summary = Summary.model_validate_json(path.with_name("summary.json").read_bytes())
+    whole = summary.model_copy(update={"digest": summary.digest_with(read_manifest(path.parent))})
+    path.with_name("summary.json").write_text(whole.model_dump_json())
     assert "the answers are to data of another benchmark (LaMP_7)" in submit(here).mistake
 
 

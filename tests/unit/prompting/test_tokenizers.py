@@ -53,7 +53,7 @@ def test_a_class_that_decodes_in_its_own_way(tmp_path: Path, monkeypatch: pytest
             return str(super()._decode(*args, **options)).upper()
 
     loud = Loud.from_pretrained(saved("unigram", tmp_path))
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda name: loud)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda name, **options: loud)
     assert HubTokenizer(str(tmp_path)).truncate("the old library", 99)[0] == "THE OLD LIBRARY"
 
 
