@@ -178,12 +178,12 @@ def _errors(resampled: Resampled, columns: slice, value: Value, level: float) ->
 def _corpus(resampled: Resampled, columns: slice, value: Value, level: float) -> Bounds:
     """The sign-flip interval of the jackknife's pseudo-values, which corrects the bias of few samples."""
     pseudo = jackknife(resampled.totals[:, columns], value, resampled.sizes).pseudo
-    return _from_splits(pseudo_splits(pseudo), level)
+    return _from_splits(pseudo_splits(pseudo, resampled.sizes), level)
 
 
-def pseudo_splits(pseudo: Floats, flips: int = INTERVAL_FLIPS) -> Splits:
-    """The splits of the mean of pseudo-values, shape (users,)."""
-    totals = np.stack([pseudo, np.ones_like(pseudo)], axis=1)
+def pseudo_splits(pseudo: Floats, sizes: Floats, flips: int = INTERVAL_FLIPS) -> Splits:
+    """The splits of the mean of pseudo-values, shape (users,), weighted by the users' questions."""
+    totals = np.stack([sizes * pseudo, sizes], axis=1)
     return splits_of(totals, lambda sums: sums[..., 0] / sums[..., 1], split_totals(totals, flips))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.stats import norm, t as student
 
 from ._flips import TEST_FLIPS, Splits, smallest_p
 from ._intervals import UNDEFINED, Bounds, Interval, Resampled, none, pseudo_splits, too_few
@@ -19,6 +19,8 @@ from ._users import Floats, Value
 Basis = Literal["users", "users and trainings"]
 #: With fewer random splits than this that reach 0, the p-value comes from the t distribution.
 _TAIL = 10
+#: As many users as this are not to be had.
+_MANY = 10**7
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def _over_users(
     why = too_few("corpus" if corpus else "mean", nothing.users)
     splits = drawn.splits(slice(0, drawn.totals.shape[1]), gap)
     if corpus and not why:
-        splits = pseudo_splits(found.pseudo, flips)
+        splits = pseudo_splits(found.pseudo, drawn.sizes, flips)
     ends = [none(why) if why else _ends(splits.interval(level)) for level in (0.95, 0.90)]
     tested = replace(nothing, error=found.error, freedom=found.freedom, p=_p(splits, found))
     return _with_bounds(tested, *ends)
@@ -193,13 +195,10 @@ def users_needed(
     if not found.error > 0 or effect <= 0 or found.basis != "users":
         return None
     scale = found.error * np.sqrt(found.users) / effect
-    needed = 2
-    for _ in range(50):
-        quantiles = student.ppf(1 - level / (2 * comparisons), needed - 1) + student.ppf(power, needed - 1)
-        enough = max(int(np.ceil((quantiles * scale) ** 2)), int(np.ceil(1 + np.log2(comparisons / level))))
-        if enough <= needed:
-            return needed
-        needed = max(needed + 1, min(enough, 10**7)) if enough < 10**7 else enough
-        if needed >= 10**7:
-            return None
-    return needed
+    certain, likely = 1 - level / (2 * comparisons), power
+    needed = max(2, int(np.ceil(1 + np.log2(comparisons / level))))
+    # Normal quantiles give too few users, by a handful.
+    needed = max(needed, int(np.ceil(min(((norm.ppf(certain) + norm.ppf(likely)) * scale) ** 2, _MANY))))
+    while needed < _MANY and ((student.ppf(certain, needed - 1) + student.ppf(likely, needed - 1)) * scale) ** 2 > needed:
+        needed += 1
+    return needed if needed < _MANY else None
