@@ -18,8 +18,8 @@ class Jackknife:
     error: float
     #: Degrees of freedom, see `stats.freedom`.
     freedom: float
-    #: h * value - (h - 1) * value without the user, where h is all questions over those of the user, shape (users,): for
-    #: a mean, the user's own mean. Their mean, weighted by questions, is corrected for bias.
+    #: h * value - (h - 1) * value without the user, where h is all questions over those of the user, shape (users,).
+    #: For a mean this is the user's own mean. Their mean, weighted by questions, is corrected for bias.
     pseudo: Floats
 
 

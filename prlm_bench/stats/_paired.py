@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm, t as student
+from scipy.stats import t as student
 
 from ._flips import TEST_FLIPS, Splits, smallest_p
 from ._intervals import UNDEFINED, Bounds, Interval, Resampled, none, pseudo_splits, too_few
@@ -195,10 +195,13 @@ def users_needed(
     if not found.error > 0 or effect <= 0 or found.basis != "users":
         return None
     scale = found.error * np.sqrt(found.users) / effect
-    certain, likely = 1 - level / (2 * comparisons), power
-    needed = max(2, int(np.ceil(1 + np.log2(comparisons / level))))
-    # Normal quantiles give too few users, by a handful.
-    needed = max(needed, int(np.ceil(min(((norm.ppf(certain) + norm.ppf(likely)) * scale) ** 2, _MANY))))
-    while needed < _MANY and ((student.ppf(certain, needed - 1) + student.ppf(likely, needed - 1)) * scale) ** 2 > needed:
+    certain = 1 - level / (2 * comparisons)
+
+    def enough(users: float) -> float:
+        return float((student.ppf(certain, users - 1) + student.ppf(power, users - 1)) * scale) ** 2
+
+    least = int(np.ceil(1 + np.log2(comparisons / level)))
+    needed = max(2, least, int(np.ceil(min(enough(np.inf), _MANY))))
+    while needed < _MANY and enough(needed) > needed:  # a handful of steps from the normal quantiles
         needed += 1
     return needed if needed < _MANY else None

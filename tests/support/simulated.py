@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from prlm_bench.host import PluginHost
 from prlm_bench.metrics import KnowsRareValues, Metric
@@ -93,8 +93,11 @@ def _by_user(statistics: Floats, owner: Ints, users: int) -> Floats:
 
 @cache
 def _truth(name: str, shift: float = 0.0) -> float:
+    """The value of latent values at equal steps of probability; what else is random is drawn."""
     recipe, rng = RECIPES[name], np.random.default_rng(1)
-    parts = [recipe.totals(rng, np.ones(400_000, np.int64), 0.0, shift=shift)[0].sum(axis=0) for _ in range(5)]
+    count = 100_000
+    z = ndtri((np.arange(count) + 0.5) / count) + shift
+    parts = [recipe.draw(z, np.arange(count), 0.0, rng).sum(axis=0) for _ in range(4)]
     return float(recipe.value(np.sum(parts, axis=0)))
 
 

@@ -6,6 +6,7 @@ resampled users fail; bounds leave the simulation's own error, three standard de
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -19,6 +20,7 @@ from prlm_bench.stats import (
     Resampled,
     freedom,
     holm,
+    jackknife,
     paired_difference,
     scale_of,
     smallest_detectable,
@@ -26,9 +28,9 @@ from prlm_bench.stats import (
 )
 from prlm_bench.stats._users import estimated_icc
 
-REPLICATES = 300
+REPLICATES = 250
 #: Coverage in percent that a cell of so many replicates may show where 95 is right.
-LOWEST = 91.2
+LOWEST = 90.8
 
 
 @cache
@@ -49,17 +51,17 @@ def coverage(
 
 CELLS = [
     ("ROUGE-like", 6, "equal", 0.8, None),
-    ("ROUGE-like", 10, "extreme", 0.0, None),
+    ("ROUGE-like", 8, "heavy", 0.8, None),
     ("ROUGE-like", 20, "extreme", 0.8, None),
     ("accuracy 0.7", 8, "equal", 0.8, None),
     ("accuracy 0.9", 10, "heavy", 0.4, None),
     ("accuracy 0.98", 10, "equal", 0.0, None),
     ("accuracy 0.98", 50, "equal", 0.8, None),
     ("MAE", 10, "heavy", 0.8, None),
-    ("MAE", 20, "extreme", 0.0, None),
+    ("MAE", 10, "extreme", 0.4, None),
     ("RMSE, normal", 10, "heavy", 0.4, None),
     ("RMSE, normal", 20, "extreme", 0.8, None),
-    ("BLEU", 20, "extreme", 0.4, None),
+    ("BLEU", 20, "extreme", 0.0, None),
     ("macro-F1, 15 labels", 40, "equal", 0.3, 3),
 ]
 
@@ -122,6 +124,13 @@ def test_nothing_to_estimate_gives_the_fewest_degrees_of_freedom() -> None:
         assert estimated_icc(residuals, np.array([1.0, 2, 3])) == 1.0
 
 
+def test_pseudo_values_of_a_mean_are_the_means_of_the_users() -> None:
+    """So that intervals of a corpus measure and of a mean are alike where users have few or many questions."""
+    totals = np.array([[1.0, 1], [3, 2], [10, 40]])
+    found = jackknife(totals, mean_value, totals[:, 1])
+    assert found.pseudo == pytest.approx([1.0, 1.5, 0.25])
+
+
 # Differences
 
 
@@ -166,17 +175,17 @@ def of_three(rng: np.random.Generator, users: int, shift: float) -> tuple[list[F
     return first, second, mean_value, sizes
 
 
-@pytest.mark.parametrize(("users", "comparisons"), [(8, 1), (20, 1), (20, 10), (200, 10)])
+@pytest.mark.parametrize(("users", "comparisons"), [(8, 1), (20, 1), (20, 10)])
 def test_what_is_called_detectable_is_found_in_four_of_five_cases(users: int, comparisons: int) -> None:
     rng = np.random.default_rng(5)
-    pilots = [paired_difference(*of_three(rng, users, 0.0), flips=16) for _ in range(200)]
+    pilots = [paired_difference(*of_three(rng, users, 0.0), flips=16) for _ in range(100)]
     shown = np.sqrt(np.mean([smallest_detectable(pilot, comparisons) ** 2 for pilot in pilots]))
     found = 0
-    for _ in range(200):
+    for _ in range(150):
         shifts = [shown, *[0.0] * (comparisons - 1)]
         p_values = [paired_difference(*of_three(rng, users, shift), flips=1_000).p for shift in shifts]
         found += holm(p_values)[0] < 0.05
-    assert 0.72 <= found / 200 <= 0.89
+    assert 0.70 <= found / 150 <= 0.90
 
 
 def test_nothing_is_detectable_where_no_p_value_is_small_enough() -> None:
@@ -197,7 +206,21 @@ def test_as_many_users_as_are_needed_find_the_difference() -> None:
     assert 0.70 <= np.mean(found) <= 0.90
 
 
-@pytest.mark.parametrize("users", [40, 1000])
+@pytest.mark.parametrize(("effect", "comparisons"), [(5.0, 1), (1.0, 10), (0.5, 1), (0.05, 1)])
+def test_one_user_fewer_than_needed_is_too_few(effect: float, comparisons: int) -> None:
+    pilot = paired_difference(*of_three(np.random.default_rng(9), 40, 0.0), flips=16)
+    needed = users_needed(pilot, effect, comparisons)
+    assert needed is not None
+
+    def detectable(users: int) -> float:
+        error = pilot.error * np.sqrt(40 / users)
+        like = replace(pilot, error=error, freedom=users - 1.0, higher=users, equal=0, lower=0)
+        return smallest_detectable(like, comparisons)
+
+    assert detectable(needed) <= effect < detectable(needed - 1)
+
+
+@pytest.mark.parametrize("users", [40, 200])
 def test_a_recipe_seldom_differs_from_itself_in_other_trainings(users: int) -> None:
     rng = np.random.default_rng(7)
     sizes = np.full(users, 5.0)
