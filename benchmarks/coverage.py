@@ -50,7 +50,7 @@ STUDIES = (
         made.rivals_table,
         "Coverage in percent: `auto` / Clopper-Pearson / Wilson / beta posterior (these three over questions, as "
         "if they were independent) / beta-binomial posterior over users.",
-        150,
+        100,
     ),
     Study(
         "Differences",
@@ -61,7 +61,7 @@ STUDIES = (
         "that of the paired probit posterior over questions; then how often p is at most .05 where the methods are"
         " equal (5 is right). The last column is the largest share of a row's cells in which p and the interval "
         "disagree.",
-        300,
+        150,
     ),
     Study(
         "Equivalence",
@@ -70,7 +70,7 @@ STUDIES = (
         made.equivalence_table,
         "How often two methods whose true difference is the margin are called equivalent, in percent (at most 5 is"
         " right); differences by user are normal, margins in their standard deviations.",
-        800,
+        400,
     ),
     Study(
         "Power",
@@ -96,7 +96,7 @@ STUDIES = (
         made.trainings_table,
         "The same recipe on both sides, trained several times: how often it differs from itself (5 is right), and "
         "how often one training each, tested over users alone, does.",
-        800,
+        400,
     ),
     Study(
         "Findings",
@@ -143,7 +143,7 @@ def run(path: Path, times: float, studies: Sequence[Study]) -> Results:
 
 def page(results: Results, studies: Sequence[Study], times: float) -> str:
     """The page of the manual."""
-    few, many = (replicates(studies[0], (users,), times) for users in (6, 1000))
+    few, many = (replicates(STUDIES[0], (users,), times) for users in (6, 1000))
     error = [100 * float(np.sqrt(0.95 * 0.05 / count)) for count in (few, many)]
     head = f"""# Coverage and power, by simulation
 
@@ -157,7 +157,7 @@ each (`equal`), a lognormal number with mean 5 and a coefficient of variation of
 and a coefficient of variation of about 4.6 (`extreme`: with 50 users, one has a third of all questions).
 """
     parts = [
-        f"## {study.name}\n\n{study.about} Replicates: {replicates(study, (), times)}.\n\n{study.table(study, results)}"
+        f"## {study.name}\n\n{study.about} Replicates: {results.counted(study)}.\n\n{study.table(study, results)}"
         for study in studies
     ]
     return "\n".join([head, *parts])

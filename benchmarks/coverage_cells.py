@@ -46,7 +46,7 @@ class Study:
     #: What the table says, before it.
     about: str
     #: Replicates of a cell with few users; with 200 half of them, with 1000 a quarter.
-    replicates: int = 400
+    replicates: int = 270
 
 
 class Results:
@@ -59,6 +59,13 @@ class Results:
         """The mean of a sum over replicates, or over another sum."""
         found = self.cells.get(cell_key(study, cell), {})
         return found.get(name, 0.0) / found[of] if found.get(of) else float("nan")
+
+    def counted(self, study: Study) -> str:
+        """The fewest and the most replicates of the study's cells."""
+        counts = [
+            int(found["replicates"]) for cell in study.cells() if (found := self.cells.get(cell_key(study, cell)))
+        ]
+        return " to ".join(map(str, dict.fromkeys((min(counts), max(counts)))))
 
 
 def cell_key(study: Study, cell: Cell) -> str:

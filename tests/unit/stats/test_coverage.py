@@ -6,11 +6,16 @@ resampled users fail; bounds leave the simulation's own error, three standard de
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+from support.paths import REPOSITORY
 from support.simulated import RECIPES, user_sizes
 
 from prlm_bench.results import mean_value
@@ -122,6 +127,15 @@ def test_the_correlation_within_users_is_estimated_from_their_sums(icc: float) -
 def test_nothing_to_estimate_gives_the_fewest_degrees_of_freedom() -> None:
     for residuals in (np.zeros(3), np.full(3, np.nan), np.full(3, np.inf)):
         assert estimated_icc(residuals, np.array([1.0, 2, 3])) == 1.0
+
+
+def test_users_with_independent_answers_are_known_better_than_their_sizes_suggest() -> None:
+    rng = np.random.default_rng(10)
+    sizes = user_sizes(rng, 200, "heavy")
+    independent, alike = (RECIPES["ROUGE-like"].totals(rng, sizes, icc)[0] for icc in (0.0, 1.0))
+    few = freedom(sizes.astype(np.float64))
+    assert jackknife(independent, mean_value, independent[:, 1]).freedom > 1.2 * few
+    assert jackknife(alike, mean_value, alike[:, 1]).freedom == pytest.approx(few, rel=0.2)
 
 
 def test_pseudo_values_of_a_mean_are_the_means_of_the_users() -> None:
@@ -237,3 +251,32 @@ def test_a_recipe_seldom_differs_from_itself_in_other_trainings(users: int) -> N
         single += paired_difference(sides[0][:1], sides[1][:1], mean_value, sizes, flips=500).p <= 0.05
     assert 100 * several / REPLICATES <= 100 - LOWEST
     assert single / REPLICATES >= 0.3  # what a test over users alone says of one training each
+
+
+# The script
+
+
+def tables(folder: Path, *arguments: str) -> str:
+    """What the script prints, with a hundredth of the replicates; done cells are in `folder`."""
+    script, cells = REPOSITORY / "benchmarks" / "coverage.py", folder / "cells.json"
+    command = [sys.executable, str(script), "--times", "0.01", "--cells", str(cells), *arguments]
+    paths = os.pathsep.join(map(str, (REPOSITORY / "tests", REPOSITORY, REPOSITORY / "plugins")))
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": paths})
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_done_cells_are_not_simulated_again(tmp_path: Path) -> None:
+    first = tables(tmp_path, "--study", "Equivalence")
+    assert first.startswith("# Coverage and power")
+    assert "| 2 | 0.0 | 0.0 | 0.0 |" in first  # no equivalence is called with 2 users
+    kept = (tmp_path / "cells.json").stat().st_mtime_ns
+    assert tables(tmp_path, "--study", "Equivalence") == first
+    assert (tmp_path / "cells.json").stat().st_mtime_ns == kept
+
+
+@pytest.mark.nightly
+def test_every_table_is_made(tmp_path: Path) -> None:
+    page = tables(tmp_path)
+    assert page.count("\n## ") == 9
+    assert "nan" not in page
