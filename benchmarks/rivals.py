@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 from scipy.special import betaln, ndtri, owens_t
-from scipy.stats import beta, binomtest, gamma
+from scipy.stats import beta, binomtest
 
 from prlm_bench.stats import Floats
 
@@ -42,15 +42,16 @@ def beta_binomial(totals: Floats) -> Ends:
     Args:
         totals: right answers and questions by user, shape (users, 2).
     """
-    shares = (np.arange(200) + 0.5) / 200
-    sizes = gamma(1).ppf((np.arange(20) + 0.5) / 20)
+    shares = (np.arange(400) + 0.5) / 400
+    sizes = np.geomspace(0.05, 50, 24)
     first, second = np.outer(sizes, shares)[..., None], np.outer(sizes, 1 - shares)[..., None]
     pairs, counts = np.unique(totals, axis=0, return_counts=True)
     right, wrong = pairs[:, 0], pairs[:, 1] - pairs[:, 0]
     likelihoods = ((betaln(first + right, second + wrong) - betaln(first, second)) * counts).sum(axis=-1)
-    weights = np.exp(likelihoods - likelihoods.max()).sum(axis=0)
+    logs = likelihoods + (np.log(sizes) - sizes)[:, None]  # the density of d on a logarithmic grid
+    weights = np.exp(logs - logs.max()).sum(axis=0)
     low, high = _weighted(shares, weights)
-    return low - 0.0025, high + 0.0025  # half a step of the grid
+    return low - 0.00125, high + 0.00125  # half a step of the grid
 
 
 def paired_probit(first: Floats, second: Floats) -> Ends:
