@@ -20,6 +20,7 @@ import coverage_cells as made
 import numpy as np
 from coverage_cells import Cell, Results, Study, Sums, cell_key
 
+from prlm_bench._util.files import write_whole
 from prlm_bench.identity import core_digest
 
 SEED = 7
@@ -137,7 +138,7 @@ def run(path: Path, times: float, studies: Sequence[Study]) -> Results:
         for cell in study.cells():
             if (key := cell_key(study, cell)) not in cells:
                 cells[key] = simulate(study, cell, replicates(study, cell, times))
-                path.write_text(json.dumps({"about": about, "cells": cells}))
+                write_whole(path, json.dumps({"about": about, "cells": cells}).encode())
     return Results(cells)
 
 
