@@ -172,9 +172,30 @@ def test_the_paired_test_keeps_its_level_and_agrees_with_its_interval(
         sizes = user_sizes(rng, users, kind)
         first, second = recipe.totals(rng, sizes, icc, 2)
         found = paired_difference([first], [second], recipe.value, sizes.astype(np.float64), flips=1_000)
-        assert (found.p <= 0.05) == (not found.low <= 0 <= found.high)
+        assert found.why or (found.p <= 0.05) == (not found.low <= 0 <= found.high)
         rejected += found.p <= 0.05
     assert 100 * rejected / REPLICATES <= 100 - LOWEST
+
+
+def test_rare_answers_that_differ_give_no_interval_unless_there_are_some() -> None:
+    """Where one answer in a hundred differs, a sample often has none of these, and would show methods as equal."""
+    recipe, rng = RECIPES["accuracy 0.98"], np.random.default_rng(12)
+    truth = recipe.true_value(0.3) - recipe.true_value(0.0)
+    sizes = np.full(20, 5.0)
+    printed = held = equivalent = 0
+    for _ in range(REPLICATES):
+        first, second = recipe.totals(rng, sizes.astype(np.int64), 0.0, 2, 0.3)
+        found = paired_difference([first], [second], recipe.value, sizes, flips=1_000)
+        if found.higher + found.lower < 4:
+            assert (
+                found.why == f"only {found.higher + found.lower} user{'s differ' if found.equal != 19 else ' differs'}"
+            )
+        printed += not found.why
+        held += found.low <= truth <= found.high
+        equivalent += found.is_within(truth)
+    assert 0 < printed < REPLICATES / 2
+    assert 100 * held / printed >= LOWEST
+    assert 100 * equivalent / REPLICATES <= 100 - LOWEST
 
 
 @pytest.mark.parametrize("users", [2, 5, 10, 40])
