@@ -138,8 +138,11 @@ def _grid(study: Study, results: Results, name: str) -> str:
 def _triple(study: Study, results: Results, cell: Cell) -> str:
     parts = [_percent(results.mean(study, cell, kind, f"{kind} printed")) for kind in KINDS]
     printed = results.mean(study, cell, "auto printed")
-    some = f" ({_percent(printed)} % printed)" if 0 < printed < 0.995 else ""
-    return " / ".join(parts) + some
+    return " / ".join(parts) + _some(printed)
+
+
+def _some(printed: float) -> str:
+    return f" ({_percent(printed)} % printed)" if 0 < printed < 0.995 else ""
 
 
 def _summary(study: Study, results: Results) -> str:
@@ -233,7 +236,7 @@ def differences_table(study: Study, results: Results) -> str:
             held = _percent(results.mean(study, cell, "holds", "printed"))
             probit = f" / {_percent(results.mean(study, cell, 'probit'))}" if name.startswith("accuracy") else ""
             level = f", p {_percent(results.mean(study, cell, 'rejects'))}" if not shift else ""
-            texts.append(held + probit + level)
+            texts.append(held + probit + level + _some(results.mean(study, cell, "printed")))
         apart = max(results.mean(study, cell, "disagrees") for cell in cells)
         rows.append([name, kind, str(icc), str(shift), *texts, _percent(apart)])
     titles = ["metric", "users' sizes", "ICC", "shift", *(f"{each} users" for each in users), "p and interval disagree"]
