@@ -42,8 +42,8 @@ def pages() -> dict[str, str]:
 
 
 def on_config(config: Any) -> Any:
-    """Put the pages of the Python API into the navigation, below the page that introduces it."""
-    _section(config.nav, "Python API")[1:] = [f"reference/python/{name}.md" for name in python_api()]
+    """Put the pages of the Python API into the navigation, below the two pages that introduce it."""
+    _section(config.nav, "Python API")[2:] = [f"reference/python/{name}.md" for name in python_api()]
     return config
 
 
@@ -134,7 +134,7 @@ def commands() -> Iterator[tuple[list[str], Any, str]]:
     for plugin in host.plugins:
         for kind, name in plugin.registered:
             if kind == "command":
-                yield from _below([name], typer.main.get_command(host.commands[name]), plugin.origin.plugin)
+                yield from _below([name], typer.main.get_command(host.command(name)), plugin.origin.plugin)
 
 
 def _below(words: list[str], command: Any, origin: str) -> Iterator[tuple[list[str], Any, str]]:
@@ -285,7 +285,7 @@ def result_schema() -> str:
 _ORDER = (
     *("Manifest", "DataIdentity", "MethodIdentity", "ComponentIdentity"),
     *("SampleRecord", "ItemRecord"),
-    *("Summary", "Estimate", "MetricSummary"),
+    *("Summary", "Estimate", "MetricSummary", "RewardSummary"),
 )
 
 

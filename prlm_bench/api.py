@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import DataError, PluginError, UnknownNameError
+from .data import ScoreReader
+from .errors import PluginError, UnknownNameError
 from .host import PluginHost
 from .interfaces import Engine, Logger
 from .progress import Progress
 from .report import CORRECTIONS, choose_results, compare_stored
-from .results import Scores, find_results, load_folders, read_outputs, read_users, score_answers
+from .results import Scores, find_results, load_folders, score_answers
 from .running import RunConfig, execute, prepare_tasks, read_run_config
 from .session import component_choice, progress_context
 from .stats import Interval
@@ -61,7 +62,7 @@ def run(
         host: loaded plugins, in place of `plugins`.
         progress: True draws progress on standard error; an object receives the updates.
         options: further fields of a run file: `data`, `split`, `limit`, `view`, `dates`, `controls`, `skip_invalid`,
-            `synth_users`.
+            `any_task`, `synth_users`.
 
     Returns:
         The rows of this grid, control rows included. Methods that failed are in `Results.outcome`.
@@ -166,50 +167,52 @@ def compare(
 
 
 def score(
-    predictions: Mapping[str, str] | str | Path,
-    golds: Mapping[str, str] | str | Path,
+    predictions: Mapping[str, Any] | str | Path,
+    golds: Mapping[str, Any] | str | Path,
     *,
     task: str | Path,
-    users: Mapping[str, str] | str | Path | None = None,
+    users: Mapping[str, Any] | str | Path | None = None,
     metrics: Sequence[str] | None = None,
+    any_task: bool = False,
+    skip_invalid: bool = False,
     plugins: Sequence[str | Path] = (),
     host: PluginHost | None = None,
 ) -> Scores:
     """Score predictions against golds, joined by question id, under both metric protocols.
 
+    As in LaMP's own evaluation, an output may be a number (it is read as its text) and may hold half of a surrogate
+    pair (it is read as U+FFFD).
+
     Args:
         predictions: answers by question id, or a file of them in LaMP's shape.
         golds: references by question id, or a file such as `dev_outputs.json`.
         task: the task whose metrics and labels apply.
-        users: the user of each question, or a file such as `dev_questions.json`; without it every question counts as
-            its own user.
+        users: the user of each question, or a file such as `dev_questions.json`. A question without a user, and every
+            question where this is not given, counts as a user of its own.
         metrics: names; by default those of the task.
+        any_task: take files that name another benchmark than the task's.
+        skip_invalid: leave golds out that cannot be scored, with their predictions.
         plugins: local plugins to load.
         host: loaded plugins, in place of `plugins`.
 
+    Returns:
+        The figures; `notes` says what was left out or taken on insistence.
+
     Raises:
-        DataError: a file is malformed, or ids do not agree.
+        DataError: a file is malformed or names another benchmark, or ids do not agree.
     """
     host = host or PluginHost(map(str, plugins))
     found = host.tasks.get(str(task))
-    known = dict(golds) if isinstance(golds, Mapping) else read_outputs(Path(golds))
-    if isinstance(predictions, Mapping):
-        answers = {**predictions}
-        wrong = known.keys() ^ answers.keys()
-        if wrong:
-            raise DataError(f"predictions and golds differ in {len(wrong)} ids, one of them is {min(wrong)!r}")
-    else:
-        answers = read_outputs(Path(predictions), like=known, name=str(predictions))
-    ids = list(known)
-    if users is None:
-        of_users = ids
-    elif isinstance(users, Mapping):
-        of_users = [users[identifier] for identifier in ids]
-    else:
-        of_users = read_users(Path(users), ids)
+    reader = ScoreReader(found, any_task=any_task, skip_invalid=skip_invalid)
+    to_score = reader.read(_source(golds), _source(predictions), None if users is None else _source(users))
     measures = host.metrics(metrics or found.metrics)
-    scored = score_answers([answers[i] for i in ids], list(known.values()), of_users, found.labels, measures)
-    return Scores(found.name, len(ids), len(set(of_users)), scored.summaries)
+    scored = score_answers(to_score.predictions, to_score.golds, to_score.users, found.labels, measures)
+    users_found = len(set(to_score.users))
+    return Scores(found.name, len(to_score.ids), users_found, scored.summaries, tuple(to_score.notes))
+
+
+def _source(given: Mapping[str, Any] | str | Path) -> Mapping[str, Any] | Path:
+    return given if isinstance(given, Mapping) else Path(given)
 
 
 def _listed(value: Any) -> list[Any]:

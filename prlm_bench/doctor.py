@@ -17,6 +17,8 @@ from .data import splits_in
 from .host import KINDS, PluginHost
 from .tasks import TaskRegistry
 
+__all__ = ["Check", "diagnose"]
+
 
 @dataclass(frozen=True, slots=True)
 class Check:

@@ -30,8 +30,6 @@ import orjson
 from .errors import PrlmBenchError
 
 __all__ = [
-    "NOT_RESULTS",
-    "RESULT_MODULES",
     "code_digest",
     "core_digest",
     "file_digest",
@@ -43,6 +41,8 @@ __all__ = [
 #: The core modules that decide what is answered, scored and stored. A package stands for all of its modules. Outside
 #: are the command line, reports, and whatever only moves data about.
 RESULT_MODULES = (
+    "prlm_bench._util.golds",
+    "prlm_bench._util.text",
     "prlm_bench.data",
     "prlm_bench.metrics",
     "prlm_bench.prompting",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .tasks import Task
 
 __all__ = [
+    "NOT_VERIFIED",
     "Build",
     "CachesOnDisk",
     "Context",
@@ -44,6 +45,10 @@ __all__ = [
     "Tokenizer",
     "Trainer",
 ]
+
+#: What the fingerprint of a generator ends with if nothing tells its model from another one under the same name, as
+#: behind servers that answer under any name. Its completions are cached for one results folder alone.
+NOT_VERIFIED = "model not verified"
 
 #: A component as it is written: `bm25:k1=1.2`, or a mapping with its name and options.
 Spec = str | Mapping[str, Any]
@@ -131,7 +136,10 @@ class Reward(Protocol):
     """Scores attempts, as a column of a table or inside reinforcement learning."""
 
     def score(self, samples: Sequence[Sample]) -> Sequence[float]:
-        """One finite number for each sample; larger is better."""
+        """One finite number for each sample; larger is better.
+
+        nan or None where it has none: such a sample is left out of the mean, and counted.
+        """
         ...
 
 

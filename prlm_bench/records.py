@@ -88,7 +88,8 @@ class Completion:
     text: str
     #: True if `text` is the answer itself and needs no parsing (model-free generators).
     is_answer: bool = False
-    #: Why the generator stopped: "stop", "length", or None if unknown.
+    #: Why the generator stopped: "stop", "length", "refused" (a content filter kept the text back, or part of it), a
+    #: server's own word that prlm-bench does not know, or None if nothing is said.
     finish: str | None = None
     #: Number of generated tokens, if known.
     tokens: int | None = None

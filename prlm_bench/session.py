@@ -49,6 +49,7 @@ class Session:
         view: the texts that retrieval reads, `lamp` or `prlm`.
         dates: append each item's date to what retrieval reads.
         skip_invalid: leave malformed questions out instead of refusing the file.
+        any_task: take files of another benchmark than the task's.
         synth_users: users a split of generated tasks.
         plugins: local plugins to load: `path/to/file.py` or `package.module`.
         progress: True draws progress on standard error; an object receives the updates.
@@ -69,6 +70,7 @@ class Session:
         view: str = "lamp",
         dates: bool = False,
         skip_invalid: bool = False,
+        any_task: bool = False,
         synth_users: int | None = None,
         plugins: Sequence[str | Path] = (),
         progress: bool | Progress = False,
@@ -88,6 +90,7 @@ class Session:
                 view=view,
                 dates=dates,
                 skip_invalid=skip_invalid,
+                any_task=any_task,
                 synth_users=synth_users,
                 progress=self.progress,
             )

@@ -19,6 +19,8 @@ from .errors import DataError
 from .results import Stored, describe, read_samples, select
 from .tasks import Task, TaskRegistry
 
+__all__ = ["Submitted", "gather", "submission_tasks", "write_submission"]
+
 SPLIT = "test"
 #: The earliest date that a zip can hold, so that the bytes do not depend on the time.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -82,6 +84,9 @@ def _choose(task: Task, results: Sequence[Stored], method: str | None) -> Stored
 
 
 def _submitted(task: Task, result: Stored, data: Path | None) -> Submitted:
+    other = result.manifest.data.other_task
+    if other is not None:
+        raise DataError(f"{result.folder}: the answers are to data of another benchmark ({other})")
     path = split_files(task, data_root(task, data), SPLIT).questions
     wanted = _question_ids(path)
     answers: dict[str, str] = {}

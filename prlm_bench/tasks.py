@@ -7,15 +7,17 @@ and its code; `docs/reference/protocols.md` holds them in words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from ._util.assets import asset
+from ._util.golds import label_problem, number_problem
+from ._util.yaml_text import Keys, YamlError, read_yaml
 from .errors import TaskError, UnknownNameError
 
 __all__ = [
@@ -34,10 +36,10 @@ __all__ = [
 
 Protocol = Literal["lamp", "prlm"]
 
-#: The path of keys to a value in a task file.
-_Keys = tuple[str | int, ...]
 #: The file and line of each value.
-_Places = dict[_Keys, tuple[Path, int]]
+_Places = dict[Keys, tuple[Path, int]]
+#: Fields that describe the benchmark whose name they stand beside; a file with a `benchmark` of its own inherits none.
+_OF_BENCHMARK = ("aliases", "instruction")
 
 
 class _Strict(BaseModel):
@@ -74,6 +76,14 @@ class Query(_Strict):
         if len(quoted) < max(self.quoted):
             raise ValueError(f"the input has {len(quoted)} quoted strings, {max(self.quoted)} are needed")
         return [quoted[number - 1] for number in self.quoted]
+
+    def is_in(self, text: str) -> bool:
+        """Whether `text` has all parts of a query."""
+        try:
+            self.parts(text)
+        except ValueError:
+            return False
+        return True
 
 
 class View(_Strict):
@@ -146,8 +156,12 @@ class Task(_Strict):
     #: The name used on the command line.
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     title: str
-    #: The name used in golds and submissions, such as `LaMP_4`.
+    #: The name used in golds and submissions, such as `LaMP_4`. Files that carry another one are refused.
     benchmark: str
+    #: Other names that files of this benchmark carry. Letter case, and `-`, `_` and blanks between words, do not count.
+    aliases: tuple[str, ...] = Field(default=(), exclude=True)
+    #: The words with which inputs of this benchmark begin; files that name no benchmark are judged by them.
+    instruction: str | None = Field(default=None, min_length=1, exclude=True)
     #: The task's folder, relative to a data root.
     folder: str
     #: `user`: each question is its own user; `time`: questions have a user id and items have dates.
@@ -190,6 +204,16 @@ class Task(_Strict):
             _check_template(path, getattr(self.download, where, ""), ("split",))
         return self
 
+    def is_named(self, name: str) -> bool:
+        """Whether `name` is that of the task's benchmark, or one of its aliases."""
+        return _folded(name) in map(_folded, (self.benchmark, *self.aliases))
+
+    def gold_problem(self, gold: str) -> str | None:
+        """What keeps a reference answer from being scored; None where nothing does."""
+        if self.output == "text":
+            return None
+        return number_problem(gold) if self.output == "number" else label_problem(gold, self.labels)
+
     def view(self, protocol: str) -> View:
         """The texts that retrieval reads under `protocol`.
 
@@ -209,6 +233,10 @@ class Task(_Strict):
     def protocols(self) -> tuple[str, ...]:
         """The metric protocols of the task, in order of first appearance."""
         return tuple(dict.fromkeys(name.rpartition("@")[2] for name in self.metrics))
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[-_\s]+", "_", name.strip()).casefold()
 
 
 class _FieldError(ValueError):
@@ -249,7 +277,7 @@ def _located(path: Path, error: dict[str, Any], places: _Places) -> TaskError:
     """The error with the file and line of the invalid value, or of its closest parent."""
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, _FieldError):
-        keys: _Keys = tuple(cause.field.split("."))
+        keys: Keys = tuple(cause.field.split("."))
     else:
         keys = tuple(key for key in error["loc"] if "[" not in str(key))
     found = keys
@@ -267,7 +295,10 @@ def _located(path: Path, error: dict[str, Any], places: _Places) -> TaskError:
 
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], _Places]:
     """The content of a file, inherited content included, and the place of each value."""
-    content, lines = _parsed(path)
+    try:
+        content, lines = read_yaml(path, flat=path.parent == task_folder())
+    except YamlError as error:
+        raise TaskError(str(error)) from None
     if not isinstance(content, dict):
         raise TaskError(f"{path}:1: a task file must be a mapping")
     places: _Places = {}
@@ -285,25 +316,9 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], _Pla
     if parent.resolve() in (*seen, path.resolve()):
         raise TaskError(f"{where}: the file extends itself through {parent}")
     inherited, inherited_places = _read(parent, (*seen, path.resolve()))
+    if "benchmark" in content:
+        inherited = {name: value for name, value in inherited.items() if name not in _OF_BENCHMARK}
     return _merge(inherited, content), inherited_places | places
-
-
-def _parsed(path: Path) -> tuple[Any, list[tuple[_Keys, int]]]:
-    """A file's content, and the line of each value."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        # libyaml is ten times faster, and crashes on deep nesting; the shipped files are known to be flat.
-        shipped = path.parent == task_folder()
-        loader = (yaml.CSafeLoader if shipped and yaml.__with_libyaml__ else yaml.SafeLoader)(text)
-        try:
-            node = loader.get_single_node()
-            return loader.construct_document(node) if node is not None else None, list(_lines(node))
-        finally:
-            loader.dispose()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise TaskError(f"{where}: cannot be read: {getattr(error, 'problem', None) or error}") from None
 
 
 def _base_file(path: Path, base: str) -> Path | None:
@@ -322,20 +337,16 @@ def _merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any
     return {key: value for key, value in merged.items() if value is not None}
 
 
-def _lines(node: yaml.Node | None, path: _Keys = ()) -> Iterator[tuple[_Keys, int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*path, key.value), key.start_mark.line + 1
-            yield from _lines(value, (*path, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*path, index), value.start_mark.line + 1
-            yield from _lines(value, (*path, index))
-
-
 def task_folder() -> Path:
     """The folder of the shipped task files."""
     return asset("tasks")
+
+
+@cache
+def instructions() -> dict[str, str]:
+    """The instructions of the shipped benchmarks, by benchmark."""
+    tasks = [load_task(path) for path in sorted(task_folder().glob("*.yaml"))]
+    return {task.benchmark: task.instruction for task in tasks if task.instruction is not None}
 
 
 class TaskRegistry:

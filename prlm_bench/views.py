@@ -130,6 +130,7 @@ class Results:
             }
             for name, metric in summary.metrics.items():
                 figures = {"metric": name, "value": metric.value, "low": metric.low, "high": metric.high}
+                figures["no_interval"] = metric.why
                 found.append({**head, **size, **figures, **shares})
         return found
 

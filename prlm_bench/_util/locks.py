@@ -55,7 +55,9 @@ def try_lock(path: Path, create: bool = True) -> Lock | None:
     from filelock import lock_descriptor
 
     try:
-        descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o644)
+        # A symbolic link is not followed: its target is not ours to make.
+        flags = os.O_RDWR | (os.O_CREAT if create else 0) | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(path, flags, 0o644)
     except FileNotFoundError:
         if create:
             raise

@@ -35,9 +35,9 @@ def compare(
 ) -> None:
     """Test whether methods differ, paired by question, with users as the unit.
 
-    Intervals resample users; p-values come from a sign-flip test over users and are corrected for the number of
-    comparisons. Seeds of a method are averaged, unless `+seed=0` selects one; the standard deviation of the difference
-    between seeds has its own column.
+    p-values come from a sign-flip test over users and are corrected for the number of comparisons; intervals hold the
+    values that the test does not reject. Seeds of a method are averaged, unless `+seed=0` selects one; where they
+    differ, test and interval are over users and seeds.
     """
     from .. import api
     from ..report import Correction

@@ -10,7 +10,7 @@ import typer
 from .._util.progress_bars import make_progress
 from ..progress import ByteProgress
 from ._output import print_json, print_table
-from .options import DataOption, JsonOption, PluginOption, SkipOption, SplitOption, TaskOption, host_for
+from .options import AnyTaskOption, DataOption, JsonOption, PluginOption, SkipOption, SplitOption, TaskOption, host_for
 
 if TYPE_CHECKING:
     from ..progress import Progress
@@ -22,11 +22,11 @@ app = typer.Typer(
 DestinationOption = Annotated[Path, typer.Option("--output", "-o", help="Data root to write to.")]
 
 
-def _open(task: Task, split: str, data: Path | None, skip_invalid: bool) -> Any:
+def _open(task: Task, split: str, data: Path | None, skip_invalid: bool, any_task: bool) -> Any:
     from ..data import open_split
 
     with make_progress() as progress:
-        return open_split(task, split, data, skip_invalid=skip_invalid, progress=progress)
+        return open_split(task, split, data, skip_invalid=skip_invalid, any_task=any_task, progress=progress)
 
 
 @app.command("import")
@@ -35,11 +35,12 @@ def import_split(
     data: DataOption = None,
     split: SplitOption = "dev",
     skip_invalid: SkipOption = False,
+    any_task: AnyTaskOption = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """Read a split into the cache. Commands that need it do so automatically."""
-    _show(_open(host_for(plugin).tasks.get(task), split, data, skip_invalid).info(), json)
+    _show(_open(host_for(plugin).tasks.get(task), split, data, skip_invalid, any_task).info(), json)
 
 
 @app.command("info")
@@ -48,11 +49,12 @@ def info(
     data: DataOption = None,
     split: SplitOption = "dev",
     skip_invalid: SkipOption = False,
+    any_task: AnyTaskOption = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the contents of a split: questions, users, profile sizes, dates, hashes."""
-    _show(_open(host_for(plugin).tasks.get(task), split, data, skip_invalid).info(), json)
+    _show(_open(host_for(plugin).tasks.get(task), split, data, skip_invalid, any_task).info(), json)
 
 
 def _show(found: dict[str, Any], json: bool) -> None:
@@ -72,6 +74,7 @@ def validate(
     data: DataOption = None,
     split: SplitOption = "dev",
     max_problems: Annotated[int, typer.Option("--most", min=1, help="Maximum number of problems to print.")] = 50,
+    any_task: AnyTaskOption = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -80,7 +83,7 @@ def validate(
     from ..errors import DataError
 
     found = host_for(plugin).tasks.get(task)
-    report = check(found, data_root(found, data), split)
+    report = check(found, data_root(found, data), split, any_task=any_task)
     if json:
         print_json(report.to_dict())
     else:
@@ -94,9 +97,10 @@ def validate(
         )
     if not report.ok:
         errors = len(report.errors)
-        raise DataError(
-            f"{found.name} {split}: {errors} errors in the data", "--skip-invalid skips malformed questions"
-        )
+        hints = ["--skip-invalid skips malformed questions"] * (not report.fatal and errors > report.other_task)
+        hints += ["--any-task takes data of another benchmark"] * report.other_task
+        count = f"{errors} error{'s' * (errors != 1)} in the data"
+        raise DataError(f"{found.name} {split}: {count}", "; ".join(hints))
 
 
 @app.command("download")

@@ -13,7 +13,7 @@ from .options import DEFAULT_RESULTS, JsonOption, PluginOption, ResultsOption, h
 
 if TYPE_CHECKING:
     from ..host import PluginHost
-    from ..human._report import Report
+    from ..human import Report
     from ..results import Estimate, Stored
 
 app = typer.Typer(
@@ -50,8 +50,7 @@ def export(
 ) -> None:
     """Sample blind pairs of answers to the same questions, balanced over users, and write them for annotators."""
     from ..errors import UnknownNameError
-    from ..human._export import make_export
-    from ..human._files import FORMATS, write_export, write_key
+    from ..human import FORMATS, make_export, write_export, write_key
     from ..results import find_results, select
 
     form = form or ("label-studio" if output.suffix == ".json" else "csv")
@@ -93,8 +92,7 @@ def page(
 ) -> None:
     """Turn an export into a form: one HTML file that works offline and saves the judgements to a file."""
     from .._util.files import write_whole
-    from ..human._files import read_export
-    from ..human._page import form_page
+    from ..human import form_page, read_export
 
     write_whole(output, form_page(read_export(pairs)).encode())
     print(output)
@@ -115,9 +113,7 @@ def import_judgements(
     json: JsonOption = False,
 ) -> None:
     """Analyse judgements: agreement, win rates, strengths, and how far metrics agree with the annotators."""
-    from ..human._files import read_key
-    from ..human._judgements import read_judgements
-    from ..human._report import make_report
+    from ..human import make_report, read_judgements, read_key
     from ..results import find_results
 
     read = read_key(key)
@@ -130,6 +126,8 @@ def import_judgements(
 
 
 def _print(report: Report) -> None:
+    from ..human._estimates import NEEDED
+
     total = report.identical + report.different
     judged = f"{report.judgements} judgements of {report.pairs} of {report.pairs_total} pairs"
     equal = f"{report.identical} of {total} pairs of answers were equal and not shown"
@@ -139,28 +137,41 @@ def _print(report: Report) -> None:
         failed = f"{a.failed} of {a.checks}" + (", dropped" if a.dropped else "")
         rows.append([a.name, str(a.judgements), f"{a.first}/{a.neither}/{a.second}", failed])
     print_table("annotators", ["annotator", "judgements", "1/0/2", "checks failed"], rows)
-    print(f"agreement: Krippendorff's alpha {_interval(report.alpha)} on {report.alpha_pairs} pairs\n")
+    agreed = report.agreement
+    measures = [
+        ("equal choices", agreed.observed),
+        ("Krippendorff's alpha", agreed.alpha),
+        ("Fleiss' kappa", agreed.fleiss),
+        ("Cohen's kappa", agreed.cohen),
+    ]
+    rows = [[name, str(agreed.pairs), _interval(found)] for name, found in measures]
+    print_table("agreement of annotators", ["measure", "pairs", "agreement"], rows)
     names = report.methods
     rows = []
     for w in report.win_rates:
         against = "all" if w.second is None else names[w.second]
-        rows.append([names[w.first], against, _interval(w.rate), f"{w.wins}/{w.ties}/{w.losses}", str(w.users)])
-    print_table("win rates (tie: half a win)", ["method", "against", "win rate", "win/tie/loss", "users"], rows)
+        counts = [f"{w.wins}/{w.ties}/{w.losses}", str(w.users), str(w.annotators)]
+        rows.append([names[w.first], against, _interval(w.rate), *counts])
+    columns = ["method", "against", "win rate", "win/tie/loss", "users", "annotators"]
+    print_table("win rates (tie: half a win)", columns, rows)
     strengths = [[name, _interval(s)] for name, s in zip(names, report.strengths, strict=True)]
     print_table("Bradley-Terry strengths (log odds, mean 0)", ["method", "strength"], strengths)
     if report.metrics is not None:
         print_table(
             "agreement of metrics with annotators",
-            ["metric", "pairs", "tied", "accuracy", "Kendall's tau-b"],
-            [
-                [m.metric, str(m.n), str(m.tied), _interval(m.accuracy), "-" if m.tau is None else f"{m.tau:.3f}"]
-                for m in report.metrics
-            ],
+            ["metric", "judgements", "tied", "accuracy", "Kendall's tau-b"],
+            [[m.metric, str(m.n), str(m.tied), _interval(m.accuracy), _interval(m.tau)] for m in report.metrics],
         )
-    print("[ ] 95 % interval, users resampled.")
+    for note in report.notes:
+        print(f"{note[0].upper()}{note[1:]}.")
+    print(f"Prior of strengths: {report.prior}.")
+    print("[ ] 95 % interval over users and annotators; that of agreement over users.")
+    print(f"( ) Why there is none: {NEEDED}.")
 
 
 def _interval(found: Estimate) -> str:
     from ..report import estimate
 
+    if found.value is None and found.why:
+        return f"- ({found.why})"
     return estimate(found)

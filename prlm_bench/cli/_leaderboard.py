@@ -26,8 +26,8 @@ def leaderboard(
 ) -> None:
     """Print the tables of a results folder: one for each task, split, set of questions and metric protocol.
 
-    Seeds of a method are averaged into one row, with intervals over users; the standard deviation between seeds has
-    its own column.
+    Seeds of a method are averaged into one row, with intervals over users and seeds; the standard deviation between
+    seeds has its own column. Rows that are not shown to differ from the best share its group letter.
     """
     from ..errors import UnknownNameError
     from ..report import FORMATS, render

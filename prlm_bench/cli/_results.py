@@ -84,10 +84,10 @@ def verify_results(
 ) -> None:
     """Check result folders: schemas, fingerprints, checksums and ids; all figures are recomputed."""
     from ..errors import DataError
-    from ..results import MANIFEST, SAMPLES, verify
+    from ..results import SAMPLES, row_folders, verify
 
     host = host_for(plugin)
-    rows = [(folder, path.parent) for folder in folders for path in sorted(folder.rglob(MANIFEST))]
+    rows = [(folder, row) for folder in folders for row in row_folders(folder)]
     found = {row: verify(row, host, _samples_of(row, folder, samples)) for folder, row in rows}
     unread = [row for folder, row in rows if not (_samples_of(row, folder, samples) / SAMPLES).is_file()]
     if not found:

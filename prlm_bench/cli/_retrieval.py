@@ -12,6 +12,7 @@ import typer
 from .._util.progress_bars import make_progress
 from ._output import print_json, print_or_write_pieces, print_table
 from .options import (
+    AnyTaskOption,
     DataOption,
     JsonOption,
     LimitOption,
@@ -105,7 +106,7 @@ def _show(found: Evaluation) -> None:
         columns = list(next(iter(found.agreement.values())))
         print("agreement")
         print_table("", ["of", "and", *columns], rows)
-    print("[ ] 95 % interval, users resampled. overlap@k: questions with more than k items only.")
+    print("[ ] 95 % interval over users. overlap@k: questions with more than k items only.")
 
 
 def _cells(figures: Mapping[str, Estimate]) -> list[str]:
@@ -154,6 +155,7 @@ def export_qrels(
     escape: EscapeOption = False,
     limit: LimitOption = None,
     skip_invalid: SkipOption = False,
+    any_task: AnyTaskOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Write the recorded relevant items as TREC relevance judgements: question 0 item 1."""
@@ -162,5 +164,5 @@ def export_qrels(
 
     with make_progress() as progress:
         found = host_for(plugin).tasks.get(task)
-        dataset = open_split(found, split, data, skip_invalid=skip_invalid, progress=progress)
+        dataset = open_split(found, split, data, skip_invalid=skip_invalid, any_task=any_task, progress=progress)
         print_or_write_pieces(qrels_lines(dataset, limit=limit, escape=escape), output)

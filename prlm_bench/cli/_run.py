@@ -44,6 +44,9 @@ def run(
     ] = None,
     controls: Annotated[bool | None, typer.Option(help="Add the control rows.  [default: controls]")] = None,
     skip_invalid: Annotated[bool | None, typer.Option("--skip-invalid", help="Skip malformed questions.")] = None,
+    any_task: Annotated[
+        bool | None, typer.Option("--any-task", help="Take data of another benchmark than the task's; the rows say so.")
+    ] = None,
     synth_users: Annotated[int | None, typer.Option(min=2, help="Users per split of generated tasks.")] = None,
     results: ResultsOption = DEFAULT_RESULTS,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = 1,
@@ -61,8 +64,8 @@ def run(
     """
     from ..running import read_run_config
 
-    names = ("split", "limit", "view", "dates", "controls", "skip_invalid", "synth_users", "data")
-    values = (split, limit, view, dates, controls, skip_invalid, synth_users, data)
+    names = ("split", "limit", "view", "dates", "controls", "skip_invalid", "any_task", "synth_users", "data")
+    values = (split, limit, view, dates, controls, skip_invalid, any_task, synth_users, data)
     fields = dict(zip(names, values, strict=True)) | {
         "tasks": task,
         "retrievers": retriever,
@@ -122,7 +125,7 @@ def _execute(
         print("\n".join([render(tables, "terminal"), *to_lines(findings)]))
     assert found.outcome is not None
     _print_outcome(found.outcome, results)
-    if found.outcome.failed:
+    if found.outcome.failed or found.outcome.failed_rewards:
         raise typer.Exit(1)
 
 
@@ -136,6 +139,8 @@ def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
 def _print_outcome(outcome: Outcome, results: Path) -> None:
     lines = _skipped_lines(outcome.skipped)
     lines += [f"FAILED {folder}: {reason}" for folder, reason in outcome.failed]
+    for (task, reward, why), folders in outcome.failed_rewards.items():
+        lines.append(f"FAILED reward {reward} on {task}: {why}; {len(folders)} rows have no value of it")
     lines.append(
         f"{len(outcome.finished)} rows run, {len(outcome.already)} were there already, "
         f"{len(outcome.failed)} failed; results in {results}"

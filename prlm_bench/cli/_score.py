@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ._output import print_json, print_table
-from .options import JsonOption, PluginOption, host_for
+from .options import AnyTaskOption, JsonOption, PluginOption, host_for
 
 
 def score(
@@ -18,21 +18,36 @@ def score(
     questions: Annotated[
         Path | None, typer.Option(help="The split's <split>_questions.json, which names the users for intervals.")
     ] = None,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Leave out golds that cannot be scored, with their predictions.")
+    ] = False,
+    any_task: AnyTaskOption = False,
     metric: Annotated[list[str] | None, typer.Option("--metric", help="Only these metrics. Repeatable.")] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """Score predictions against golds, joined by id, under both metric protocols.
 
-    Without --questions each question counts as its own user.
+    Without --questions each question counts as its own user, as does a question without a user_id.
     """
     from .. import api
     from ..report import estimate
 
-    scores = api.score(predictions, golds, task=task, users=questions, metrics=metric, host=host_for(plugin))
+    scores = api.score(
+        predictions,
+        golds,
+        task=task,
+        users=questions,
+        metrics=metric,
+        any_task=any_task,
+        skip_invalid=skip_invalid,
+        host=host_for(plugin),
+    )
     if json:
         print_json(scores.to_dict())
         return
     rows = [[name, estimate(found), estimate(found.user_macro)] for name, found in scores.metrics.items()]
     title = f"{scores.task}: {scores.n} questions, {scores.n_users} users; [ ] 95 % interval over users"
     print_table(title, ["metric", "value", "by user"], rows)
+    for note in scores.notes:
+        print(note)

@@ -17,7 +17,10 @@ def site(
     interval: IntervalOption = "auto",
     plugin: PluginOption = None,
 ) -> None:
-    """Write the leaderboard as a static site with all samples; it opens without a server."""
+    """Write the leaderboard as a static site with all samples; it opens without a server.
+
+    Rows that are summaries without samples have a page with their figures.
+    """
     from ..report import SeedAggregation
     from ..report.findings import find
     from ..results import find_results
@@ -26,7 +29,10 @@ def site(
     host, kind = host_for(plugin), checked_interval(interval)
     finished, unfinished = find_results(results)
     with make_progress() as progress:
-        pooling, findings = SeedAggregation(host, kind), find(finished, host.registry)
+        pooling, findings = (
+            SeedAggregation(host, kind),
+            find([row for row in finished if row.has_samples], host.registry),
+        )
         index = write_site(finished, host.tasks, output, progress, pooling=pooling, findings=findings)
         if unfinished:
             progress.note(f"{len(unfinished)} unfinished results are left out")

@@ -12,7 +12,7 @@ import typer
 
 from .._util.progress_bars import make_progress
 from ._output import print_json, print_table
-from .options import DataOption, JsonOption, PluginOption, host_for
+from .options import AnyTaskOption, DataOption, JsonOption, PluginOption, host_for
 
 if TYPE_CHECKING:
     from ..host import ComponentChoice, PluginHost
@@ -32,6 +32,7 @@ def train(
     change: Annotated[
         list[str] | None, typer.Option(help="Recipe setting to change, such as policy.learning_rate=1e-5. Repeatable.")
     ] = None,
+    any_task: AnyTaskOption = False,
     synth_users: Annotated[int | None, typer.Option(min=2, help="Users per split of generated tasks.")] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
@@ -43,7 +44,7 @@ def train(
     """
     host = host_for(plugin)
     flags = {"recipe": recipe, "base": base, "retriever": retriever, "k": k, "changes": change}
-    given = _Data(task, data, synth_users)
+    given = _Data(task, data, any_task or None, synth_users)
     with make_progress() as progress:
         spec = _with_flags(host, trainer, flags)
         made = _make(host, spec, given, seed, progress)
@@ -78,6 +79,8 @@ class _Data(NamedTuple):
 
     task: str | None
     data: Path | None
+    #: None where it is not given.
+    any_task: bool | None
     synth_users: int | None
 
 
@@ -94,7 +97,14 @@ def _make(host: PluginHost, spec: Mapping[str, Any], given: _Data, seed: int | N
     if given.task is None:
         raise RunError(f"trainer {choice} learns from a task's training split", "give --task NAME and --data FOLDER")
     task = host.tasks.get(given.task)
-    dataset = open_split(task, "train", given.data, synth_users=given.synth_users, progress=progress)
+    dataset = open_split(
+        task,
+        "train",
+        given.data,
+        any_task=bool(given.any_task),
+        synth_users=given.synth_users,
+        progress=progress,
+    )
     return Components(host, dataset, cache_root()).ready("trainer", spec, seed or 0)
 
 
@@ -120,10 +130,11 @@ def _make_alone(host: PluginHost, choice: ComponentChoice, given: _Data, seed: i
 def _command(given: _Data, method: Mapping[str, Any]) -> str:
     """The command that runs a trained method with its intended settings."""
     parts = {**given._asdict(), **method}
-    flags = [
-        ("-k" if name == "k" else f"--{name}".replace("_", "-"), str(v)) for name, v in parts.items() if v is not None
-    ]
-    return shlex.join(["prlm-bench", "run", *(word for flag in flags for word in flag)])
+    words = ["prlm-bench", "run"]
+    for name, value in parts.items():
+        if value is not None:
+            words += ["-k" if name == "k" else f"--{name}".replace("_", "-"), *([] if value is True else [str(value)])]
+    return shlex.join(words)
 
 
 def _lines(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Options shared by commands, as dataclasses whose fields become options of a command (see `takes`).
 
-Commands of plugins may use them too.
+Plugins import what they may use of them from `prlm_bench.cli.plugin_api`.
 """
 
 from __future__ import annotations
@@ -22,30 +22,6 @@ if TYPE_CHECKING:
     from ..stats import Interval
     from ..views import Results
 
-__all__ = [
-    "DEFAULT_RESULTS",
-    "DataOption",
-    "DatesOption",
-    "IntervalOption",
-    "JsonOption",
-    "LimitOption",
-    "OutputOption",
-    "PluginOption",
-    "ResultsOption",
-    "ResultsOptions",
-    "RetrieverOption",
-    "SeedOption",
-    "SkipOption",
-    "SplitOption",
-    "SplitOptions",
-    "TaskOption",
-    "ViewOption",
-    "checked_interval",
-    "forget_hosts",
-    "host_for",
-    "takes",
-]
-
 TaskOption = Annotated[str, typer.Option("--task", help="Task name or task file.")]
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Folder with <split>/<split>_questions.json, or its parent.")
@@ -60,6 +36,9 @@ LimitOption = Annotated[
 ViewOption = Annotated[str, typer.Option("--view", help="Texts that retrieval reads: lamp or prlm.")]
 DatesOption = Annotated[bool, typer.Option("--dates", help="Append dates to the texts that retrieval reads.")]
 SkipOption = Annotated[bool, typer.Option("--skip-invalid", help="Skip malformed questions.")]
+AnyTaskOption = Annotated[
+    bool, typer.Option("--any-task", help="Take data of another benchmark than the task's; results say so.")
+]
 PluginOption = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="Also load a local plugin: path/to/file.py or package.module. Repeatable."),
@@ -70,7 +49,10 @@ ResultsOption = Annotated[
 ]
 DEFAULT_RESULTS = Path("prlm-results")
 IntervalOption = Annotated[
-    str, typer.Option("--interval", help="Type of interval: percentile, or bca (bias-corrected and accelerated).")
+    str,
+    typer.Option(
+        "--interval", help="Kind of interval: auto, by what a figure is; or percentile or bca, of resampled users."
+    ),
 ]
 
 T = TypeVar("T")
@@ -88,6 +70,7 @@ class SplitOptions:
     view: ViewOption = "lamp"
     dates: DatesOption = False
     skip_invalid: SkipOption = False
+    any_task: AnyTaskOption = False
     plugin: PluginOption = None
 
     def open(self, progress: Progress) -> Session:
@@ -103,6 +86,7 @@ class SplitOptions:
             view=self.view,
             dates=self.dates,
             skip_invalid=self.skip_invalid,
+            any_task=self.any_task,
             progress=progress,
             host=host_for(self.plugin),
         )

@@ -6,6 +6,7 @@ from .._util.progress_bars import make_progress
 from ._output import print_json, print_or_write, print_table
 from .options import (
     DEFAULT_RESULTS,
+    AnyTaskOption,
     DataOption,
     DatesOption,
     JsonOption,
@@ -26,6 +27,7 @@ from .options import (
 
 __all__ = [
     "DEFAULT_RESULTS",
+    "AnyTaskOption",
     "DataOption",
     "DatesOption",
     "JsonOption",

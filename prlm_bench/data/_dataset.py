@@ -18,6 +18,7 @@ from ..records import Document, Example
 from ..tasks import Task
 from .lamp._import import load_store
 from .lamp._layout import SplitFiles, data_root, questions_file, split_files
+from .lamp._origin import Origin, other_task
 from .store._hashes import Progress
 from .store._store import Store
 
@@ -28,6 +29,7 @@ def open_dataset(
     split: str,
     *,
     skip_invalid: bool = False,
+    any_task: bool = False,
     view: str = "lamp",
     dates: bool = False,
     cache: Path | None = None,
@@ -40,14 +42,16 @@ def open_dataset(
         root: the folder in LaMP's layout, or its parent with `<task.folder>/` in it.
         split: `train`, `dev`, `test`, or whatever folder there is.
         skip_invalid: go on without malformed questions.
+        any_task: take files of another benchmark than the task's; `Dataset.other_task` says which.
         view: whose retrieval texts to build, `lamp` or `prlm`.
         dates: append ` date: {date}` to the document texts of the `lamp` view.
         cache: the cache folder; `cache_root()` where it is None.
         progress: called while importing, with bytes read and bytes in all.
 
     Raises:
-        DataError: no such split; files that are not JSON; malformed questions without `skip_invalid`; dates
-            asked for where not every item has one; a cache that cannot be written.
+        DataError: no such split; files that are not JSON, or of another benchmark without `any_task`; malformed
+            questions without `skip_invalid`; dates asked for where not every item has one; a cache that cannot be
+            written.
         TaskError: the task has no such view.
     """
     folder = data_root(task, root)
@@ -55,9 +59,13 @@ def open_dataset(
     cache = cache if cache is not None else cache_root()
     documents = Documents(task, view, dates)
     store = load_store(task, files, cache, progress)
+    other = other_task(task, files.by_role(), Origin(**store.meta.origin))
+    if other is not None and not any_task:
+        raise other.refuse()
     if not skip_invalid:
         _require_sound(files, store)
-    dataset = Dataset(task, folder, files, split, store, documents, view, dates, skip_invalid, cache)
+    given = {"skip_invalid": skip_invalid, "any_task": any_task, "view": view, "dates": dates, "cache": cache}
+    dataset = Dataset(task, folder, files, split, store, documents, given, other.what if other else None)
     if dates and "date" not in dataset.has:
         raise DataError(f"{files.questions}: dates are asked for, but not every profile item has a `date`")
     return dataset
@@ -65,12 +73,15 @@ def open_dataset(
 
 def _require_sound(files: SplitFiles, store: Store) -> None:
     meta = store.meta
+    hint = "`prlm-bench data validate` lists them all, --skip-invalid goes on without them"
     if meta.n_invalid:
         count = f"{meta.n_invalid} of {meta.n_total} questions {'is' if meta.n_invalid == 1 else 'are'} malformed"
         raise DataError(
             f"{files.questions}: {count}, first {meta.first_problem}",
-            "`prlm-bench data validate` lists them all, --skip-invalid goes on without them",
+            hint,
         )
+    if meta.lost_gold:
+        raise DataError(f"{files.outputs}: {meta.lost_gold}", hint)
 
 
 class Dataset:
@@ -84,17 +95,17 @@ class Dataset:
         split: str,
         store: Store,
         documents: Documents,
-        view: str,
-        dates: bool,
-        skip_invalid: bool,
-        cache: Path,
+        given: dict[str, Any],
+        other_task: str | None,
     ) -> None:
         self.task = task
         #: The task's own folder.
         self.root = root
         self.split = split
-        self.view = view
-        self.dates = dates
+        self.view: str = given["view"]
+        self.dates: bool = given["dates"]
+        #: The benchmark whose data these are, where that is not the task's and `any_task` let them through.
+        self.other_task = other_task
         #: Questions in the file, malformed ones included.
         self.n_total = store.meta.n_total
         #: Malformed questions, which are left out.
@@ -103,9 +114,9 @@ class Dataset:
         self.sha256 = {path.name: store.meta.sha256[role] for role, path in files.by_role().items()}
         self._store = store
         self._documents = documents
-        self._skip_invalid = skip_invalid
-        self._cache = cache
-        self._query = task.view(view).query
+        #: The arguments of `open_dataset`, for another split.
+        self._given = given
+        self._query = task.view(self.view).query
 
     def __len__(self) -> int:
         return self.n_total - self.n_invalid
@@ -221,15 +232,7 @@ class Dataset:
         """
         if not questions_file(self.root, split).is_file():
             return None
-        return open_dataset(
-            self.task,
-            self.root,
-            split,
-            skip_invalid=self._skip_invalid,
-            view=self.view,
-            dates=self.dates,
-            cache=self._cache,
-        )
+        return open_dataset(self.task, self.root, split, **self._given)
 
     def info(self) -> dict[str, Any]:
         """What `data info` shows, as a JSON object; sizes in items, lengths in bytes."""
@@ -243,6 +246,7 @@ class Dataset:
             "questions": len(self),
             "questions_in_file": self.n_total,
             "malformed": self.n_invalid,
+            "other_task": self.other_task,
             "users": self.n_users,
             "has": sorted(self.has),
             "profile": {

@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 from .._util.files import write_whole
 from .._util.locks import lock
+from .._util.text import without_logins
 from ..errors import DataError
 from ..tasks import Task
+from ._read_json import read_json
 from ._transfer import FileProgress, MissingError, Transfer, new_client
 from .lamp._layout import questions_file
 
@@ -108,7 +110,7 @@ def _present(root: Path, path: Path, url: str) -> Fetched | None:
             f"{path}: the file is not what was downloaded: its SHA-256 differs from {root / CHECKSUMS}",
             "--force downloads it again",
         )
-    return Fetched(path, url, path.stat().st_size, sha256, "kept" if record is None else "verified")
+    return Fetched(path, without_logins(url), path.stat().st_size, sha256, "kept" if record is None else "verified")
 
 
 def _fetch(transfer: Transfer, root: Path) -> Fetched:
@@ -117,17 +119,18 @@ def _fetch(transfer: Transfer, root: Path) -> Fetched:
         records = _read_checksums(root) | {transfer.target.relative_to(root).as_posix(): record}
         content = json.dumps(records, indent=1, sort_keys=True) + "\n"
         write_whole(root / CHECKSUMS, content.encode())
-    return Fetched(transfer.target, transfer.url, record["bytes"], record["sha256"], "downloaded")
+    return Fetched(transfer.target, transfer.shown_url, record["bytes"], record["sha256"], "downloaded")
 
 
 def _read_checksums(root: Path) -> dict[str, Any]:
     path = root / CHECKSUMS
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("not an object")
-    except FileNotFoundError:
+    hint = "remove it to keep the files as they are"
+    if not path.exists():
         return {}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}", "remove it to keep the files as they are") from None
+    try:
+        content = read_json(path)
+    except DataError as error:
+        raise DataError(error.message, hint) from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: cannot be read: not an object", hint)
     return content

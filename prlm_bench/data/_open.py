@@ -24,6 +24,7 @@ def open_split(
     view: str = "lamp",
     dates: bool = False,
     skip_invalid: bool = False,
+    any_task: bool = False,
     synth_users: int | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -35,6 +36,7 @@ def open_split(
         data: a folder in LaMP's layout, or its parent.
         view, dates: what retrieval reads.
         skip_invalid: go on without malformed questions.
+        any_task: take files of another benchmark than the task's; results say so.
         synth_users: users a split of a synthetic task that is made here.
         progress: receives progress updates.
 
@@ -49,7 +51,9 @@ def open_split(
         data = synthetic_folder(task, SynthConfig() if synth_users is None else SynthConfig.of(synth_users))
     root = data_root(task, data)
     importing = ByteProgress(progress or Silent(), f"importing {task.name} {split}, bytes")
-    return open_dataset(task, root, split, view=view, dates=dates, skip_invalid=skip_invalid, progress=importing)
+    return open_dataset(
+        task, root, split, view=view, dates=dates, skip_invalid=skip_invalid, any_task=any_task, progress=importing
+    )
 
 
 def synthetic_folder(task: Task, config: SynthConfig) -> Path:

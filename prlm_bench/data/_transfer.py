@@ -18,6 +18,7 @@ import httpx
 import tenacity
 
 from .._util.locks import try_lock
+from .._util.text import without_logins
 from ..errors import DataError
 
 #: Called with the file's name, bytes so far, and bytes in all (None where the server does not say).
@@ -80,6 +81,11 @@ class Transfer:
     #: Whether the server has answered at all.
     answered: bool = False
 
+    @property
+    def shown_url(self) -> str:
+        """The address as messages and files may hold it: without a password."""
+        return without_logins(self.url)
+
     def run(self) -> dict[str, Any]:
         """Download the file.
 
@@ -119,7 +125,7 @@ class Transfer:
     def _complete(self, file: BinaryIO, note: Path) -> None:
         with suppress(OSError, ValueError, TypeError):
             version = json.loads(note.read_text(encoding="utf-8"))
-            if isinstance(version, dict) and version.get("url") == self.url:
+            if isinstance(version, dict) and version.get("url") == self.shown_url:
                 self.version, self.done = version, file.seek(0, os.SEEK_END)
         self.furthest = self.done
         retrying = tenacity.Retrying(
@@ -132,11 +138,11 @@ class Transfer:
         try:
             retrying(self._attempt, file, note)
         except (httpx.RequestError, httpx.InvalidURL, _InterruptedError) as error:
-            raise _given_up(error, self.url, self.done, self.version.get("bytes")) from None
+            raise _given_up(error, self.shown_url, self.done, self.version.get("bytes")) from None
         problem = _json_problem(file)
         if problem is not None:
             self._restart(file)
-            raise DataError(f"{self.url}: {problem}", "try again, or open the address by hand")
+            raise DataError(f"{self.shown_url}: {problem}", "try again, or open the address by hand")
 
     def _count(self, state: tenacity.RetryCallState) -> None:
         self.failures = 1 if self.done > self.furthest else self.failures + 1
@@ -167,7 +173,7 @@ class Transfer:
                     self._restart(file)
                 self._check_status(response)
                 self.version = {
-                    "url": self.url,
+                    "url": self.shown_url,
                     "etag": response.headers.get("ETag"),
                     "last_modified": response.headers.get("Last-Modified"),
                     "bytes": _number(response.headers.get("Content-Length", "")),
@@ -186,17 +192,19 @@ class Transfer:
         status = response.status_code
         what = f"{status} {response.reason_phrase}".strip()
         if status in (404, 410):
-            raise MissingError(f"{self.url}: there is no such file on the server ({what})", "check split and address")
+            raise MissingError(
+                f"{self.shown_url}: there is no such file on the server ({what})", "check split and address"
+            )
         if status in (408, 425, 429) or status >= 500:
             wait = _number(response.headers.get("Retry-After", "")) or 0
             raise _InterruptedError(f"the server answers {what}", wait)
         if status in (206, 416):
             raise _InterruptedError("the server sends another range than requested")
         if status != 200:
-            raise DataError(f"{self.url}: the server answers {what}")
+            raise DataError(f"{self.shown_url}: the server answers {what}")
         coding = response.headers.get("Content-Encoding", "identity")
         if coding != "identity":
-            raise DataError(f"{self.url}: the server sends the file {coding}-coded, which was not requested")
+            raise DataError(f"{self.shown_url}: the server sends the file {coding}-coded, which was not requested")
 
     def _receive(self, file: BinaryIO, response: httpx.Response) -> None:
         total = self.version["bytes"]
@@ -235,7 +243,7 @@ def _number(text: str) -> int | None:
 
 def _given_up(error: Exception, url: str, done: int, total: int | None) -> DataError:
     """The error after the last attempt, with `done` of `total` bytes there."""
-    reason = str(error) or type(error).__name__
+    reason = without_logins(str(error)) or type(error).__name__
     if isinstance(error, httpx.UnsupportedProtocol):
         return DataError(f"{url}: not an http or https address")
     if not isinstance(error, (httpx.TransportError, _InterruptedError)):

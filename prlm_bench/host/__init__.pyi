@@ -4,7 +4,6 @@ from ._hookspecs import (
     RegisterMethod as RegisterMethod,
     RegisterTask as RegisterTask,
     hookimpl as hookimpl,
-    hookspec as hookspec,
 )
 from ._host import Method as Method, Plugin as Plugin, PluginHost as PluginHost
 from ._registry import (

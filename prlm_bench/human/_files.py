@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
 from pydantic import BaseModel, ValidationError
 
 from .._util.files import pretty, write_whole
+from ..data import parse_json, read_json
 from ..errors import DataError
 from ._schema import Key, Shown
 
@@ -76,10 +76,7 @@ def read_export(path: Path) -> list[Shown]:
 
 
 def _from_json(path: Path, text: str) -> list[Shown]:
-    try:
-        content = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"{path}: not JSON: {error}") from None
+    content = parse_json(str(path), text.encode())
     rows = [
         _shown(f"{path}: entry {number}", entry.get("data") if isinstance(entry, dict) else None)
         for number, entry in enumerate(content, 1)
@@ -108,11 +105,7 @@ def read_key(path: Path) -> Key:
     Raises:
         DataError: it cannot be read, or is not a key.
     """
-    try:
-        content = orjson.loads(read_text(path))
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"{path}: not JSON: {error}") from None
-    return _valid(Key, str(path), content)
+    return _valid(Key, str(path), read_json(path))
 
 
 def _valid(schema: type[T], where: str, content: Any) -> T:

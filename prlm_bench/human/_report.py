@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from ..errors import DataError
 from ..results import Estimate, Stored
-from ._agreement import alpha_estimate
+from ._agreement import Agreement, agreement, agreement_notes
 from ._metrics import MetricAgreement, Preferred, metric_agreements
-from ._preference import Comparison, WinRate, strengths, win_rates
-from ._schema import Judgement, Key
+from ._preference import PRIOR_TEXT, Comparison, Strengths, WinRate, strengths, win_rates
+from ._schema import Choice, Judgement, Key
 
 
 @dataclass(frozen=True)
@@ -47,27 +47,28 @@ class Report:
     identical: int
     different: int
     annotators: list[Annotator]
-    #: Krippendorff's alpha over the choices 1, 2 and 0 as the annotators saw them.
-    alpha: Estimate
-    #: Pairs with two or more judgements, used for alpha.
-    alpha_pairs: int
+    #: Over the choices 1, 2 and 0 as the annotators saw them.
+    agreement: Agreement
     win_rates: list[WinRate]
     strengths: list[Estimate]
+    #: The prior of the strengths, in words.
+    prior: str
     #: None if no results with metrics were given.
     metrics: list[MetricAgreement] | None
+    #: What the figures do not tell.
+    notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        fields = asdict(self) | {
-            "alpha": self.alpha.model_dump(),
-            "strengths": [strength.model_dump() for strength in self.strengths],
-        }
-        for name in ("win_rates", "metrics"):
-            for row, each in zip(fields[name] or (), getattr(self, name) or (), strict=True):
-                row.update(
-                    {key: value.model_dump() for key, value in vars(each).items() if isinstance(value, Estimate)}
-                )
-        return fields
+        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        return value.model_dump()
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def make_report(
@@ -87,27 +88,48 @@ def make_report(
     annotators = _annotators(judgements, key, drop_failed)
     out = {annotator.name for annotator in annotators if annotator.dropped}
     counted = _counted(judgements, key, out)
-    by_pair: dict[str, list[int]] = {}
+    by_pair: dict[str, dict[str, Choice]] = {}
     for judgement in counted:
-        by_pair.setdefault(judgement.pair, []).append(judgement.choice)
+        by_pair.setdefault(judgement.pair, {})[judgement.annotator] = judgement.choice
     comparisons = [_comparison(judgement, key) for judgement in counted]
-    several = {pair: choices for pair, choices in by_pair.items() if len(choices) > 1}
+    agreed = agreement(by_pair, {pair: place.user for pair, place in key.pairs.items()})
+    names = [method.name for method in key.methods]
+    found = strengths(comparisons, len(names))
     return Report(
         task=key.task,
         split=key.split,
-        methods=[method.name for method in key.methods],
+        methods=names,
         pairs=len(by_pair),
         pairs_total=sum(place.right is None for place in key.pairs.values()),
         judgements=len(counted),
         identical=key.identical,
         different=key.different,
         annotators=annotators,
-        alpha=alpha_estimate(several, {pair: place.user for pair, place in key.pairs.items()}),
-        alpha_pairs=len(several),
-        win_rates=win_rates(comparisons, len(key.methods)),
-        strengths=strengths(comparisons, len(key.methods)),
-        metrics=None if results is None else _metrics(by_pair, key, results),
+        agreement=agreed,
+        win_rates=win_rates(comparisons, len(names)),
+        strengths=found.values,
+        prior=PRIOR_TEXT,
+        metrics=None if results is None else _metrics(counted, key, results),
+        notes=[*agreement_notes(agreed), *strength_notes(found, names)],
     )
+
+
+def strength_notes(found: Strengths, names: Sequence[str]) -> list[str]:
+    """What strengths do not tell."""
+    notes = []
+    if len(found.groups) > 1:
+        parts = _listed(found.groups, names)
+        notes.append(f"no judgement connects these groups of methods, so strengths compare only within each: {parts}")
+    for ladder in found.one_way:
+        notes.append(
+            f"none of these was ever preferred to one before it, so how far apart they are rests on the prior "
+            f"({PRIOR_TEXT}): {_listed(ladder, names)}"
+        )
+    return notes
+
+
+def _listed(groups: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    return "; ".join(" and ".join(names[method] for method in group) for group in groups)
 
 
 def _counted(judgements: Sequence[Judgement], key: Key, out: set[str]) -> list[Judgement]:
@@ -134,19 +156,21 @@ def _annotators(judgements: Sequence[Judgement], key: Key, drop_failed: bool) ->
 def _comparison(judgement: Judgement, key: Key) -> Comparison:
     place = key.pairs[judgement.pair]
     assert place.first is not None and place.second is not None
-    return Comparison(place.user, place.first, place.second, {1: 1.0, 2: 0.0, 0: 0.5}[judgement.choice])
+    return Comparison(
+        place.user, judgement.annotator, place.first, place.second, {1: 1.0, 2: 0.0, 0: 0.5}[judgement.choice]
+    )
 
 
-def _metrics(by_pair: dict[str, list[int]], key: Key, results: Sequence[Stored]) -> list[MetricAgreement]:
+def _metrics(counted: Sequence[Judgement], key: Key, results: Sequence[Stored]) -> list[MetricAgreement]:
     known = {result.manifest.fingerprint: result for result in results}
     for method in key.methods:
         if method.fingerprint not in known:
             name = f"{method.name} ({method.fingerprint[:8]})"
             raise DataError(f"no result of {name}", "use --results with the folder that was exported")
-    pairs = []
-    for pair, choices in by_pair.items():
-        place = key.pairs[pair]
+    judged = []
+    for j in counted:
+        place = key.pairs[j.pair]
         assert place.first is not None and place.second is not None
-        people = sum({1: 1, 2: -1, 0: 0}[choice] for choice in choices) / len(choices)
-        pairs.append(Preferred(place.question, place.user, place.first, place.second, people))
-    return metric_agreements(pairs, [known[method.fingerprint] for method in key.methods])
+        choice = {1: 1, 2: -1, 0: 0}[j.choice]
+        judged.append(Preferred(j.pair, place.question, place.user, j.annotator, place.first, place.second, choice))
+    return metric_agreements(judged, [known[method.fingerprint] for method in key.methods])

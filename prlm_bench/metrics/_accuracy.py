@@ -17,4 +17,4 @@ def _scores(pairs: Pairs) -> Floats:
     return np.asarray(answers == golds, dtype=np.float64)
 
 
-ACCURACY = MeanMetric("accuracy@lamp", _scores)
+ACCURACY = MeanMetric("accuracy@lamp", _scores, reads_labels=True)

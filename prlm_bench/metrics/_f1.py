@@ -22,6 +22,7 @@ class MacroF1:
     name = "f1@lamp"
     higher_is_better = True
     is_mean = False
+    reads_labels = True
 
     def statistics(self, pairs: Pairs) -> Floats:
         """Counts for each pair, shape (n, 3 * number of labels)."""

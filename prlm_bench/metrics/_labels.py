@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from prlm_bench._util.golds import label_problem
 from prlm_bench.errors import DataError
 
 from ._metric import Pairs
@@ -24,9 +25,9 @@ def classes(pairs: Pairs) -> tuple[Ints, Ints]:
     place = {label: index for index, label in enumerate(pairs.labels)}
     golds = []
     for gold in pairs.golds:
-        if gold.strip() not in place:
-            known = ", ".join(map(repr, pairs.labels))
-            raise DataError(f"the gold {gold!r} is not in the task's label list", f"labels: {known}")
+        wrong = label_problem(gold, pairs.labels)
+        if wrong is not None:
+            raise DataError(wrong)
         golds.append(place[gold.strip()])
     answers = [place.get(answer.strip(), -1) for answer in pairs.answers]
     return np.array(answers, dtype=np.int64), np.array(golds, dtype=np.int64)

@@ -9,4 +9,4 @@ from __future__ import annotations
 from ._metric import MeanMetric
 from ._numbers import errors
 
-MAE = MeanMetric("mae@lamp", errors, higher_is_better=False)
+MAE = MeanMetric("mae@lamp", errors, higher_is_better=False, reads_labels=True)

@@ -48,7 +48,10 @@ class Pairs:
 
 
 class Metric(Protocol):
-    """A metric; its name gives measure and protocol, such as `rouge1@lamp`."""
+    """A metric; its name gives measure and protocol, such as `rouge1@lamp`.
+
+    One that refuses golds has an attribute `reads_labels = True`; a run then tries its golds before it generates.
+    """
 
     @property
     def name(self) -> str: ...
@@ -86,15 +89,21 @@ class MeanMetric:
         name: `measure@protocol`.
         score: returns the n scores of `Pairs`.
         higher_is_better: False for error measures.
+        reads_labels: whether it refuses golds that do not fit the task's labels.
     """
 
     is_mean = True
 
     def __init__(
-        self, name: str, score: Callable[[Pairs], Sequence[float] | Floats], higher_is_better: bool = True
+        self,
+        name: str,
+        score: Callable[[Pairs], Sequence[float] | Floats],
+        higher_is_better: bool = True,
+        reads_labels: bool = False,
     ) -> None:
         self.name = name
         self.higher_is_better = higher_is_better
+        self.reads_labels = reads_labels
         self._score = score
 
     def statistics(self, pairs: Pairs) -> Floats:

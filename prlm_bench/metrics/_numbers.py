@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from prlm_bench._util.golds import finite_number
 from prlm_bench.errors import DataError
 
 from ._metric import Floats, Pairs
@@ -26,23 +25,15 @@ def errors(pairs: Pairs) -> Floats:
     lowest, highest = min(labels), max(labels)
     found = []
     for answer, gold in zip(pairs.answers, pairs.golds, strict=True):
-        target, number = _required(gold, "gold"), _finite(answer)
+        target, number = _required(gold, "gold"), finite_number(answer)
         if number is None:
             number = lowest if abs(lowest - target) > abs(highest - target) else highest
         found.append(abs(number - target))
     return np.array(found, dtype=np.float64)
 
 
-def _finite(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _required(text: str, what: str) -> float:
-    number = _finite(text)
+    number = finite_number(text)
     if number is None:
         raise DataError(f"the {what} {text!r} is not a number", "MAE and RMSE require a task with `output: number`")
     return number

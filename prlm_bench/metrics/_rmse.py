@@ -28,4 +28,4 @@ def _squares(pairs: Pairs) -> Floats:
         return np.asarray(np.square(errors(pairs)))
 
 
-RMSE = RootMean("rmse@lamp", _squares, higher_is_better=False)
+RMSE = RootMean("rmse@lamp", _squares, higher_is_better=False, reads_labels=True)

@@ -4,9 +4,17 @@ from ._parsing import (
     find_answer as find_answer,
     parse_completion as parse_completion,
     read_object as read_object,
-    split_reasoning as split_reasoning,
 )
 from ._ranking import by_score as by_score
+from ._reasoning import (
+    Reasoning as Reasoning,
+    find_reasoning as find_reasoning,
+    mark_reasoning as mark_reasoning,
+    open_reasoning as open_reasoning,
+    reasoning_marks as reasoning_marks,
+    split_reasoning as split_reasoning,
+)
+from ._stop import stop_texts as stop_texts
 from ._token_budget import max_prompt_tokens as max_prompt_tokens, token_budget as token_budget
 from ._tokenizers import (
     HubTokenizer as HubTokenizer,

@@ -13,10 +13,10 @@ from ..interfaces import Reasoner
 from ..records import Answer, Completion, Prompt
 from ..tasks import Task
 from ._objects import STEPS, read_object
+from ._reasoning import find_reasoning
 
-__all__ = ["STEPS", "find_answer", "parse_completion", "read_object", "split_reasoning"]
+__all__ = ["STEPS", "find_answer", "parse_completion", "read_object"]
 
-_START, _END = "<think>", "</think>"
 #: A completion with this beginning is an answer without reasoning.
 _AT_ONCE = re.compile(r"\s*(?:```\w*\s*)?\{")
 
@@ -31,46 +31,41 @@ def parse_completion(reasoner: Reasoner, prompt: Prompt, completion: Completion)
     return Answer(completion.text, "given" if completion.text.strip() else None)
 
 
-def split_reasoning(text: str) -> tuple[str | None, str]:
-    """`(reasoning, rest)`: the text before the last `</think>`, and the text after it."""
-    before, found, after = text.rpartition(_END)
-    return (_without_start(before), after) if found else (None, text)
-
-
-def find_answer(task: Task, text: str, key: str | None = None, *, thinks: bool = False) -> Answer:
+def find_answer(task: Task, text: str, key: str | None = None, *, thinks: bool = False, cut: bool = False) -> Answer:
     """The answer in a completion.
 
-    Reasoning opened by `<think>` and never closed extends to the end of the completion. A complete answer object in it
-    still counts, with the step `unclosed`; otherwise there is no answer.
+    Reasoning that is opened and never closed extends to the end of the completion. A complete answer object in it still
+    counts, with the step `unclosed`, unless the completion was cut off: then the object is a draft.
 
     Args:
         task: defines the possible answers: its labels, finite numbers, or any text that is not blank.
-        text: the completion; reasoning that ends with `</think>` is split off.
+        text: the completion; see `find_reasoning` for the reasoning in it.
         key: the key of the answer object; None if the completion itself is the answer, in which labels must be
             written exactly, as in the `lamp` protocol.
         thinks: the completion should begin with reasoning: unless it begins with the answer object, it is reasoning
-            even without `<think>`, which chat templates of reasoning models add to the prompt.
+            even without an opening mark.
+        cut: the completion did not end by itself, or may not have.
 
     Returns:
         The answer; its text is empty and its step None if no possible answer was found.
     """
-    reasoning, rest = split_reasoning(text)
-    unclosed = reasoning is None and (rest.lstrip().startswith(_START) or (thinks and not _AT_ONCE.match(rest)))
-    if unclosed:
-        reasoning = _without_start(rest)
+    found = find_reasoning(text)
+    reasoning, rest, unclosed = found.closed, found.rest, found.unclosed
+    marked = unclosed is not None
+    if thinks and not marked and reasoning is None and not _AT_ONCE.match(rest):
+        unclosed, rest = rest.strip(), ""
+    if unclosed is not None:
+        reasoning = "\n".join(filter(None, [reasoning, unclosed]))
     if key is None:
-        value, step = ("", None) if unclosed else (rest.strip(), "whole")
+        value, step = ("", None) if unclosed is not None and not rest.strip() else (rest.strip(), "whole")
     else:
         value, step = read_object(rest, key)
-        if unclosed:
+        if step is None and unclosed is not None and not (marked and cut):
+            value, step = read_object(unclosed, key)
             step = None if step in (None, "truncated") else "unclosed"
     if step is not None and key is not None and not _possible(task, value):
         value, step = _label(task, value), "label"
     return Answer(value, step, reasoning) if step and _possible(task, value) else Answer("", None, reasoning)
-
-
-def _without_start(text: str) -> str:
-    return text.strip().removeprefix(_START).strip()
 
 
 def _possible(task: Task, value: str) -> bool:

@@ -57,7 +57,7 @@ class HubTokenizer:
             raise MissingDependencyError(f"tokenizer {name!r}", "transformers", "hf") from None
         with quiet_transformers():
             try:
-                self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
+                self._tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             except Exception as error:  # the Rust library raises plain exceptions
                 hint = "give a folder, a hub name or `words`"
                 raise DataError(f"no tokenizer at {name!r}: {_reason(name, error)}", hint) from None

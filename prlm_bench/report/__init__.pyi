@@ -12,5 +12,5 @@ from ._json import to_json as to_json
 from ._leaderboard import Row as Row, Table as Table, build_tables as build_tables
 from ._pooling import MethodFigures as MethodFigures, SeedAggregation as SeedAggregation, SeedSpread as SeedSpread
 from ._render import FORMATS as FORMATS, render as render
-from ._reported import Reported as Reported, reported_for as reported_for
+from ._reported import Reported as Reported
 from ._text import estimate as estimate, percent as percent

@@ -14,7 +14,7 @@ _CSV_COLUMNS = (
     *("seed", "control", "n", "n_total", "n_users", "metric", "value", "low", "high"),
     *("user_macro", "user_macro_low", "user_macro_high", "parse_failures", "truncated_prompts", "fingerprint"),
     *("interval", "seed_sd", "between_users_sd", "between_seeds_sd", "rest_sd"),
-    *("truncated_completions", "no_interval", "group"),
+    *("truncated_completions", "no_interval", "group", "refused"),
 )
 
 
@@ -35,9 +35,20 @@ def render_csv(tables: Sequence[Table]) -> str:
                 spread = [s.sd, s.between_users, s.between_seeds, s.rest] if s else [None] * 4
                 figures = [name, m.value, m.low, m.high, *macro, *shares, table.interval, *spread]
                 group = group_name(table.groups.numbers[row.rank - 1]) if table.groups.numbers else ""
-                writer.writerow([*where, *method, *size, *figures, row.figures.truncated_completions, m.why, group])
+                writer.writerow(
+                    [
+                        *where,
+                        *method,
+                        *size,
+                        *figures,
+                        row.figures.truncated_completions,
+                        m.why,
+                        group,
+                        row.figures.refused,
+                    ]
+                )
         for r in table.reported:
             method = ["reported", "", r.source, r.method, "", "", r.model]
             for name, number in r.metrics.items():
-                writer.writerow([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 16])
+                writer.writerow([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 17])
     return out.getvalue()

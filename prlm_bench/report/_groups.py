@@ -13,8 +13,8 @@ from ..results import SAMPLES, SeedGroup, as_mean, mean_value
 from ..stats import Difference, Floats, holm, paired_difference, smallest_p, user_totals
 
 _LEVEL = 0.05
-#: Random splits of a test; smaller p-values come from the t distribution.
-_FLIPS = 2_000
+#: Random splits of a test, and of one with many users; smaller p-values come from the t distribution.
+_FLIPS, _FEWER, _MANY = 2_000, 400, 1_000
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ def _grouped(rows: Sequence[Trainings]) -> Groups:
 
 def _difference(first: Trainings, second: Trainings) -> Difference:
     sizes = first.totals[0][:, 1]
-    return paired_difference(first.totals, second.totals, mean_value, sizes, flips=_FLIPS)
+    flips = _FLIPS if len(sizes) <= _MANY else _FEWER
+    return paired_difference(first.totals, second.totals, mean_value, sizes, flips=flips)
 
 
 def _luck(found: Sequence[Difference]) -> float | None:

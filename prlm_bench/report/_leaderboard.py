@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..interfaces import NOT_VERIFIED
 from ..results import SeedGroup, Stored, data_key, seeds_of
 from ..stats import Interval
 from ..tasks import TaskRegistry
@@ -37,6 +38,8 @@ class Row:
     figures: MethodFigures
     #: 1 for results of an earlier version of prlm-bench.
     schema_version: int
+    #: False if the server of the generator does not say which model it serves.
+    verified: bool
     #: Fingerprints of the first seed's result and of all seeds' results.
     fingerprint: str
     fingerprints: tuple[str, ...]
@@ -58,6 +61,8 @@ class Table:
     n_users: int
     #: First digits of the digest of the data files.
     data: str
+    #: The benchmark whose data these are, where it is not `benchmark` and the user insisted.
+    other_task: str | None
     #: The kind of its intervals.
     interval: Interval
     rows: list[Row]
@@ -122,11 +127,14 @@ def _table(
         n_total=first.data.n_total,
         n_users=first.data.n_users,
         data=data,
+        other_task=first.data.other_task,
         interval=interval,
         rows=[_row(rank, group, pooled, metrics) for rank, (group, pooled) in enumerate(ordered, 1)],
         groups=tied_groups([read_trainings(group, metrics[0]) for group, _ in ordered]),
         # For an unknown task it is not known whether its data are real.
-        reported=reported_for(first.benchmark, protocol) if known and not synthetic else [],
+        reported=reported_for(first.benchmark, protocol)
+        if known and not synthetic and first.data.other_task is None
+        else [],
     )
 
 
@@ -157,6 +165,7 @@ def _row(rank: int, group: SeedGroup, pooled: MethodFigures, metrics: Sequence[s
         n_users=summary.n_users,
         figures=pooled.of_metrics(metrics),
         schema_version=manifest.schema_version,
+        verified=NOT_VERIFIED not in method.generator.fingerprint,
         fingerprint=manifest.fingerprint,
         fingerprints=_names(group),
     )

@@ -14,6 +14,7 @@ from ..results import (
     ClusterEstimates,
     Estimate,
     MetricSummary,
+    RewardSummary,
     SeedGroup,
     Stored,
     Summary,
@@ -46,12 +47,15 @@ class MethodFigures:
     """The figures of a method in a table."""
 
     metrics: dict[str, MetricSummary]
-    rewards: dict[str, Estimate]
+    rewards: dict[str, RewardSummary]
     retrieval: dict[str, Estimate]
     parse_failures: Estimate
     truncated_prompts: Estimate
     truncated_completions: float | None
+    refused: float | None
     items_shown: float
+    #: Why a reward has no value, by spec.
+    reward_failures: dict[str, str] = field(default_factory=dict)
     #: By metric; empty with one seed.
     spread: dict[str, SeedSpread] = field(default_factory=dict)
     #: Several seeds gave byte-identical samples.
@@ -62,7 +66,7 @@ class MethodFigures:
         """The figures of one stored result."""
         names = ("metrics", "rewards", "retrieval", "parse_failures", "truncated_prompts", "truncated_completions")
         return cls(
-            **{name: getattr(summary, name) for name in names},
+            **{name: getattr(summary, name) for name in (*names, "refused", "reward_failures")},
             items_shown=summary.items_shown,
             deterministic=deterministic,
         )
@@ -138,14 +142,15 @@ class _Pool:
         self._add("cut prompts", [as_mean(list(map(float, c.cut))) for c in self._columns])
         found = self._figures.estimates(self._pooling.interval)
         summaries = [result.summary for result in self._group]
-        completions = [s.truncated_completions for s in summaries if s.truncated_completions is not None]
         return MethodFigures(
             metrics={name: self._metric(name, found) for name in means},
-            rewards={name: found[f"rewards {name}"] for name in groups["rewards"]},
+            rewards={name: self._reward(name, found[f"rewards {name}"]) for name in groups["rewards"]},
             retrieval={name: found[f"retrieval {name}"] for name in groups["retrieval"]},
             parse_failures=found["parse failures"],
             truncated_prompts=found["cut prompts"],
-            truncated_completions=sum(completions) / len(completions) if completions else None,
+            truncated_completions=_mean_of([s.truncated_completions for s in summaries]),
+            refused=_mean_of([s.refused for s in summaries]),
+            reward_failures={name: why for s in summaries for name, why in s.reward_failures.items()},
             items_shown=sum(s.items_shown for s in summaries) / len(summaries),
             spread={name: self._spread(name, values) for name, values in means.items()} if len(summaries) > 1 else {},
         )
@@ -162,6 +167,11 @@ class _Pool:
         for name in names:
             self._add(f"{group} {name}", [as_mean(numbers(of_seed, name).tolist()) for of_seed in records])
         return names
+
+    def _reward(self, name: str, found: Estimate) -> RewardSummary:
+        """A reward over all seeds, of the fewest questions that any of them has."""
+        counts = [int(np.isfinite(numbers(columns.rewards, name)).sum()) for columns in self._columns]
+        return RewardSummary(**found.model_dump(), n=min(counts))
 
     def _add_metric(self, name: str) -> list[Floats]:
         """Add a metric and its mean over users, if it has one; returns each seed's values by user."""
@@ -214,6 +224,11 @@ class _Pool:
 def _value(result: Stored, name: str) -> float | None:
     found = result.summary.metrics.get(name)
     return found.value if found else None
+
+
+def _mean_of(shares: Sequence[float | None]) -> float | None:
+    known = [share for share in shares if share is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _or_none(number: float) -> float | None:

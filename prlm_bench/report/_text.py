@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ..results import Estimate
@@ -12,9 +13,10 @@ from ._pooling import MethodFigures
 
 def heading(table: Table) -> str:
     """The heading of a table, one line."""
+    other = "" if table.other_task is None else f" of another benchmark ({table.other_task})"
     return (
         f"{table.task} {table.split}, {table.protocol} protocol: {table.title}; "
-        f"{table.n} of {table.n_total} questions, {table.n_users} users, data {table.data}"
+        f"{table.n} of {table.n_total} questions, {table.n_users} users, data {table.data}{other}"
     )
 
 
@@ -22,8 +24,9 @@ def columns(table: Table) -> list[str]:
     """The column titles of a table."""
     seeds = ["seed"] if len({row.seeds for row in table.rows}) > 1 or has_spread(table) else []
     spread = ["seed sd", "user sd"] if has_spread(table) else []
-    retrieval, rewards = names_in(table, "retrieval"), names_in(table, "rewards")
+    retrieval, rewards = names_in(table, "retrieval"), reward_names(table)
     shares = ["parse failures", "cut prompts", *(["cut answers"] if has_finishes(table) else [])]
+    shares += ["refused"] if has_refused(table) else []
     groups = ["group"] if table.groups.numbers else []
     parts = ["#", *groups, "retriever", "k", "reasoner", "generator", *seeds]
     return [*parts, *table.metrics, "by user", *spread, *retrieval, *rewards, *shares]
@@ -40,13 +43,15 @@ def cells(table: Table, row: Row, *, break_line: bool = False) -> list[str]:
     macro = [estimate(first.user_macro if first else None, gap)]
     spread = _spread_cells(figures, table.metrics[0]) if has_spread(table) else []
     retrieval = [value(figures.retrieval.get(name)) for name in names_in(table, "retrieval")]
-    rewards = [estimate(figures.rewards.get(name), gap) for name in names_in(table, "rewards")]
+    rewards = [_reward(row, name, gap) for name in reward_names(table)]
     shares = [percent(figures.parse_failures), percent(figures.truncated_prompts)]
     if has_finishes(table):
-        cut = figures.truncated_completions
-        shares.append("-" if cut is None else f"{100 * cut:.1f}%")
+        shares.append(_share(figures.truncated_completions))
+    if has_refused(table):
+        shares.append(_share(figures.refused))
     groups = [group_name(table.groups.numbers[row.rank - 1])] if table.groups.numbers else []
-    generator = row.generator + (" †" if row.control else "") + (" ‡" if row.schema_version == 1 else "")
+    marks = [("†", row.control), ("‡", row.schema_version == 1), ("§", not row.verified)]
+    generator = row.generator + "".join(f" {mark}" for mark, holds in marks if holds)
     return [
         str(row.rank), *groups, row.retriever, str(row.k), row.reasoner, generator,
         *seeds, *metrics, *macro, *spread, *retrieval, *rewards, *shares,
@@ -79,6 +84,10 @@ LEGEND = (
 )
 #: Additions to the legend: for columns that only some tables have, intervals of another kind, and several seeds.
 CUT = "Cut answers: the completion stopped at the length limit."
+REFUSED = "Refused: the server did not answer the prompt, which counts as an empty answer."
+FAILED = "failed: the reward raised an error or gave too few numbers; --json has the reason."
+UNVERIFIED = "§ model not verified: the server does not say which model it serves, beyond the name in the request."
+
 GROUPS = (
     "group: rows with the letter of the best row are not shown to differ from it (paired test over users, Holm's "
     "correction), and so on with the next letter."
@@ -101,19 +110,24 @@ REPORTED = "Reported by others; not measured here and not ranked, since split, m
 
 def legend(tables: Sequence[Table]) -> str:
     """The legend of these tables."""
+    rows = [row for table in tables for row in table.rows]
     kinds = [text for kind, text in BOOTSTRAP.items() if any(table.interval == kind for table in tables)]
     cut = [CUT] if any(map(has_finishes, tables)) else []
-    rows = [row for table in tables for row in table.rows]
+    cut += [FAILED] if any(row.figures.reward_failures for row in rows) else []
+    cut += [REFUSED] if any(map(has_refused, tables)) else []
     seeds = [SEEDS] if any(map(has_spread, tables)) else []
     same = [SAME] if any(row.figures.deterministic for row in rows) else []
     earlier = [EARLIER] if any(row.schema_version == 1 for row in rows) else []
-    return " ".join([LEGEND, *cut, *kinds, *seeds, *same, *earlier, *_about_groups(tables)])
+    unverified = [] if all(row.verified for row in rows) else [UNVERIFIED]
+    return " ".join([LEGEND, *cut, *kinds, *seeds, *same, *earlier, *unverified, *_about_groups(tables)])
 
 
 def _about_groups(tables: Sequence[Table]) -> list[str]:
     found = [GROUPS] if any(table.groups.numbers for table in tables) else []
     for table in tables:
         name = f"{table.task} {table.split}, {table.protocol}" if len(tables) > 1 else ""
+        if few := _few_users(table):
+            found.append(f"{name + ': ' if name else ''}{few}.")
         if table.groups.why:
             found.append(f"{name + ': ' if name else ''}{table.groups.why}.")
         elif table.groups.luck is not None:
@@ -125,6 +139,23 @@ def _about_groups(tables: Sequence[Table]) -> list[str]:
     return found
 
 
+#: The reason that is said once in the legend.
+_FEW = re.compile(r"\d+ users?")
+
+
+def _few_users(table: Table) -> str:
+    """Which figures have no interval since the users are too few."""
+    found = [
+        name
+        for name in table.metrics
+        for row in table.rows
+        if name in row.figures.metrics and _FEW.fullmatch(row.figures.metrics[name].why)
+    ]
+    names = list(dict.fromkeys(found))
+    where = "" if len(names) == len(table.metrics) else " for " + ", ".join(names)
+    return f"{table.n_users} user{'s' * (table.n_users != 1)} hold no interval{where}" if names else ""
+
+
 def value(found: Estimate | None) -> str:
     """A figure with four decimals, two from 10 on."""
     if found is None or found.value is None:
@@ -133,8 +164,8 @@ def value(found: Estimate | None) -> str:
 
 
 def estimate(found: Estimate | None, gap: str = " ") -> str:
-    """A figure with its interval."""
-    if found is not None and found.value is not None and found.why:
+    """A figure with its interval; where too few users hold none, the legend says so."""
+    if found is not None and found.value is not None and found.why and not _FEW.fullmatch(found.why):
         return f"{value(found)}{gap}({found.why})"
     if found is None or found.value is None or found.low is None or found.high is None:
         return value(found)
@@ -145,6 +176,29 @@ def estimate(found: Estimate | None, gap: str = " ") -> str:
 def percent(found: Estimate) -> str:
     """A share as a percentage."""
     return "-" if found.value is None else f"{100 * found.value:.1f}%"
+
+
+def reward_names(table: Table) -> list[str]:
+    """The rewards that some row has, or for which it failed."""
+    failed = [name for row in table.rows for name in row.figures.reward_failures]
+    return list(dict.fromkeys([*names_in(table, "rewards"), *failed]))
+
+
+def _reward(row: Row, name: str, gap: str) -> str:
+    """A reward's mean, of how many questions where it is not of all; `failed` where it has none."""
+    found = row.figures.rewards.get(name)
+    if found is None:
+        return "failed" if name in row.figures.reward_failures else "-"
+    return estimate(found, gap) + (f"{gap}of {found.n}" if found.n is not None and found.n < row.n else "")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def has_refused(table: Table) -> bool:
+    """Whether a server refused to answer some prompt of some row."""
+    return any(row.figures.refused for row in table.rows)
 
 
 def has_finishes(table: Table) -> bool:

@@ -3,12 +3,9 @@ from ._journal import Journal as Journal, finished_ids as finished_ids
 from ._manifest import (
     folder_name as folder_name,
     make_manifest as make_manifest,
-    manifest_fingerprint as manifest_fingerprint,
 )
-from ._predictions import read_outputs as read_outputs, read_users as read_users
 from ._samples import read_samples as read_samples, sample_line as sample_line
 from ._schema import (
-    ITEM_TEXT as ITEM_TEXT,
     SCHEMA_VERSION as SCHEMA_VERSION,
     ComponentIdentity as ComponentIdentity,
     DataIdentity as DataIdentity,
@@ -17,6 +14,7 @@ from ._schema import (
     Manifest as Manifest,
     MethodIdentity as MethodIdentity,
     MetricSummary as MetricSummary,
+    RewardSummary as RewardSummary,
     SampleRecord as SampleRecord,
     Summary as Summary,
 )
@@ -41,6 +39,7 @@ from ._store import (
     is_finished as is_finished,
     load_folders as load_folders,
     read_manifest as read_manifest,
+    row_folders as row_folders,
 )
 from ._summarize import (
     ClusterEstimates as ClusterEstimates,
@@ -49,7 +48,6 @@ from ._summarize import (
     as_mean as as_mean,
     mean_value as mean_value,
     score_answers as score_answers,
-    summarize as summarize,
     too_rare as too_rare,
 )
 from ._verify import verify as verify

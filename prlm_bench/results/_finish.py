@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from .._util.files import pretty, replacing, write_whole
+from ..errors import DataError
 from ..metrics import Metric
-from ._journal import Journal, lock_of
+from ._journal import REWARD_FAILURES, Journal, lock_of
 from ._schema import Manifest, Summary
-from ._store import JOURNAL, MANIFEST, SAMPLES, SUMMARY
+from ._store import JOURNAL, MANIFEST, SAMPLES, SUMMARY, read_manifest
 from ._summarize import SUMMARIZED, summarize
 
 
@@ -31,8 +33,11 @@ def finish(
 ) -> Summary:
     """Write samples in the order of the data, then the summary; the journal is removed last.
 
+    A reward that failed for one sample has no value in the whole row; the summary says why.
+
     Args:
         folder: the folder of the run.
+        manifest: written again, in case that another program has removed it.
         journal: contains all of `ids`.
         ids: the n questions, in order.
         labels: the task's labels.
@@ -40,24 +45,51 @@ def finish(
     """
     # Prompts and completions are large, so they are read again line by line when the samples are written.
     records = []
+    failures: dict[str, str] = {}
     for identifier in ids:
         record = journal.read(identifier)
+        failures = record.get(REWARD_FAILURES, {}) | failures
         records.append({key: record[key] for key in SUMMARIZED})
+    failures = dict(sorted(failures.items()))
+    for record in records:
+        record["rewards"] = _without(record["rewards"], failures)
     summarized = summarize(records, labels, metrics)
+    begin(folder, manifest)
     checksum = hashlib.sha256()
     with replacing(folder / SAMPLES) as file:
         for identifier, single in zip(ids, summarized.samples, strict=True):
-            line = orjson.dumps({**journal.read(identifier), "metrics": single}) + b"\n"
+            record = journal.read(identifier)
+            record.pop(REWARD_FAILURES, None)
+            record["rewards"] = _without(record["rewards"], failures)
+            line = orjson.dumps({**record, "metrics": single}) + b"\n"
             checksum.update(line)
             file.write(line)
-    summary = summarized.summary(manifest, checksum.hexdigest())
+    summary = summarized.summary(manifest, checksum.hexdigest(), failures)
     write_whole(folder / SUMMARY, pretty(summary.model_dump()))
     journal.close()
     tidy(folder)
     return summary
 
 
-def tidy(folder: Path) -> None:
-    """Remove what a finished folder no longer needs: the journal and what a killed process left behind."""
+def _without(rewards: dict[str, Any], failed: dict[str, str]) -> dict[str, Any]:
+    return {name: value for name, value in rewards.items() if name not in failed}
+
+
+def tidy(folder: Path, manifest: Manifest | None = None) -> None:
+    """Remove what a finished folder no longer needs: the journal and what a killed process left behind.
+
+    Args:
+        folder: a finished result folder.
+        manifest: if given, it is written again where it is missing or damaged.
+    """
+    if manifest is not None and not _holds(folder, manifest):
+        begin(folder, manifest)
     for path in [folder / JOURNAL, lock_of(folder / JOURNAL), *folder.glob(".*.tmp")]:
         path.unlink(missing_ok=True)
+
+
+def _holds(folder: Path, manifest: Manifest) -> bool:
+    try:
+        return read_manifest(folder).model_copy(update={"command": manifest.command}) == manifest
+    except DataError:
+        return False

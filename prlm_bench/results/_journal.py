@@ -1,20 +1,37 @@
 """The append-only journal of one run: a line for each finished sample, written immediately.
 
-A process may be killed at any byte. Reading keeps complete lines and discards torn or damaged ones, whose samples are
-run again.
+A process may be killed at any byte, and a disk may change one. Each line ends with the start of its row's fingerprint
+and a checksum. Reading keeps complete lines that are as they were written; the samples of the others are run again.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import stat
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
 from .._util.locks import try_lock
 from ..errors import RunError
+from ._schema import SampleRecord
+
+_log = logging.getLogger(__name__)
+
+#: The end of a line: after the fields of the sample, those of the journal.
+_END = re.compile(rb',"row":"([0-9a-f]{8})","crc32":"([0-9a-f]{8})"\}')
+_CHECKSUM = b',"crc32":"%08x"}'
+_CHECKSUM_LENGTH = len(_CHECKSUM % 0)
+_END_LENGTH = len(b',"row":"00000000"') + _CHECKSUM_LENGTH
+_BOM = b"\xef\xbb\xbf"
+#: The field of a line that `samples.jsonl` does not have: why a reward gave no value, by its spec.
+REWARD_FAILURES = "reward_failures"
 
 
 class Journal:
@@ -22,21 +39,23 @@ class Journal:
 
     Args:
         path: the journal file; created if missing.
+        fingerprint: that of the row; lines of other rows are dropped.
 
     Raises:
-        RunError: another process has locked it.
+        RunError: another process has locked it, or it is not a regular file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fingerprint: str) -> None:
         self.path = path
+        self._row = fingerprint[:8].encode()
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = try_lock(lock_of(path))
         if lock is None:
             raise RunError(f"{path.parent} is being written by another process", "wait for it, or stop it")
         self._lock = lock
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError:
+            self._descriptor = _opened(path)
+        except BaseException:
             lock.release()
             raise
         #: Where each finished sample's line begins, and its length in bytes, by question id.
@@ -53,20 +72,28 @@ class Journal:
         if identifier in self.lines:
             return
         written = 0
-        content = line + b"\n"
+        sealed = _sealed(line, self._row)
+        content = sealed + b"\n"
         try:
             while written < len(content):
                 written += os.write(self._descriptor, content[written:])
         except OSError as error:
             error.filename = str(self.path)
             raise
-        self.lines[identifier] = (self._end, len(line))
+        self.lines[identifier] = (self._end, len(sealed))
         self._end += len(content)
 
     def read(self, identifier: str) -> dict[str, Any]:
-        """A finished sample."""
+        """A finished sample, with `REWARD_FAILURES` where there are some.
+
+        Raises:
+            RunError: another program has changed the journal since the sample was written.
+        """
         start, length = self.lines[identifier]
-        record: dict[str, Any] = orjson.loads(os.pread(self._descriptor, length, start))
+        record = parsed_line(os.pread(self._descriptor, length, start), self._row, seen=True)
+        if record is None or record["id"] != identifier:
+            hint = "repeat the command; samples that are intact are kept"
+            raise RunError(f"{self.path}: another program changed it during the run", hint)
         return record
 
     def close(self) -> None:
@@ -75,14 +102,33 @@ class Journal:
         self._lock.release()
 
     def _recover(self) -> int:
-        end = 0
+        end = bad = 0
         for start, line in _whole_lines(self.path):
             end = start + len(line) + 1
-            identifier = _identifier(line)
-            if identifier is not None:
-                self.lines.setdefault(identifier, (start, len(line)))
+            skipped = len(_BOM) if line.startswith(_BOM) else 0
+            content = line[skipped:].rstrip(b"\r")
+            record = parsed_line(content, self._row)
+            if record is not None:
+                self.lines.setdefault(record["id"], (start + skipped, len(content)))
+            elif content:
+                bad += 1
+        if bad:
+            lines = "line is" if bad == 1 else "lines are"
+            message = "prlm-bench: warning: %s: %d %s damaged or foreign; the questions are asked again"
+            _log.warning(message, self.path, bad, lines)
         os.ftruncate(self._descriptor, end)
         return end
+
+
+def _opened(path: Path) -> int:
+    """Open a journal to append to; what a symbolic link points to would be truncated, so links are refused."""
+    if path.is_symlink() or (path.exists() and not (path.is_file() or path.is_dir())):
+        raise RunError(f"{path} is not a regular file", "remove it, and repeat the command")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise RunError(f"{path} is not a regular file", "remove it, and repeat the command")
+    return descriptor
 
 
 def lock_of(path: Path) -> Path:
@@ -90,11 +136,18 @@ def lock_of(path: Path) -> Path:
     return path.with_name(path.name + ".lock")
 
 
-def finished_ids(path: Path) -> list[str]:
-    """The questions in a journal, read without locking it; none if there is no journal."""
+def finished_ids(path: Path, fingerprint: str | None = None) -> list[str]:
+    """The questions in a journal, read without locking it; none if there is no journal.
+
+    Args:
+        path: the journal file.
+        fingerprint: if given, lines of other rows do not count.
+    """
     if not path.is_file():
         return []
-    return [identifier for _, line in _whole_lines(path) if (identifier := _identifier(line)) is not None]
+    row = None if fingerprint is None else fingerprint[:8].encode()
+    records = (parsed_line(line.removeprefix(_BOM).rstrip(b"\r"), row) for _, line in _whole_lines(path))
+    return [record["id"] for record in records if record is not None]
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -106,10 +159,46 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             position += len(line)
 
 
-def _identifier(line: bytes) -> str | None:
+def _sealed(line: bytes, row: bytes) -> bytes:
+    body = line[:-1] + b',"row":"' + row + b'"'
+    return body + _CHECKSUM % zlib.crc32(body)
+
+
+def parsed_line(line: bytes, row: bytes | None = None, *, seen: bool = False) -> dict[str, Any] | None:
+    """The sample of a journal's line; None if the line is damaged or belongs to another row.
+
+    Every reader of journals asks this function. A line without a checksum, as earlier releases wrote it, is judged by
+    the schema alone.
+
+    Args:
+        line: the line without its line break.
+        row: the start of the row's fingerprint, 8 hex digits; None accepts every row.
+        seen: the line has followed the schema before; with a right checksum it still does.
+    """
+    end = _END.fullmatch(line[-_END_LENGTH:])
+    if end is not None:
+        written, checksum = end.groups()
+        if zlib.crc32(line[:-_CHECKSUM_LENGTH]) != int(checksum, 16) or row not in (None, written):
+            return None
+        line = line[:-_END_LENGTH] + b"}"
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    identifier = record.get("id") if isinstance(record, dict) else None
-    return identifier if isinstance(identifier, str) else None
+    if seen and end is not None:
+        return dict(record)
+    return record if isinstance(record, dict) and _follows_schema(record) else None
+
+
+def _follows_schema(record: dict[str, Any]) -> bool:
+    failures = record.get(REWARD_FAILURES, {})
+    if not isinstance(failures, dict) or not all(isinstance(reason, str) for reason in failures.values()):
+        return False
+    sample = {name: value for name, value in record.items() if name != REWARD_FAILURES}
+    if "metrics" in sample:
+        return False
+    try:
+        SampleRecord.model_validate({**sample, "metrics": {}}, strict=True)
+    except ValidationError:
+        return False
+    return True

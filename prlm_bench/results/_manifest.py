@@ -74,6 +74,7 @@ def _data_identity(dataset: Dataset, limit: int | None) -> DataIdentity:
         n_users=len(set(dataset.users[:n])),
         view=dataset.view,
         dates=dataset.dates,
+        other_task=dataset.other_task,
     )
 
 
@@ -87,7 +88,9 @@ def manifest_fingerprint(manifest: Manifest, task: Task) -> str:
 
 
 def _fingerprint(content: dict[str, Any], task: Task) -> str:
-    return json_digest({**content, "task_definition": task.model_dump(mode="json")})
+    # Rows from before the field was there keep their fingerprint.
+    data = {name: value for name, value in content["data"].items() if name != "other_task" or value is not None}
+    return json_digest({**content, "data": data, "task_definition": task.model_dump(mode="json")})
 
 
 def upgraded(content: Any) -> Any:

@@ -10,17 +10,24 @@ from pydantic import ValidationError
 
 from ..errors import DataError
 from ..records import Sample
+from ._journal import REWARD_FAILURES
 from ._schema import ITEM_TEXT, SampleRecord
 from ._store import SAMPLES, first_problem
 
 
-def sample_line(sample: Sample, retrieval: Mapping[str, float], rewards: Mapping[str, float]) -> bytes:
-    """The journal's line for a finished sample: `SampleRecord` without its metrics.
+def sample_line(
+    sample: Sample,
+    retrieval: Mapping[str, float],
+    rewards: Mapping[str, float],
+    reward_failures: Mapping[str, str] | None = None,
+) -> bytes:
+    """The journal's line for a finished sample: `SampleRecord` without its metrics, and why rewards are missing.
 
     Args:
         sample: the sample.
         retrieval: retrieval measures of its ranking; empty without relevance labels.
         rewards: rewards by name.
+        reward_failures: why a reward gave no value, by its name.
     """
     prompt, completion, answer = sample.prompt, sample.completion, sample.answer
     example, ranking = prompt.example, prompt.ranking
@@ -50,6 +57,7 @@ def sample_line(sample: Sample, retrieval: Mapping[str, float], rewards: Mapping
             "gold": example.gold,
             "retrieval": retrieval,
             "rewards": rewards,
+            **({REWARD_FAILURES: reward_failures} if reward_failures else {}),
         }
     )
 

@@ -13,6 +13,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ..identity import json_digest
+
 #: Raised when a stored file changes its meaning. Folders of earlier versions stay readable (see `_manifest.upgraded`).
 SCHEMA_VERSION: Literal[2] = 2
 #: Characters of an item's text that are kept with a sample; the prompt holds what the generator saw.
@@ -68,6 +70,8 @@ class DataIdentity(_Stored):
     view: str
     #: Whether these texts ended in the item's date.
     dates: bool
+    #: The benchmark whose data these are, where it is not the manifest's and `--any-task` insisted; else null.
+    other_task: str | None = None
 
 
 class Manifest(_Stored):
@@ -143,7 +147,8 @@ class SampleRecord(_Stored):
     dropped: int
     #: What the generator wrote.
     completion: str
-    #: Why the generator stopped: `stop`, `length`, or null where it does not say.
+    #: Why the generator stopped: `stop`, `length`, `refused` (by a server's content filter), or null where it does not
+    #: say.
     finish: str | None
     #: Tokens it wrote, where known.
     completion_tokens: int | None
@@ -191,6 +196,13 @@ class MetricSummary(Estimate):
     user_macro: Estimate | None
 
 
+class RewardSummary(Estimate):
+    """The mean of a reward: an `Estimate` with one more field."""
+
+    #: Questions that the mean is of: those for which the reward gave a finite number. Null in earlier files.
+    n: int | None = None
+
+
 class Summary(_Stored):
     """`summary.json`: the figures over all n questions."""
 
@@ -209,7 +221,9 @@ class Summary(_Stored):
     #: Each metric by name; empty where references are withheld.
     metrics: dict[str, MetricSummary]
     #: The mean of each reward.
-    rewards: dict[str, Estimate]
+    rewards: dict[str, RewardSummary]
+    #: Why a reward has no value in this row, by spec: it raised an error, or gave too few numbers.
+    reward_failures: dict[str, str] = {}
     #: The mean of each retrieval measure over the questions with relevant items.
     retrieval: dict[str, Estimate]
     #: Share of the questions whose answer could not be parsed.
@@ -218,7 +232,19 @@ class Summary(_Stored):
     truncated_prompts: Estimate
     #: Share of the completions that stopped at the length limit; null where no generator said.
     truncated_completions: float | None
+    #: Share of the prompts that a server refused to answer and that count as empty answers; null where no generator
+    #: said why it stopped.
+    refused: float | None = None
     #: Mean number of items in a prompt.
     items_shown: float
     #: SHA-256 of `samples.jsonl`.
     samples_sha256: str
+    #: SHA-256 over the other fields and the manifest without its command, by which damage is noticed. Empty in
+    #: earlier files.
+    digest: str = ""
+
+    def digest_with(self, manifest: Manifest) -> str:
+        """The value that `digest` has where both files are as they were written."""
+        # Without defaults, so that optional fields of later releases do not change it.
+        content = self.model_dump(exclude={"digest"}, exclude_defaults=True)
+        return json_digest([content, manifest.model_dump(exclude={"command"}, exclude_defaults=True)])

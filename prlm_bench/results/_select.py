@@ -96,7 +96,8 @@ def _named(stored: Sequence[Stored], words: str) -> list[Stored]:
     ]
     if not found:
         names = sorted({describe(result) for result in stored})
-        raise UnknownNameError("result", words, [], hint="known: " + "; ".join(names[:8]))
+        known = "known: " + "; ".join(names[:8]) if names else "there are no finished results"
+        raise UnknownNameError("result", words, [], hint=known)
     return found
 
 

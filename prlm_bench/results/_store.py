@@ -1,7 +1,9 @@
-"""Finds and reads result folders of this and earlier schema versions."""
+"""Finds, checks and reads result folders of this and earlier schema versions."""
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from .._util.cache_folder import cache_root
+from ..data import has_hash
 from ..errors import DataError
 from ._manifest import upgraded
 from ._schema import Manifest, Summary
@@ -18,6 +22,10 @@ MANIFEST = "manifest.json"
 SAMPLES = "samples.jsonl"
 SUMMARY = "summary.json"
 JOURNAL = "journal.jsonl"
+
+_log = logging.getLogger(__name__)
+
+_AGAIN = "the row is damaged; repeat its run to make it again"
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -53,34 +61,94 @@ def read_manifest(folder: Path) -> Manifest:
     return _read(folder / MANIFEST, Manifest, upgraded)
 
 
-def is_finished(folder: Path, fingerprint: str) -> bool:
-    """True if `folder` contains the complete result of this fingerprint, samples included."""
-    return (folder / SAMPLES).is_file() and _has_summary(folder, fingerprint)
+def read_row(folder: Path, manifest: Manifest | None = None) -> Stored | None:
+    """A finished row as it was written; None where the run has not finished.
+
+    Whoever shows a row or takes it for done asks this function. The samples are hashed, once for as long as the file
+    does not change.
+
+    Args:
+        folder: the result folder.
+        manifest: what the row has to be; by default its own manifest.
+
+    Raises:
+        DataError: a file is damaged; the message names it.
+    """
+    manifest = manifest or read_manifest(folder)
+    if not (folder / SUMMARY).is_file():
+        return None
+    stored = Stored(folder, manifest, _read(folder / SUMMARY, Summary))
+    if stored.summary.fingerprint != manifest.fingerprint:
+        return None
+    if stored.summary.digest not in ("", stored.summary.digest_with(manifest)):
+        raise DataError(f"{folder}: {MANIFEST} or {SUMMARY} was changed after it was written", _AGAIN)
+    if stored.has_samples and not has_hash(cache_root(), folder / SAMPLES, stored.summary.samples_sha256):
+        raise DataError(f"{folder}: {SAMPLES} was changed after it was written", _AGAIN)
+    return stored
 
 
-def _has_summary(folder: Path, fingerprint: str) -> bool:
-    path = folder / SUMMARY
-    return path.is_file() and _read(path, Summary).fingerprint == fingerprint
+def is_finished(folder: Path, manifest: Manifest) -> bool:
+    """True if `folder` contains the complete result that `manifest` describes, samples included.
+
+    A damaged one costs a warning, and is not finished.
+    """
+    try:
+        stored = read_row(folder, manifest)
+    except DataError as error:
+        if not (folder / JOURNAL).is_file():  # else it is being made again already
+            _log.warning("prlm-bench: warning: %s; a run makes the row again", error.message)
+        return False
+    return stored is not None and stored.has_samples
+
+
+def row_folders(root: Path) -> list[Path]:
+    """All result folders at and below `root`, finished or not, sorted by path.
+
+    Symbolic links are followed; a folder that can be reached in several ways is listed once.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    for name, folders, files in os.walk(root, followlinks=True, onerror=_warn):
+        status = Path(name).stat()
+        place = status.st_dev, status.st_ino
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders.sort()
+        if MANIFEST in files or {SAMPLES, SUMMARY} <= {*files}:
+            found.append(Path(name))
+    return sorted(found)
+
+
+def _warn(error: Exception) -> None:
+    if isinstance(error, FileNotFoundError):
+        return  # it has just been removed
+    _log.warning("prlm-bench: warning: %s", error)
 
 
 def find_results(root: Path) -> tuple[list[Stored], list[Unfinished]]:
     """All finished and unfinished result folders below `root`, sorted by path; a finished one has a summary.
 
+    A damaged folder costs a warning, and is in neither list.
+
     Raises:
-        DataError: `root` does not exist, or a file in it violates the schema.
+        DataError: `root` does not exist.
     """
     if not root.is_dir():
         raise DataError(f"no results folder {root}", "create one with `prlm-bench run`, or use --results")
     finished: list[Stored] = []
     unfinished: list[Unfinished] = []
-    for path in sorted(root.rglob(MANIFEST)):
-        folder = path.parent
-        manifest = read_manifest(folder)
-        # A journal next to a summary: a run is recreating the samples of a published row.
-        if _has_summary(folder, manifest.fingerprint) and not (folder / JOURNAL).is_file():
-            finished.append(_stored(folder))
-        else:
-            unfinished.append(Unfinished(folder, manifest))
+    for folder in row_folders(root):
+        try:
+            # A journal next to a summary: a run is recreating the samples of a published or damaged row.
+            stored = None if (folder / JOURNAL).is_file() else read_row(folder)
+            if stored is not None:
+                finished.append(stored)
+            else:
+                unfinished.append(Unfinished(folder, read_manifest(folder)))
+        except DataError as error:
+            _warn(error)
     return finished, unfinished
 
 
@@ -88,22 +156,36 @@ def load_folders(folders: Iterable[Path]) -> list[Stored]:
     """Finished result folders by path.
 
     Raises:
-        DataError: one of them is incomplete.
+        DataError: one of them is incomplete or damaged.
     """
-    return [_stored(folder) for folder in folders]
+    return [_finished(folder) for folder in folders]
 
 
-def _stored(folder: Path) -> Stored:
+def _finished(folder: Path) -> Stored:
+    stored = read_row(folder)
+    if stored is None:
+        raise DataError(f"{folder} is not finished", "repeat its run")
+    return stored
+
+
+def load_unchecked(folder: Path) -> Stored:
+    """A finished result folder whose files follow the schema, whether or not they agree with each other.
+
+    Raises:
+        DataError: a file is missing or violates the schema.
+    """
     return Stored(folder, read_manifest(folder), _read(folder / SUMMARY, Summary))
 
 
 def _read(path: Path, schema: type[T], upgrade: Callable[[Any], Any] = lambda content: content) -> T:
     try:
-        return schema.model_validate(upgrade(orjson.loads(path.read_bytes())))
+        value = schema.model_validate(upgrade(orjson.loads(path.read_bytes())))
+        orjson.dumps(value.model_dump())  # fails on numbers that no run can have written
+        return value
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
-    except (orjson.JSONDecodeError, ValidationError) as error:
-        raise DataError(f"{path}: {first_problem(error)}", "the folder is damaged; remove it and run again") from None
+    except (orjson.JSONDecodeError, ValidationError, TypeError) as error:
+        raise DataError(f"{path}: {first_problem(error)}", _AGAIN) from None
 
 
 def first_problem(error: Exception) -> str:

@@ -22,7 +22,7 @@ from ..stats import (
     user_totals,
     user_values,
 )
-from ._schema import Estimate, Manifest, MetricSummary, Summary
+from ._schema import Estimate, Manifest, MetricSummary, RewardSummary, Summary
 
 
 def mean_value(totals: Floats) -> Floats:
@@ -137,6 +137,8 @@ class Scores:
     n: int
     n_users: int
     metrics: dict[str, MetricSummary]
+    #: What the reader should know, such as golds that were left out; a sentence each.
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> MetricSummary:
         return self.metrics[name]
@@ -144,7 +146,8 @@ class Scores:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         figures = {name: summary.model_dump() for name, summary in self.metrics.items()}
-        return {"task": self.task, "n": self.n, "n_users": self.n_users, "metrics": figures}
+        head = {"task": self.task, "n": self.n, "n_users": self.n_users}
+        return {**head, "metrics": figures, "notes": list(self.notes)}
 
     def __repr__(self) -> str:
         lines = [f"{self.task}: {self.n} questions, {self.n_users} users; [ ] 95 % interval over users"]
@@ -153,7 +156,7 @@ class Scores:
             value = "-" if found.value is None else f"{found.value:.4f}"
             ends = f"[{found.low:.4f}, {found.high:.4f}]" if found.low is not None else f"(no interval: {found.why})"
             lines.append(f"{name:{width}}  {value}  {ends}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def too_rare(metric: Metric, statistics: Floats) -> str:
@@ -243,14 +246,23 @@ class Summarized:
     #: Metrics of each single sample, aligned with the records.
     samples: list[dict[str, float]]
 
-    def summary(self, manifest: Manifest, samples_sha256: str) -> Summary:
+    def summary(
+        self, manifest: Manifest, samples_sha256: str, reward_failures: Mapping[str, str] | None = None
+    ) -> Summary:
         """The summary of the result that `manifest` describes."""
-        return Summary(
+        summary = Summary(
             fingerprint=manifest.fingerprint,
             n_total=manifest.data.n_total,
             samples_sha256=samples_sha256,
+            reward_failures=dict(reward_failures or {}),
             **self.figures,
         )
+        return summary.model_copy(update={"digest": summary.digest_with(manifest)})
+
+
+def _reward(name: str, estimate: Estimate, records: Sequence[Mapping[str, Any]]) -> RewardSummary:
+    n = sum(record["rewards"].get(name) is not None for record in records)
+    return RewardSummary(**estimate.model_dump(), n=n)
 
 
 def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metrics: Sequence[Metric]) -> Summarized:
@@ -271,10 +283,11 @@ def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metri
         "n_users": len(set(users)),
         "interval": "auto",
         "metrics": scored.summaries,
-        "rewards": described["rewards"],
+        "rewards": {name: _reward(name, estimate, records) for name, estimate in described["rewards"].items()},
         "retrieval": described["retrieval"],
         **described["shares"],
-        "truncated_completions": sum(f == "length" for f in finishes) / len(finishes) if finishes else None,
+        "truncated_completions": finishes.count("length") / len(finishes) if finishes else None,
+        "refused": finishes.count("refused") / len(finishes) if finishes else None,
         "items_shown": sum(record["shown"] for record in records) / len(records),
     }
     return Summarized(figures, scored.samples)

@@ -14,7 +14,7 @@ from ..tasks import Task
 from ._manifest import manifest_fingerprint
 from ._samples import read_samples
 from ._schema import Manifest, SampleRecord, Summary
-from ._store import JOURNAL, SAMPLES, Stored, load_folders
+from ._store import JOURNAL, SAMPLES, Stored, load_unchecked
 from ._summarize import SUMMARIZED, summarize
 
 #: Relative tolerance of recomputed figures, for differences between machines.
@@ -34,7 +34,7 @@ def verify(folder: Path, host: PluginHost, samples: Path | None = None) -> list[
         samples: a folder with the recreated samples of the same row; by default `folder` itself.
     """
     try:
-        (stored,) = load_folders([folder])
+        stored = load_unchecked(folder)
         task = host.tasks.get(stored.manifest.task)
         where = samples or folder
         problems = [*_identity(folder, stored, manifest_fingerprint(stored.manifest, task))]
@@ -44,12 +44,11 @@ def verify(folder: Path, host: PluginHost, samples: Path | None = None) -> list[
         metrics = host.metrics(stored.manifest.metric_names)
     except PrlmBenchError as error:
         return [error.message]
-    return [
-        *problems,
-        *_checksum(where, stored.summary),
-        *_samples(stored.manifest, records),
-        *_figures(stored.manifest, stored.summary, records, task, metrics),
-    ]
+    problems += [*_checksum(where, stored.summary), *_samples(stored.manifest, records)]
+    try:
+        return [*problems, *_figures(stored.manifest, stored.summary, records, task, metrics)]
+    except Exception as error:  # metrics are plugins, and the samples may be anything
+        return [*problems, f"{SAMPLES}: no figures can be computed: {' '.join(str(error).split())}"]
 
 
 def _identity(folder: Path, stored: Stored, expected: str) -> Iterator[str]:
@@ -58,6 +57,8 @@ def _identity(folder: Path, stored: Stored, expected: str) -> Iterator[str]:
         yield "manifest.json: the fingerprint does not match its content and this task definition"
     if summary.fingerprint != manifest.fingerprint:
         yield "summary.json: the fingerprint differs from the manifest"
+    if summary.digest not in ("", summary.digest_with(manifest)):
+        yield "summary.json: its digest does not match its content and the manifest"
     if not folder.name.endswith(manifest.fingerprint[:8]):
         yield f"the folder's name does not end with {manifest.fingerprint[:8]}"
     if (folder / JOURNAL).exists():
@@ -86,12 +87,22 @@ def _figures(
     plain = [record.model_dump() for record in records]
     light = [{key: record[key] for key in SUMMARIZED} for record in plain]
     summarized = summarize(light, task.labels, metrics)
-    again = summarized.summary(manifest, summary.samples_sha256)
-    for where, old, new in _differences("summary.json", summary.model_dump(), again.model_dump()):
+    again = summarized.summary(manifest, summary.samples_sha256, summary.reward_failures)
+    stored, recomputed = (_comparable(each, summary) for each in (summary, again))
+    for where, old, new in _differences("summary.json", stored, recomputed):
         yield f"{where} is {old}, recomputed: {new}"
     for record, single in zip(plain, summarized.samples, strict=True):
         for where, old, new in _differences(f"{SAMPLES}: {record['id']}: metrics", record["metrics"], single):
             yield f"{where} is {old}, recomputed: {new}"
+
+
+def _comparable(summary: Summary, stored: Summary) -> dict[str, Any]:
+    """The figures of a summary; `digest` is checked by itself, and earlier files do not count the values of rewards."""
+    content = summary.model_dump(exclude={"schema_version", "digest"})
+    for name, reward in content["rewards"].items():
+        if name in stored.rewards and stored.rewards[name].n is None:
+            del reward["n"]
+    return content
 
 
 def _differences(where: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -4,6 +4,5 @@ from ._execute import BATCH as BATCH, Outcome as Outcome, execute as execute, pr
 from ._exports import prompt_lines as prompt_lines, ranking_file as ranking_file
 from ._generation_cache import CachedGenerator as CachedGenerator, GenerationCache as GenerationCache
 from ._generation_files import GenerationFile as GenerationFile, generation_files as generation_files, prune as prune
-from ._pipeline import Pipeline as Pipeline
 from ._plan import Cell as Cell, Skipped as Skipped
-from ._prepare import PreparedTask as PreparedTask, prepare_task as prepare_task, prepare_tasks as prepare_tasks
+from ._prepare import PreparedTask as PreparedTask, prepare_tasks as prepare_tasks

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RunError
 from ..host import NEEDS, Component, ComponentChoice, PluginHost
 from ..identity import json_digest
-from ..interfaces import Context, Generator
+from ..interfaces import NOT_VERIFIED, Context, Generator
 from ._generation_cache import CachedGenerator, GenerationCache
 
 if TYPE_CHECKING:
     from ..data import Dataset
+
+#: In a results folder, the folder for completions of models that are not verified.
+FOLDER_CACHE = ".cache"
 
 
 class Components:
@@ -27,6 +30,8 @@ class Components:
 
     def __init__(self, host: PluginHost, dataset: Dataset, cache_dir: Path) -> None:
         self._host, self._dataset, self._cache_dir = host, dataset, cache_dir
+        #: The results folder of the run, if there is one.
+        self.results: Path | None = None
         #: Identities of the components built by the factories now running, innermost last.
         self._built: list[list[dict[str, str]]] = []
         #: The canonical text of each spec that they were built from, innermost last.
@@ -58,13 +63,19 @@ class Components:
         return self._made[key]
 
     def generator(self, choice: ComponentChoice, seed: int) -> Generator:
-        """Create a generator, with the completion cache if it is cached."""
+        """Create a generator, with the completion cache if it is cached.
+
+        Completions of a model that is not verified are kept in the results folder, or not at all without one: in
+        another folder the same identity may be another model.
+        """
         made, identity = self.make(choice, seed)
-        if not choice.component.cached:
+        verified = NOT_VERIFIED not in identity["fingerprint"]
+        root = self._cache_dir if verified else self.results and self.results / FOLDER_CACHE
+        if root is None or not choice.component.cached:
             generator: Generator = made
             return generator
         if id(made) not in self._cached:
-            self._cached[id(made)] = CachedGenerator(made, GenerationCache(self._cache_dir, identity))
+            self._cached[id(made)] = CachedGenerator(made, GenerationCache(root, identity))
         return self._cached[id(made)]
 
     def close(self) -> None:

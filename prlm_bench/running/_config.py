@@ -44,6 +44,8 @@ class RunConfig(BaseModel):
     controls: bool = True
     #: Skip malformed questions; the results record how many.
     skip_invalid: bool = False
+    #: Take data of another benchmark than the task's; the results say whose data they are.
+    any_task: bool = False
     #: Skip components that can run on none of the tasks instead of raising an error.
     lenient: bool = False
     #: Users per split of generated tasks (mini-LaMP).

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ..errors import PrlmBenchError, RunError
+from ..errors import RunError
 from ..host import PluginHost
 from ..interfaces import Engine
 from ..progress import Progress, Silent
@@ -30,6 +30,8 @@ class Outcome:
     already: list[Path] = field(default_factory=list)
     #: Folder and reason.
     failed: list[tuple[Path, str]] = field(default_factory=list)
+    #: Folders of finished rows in which a reward has no value, by `(task, reward, reason)`.
+    failed_rewards: dict[tuple[str, str, str], list[Path]] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
 
 
@@ -86,10 +88,10 @@ def preview(task: PreparedTask, results: Path) -> list[dict[str, str | int]]:
     rows = []
     for index, (cell, manifest) in enumerate(zip(task.plan.cells, task.manifests, strict=True)):
         folder = task.folder(results, index)
-        if is_finished(folder, manifest.fingerprint):
+        if is_finished(folder, manifest):
             done = manifest.data.n
         else:
-            done = len(set(finished_ids(folder / JOURNAL)) & set(task.ids))
+            done = len(set(finished_ids(folder / JOURNAL, manifest.fingerprint)) & set(task.ids))
         where: dict[str, str | int] = {"task": cell.task, "split": task.dataset.split}
         rows.append(where | cell.parts | {"samples": manifest.data.n, "done": done, "folder": str(folder)})
     return rows
@@ -107,8 +109,9 @@ class _TaskRun:
         progress: Progress,
         outcome: Outcome,
     ) -> None:
-        self._config, self._host, self._task = config, host, task
+        self._config, self._host, self._task, self._results = config, host, task, results
         self._progress, self._outcome = progress, outcome
+        task.components.results = results
         self._folders = [task.folder(results, cell) for cell in range(len(task.plan.cells))]
         self._journals: dict[int, Journal] = {}
         self._failed: dict[int, str] = {}
@@ -117,8 +120,8 @@ class _TaskRun:
         task = self._task
         pending = []
         for cell, (folder, manifest) in enumerate(zip(self._folders, task.manifests, strict=True)):
-            if is_finished(folder, manifest.fingerprint):
-                tidy(folder)
+            if is_finished(folder, manifest):
+                tidy(folder, manifest)
                 self._outcome.already.append(folder)
             else:
                 pending.append(cell)
@@ -126,8 +129,9 @@ class _TaskRun:
             return
         try:
             for cell in pending:
-                self._journals[cell] = Journal(self._folders[cell] / JOURNAL)
-                begin(self._folders[cell], task.manifests[cell])
+                manifest = task.manifests[cell]
+                self._journals[cell] = Journal(self._folders[cell] / JOURNAL, manifest.fingerprint)
+                begin(self._folders[cell], manifest)
             total = len(pending) * len(task.ids)
             done = sum(self._count_done(cell) for cell in pending)
             self._progress.start(f"{task.dataset.task.name} {task.dataset.split}", total, done)
@@ -150,7 +154,7 @@ class _TaskRun:
                 yield from batch_lines(self._task, start, self._is_done)
             self._failed = self._task.pipeline.failed
             return
-        begin_work = partial(_start_work, self._config, self._host.extra, self._task.requested)
+        begin_work = partial(_start_work, self._config, self._host.extra, self._task.requested, self._results)
         batches = ((start, self._done_in(start)) for start in starts)
         for lines, failed in engine.map(_work, batches, begin_work):
             self._failed |= failed
@@ -173,8 +177,12 @@ class _TaskRun:
             if reason is not None:
                 self._outcome.failed.append((folder, reason))
                 continue
-            finish(folder, task.manifests[cell], self._journals.pop(cell), task.ids, labels, task.metrics)
+            journal = self._journals[cell]
+            summary = finish(folder, task.manifests[cell], journal, task.ids, labels, task.metrics)
+            del self._journals[cell]
             self._outcome.finished.append(folder)
+            for name, why in summary.reward_failures.items():
+                self._outcome.failed_rewards.setdefault((task.dataset.task.name, name, why), []).append(folder)
 
 
 def batch_lines(task: PreparedTask, start: int, done: Callable[[int, str], bool]) -> Iterator[Line]:
@@ -182,11 +190,8 @@ def batch_lines(task: PreparedTask, start: int, done: Callable[[int, str], bool]
     stop = min(start + BATCH, len(task.ids))
     for examples in task.dataset.batches(BATCH, start, stop):
         for result in _rewarded(task.pipeline, task.pipeline.run(examples, done)):
-            yield Line(
-                result.cell,
-                result.sample.prompt.example.id,
-                sample_line(result.sample, result.retrieval, result.rewards),
-            )
+            line = sample_line(result.sample, result.retrieval, result.rewards, result.reward_failures)
+            yield Line(result.cell, result.sample.prompt.example.id, line)
 
 
 def _rewarded(pipeline: Pipeline, results: Iterator[Result]) -> Iterator[Result]:
@@ -196,13 +201,7 @@ def _rewarded(pipeline: Pipeline, results: Iterator[Result]) -> Iterator[Result]
         return
     gathered = list(results)
     if gathered:
-        try:
-            yield from pipeline.score(gathered)
-        except PrlmBenchError:
-            raise
-        except Exception as error:
-            names = ", ".join(pipeline.rewards)
-            raise RunError(f"a reward ({names}) failed: {type(error).__name__}: {error}") from error
+        yield from pipeline.score(gathered)
 
 
 class _Done:
@@ -218,9 +217,10 @@ class _Done:
 _worker: PreparedTask
 
 
-def _start_work(config: RunConfig, extra: tuple[str, ...], name: str) -> None:
+def _start_work(config: RunConfig, extra: tuple[str, ...], name: str, results: Path) -> None:
     global _worker
     _worker = prepare_task(config, PluginHost(extra), name)
+    _worker.components.results = results
 
 
 def _work(batch: tuple[int, dict[int, list[str]]]) -> tuple[list[Line], dict[int, str]]:

@@ -6,15 +6,19 @@ and limit. A failing component affects only the cells that use it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .._util.text import well_formed
 from ..errors import PrlmBenchError
 from ..host import ComponentChoice
 from ..interfaces import Fingerprinted, Generator, Reasoner, Retriever, Reward
 from ..prompting import max_prompt_tokens, parse_completion
 from ..records import Completion, Example, Prompt, Ranking, Sample
+from ._checked_records import check_prompt, checked
 from ._components import Components
 from ._plan import Cell, component_key
 
@@ -34,6 +38,8 @@ class Result:
     sample: Sample
     retrieval: dict[str, float]
     rewards: dict[str, float]
+    #: Why a reward gave no value, in one line, by its name.
+    reward_failures: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -68,6 +74,8 @@ class Pipeline:
         self.rewards: dict[str, Reward] = {str(choice): components.make(choice, 0)[0] for choice in rewards}
         #: The error, in one line, of each failed cell by index.
         self.failed: dict[int, str] = {}
+        #: Why a reward failed, by cell and the name of the reward.
+        self._lost: defaultdict[int, dict[str, str]] = defaultdict(dict)
 
     def run(self, examples: Sequence[Example], done: Callable[[int, str], bool]) -> Iterator[Result]:
         """Answer the questions that are not done, yielding each sample as soon as it is finished.
@@ -76,7 +84,7 @@ class Pipeline:
             examples: one batch.
             done: whether a cell has already answered a question, by id.
         """
-        for members in self._grouped(range(len(self._cells)), lambda cell: (cell.seed, component_key(cell.retriever))):
+        for members in _grouped(range(len(self._cells)), self._retrieval_key):
             wanted = [e for e in examples if any(self._open(i) and not done(i, e.id) for i in members)]
             if not wanted:
                 continue
@@ -87,7 +95,7 @@ class Pipeline:
             except Exception as error:
                 self._fail(members, "retriever", error)
                 continue
-            for inner in self._grouped(members, lambda cell: (cell.k, component_key(cell.reasoner))):
+            for inner in _grouped(members, self._prompts_key):
                 yield from self._answer(inner, wanted, rankings, retrieval, done)
 
     def _answer(
@@ -111,7 +119,7 @@ class Pipeline:
                 stage = "generator"
                 for j, completion in self._generate(index, [prompts[j] for j in todo]):
                     prompt, stage = prompts[todo[j]], "reasoner"
-                    answer = parse_completion(self.parts[index].reasoner, prompt, completion)
+                    answer = checked(parse_completion(self.parts[index].reasoner, prompt, completion))
                     sample = Sample(prompt, completion, answer)
                     yield Result(index, sample, retrieval[todo[j]], {})
                     stage = "generator"
@@ -119,18 +127,31 @@ class Pipeline:
                 self._fail([index], stage, error)
 
     def score(self, results: Sequence[Result]) -> list[Result]:
-        """Copies of the results with rewards; each reward is called once for all of them."""
-        samples = [result.sample for result in results]
-        columns = {}
-        for name, reward in self.rewards.items():
-            values = [float(value) for value in reward.score(samples)]
-            if len(values) != len(samples):
-                raise PrlmBenchError(f"reward {name} gave {len(values)} scores for {len(samples)} samples")
-            columns[name] = values
-        return [
-            Result(result.cell, result.sample, result.retrieval, {name: column[j] for name, column in columns.items()})
-            for j, result in enumerate(results)
-        ]
+        """Copies of the results with rewards; each reward is called once for all of them.
+
+        A reward that raises, or does not give one number for each sample, is called again for each cell alone, so that
+        it has no value only in the cells where it fails. There it is not called for later samples.
+        """
+        scored = list(results)
+        for name in self.rewards:
+            places = [j for j, result in enumerate(scored) if name not in self._lost[result.cell]]
+            if places:
+                self._score(name, places, scored)
+        return [replace(result, reward_failures=dict(self._lost[result.cell])) for result in scored]
+
+    def _score(self, name: str, places: Sequence[int], scored: list[Result]) -> None:
+        try:
+            values = _reward_values(self.rewards[name], [scored[j].sample for j in places])
+        except Exception as error:
+            cells = _grouped(places, lambda j: scored[j].cell)
+            if len(cells) == 1:
+                self._lost[scored[places[0]].cell][name] = _one_line(error)
+                return
+            for cell in cells:
+                self._score(name, cell, scored)
+            return
+        for j, value in zip(places, values, strict=True):
+            scored[j] = replace(scored[j], rewards=scored[j].rewards | {name: value})
 
     def _rank(self, members: Sequence[int], examples: Sequence[Example]) -> list[Ranking]:
         depth = max(self._cells[i].k for i in members)
@@ -166,6 +187,8 @@ class Pipeline:
             prompts = parts.reasoner.prompts(examples, rankings, parts.generator)
             if len(prompts) != len(examples):
                 raise PrlmBenchError(f"gave {len(prompts)} prompts for {len(examples)} examples")
+            for prompt in prompts:
+                check_prompt(prompt)
             built[key] = prompts
         return built[key]
 
@@ -175,26 +198,24 @@ class Pipeline:
             if j not in missing:
                 raise PrlmBenchError(f"answered prompt {j} twice, or it does not exist")
             missing.remove(j)
-            completion.text.encode()  # fails on invalid Unicode, which cannot be stored
-            yield j, completion
+            yield j, checked(completion)
         if missing:
             raise PrlmBenchError(f"left {len(missing)} of {len(prompts)} prompts without an answer")
+
+    def _retrieval_key(self, index: int) -> Any:
+        return self._cells[index].seed, component_key(self._cells[index].retriever)
+
+    def _prompts_key(self, index: int) -> Any:
+        return self._cells[index].k, component_key(self._cells[index].reasoner)
 
     def _open(self, index: int) -> bool:
         return index not in self.failed
 
     def _fail(self, members: Sequence[int], kind: str, error: Exception) -> None:
         choice: ComponentChoice = getattr(self._cells[members[0]], kind)
-        reason = str(error) if isinstance(error, PrlmBenchError) else f"{type(error).__name__}: {error}"
         for index in members:
-            message = f"{kind} {choice} from {choice.component.origin}: {' '.join(reason.split())}"
+            message = f"{kind} {choice} from {choice.component.origin}: {_one_line(error)}"
             self.failed.setdefault(index, message)
-
-    def _grouped(self, members: Sequence[int] | range, key: Callable[[Cell], Any]) -> list[list[int]]:
-        groups: dict[Any, list[int]] = {}
-        for index in members:
-            groups.setdefault(key(self._cells[index]), []).append(index)
-        return list(groups.values())
 
     def _parts(self, cell: Cell) -> MethodComponents:
         make = self._components.make
@@ -203,6 +224,36 @@ class Pipeline:
             reasoner=make(cell.reasoner, cell.seed)[0],
             generator=self._components.generator(cell.generator, cell.seed),
         )
+
+
+def _grouped(members: Sequence[int], key: Callable[[int], Any]) -> list[list[int]]:
+    groups: dict[Any, list[int]] = {}
+    for index in members:
+        groups.setdefault(key(index), []).append(index)
+    return list(groups.values())
+
+
+def _reward_values(reward: Reward, samples: Sequence[Sample]) -> list[float]:
+    """One number for each sample; nan where the reward gives None or no finite number.
+
+    Raises:
+        Exception: the reward raises, or gives something else; its message does not depend on the number of samples.
+    """
+    given = reward.score(samples)
+    if isinstance(given, str | bytes | Mapping):
+        raise PrlmBenchError(f"gave a {type(given).__name__}, not a sequence of numbers")
+    values = list(given)
+    if len(values) != len(samples):
+        raise PrlmBenchError(f"gave {'fewer' if len(values) < len(samples) else 'more'} scores than samples")
+    if any(isinstance(value, str | bytes) for value in values):
+        raise PrlmBenchError("gave text, not numbers")
+    numbers = [math.nan if value is None else float(value) for value in values]
+    return [value if math.isfinite(value) else math.nan for value in numbers]
+
+
+def _one_line(error: Exception) -> str:
+    reason = str(error) if isinstance(error, PrlmBenchError) else f"{type(error).__name__}: {error}"
+    return well_formed(" ".join(reason.split()))
 
 
 def _judge_retrieval(examples: Sequence[Example], rankings: Sequence[Ranking]) -> list[dict[str, float]]:

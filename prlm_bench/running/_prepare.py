@@ -13,7 +13,7 @@ from .._util.cache_folder import cache_root
 from ..data import open_split
 from ..errors import DataError
 from ..host import ComponentChoice, PluginHost
-from ..metrics import Metric
+from ..metrics import Metric, Pairs
 from ..progress import Progress, Silent
 from ..results import Manifest, folder_name, make_manifest
 from ._components import Components
@@ -78,6 +78,7 @@ def prepare_task(config: RunConfig, host: PluginHost, name: str, progress: Progr
         view=config.view,
         dates=config.dates,
         skip_invalid=config.skip_invalid,
+        any_task=config.any_task,
         synth_users=config.synth_users,
         progress=progress or Silent(),
     )
@@ -87,9 +88,30 @@ def prepare_task(config: RunConfig, host: PluginHost, name: str, progress: Progr
     components = Components(host, dataset, cache_root())
     rewards = [host.registry.choose("reward", spec) for spec in config.rewards]
     metrics = [host.metric(each) for each in task.metrics]
+    _try_golds([metric for metric, _ in metrics], dataset)
     identify = _Identify(config, dataset, components, rewards, [identity for _, identity in metrics])
     manifests = [identify.manifest(cell) for cell in plan.cells]
     return PreparedTask(dataset, plan, components, rewards, [metric for metric, _ in metrics], manifests, name)
+
+
+def _try_golds(metrics: Sequence[Metric], dataset: Dataset) -> None:
+    """Refuse golds that a metric would refuse when everything has been generated.
+
+    Raises:
+        DataError: the metric's, with the question's id.
+    """
+    strict = [metric for metric in metrics if getattr(metric, "reads_labels", False)]
+    golds: dict[str, str] = {}
+    for question, gold in zip(dataset.ids, dataset.golds, strict=True) if strict else ():
+        if gold is not None:
+            golds.setdefault(gold, question)
+    for metric in strict:
+        for gold, question in golds.items():
+            try:
+                metric.statistics(Pairs([gold], [gold], dataset.task.labels))
+            except DataError as error:
+                where = f"{dataset.task.name} {dataset.split}, question {question!r}, {metric.name}"
+                raise DataError(f"{where}: {error.message}", error.hint) from None
 
 
 @dataclass
@@ -120,11 +142,11 @@ class _Identify:
             self._rewards,
             seed=cell.seed,
             control=cell.is_control,
-            command=_command(cell, self.config),
+            command=_command(cell, self.config, self.dataset),
         )
 
 
-def _command(cell: Cell, config: RunConfig) -> str:
+def _command(cell: Cell, config: RunConfig, dataset: Dataset) -> str:
     words = ["prlm-bench", "run", "--task", cell.task]
     if config.data is not None:
         words += ["--data", config.data.name or "."]
@@ -137,6 +159,7 @@ def _command(cell: Cell, config: RunConfig) -> str:
     if config.view != "lamp":
         words += ["--view", config.view]
     words += ["--dates"] * config.dates + ["--skip-invalid"] * config.skip_invalid
+    words += ["--any-task"] * (dataset.other_task is not None)
     if config.synth_users is not None:
         words += ["--synth-users", str(config.synth_users)]
     return shlex.join([*words, "--no-controls"])

@@ -57,13 +57,14 @@ def write_site(
     progress.start("site", len(by_fingerprint))
     pages: dict[str, int] = {}
     for fingerprint, result in by_fingerprint.items():
-        pages[fingerprint] = write_samples(result, runs / fingerprint[:12])
+        if result.has_samples:
+            pages[fingerprint] = write_samples(result, runs / fingerprint[:12])
         progress.advance()
     entries = [make_entries(table) for table in tables]
     for fingerprint, result in by_fingerprint.items():
         mine = [(table, rows) for table, rows in zip(tables, entries, strict=True) if _holds(table, fingerprint)]
         found = [finding for finding in findings if fingerprint in finding.fingerprints]
-        page = run_page(result, mine, pages[fingerprint], found)
+        page = run_page(result, mine, pages, found)
         write_whole(runs / fingerprint[:12] / "index.html", page.encode())
     index = output / "index.html"
     write_whole(index, index_page(list(zip(tables, entries, strict=True))).encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -60,14 +60,17 @@ def _view(table: Table, entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def run_page(
-    result: Stored, tables: Sequence[tuple[Table, Sequence[Entry]]], pages: int, findings: Sequence[Finding] = ()
+    result: Stored,
+    tables: Sequence[tuple[Table, Sequence[Entry]]],
+    pages: Mapping[str, int],
+    findings: Sequence[Finding] = (),
 ) -> str:
     """The page of one result: manifest, figures and samples.
 
     Args:
         result: the result.
         tables: the tables that contain it, with their entries.
-        pages: number of data files of its samples.
+        pages: number of data files of samples, by fingerprint; rows without samples have none.
         findings: outcomes of its checks.
     """
     manifest = result.manifest
@@ -77,10 +80,10 @@ def run_page(
     ranking = result.summary.metrics.get(manifest.metric_names[0]) if manifest.metrics else None
     settings = {
         "run": mine[:12],
-        "pages": pages,
+        "pages": pages.get(mine, 0),
         "size": PAGE,
         "higher": ranking is None or ranking.higher_is_better,
-        "neighbours": _neighbours(mine, known),
+        "neighbours": _neighbours(mine, [entry for entry in known if pages.keys() >= {*entry.row.fingerprints}]),
     }
     return _render(
         "run.html",
@@ -94,6 +97,7 @@ def run_page(
         findings=findings,
         manifest_json=orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2).decode(),
         short=SHORT,
+        has_samples=mine in pages,
         settings=safe_json(settings).decode(),
     )
 

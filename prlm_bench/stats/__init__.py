@@ -7,14 +7,15 @@ function of summed per-sample statistics (see `prlm_bench.metrics`), so a resamp
 from ._bootstrap import RESAMPLES, bca_interval, bootstrap_totals, percentile_interval
 from ._correction import benjamini_hochberg, holm
 from ._flips import TEST_FLIPS, smallest_p
-from ._intervals import FEWEST, INTERVALS, Bounds, Interval, Resampled, scale_of, too_few
+from ._intervals import CONSTANT, FEWEST, INTERVALS, Bounds, Interval, Resampled, scale_of, too_few, wilson
 from ._jackknife import jackknife
 from ._paired import Basis, Difference, paired_difference, smallest_detectable, users_needed
-from ._trainings import Scale, over_trainings
+from ._trainings import Scale, Spread, combined, over_trainings
 from ._users import SEED, Floats, Value, freedom, user_index, user_totals, user_values
 from ._variance import Components, variance_components
 
 __all__ = [
+    "CONSTANT",
     "FEWEST",
     "INTERVALS",
     "RESAMPLES",
@@ -28,10 +29,12 @@ __all__ = [
     "Interval",
     "Resampled",
     "Scale",
+    "Spread",
     "Value",
     "bca_interval",
     "benjamini_hochberg",
     "bootstrap_totals",
+    "combined",
     "freedom",
     "holm",
     "jackknife",
@@ -47,4 +50,5 @@ __all__ = [
     "user_values",
     "users_needed",
     "variance_components",
+    "wilson",
 ]

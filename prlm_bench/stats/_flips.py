@@ -21,6 +21,8 @@ from ._users import SEED, Floats, Value
 #: Random splits for the interval of one figure, and for a test.
 INTERVAL_FLIPS = 2_000
 TEST_FLIPS = 10_000
+#: With fewer random splits than this beyond a value, its p-value comes from the t distribution.
+TAIL = 5
 #: Up to this number of users all splits are enumerated.
 EXACT = 12
 _BLOCK = 256
@@ -46,7 +48,7 @@ class Splits:
         """
         slack = 1e-9 * abs(x) + 1e-12  # sums in another order differ in their last bits
         reached = np.count_nonzero((self.low <= x + slack) & (self.high >= x - slack))
-        return (1 + reached) / self.count
+        return float((1 + reached) / self.count)
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
         """All values whose p-value is above 1 - level; None if there are too few users to reject any value."""

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.stats import t as student
 
 from ._bootstrap import RESAMPLES, bca_interval, bootstrap_totals, percentile_interval
-from ._flips import INTERVAL_FLIPS, Splits, smallest_p, split_totals, splits_of
-from ._jackknife import jackknife
+from ._flips import INTERVAL_FLIPS, TAIL, Splits, smallest_p, split_totals, splits_of
+from ._jackknife import Jackknife, jackknife
 from ._trainings import Scale, Spread, between, combined, over_trainings, t_ends
 from ._users import Floats, Value
 
@@ -137,15 +137,27 @@ class Resampled:
 
 
 def _mean(resampled: Resampled, columns: slice, value: Value, level: float) -> Bounds:
-    return _from_splits(resampled.splits(columns, value), level)
+    splits = resampled.splits(columns, value)
+    return split_bounds(splits, level, lambda: jackknife(resampled.totals[:, columns], value, resampled.sizes))
 
 
-def _from_splits(splits: Splits, level: float) -> Bounds:
-    found = splits.interval(level)
-    if found is None:
-        few = smallest_p(splits.users) > 1 - level
-        return none(f"{splits.users} users" if few else UNDEFINED)
-    return none(CONSTANT) if found[0] == found[1] else Bounds(*found)
+def split_bounds(splits: Splits, level: float, left_out: Callable[[], Jackknife]) -> Bounds:
+    """The interval of a figure by its splits; at a level beyond random ones, that of the t distribution.
+
+    Args:
+        left_out: the jackknife of the figure, if it is needed.
+    """
+    if smallest_p(splits.users) > 1 - level:
+        return none(f"{splits.users} users")
+    if not splits.exact and (1 - level) * splits.count < TAIL:
+        found = left_out()
+        if not np.isfinite(found.error):
+            return none(UNDEFINED)
+        return Bounds(*t_ends(found.value, Spread(found.error**2, found.freedom), level=level))
+    ends = splits.interval(level)
+    if ends is None:
+        return none(UNDEFINED)
+    return none(CONSTANT) if ends[0] == ends[1] else Bounds(*ends)
 
 
 def _share(resampled: Resampled, columns: slice, value: Value, level: float) -> Bounds:
@@ -160,9 +172,19 @@ def _share(resampled: Resampled, columns: slice, value: Value, level: float) -> 
     weights = totals[:, 1] / n
     known = found.error > 0 and spread > 0
     effective = max(min(spread / found.error**2, n) if known else 1 / float((weights**2).sum()), 1.0)
-    t = float(student.ppf((1 + level) / 2, found.freedom))
-    middle = (share + t**2 / (2 * effective)) / (1 + t**2 / effective)
-    half = t / (1 + t**2 / effective) * float(np.sqrt(spread / effective + t**2 / (4 * effective**2)))
+    return wilson(share, effective, float(student.ppf((1 + level) / 2, found.freedom)))
+
+
+def wilson(share: float, effective: float, quantile: float) -> Bounds:
+    """Wilson's interval (1927) of a share.
+
+    Args:
+        effective: number of independent answers that would have the same variance.
+        quantile: of the normal or the t distribution.
+    """
+    square = quantile**2 / effective
+    middle = (share + square / 2) / (1 + square)
+    half = quantile / (1 + square) * float(np.sqrt(share * (1 - share) / effective + square / (4 * effective)))
     return Bounds(max(middle - half, 0.0), min(middle + half, 1.0))
 
 
@@ -177,8 +199,8 @@ def _errors(resampled: Resampled, columns: slice, value: Value, level: float) ->
 
 def _corpus(resampled: Resampled, columns: slice, value: Value, level: float) -> Bounds:
     """The sign-flip interval of the jackknife's pseudo-values, which corrects the bias of few samples."""
-    pseudo = jackknife(resampled.totals[:, columns], value, resampled.sizes).pseudo
-    return _from_splits(pseudo_splits(pseudo, resampled.sizes), level)
+    found = jackknife(resampled.totals[:, columns], value, resampled.sizes)
+    return split_bounds(pseudo_splits(found.pseudo, resampled.sizes), level, lambda: found)
 
 
 def pseudo_splits(pseudo: Floats, sizes: Floats, flips: int = INTERVAL_FLIPS) -> Splits:

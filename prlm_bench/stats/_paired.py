@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t as student
 
-from ._flips import TEST_FLIPS, Splits, smallest_p
+from ._flips import TAIL, TEST_FLIPS, Splits, smallest_p
 from ._intervals import UNDEFINED, Bounds, Interval, Resampled, none, pseudo_splits, too_few
 from ._jackknife import Jackknife, jackknife
 from ._trainings import Spread, between, combined, over_trainings, t_ends
@@ -19,10 +20,8 @@ from ._users import Floats, Value
 Basis = Literal["users", "users and trainings"]
 #: Users that must differ for an interval: below, nothing is known of how far those may differ that were not asked.
 FEWEST_DIFFERENT = 4
-#: With fewer random splits than this that reach 0, the p-value comes from the t distribution.
-_TAIL = 10
-#: As many users as this are not to be had.
-_MANY = 10**7
+#: Beyond this number of users none are said to be enough.
+MOST_USERS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,11 @@ class Difference:
     higher: int
     equal: int
     lower: int
+
+    @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """The ends of the 95 % interval; None where there is none."""
+        return (None, None) if self.why else (self.low, self.high)
 
     @property
     def users(self) -> int:
@@ -169,7 +173,7 @@ def _ends(found: tuple[float, float] | None) -> Bounds:
 def _p(splits: Splits, found: Jackknife) -> float:
     """The sign-flip p-value of 0; far in its tail that of the t test, down to what the exact test could give."""
     p = splits.p(0.0)
-    if splits.exact or p * splits.count >= _TAIL or found.error == 0:
+    if splits.exact or p * splits.count >= TAIL or found.error == 0:
         return p
     tail = float(2 * student.sf(abs(found.value) / found.error, found.freedom))
     return min(p, max(tail, smallest_p(splits.users)))
@@ -201,14 +205,14 @@ def users_needed(
     """
     if not found.error > 0 or effect <= 0 or found.basis != "users":
         return None
-    scale = found.error * np.sqrt(found.users) / effect
-    certain = 1 - level / (2 * comparisons)
+    scale = found.error * float(np.sqrt(found.users)) / effect
 
-    def enough(users: float) -> float:
-        return float((student.ppf(certain, users - 1) + student.ppf(power, users - 1)) * scale) ** 2
+    def enough(users: int) -> bool:
+        if smallest_p(users) > level / comparisons:
+            return False
+        quantiles = student.ppf(1 - level / (2 * comparisons), users - 1) + student.ppf(power, users - 1)
+        return bool(users >= (quantiles * scale) ** 2)
 
-    least = int(np.ceil(1 + np.log2(comparisons / level)))
-    needed = max(2, least, int(np.ceil(min(enough(np.inf), _MANY))))
-    while needed < _MANY and enough(needed) > needed:  # a handful of steps from the normal quantiles
-        needed += 1
-    return needed if needed < _MANY else None
+    if not enough(MOST_USERS):
+        return None
+    return bisect_left(range(MOST_USERS), True, lo=2, key=enough)

@@ -227,7 +227,7 @@ def test_a_run_its_dry_run_and_its_leaderboards(here: Command, tmp_path: Path) -
     assert "1 methods, 12 samples, 12 done, 0 to run; results in out" in here(*run, "--dry-run").stdout
     table, _, findings = ended.stdout.partition("\nFindings: ")
     assert here("leaderboard", "--results", "out").stdout == table
-    assert findings.startswith("0 of 1 checks, 3 not possible\n")
+    assert findings.startswith("0 of 2 checks, 3 not possible\n")
     tables = parsed(here("leaderboard", "--results", "out", "--json"))
     assert parsed(here("leaderboard", "--results", "out", "--format", "json")) == tables
     assert tables["tables"][0]["rows"][0]["generator"] == "vote"

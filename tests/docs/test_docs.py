@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import os
+import pkgutil
 import re
 import runpy
 import shlex
@@ -14,8 +15,9 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 import yaml
@@ -44,6 +46,10 @@ TUTORIAL, GRID, CONFIG, ENVIRONMENT, PLUGINS, PROTOCOLS, ARCHITECTURE, BENCHMARK
         "reference/python-api",
     )
 )
+PUBLIC_MODULES = [
+    "prlm_bench",
+    *(module.name for module in pkgutil.walk_packages(prlm_bench.__path__, "prlm_bench.") if "._" not in module.name),
+]
 NOTEBOOK = REPOSITORY / "docs/tutorials/first-run.ipynb"
 PROGRAMS = {"prlm-bench": [sys.executable, "-m", "prlm_bench"], "pytest": [sys.executable, "-m", "pytest"]}
 
@@ -110,22 +116,73 @@ def test_the_notebook_is_committed_without_outputs() -> None:
     assert "first-run.ipynb" in (REPOSITORY / "docs/tutorials/first-run.md").read_text(encoding="utf-8")
 
 
-def names_used(text: str) -> set[str]:
-    """Names that a script takes from `prlm_bench` or one of its packages, and all attributes that it reads."""
+def attributes_read(text: str) -> set[str]:
+    return {node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+
+
+def names_used(text: str) -> set[tuple[str, str]]:
+    """The names of `prlm_bench` that a script uses after it has imported them, each with its module."""
     nodes = list(ast.walk(ast.parse(text)))
-    imported = {
-        alias.name
-        for node in nodes
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "prlm_bench"
-        for alias in node.names
+    names: dict[str, tuple[str, str]] = {}
+    modules: dict[str, str] = {}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "prlm_bench":
+            names |= {alias.asname or alias.name: (str(node.module), alias.name) for alias in node.names}
+        elif isinstance(node, ast.Import):
+            modules |= {alias.asname or alias.name: alias.name for alias in node.names}
+    modules |= {own: ".".join(place) for own, place in names.items() if ".".join(place) in PUBLIC_MODULES}
+    loaded = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    read = {(node.value.id, node.attr) for node in nodes if isinstance(node, ast.Attribute) and is_name(node.value)}
+    return {names[own] for own in names.keys() & loaded} | {
+        (modules[own], name) for own, name in read if own in modules and modules[own].startswith("prlm_bench")
     }
-    return imported | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
 
-def test_every_name_of_the_front_door_is_in_an_executed_example() -> None:
+def is_name(node: ast.expr) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name)
+
+
+def places(module: str) -> dict[str, str]:
+    """The public names of a module with the place of their definition: one example serves every module that has it."""
+    found: dict[str, str] = manual.generator().public_names(module)
+    return {name: place for name, place in found.items() if not name.startswith("__")}
+
+
+@cache
+def places_in_examples() -> frozenset[str]:
+    """Where the names are defined that executed examples use: the scripts of each page, and its files one by one."""
+    used: set[tuple[str, str]] = set()
+    for page in PAGES:
+        python = [block for block in manual.blocks(page) if block.language == "python"]
+        used |= names_used("".join(block.text for block in python if is_script(block)))
+        used |= set().union(*(names_used(block.text) for block in python if block.file is not None))
+    known = {module: places(module) for module in PUBLIC_MODULES}
+    return frozenset(known[module][name] for module, name in used if name in known.get(module, {}))
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_every_public_name_is_in_an_executed_example(module: str) -> None:
+    listed = getattr(importlib.import_module(module), "__all__", [])
+    found = places(module)
+    assert found.keys() == {name for name in listed if not name.startswith("__")}
+    assert [name for name, place in found.items() if place not in places_in_examples()] == []
+
+
+def test_a_name_that_is_only_imported_is_no_example() -> None:
+    script = "import prlm_bench as pb\nfrom prlm_bench import tasks\nfrom prlm_bench.stats import holm, user_totals"
+    assert names_used(script) == set()
+    assert names_used(f"{script}\nholm([])\nholm = user_totals\npb.run()\ntasks.Task") == {
+        ("prlm_bench.stats", "holm"),
+        ("prlm_bench.stats", "user_totals"),
+        ("prlm_bench", "run"),
+        ("prlm_bench", "tasks"),
+        ("prlm_bench.tasks", "Task"),
+    }
+
+
+def test_every_method_of_the_front_door_is_in_an_executed_example() -> None:
     scripts = [block.text for block in manual.blocks(API) if block.language == "python"]
-    used = set().union(*map(names_used, scripts))
-    assert set(prlm_bench.__all__) - used == set()
+    used = set().union(*map(attributes_read, scripts))
     for kind in ("Results", "SampleTable", "Comparisons", "Scores", "Session", "PluginHost"):
         methods = {name for name, value in vars(getattr(prlm_bench, kind)).items() if is_public_member(name, value)}
         assert methods and methods - used == set(), kind
@@ -183,13 +240,13 @@ def the_command(words: list[str]) -> tuple[Any, list[str]]:
     if words[:1] == ["--plugin"]:  # a command of the page's own plugin; the slow test runs it
         return typer.main.get_command(typer.Typer(callback=lambda: None)), []
     command: Any = typer.main.get_command(application())
-    plugins = PluginHost().commands
+    host = PluginHost()
     while words and hasattr(command, "commands"):
         if words[0].startswith("-"):
             break
         name = words[0]
-        if name not in command.commands and name in plugins:
-            command = typer.main.get_command(plugins[name])
+        if name not in command.commands and name in host.commands:
+            command = typer.main.get_command(host.command(name))
         else:
             assert name in command.commands, f"there is no command {name!r}"
             command = command.commands[name]

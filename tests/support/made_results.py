@@ -22,8 +22,8 @@ from prlm_bench.results import (
     Manifest,
     MethodIdentity,
     SampleRecord,
-    summarize,
 )
+from prlm_bench.results._summarize import summarize
 
 
 def sample(identifier: str, user: str, answer: str, gold: str | None, **fields: Any) -> dict[str, Any]:

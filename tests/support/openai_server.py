@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections import Counter
@@ -64,6 +65,12 @@ def chat_reply(text: str, finish: str = "stop", **more: Any) -> dict[str, Any]:
     } | more
 
 
+def framed(content: Any) -> bytes:
+    """A whole reply of status 200 as it is sent."""
+    body = json.dumps(content).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
 def plain_reply(text: str) -> dict[str, Any]:
     return {"object": "text_completion", "choices": [{"index": 0, "text": text, "finish_reason": "length"}]}
 
@@ -73,7 +80,12 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.act: Callable[[str, int], Reply] = lambda prompt, attempt: Reply(content=self.answer(prompt))
-        self.models: Reply = Reply(content={"data": [{"id": "fake", "owned_by": "nobody", "created": 1}]})
+        entry = {"id": "fake", "owned_by": "nobody", "created": 1, "root": "/models/fake"}
+        self.models: Reply = Reply(content={"data": [entry]})
+        #: Replies to GET by path, besides `models`.
+        self.pages: dict[str, Reply] = {}
+        #: Bytes that are sent when a connection opens, before anything is read.
+        self.greeting: Callable[[], bytes] = bytes
         self.seen: list[Seen] = []
         self.attempts: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
@@ -86,6 +98,13 @@ class FakeServer:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
+    def encrypt(self, certificate: Path, key: Path) -> None:
+        """Speak TLS from now on."""
+        settings = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        settings.load_cert_chain(certificate, key)
+        self._server.socket = settings.wrap_socket(self._server.socket, server_side=True)
+        self.url = self.url.replace("http:", "https:")
+
     def answer(self, prompt: str) -> dict[str, Any]:
         return chat_reply(f"to {prompt}") if self.chat else plain_reply(f"to {prompt}")
 
@@ -95,10 +114,18 @@ class FakeServer:
         self._thread.join()
 
     def take(self, request: Seen) -> Reply:
+        if request.path.endswith("/completions"):
+            return self._complete(request)
+        self.seen.append(request)
+        missing = Reply(404, {"error": {"message": "no such path"}})
+        page = self.pages.get(request.path.partition("?")[0], missing)
+        reply = self.models if request.path.endswith("/models") else page
+        time.sleep(reply.wait)
+        return reply
+
+    def _complete(self, request: Seen) -> Reply:
         with self._lock:
             self.seen.append(request)
-            if request.path.endswith("/models"):
-                return self.models
             self.chat = request.path.endswith("/chat/completions")
             prompt = request.content["messages"][-1]["content"] if self.chat else request.content["prompt"]
             attempt = self.attempts[prompt]
@@ -114,7 +141,7 @@ class FakeServer:
 
     @property
     def posts(self) -> list[Seen]:
-        return [request for request in self.seen if not request.path.endswith("/models")]
+        return [request for request in self.seen if request.path.endswith("/completions")]
 
 
 class _Listener(ThreadingHTTPServer):
@@ -126,6 +153,10 @@ class _Handler(BaseHTTPRequestHandler):
     fake: FakeServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.wfile.write(self.fake.greeting())
 
     def _handle(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)

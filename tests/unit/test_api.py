@@ -220,8 +220,10 @@ class TestScore:
         assert pb.score(file, str(file), task="lamp_7", metrics=["rouge1@lamp"])["rouge1@lamp"].value == 1.0
 
     def test_ids_must_agree(self) -> None:
-        with pytest.raises(pb.DataError, match="differ in 1 ids, one of them is 'b'"):
+        with pytest.raises(pb.DataError, match="predictions: 1 of 2 golds have no prediction, the first is 'b'"):
             pb.score({"a": "x"}, GOLDS, task="lamp_7")
+        with pytest.raises(pb.DataError, match="users: 1 of 2 questions are missing, the first is 'b'"):
+            pb.score(GOLDS, GOLDS, task="lamp_7", users={"a": "u"})
 
 
 class TestSession:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.made_results import sample, write_result
 
+from prlm_bench.identity import file_digest
 from prlm_bench.submission import submission_tasks
 from prlm_bench.tasks import TaskRegistry
 
@@ -127,6 +128,12 @@ def test_other_splits_do_not_count(tmp_path: Path, here: Callable[..., Any]) -> 
     assert "no finished result on the test split of lamp_1" in submit(here, "--partial").mistake
 
 
+def test_answers_to_data_of_another_benchmark_are_refused(seven: Path, here: Callable[..., Any]) -> None:
+    (path,) = [p for p in (seven / "results").rglob("manifest.json") if '"lamp_4"' in p.read_text()]
+    path.write_text(path.read_text().replace('"other_task": null', '"other_task": "LaMP_7"'))
+    assert "the answers are to data of another benchmark (LaMP_7)" in submit(here).mistake
+
+
 def test_several_results_need_a_method(seven: Path, here: Callable[..., Any]) -> None:
     write_answers(seven / "results", 4, ids_of(4), retriever="recency")
     mistake = submit(here).mistake
@@ -161,6 +168,9 @@ def test_an_answer_that_is_there_twice_is_one_line(seven: Path, here: Callable[.
     (folder,) = [f for f in (seven / "results").iterdir() if '"lamp_1"' in (f / "manifest.json").read_text()]
     lines = (folder / "samples.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "samples.jsonl").write_bytes(b"".join([*lines, lines[0]]))
+    summary = json.loads((folder / "summary.json").read_bytes())
+    summary |= {"samples_sha256": file_digest(folder / "samples.jsonl"), "digest": ""}
+    (folder / "summary.json").write_text(json.dumps(summary))
     assert "question '103' has two answers" in submit(here).mistake
 
 

@@ -169,7 +169,13 @@ def test_an_inherited_mistake_names_both_files(tmp_path: Path) -> None:
     [
         ("name: [unclosed\ntitle: x\n", "cannot be read"),
         ("name: x\n\ttitle: y\n", "cannot be read"),
-        ("a: &a {b: *a}\n", "cannot be read"),
+        ("a: &a {b: *a}\n", ":1: "),
+        ("name: !!int ''\n", "cannot be read"),
+        ("name: !!timestamp x\n", "cannot be read"),
+        ("name: !!bool maybe\n", "cannot be read"),
+        ("name: 2001-13-45\n", "cannot be read"),
+        ("sizes: {dev: 1" + 5000 * "0" + "}\n", "cannot be read"),
+        (200_000 * "[", "cannot be read: nested too deeply"),
         ("- a list\n", ":1: a task file must be a mapping"),
         ("", ":1: a task file must be a mapping"),
         ("just words", ":1: a task file must be a mapping"),
@@ -181,6 +187,14 @@ def test_what_is_not_a_task_file(tmp_path: Path, content: str, why: str) -> None
     message = mistake(path)
     assert message.startswith(f"{path}:")
     assert why in message
+
+
+def test_aliases_of_aliases_are_read_once(tmp_path: Path) -> None:
+    levels = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    path = write(tmp_path, f"name: x\nextends: lamp_4\nl0: &l0 lol\n{levels}")
+    assert "l0: Extra inputs are not permitted" in mistake(path)
+    path = write(tmp_path, "name: x\nextends: lamp_4\nlabels: [&l0 lol]\nmetrics: [&m rouge1@lamp, *m]\n")
+    assert load_task(path).metrics == ("rouge1@lamp", "rouge1@lamp")
 
 
 def test_yaml_errors_have_their_line(tmp_path: Path) -> None:

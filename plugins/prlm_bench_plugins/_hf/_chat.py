@@ -5,15 +5,86 @@ A tokenizer is one of transformers. A prompt is what `turns` gives: a chat, or p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date as Date, datetime
 from typing import Any
 
 from prlm_bench import Prompt
+from prlm_bench.prompting import open_reasoning, reasoning_marks
 
 from ._files import ModelError, one_line
 
+#: The day that chat templates print as today's, so that an answer does not depend on when it is asked for. Templates
+#: of Llama 3.2 print it themselves where they are told none.
+CHAT_DATE = "2024-07-26"
+
 #: A chat as a list of `{"role": ..., "content": ...}`, or plain text.
 Turns = str | list[dict[str, str]]
+
+
+def chat_date(text: str) -> str:
+    """A date for chat templates.
+
+    Raises:
+        ValueError: the text is no date.
+    """
+    try:
+        return Date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError(f"date={text!r} is no date: write it as {CHAT_DATE}") from None
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How chat templates are rendered; called in place of a tokenizer's `apply_chat_template`.
+
+    Args:
+        apply: the tokenizer's own method.
+        day: what a template prints as today.
+        arguments: of the template, such as `enable_thinking`; those of a call come first.
+    """
+
+    apply: Any
+    day: Date
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *values: Any, **options: Any) -> Any:
+        """See `apply_chat_template` of transformers."""
+        with _today(self.day):
+            return self.apply(*values, **{**self.arguments, **options})
+
+
+def fix_rendering(tokenizer: Any, date: str = CHAT_DATE, arguments: Mapping[str, Any] | None = None) -> None:
+    """Have a tokenizer render its chat template with a fixed date and more arguments, whoever asks it to.
+
+    Args:
+        tokenizer: of transformers.
+        date: what the template prints as today, as YYYY-MM-DD.
+        arguments: see `Rendering`.
+    """
+    apply = tokenizer.apply_chat_template
+    own = apply.apply if isinstance(apply, Rendering) else apply
+    tokenizer.apply_chat_template = Rendering(own, Date.fromisoformat(date), dict(arguments or {}))
+
+
+@contextmanager
+def _today(day: Date) -> Iterator[None]:
+    # Templates get the date from `strftime_now` of transformers, which takes no argument for it.
+    from transformers.utils import chat_template_utils
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime(day.year, day.month, day.day, tzinfo=tz)
+
+    module: Any = chat_template_utils
+    before, module.datetime = module.datetime, Clock
+    try:
+        yield
+    finally:
+        module.datetime = before
 
 
 def turns(prompt: Prompt) -> Turns:
@@ -62,6 +133,42 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[Turns], name: str = "the mo
             for place, ids in zip(places, encoded, strict=True):
                 found[place] = ids
     return found
+
+
+def decode_answer(tokenizer: Any, ids: Sequence[int], prompt: str = "") -> str:
+    """A completion as text: without special tokens, except those that mark reasoning.
+
+    Args:
+        tokenizer: of the model.
+        ids: what the model wrote.
+        prompt: what it read, in its chat template; reasoning that the template opens begins the completion.
+    """
+    marks = _mark_ids(tokenizer)
+    parts: list[str] = []
+    start = 0
+    for end in [*(place for place, token in enumerate(ids) if token in marks), len(ids)]:
+        if end > start:
+            parts.append(tokenizer.decode(ids[start:end], skip_special_tokens=True))
+        if end < len(ids):
+            parts.append(marks[ids[end]] if parts else marks[ids[end]].lstrip())
+        start = end + 1
+    return open_reasoning(prompt, "".join(parts))
+
+
+def _mark_ids(tokenizer: Any) -> dict[int, str]:
+    known: dict[int, str] | None = tokenizer.__dict__.get("_reasoning_marks")
+    if known is None:
+        special = {token: number for number, token in _special_tokens(tokenizer)}
+        known = {special[mark]: written for mark, written in reasoning_marks(special).items()}
+        tokenizer.__dict__["_reasoning_marks"] = known
+    return known
+
+
+def _special_tokens(tokenizer: Any) -> list[tuple[int, str]]:
+    """What decoding drops: id and text."""
+    known = getattr(tokenizer, "added_tokens_decoder", {})
+    added = [(number, token.content) for number, token in known.items() if token.special]
+    return [*zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=False), *added]
 
 
 def encode_completions(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.prompting import quiet_transformers
 
+from ._chat import fix_rendering
 from ._device import is_out_of_memory
 from ._files import ModelError, one_line
 
@@ -46,7 +47,7 @@ def loading(what: str, hint: str = "") -> Iterator[None]:
 
 
 def load_tokenizer(source: str | Path, what: str, *, hint: str = "", code: bool = False, **options: Any) -> Any:
-    """A tokenizer of transformers.
+    """A tokenizer of transformers, whose chat template prints a fixed date (see `fix_rendering`).
 
     Args:
         source: a folder, which is all that is then looked at, or a hub name.
@@ -61,7 +62,9 @@ def load_tokenizer(source: str | Path, what: str, *, hint: str = "", code: bool 
     with loading(f"the tokenizer of {what}", hint):
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(source, **_access(source, code), **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, **_access(source, code), **options)
+    fix_rendering(tokenizer)
+    return tokenizer
 
 
 def load_model(

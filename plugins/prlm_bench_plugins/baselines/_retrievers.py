@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from prlm_bench import Example, Ranking
 from prlm_bench.interfaces import Context, Retriever
@@ -43,7 +44,15 @@ class RandomItems:
 
 
 class Recency:
-    """Newest items first, by their dates (year-month-day); items of one day in profile order."""
+    """Newest items first, by their dates (year-month-day).
+
+    Args:
+        ties: the order of items of one day: `reversed`, the last of the profile first, as LaMP's `rank_profiles.py` has
+            them (it sorts by date, which is stable, and reverses); or `profile`, the order of the profile.
+    """
+
+    def __init__(self, ties: Literal["reversed", "profile"] = "reversed") -> None:
+        self._step = 1 if ties == "profile" else -1
 
     def rank(self, examples: Sequence[Example], k: int | None = None) -> list[Ranking]:
         """Rank each profile; the score of an item is the rank of its date, 0 for the oldest.
@@ -54,9 +63,10 @@ class Recency:
         return [self._newest(example, k) for example in examples]
 
     def _newest(self, example: Example, k: int | None) -> Ranking:
-        dates = read_dates(example, example.profile, date_parts, "which recency cannot order")
+        profile = example.profile[:: self._step]
+        dates = read_dates(example, profile, date_parts, "which recency cannot order")
         order = {date: place for place, date in enumerate(sorted(set(dates)))}
-        return by_score(example.profile, [order[date] for date in dates], k)
+        return by_score(profile, [order[date] for date in dates], k)
 
 
 class Oracle:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,10 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from prlm_bench.data import hash_file
-from prlm_bench.errors import PrlmBenchError, RunError
+from prlm_bench.errors import PrlmBenchError
 
 #: Packages that answers may depend on, where they are installed.
 _PACKAGES = ("lm_eval", "torch", "transformers", "tokenizers", "peft", "vllm", "sglang", "litellm", "optimum")
@@ -35,9 +33,7 @@ _MODEL_PACKAGES = {
 #: Base class of the backends that use a server, and the packages that it needs.
 _SERVER_CLASS = "TemplateAPI"
 _SERVER_PACKAGES = ("aiohttp", "tqdm", "tenacity", "requests")
-#: Fields of a server's model list that stay the same as long as the model does.
-_STABLE_FIELDS = ("id", "root", "parent", "owned_by", "max_model_len")
-#: Seconds to wait for a server or the hub.
+#: Seconds to wait for the hub.
 _TIMEOUT = 10.0
 
 
@@ -77,7 +73,10 @@ def identify(options: Mapping[str, str], cache: Path) -> str:
     if "base_url" not in options:
         parts.append(f"cuda={_has_cuda()}")
     else:
-        parts.append(f"served={_served(options['base_url'])}")
+        from prlm_bench_plugins.openai_api import served_model
+
+        address = re.sub(r"/(chat/)?completions/?$", "", options["base_url"])
+        parts.append(f"served={served_model(address, options.get('model') or options.get('pretrained') or '')}")
     return " ".join(parts)
 
 
@@ -121,31 +120,6 @@ def _commit(name: str, revision: str | None) -> str:
     except ValueError:  # not a valid name on the hub
         return "unknown"
     return Path(found).parent.name if isinstance(found, str) else "unknown"
-
-
-def _served(url: str) -> str:
-    """A digest of the models that a server lists; `nothing` if it lists none."""
-    import httpx
-
-    root = re.sub(r"/(chat/)?completions/?$", "", url)
-    key = os.environ.get("OPENAI_API_KEY")
-    here = urlsplit(root).hostname in ("localhost", "127.0.0.1", "::1")
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    try:
-        reply = httpx.get(f"{root}/models", headers=headers, timeout=_TIMEOUT, trust_env=not here)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"no server answers at {url}: {reason}", "start it, or correct base_url=") from None
-    models: Any = None
-    if reply.status_code == 200:
-        try:
-            models = reply.json()["data"]
-        except (ValueError, KeyError, TypeError):
-            models = None
-    if not isinstance(models, list):
-        return "nothing"
-    lines = sorted(str([model.get(key) for key in _STABLE_FIELDS]) for model in models if isinstance(model, dict))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def missing_packages(name: str, kind: type[Any], options: Mapping[str, str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prlm_bench.cli.plugin_api import (
+    AnyTaskOption,
     DataOption,
     DatesOption,
     JsonOption,
@@ -59,6 +60,7 @@ class _MethodOptions:
     view: ViewOption = "lamp"
     dates: DatesOption = False
     skip_invalid: SkipOption = False
+    any_task: AnyTaskOption = False
     synth_users: Annotated[
         int | None, typer.Option("--synth-users", min=2, help="Users per split of generated tasks.")
     ] = None
@@ -73,7 +75,7 @@ class _MethodOptions:
         """
         where = {"tasks": self.task, "data": self.data, "split": self.split, "seeds": [self.seed]}
         how = {"limit": self.limit, "synth_users": self.synth_users, "view": self.view, "dates": self.dates}
-        return self._parts(generator) | where | how | {"skip_invalid": self.skip_invalid}
+        return self._parts(generator) | where | how | {"skip_invalid": self.skip_invalid, "any_task": self.any_task}
 
     def _parts(self, generator: str | None) -> dict[str, Any]:
         named = {"retrievers": self.retriever, "reasoners": self.reasoner, "generators": generator}

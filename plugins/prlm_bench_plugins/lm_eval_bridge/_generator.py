@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context, Tokenizer
-from prlm_bench.prompting import load_tokenizer
+from prlm_bench.prompting import load_tokenizer, open_reasoning, stop_texts
 
+from .._hf import CHAT_DATE, chat_date
 from ._backends import check_folders, identify
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ class LmEvalGenerator:
     Args:
         backend: the backend's name in lm_eval.
         max_new_tokens: token limit of an answer.
-        until: texts that end an answer, joined by `+`.
+        until: texts that end an answer, joined by `+`; `\\n`, `\\t` and `\\\\` stand for line break, tab and backslash.
         chunk: number of prompts in one call of the backend, which returns only when all of them are answered.
         chat: `auto` applies the chat template to turns of a chat, and to everything if the backend is a chat server;
             `always`; `never`.
+        date: what chat templates of models that run here print as today's date, as YYYY-MM-DD.
         more: options of the backend, as text; JSON for lists and mappings.
 
     Raises:
@@ -53,6 +55,7 @@ class LmEvalGenerator:
         until: list[str] | None = None,
         chunk: int = 64,
         chat: Literal["auto", "always", "never"] = "auto",
+        date: str = CHAT_DATE,
         **more: str,
     ) -> None:
         if max_new_tokens < 1 or chunk < 1:
@@ -66,7 +69,12 @@ class LmEvalGenerator:
         check_options(backend, more)
         check_folders(more)
         self._backend, self._more, self._chat, self._chunk = backend, dict(more), chat, chunk
-        self._kwargs: Mapping[str, Any] = {"until": until or [], "max_gen_toks": max_new_tokens, "do_sample": False}
+        self._date = chat_date(date)
+        self._kwargs: Mapping[str, Any] = {
+            "until": stop_texts(until),
+            "max_gen_toks": max_new_tokens,
+            "do_sample": False,
+        }
         self._cache_dir = context.cache_dir
 
     @cached_property
@@ -79,7 +87,8 @@ class LmEvalGenerator:
         Raises:
             RunError: no server answers at `base_url`.
         """
-        return self._identity
+        here = "" if "base_url" in self._more else f" date={self._date}"
+        return self._identity + here
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
@@ -106,7 +115,13 @@ class LmEvalGenerator:
         for start in range(0, len(order), self._chunk):
             places = order[start : start + self._chunk]
             answers = backend.write([texts[place] for place in places], self._kwargs)
-            yield from ((place, Completion(answer)) for place, answer in zip(places, answers, strict=True))
+            for place, answer in zip(places, answers, strict=True):
+                yield place, Completion(self._whole(texts[place], answer, prompts[place], backend))
+
+    def _whole(self, text: Any, answer: str, prompt: Prompt, backend: Backend) -> str:
+        """An answer with the mark of reasoning that its chat template has opened."""
+        framed = isinstance(text, str) and self._is_chat(prompt, backend) and not backend.strips_reasoning
+        return open_reasoning(text, answer) if framed else answer
 
     def _is_chat(self, prompt: Prompt, backend: Backend) -> bool:
         return self._chat == "always" or (self._chat == "auto" and (prompt.chat or backend.is_chat_only))
@@ -114,9 +129,9 @@ class LmEvalGenerator:
     def _load(self) -> Backend:
         from .adapter import Backend
 
-        key = repr((self._backend, sorted(self._more.items()), self._identity))
+        key = repr((self._backend, sorted(self._more.items()), self.fingerprint()))
         if key not in _loaded:
-            _loaded[key] = Backend(self._backend, self._more)
+            _loaded[key] = Backend(self._backend, self._more, self._date)
         return _loaded[key]
 
 

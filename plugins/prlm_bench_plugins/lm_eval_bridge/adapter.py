@@ -24,6 +24,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.utils import handle_arg_string
 
 from prlm_bench.errors import PrlmBenchError, RunError, UnknownNameError
+from prlm_bench.prompting import split_reasoning
 
 from ._backends import missing_packages
 from ._frozen_prompts import find_frozen_prompts
@@ -106,12 +107,13 @@ class Backend:
     Args:
         name: the backend's name.
         options: its options, as text.
+        date: what chat templates print as today's date, as YYYY-MM-DD.
 
     Raises:
         PrlmBenchError: it cannot be loaded.
     """
 
-    def __init__(self, name: str, options: Mapping[str, str]) -> None:
+    def __init__(self, name: str, options: Mapping[str, str], date: str) -> None:
         kind = find_backend(name)
         given = {key: _read(value) for key, value in options.items()}
         try:
@@ -120,8 +122,35 @@ class Backend:
         except Exception as error:  # each backend raises errors of its own
             raise _unusable(name, error) from None
         self._name = name
+        self._prepare(date)
         takes_switch = "disable_tqdm" in inspect.signature(self._lm.generate_until).parameters
         self._silent = {"disable_tqdm": True} if takes_switch else {}
+
+    def _prepare(self, date: str) -> None:
+        """Have templates print the date, and leave it to `find_reasoning` what is reasoning."""
+        from .._hf import decode_answer, fix_rendering
+
+        tokenizer = getattr(self._lm, "tokenizer", None)
+        if hasattr(tokenizer, "apply_chat_template") and hasattr(tokenizer, "added_tokens_decoder"):
+            fix_rendering(tokenizer, date)
+            plain = getattr(self._lm, "tok_decode", None)
+            if plain is not None and "skip_special_tokens" in inspect.signature(plain).parameters:
+
+                def decode(tokens: Any, skip_special_tokens: bool = True) -> Any:
+                    if not skip_special_tokens:
+                        return plain(tokens, skip_special_tokens=False)
+                    return decode_answer(tokenizer, tokens if isinstance(tokens, list) else [tokens])
+
+                self._lm.tok_decode = decode
+        # lm_eval drops what stands before this mark, and takes reasoning that is cut off for the answer.
+        mark = getattr(self._lm, "think_end_token", None)
+        if isinstance(mark, str) and split_reasoning(mark)[0] is not None:
+            self._lm.think_end_token = None
+
+    @property
+    def strips_reasoning(self) -> bool:
+        """Whether it drops reasoning itself, by a mark that is unknown here."""
+        return getattr(self._lm, "think_end_token", None) is not None
 
     @property
     def is_chat_only(self) -> bool:

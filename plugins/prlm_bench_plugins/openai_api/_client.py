@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from queue import SimpleQueue
 from typing import Any, Literal, TypeVar
@@ -20,17 +23,30 @@ from tenacity.wait import wait_base, wait_exponential, wait_random_exponential
 
 from prlm_bench.errors import RunError
 
-from ._replies import RequestError, RetryableError, UnreadableReplyError, describe_model, read_models, refusal
+from ._errors import RefusedError, RequestError, RetryableError, UnreadableReplyError, refusal
+from ._json import one_line
+from ._replies import REFUSED
 from ._server import Server
+from ._wire import Replies, Wire
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 #: Seconds before the second attempt and maximum before any, for `backoff`.
 FIRST_WAIT, MAX_WAIT = 0.5, 30.0
 #: Maximum number of further attempts after unreadable replies: enough for a hiccup, few for a wrong address.
 UNREADABLE_RETRIES = 2
-#: Further attempts for GET /models: that a server is down should be known soon, before a run begins.
-_MODELS_RETRIES = 2
+#: What is said of a reply that is not taken.
+_WRONG = {
+    "early": "the server sent a reply before the question",
+    "foreign": "the server sent the reply to another question",
+}
+#: What is said at the end, with the number of replies.
+_COUNTED = {
+    "early": "replies that came before their question, which was sent again: {}",
+    "foreign": "replies to another question than the one asked, which was sent again: {}",
+    "more": "replies followed by more bytes, such as a second copy, which were dropped: {}",
+}
 #: This machine, which is reached without the proxy of the environment.
 _WITHOUT_PROXY = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 
@@ -42,6 +58,8 @@ class Request:
     method: Literal["GET", "POST"]
     path: str
     content: dict[str, Any] | None = None
+    #: Id of the question, for messages.
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +69,6 @@ class _Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-
-
-def query_models(server: Server) -> tuple[str, Server]:
-    """What GET /models says about the model, and the server with the names of the listed models.
-
-    The first is `nothing` if the server has no usable list or the list lacks the model. Then two models that are
-    served under one name at one address cannot be told apart.
-
-    Raises:
-        RunError: the server cannot be reached, rejects the key, or sends a web page.
-    """
-    patient = replace(server, max_retries=min(server.max_retries, _MODELS_RETRIES))
-    try:
-        [(_, models)] = send_all(patient, [Request("GET", "/models")], lambda _, body: read_models(body))
-    except RunError as error:
-        cause = error.__cause__
-        if isinstance(cause, RequestError) and cause.status not in (None, 401):
-            return "nothing", server
-        raise
-    return describe_model(server, models), replace(server, listed=tuple(str(model.get("id")) for model in models))
 
 
 def send_all(
@@ -98,6 +96,25 @@ def send_all(
         future.result()
 
 
+def try_all(server: Server, requests: Sequence[Request], read: Callable[[Request, bytes], T]) -> list[T | None]:
+    """What `read` returned for each request, all sent at once; None for those that failed."""
+    found: list[T | None] = [None] * len(requests)
+
+    async def gather() -> None:
+        async with Client(server) as client, anyio.create_task_group() as group:
+
+            async def attempt(index: int, request: Request) -> None:
+                with suppress(RunError):
+                    found[index] = await client.send(request, read)
+
+            for index, request in enumerate(requests):
+                group.start_soon(attempt, index, request)
+
+    with start_blocking_portal(name="openai-api") as portal:
+        portal.call(gather)
+    return found
+
+
 async def _send_all(
     server: Server,
     requests: Sequence[Request],
@@ -121,6 +138,7 @@ async def _send_all(
 
         for _ in range(min(server.concurrency, len(requests))):
             group.start_soon(work)
+    client.warn()
     if failures:
         raise failures[0]
 
@@ -130,7 +148,8 @@ class Client:
 
     Each attempt has a connection of its own. On a connection that is kept, the reply to one request is whatever
     bytes come next, so that a server or proxy that sends a reply twice shifts every answer after it. Checking for
-    unread bytes before each request would miss a second copy that arrives just after the check.
+    unread bytes before each request would miss a second copy that arrives just after the check. `Wire` and `Replies`
+    find what a connection of its own does not exclude.
 
     Args:
         server: endpoint, credentials and limits.
@@ -142,8 +161,9 @@ class Client:
         self.stopped = anyio.Event()
         #: Time of the event loop's clock before which the server accepts no request.
         self._open_at = 0.0
+        self._replies = Replies()
         self._http = httpx.AsyncClient(
-            headers={**server.key.headers, "Connection": "close"},
+            headers={**server.key.headers, "Connection": "close", "Accept-Encoding": "identity"},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             timeout=None,  # those of httpx start anew with each chunk; ours is for the whole attempt
             mounts=dict.fromkeys(_WITHOUT_PROXY),
@@ -173,6 +193,10 @@ class Client:
         try:
             result: T = await retrying(self._attempt, request, read)
             return result
+        except RefusedError as error:
+            if self._server.refused == "empty":
+                return read(request, REFUSED)
+            raise error.as_run_error(retrying.statistics["attempt_number"]) from error
         except RequestError as error:
             raise error.as_run_error(retrying.statistics["attempt_number"]) from error
 
@@ -190,7 +214,7 @@ class Client:
         if reply.status == 200:
             return read(request, reply.body)
         seconds = retry_after(reply.headers)
-        failure = refusal(self._server, url, reply.status, reply.body, seconds)
+        failure = refusal(self._server, url, reply.status, reply.body, seconds, request.question)
         if seconds and isinstance(failure, RetryableError):  # the wait is meant for all requests
             self._open_at = max(self._open_at, anyio.current_time() + seconds)
         raise failure
@@ -199,14 +223,33 @@ class Client:
         # Escaped to ASCII, because a prompt may contain lone surrogates.
         content = None if request.content is None else json.dumps(request.content).encode()
         headers = {} if content is None else {"Content-Type": "application/json"}
-        body = bytearray()
-        async with self._http.stream(request.method, url, content=content, headers=headers) as reply:
-            async for chunk in reply.aiter_bytes():
-                body += chunk
-                if len(body) > self._server.max_reply_bytes:
-                    what = f"{url}: the reply is larger than {self._server.max_reply_bytes / 2**20:g} MiB"
-                    raise RequestError(what, "is this an OpenAI-compatible server?", reply.status_code)
-        return _Reply(reply.status_code, reply.headers, bytes(body))
+        tag, wire = self._replies.new_tag(), Wire()
+        headers["X-Request-Id"] = tag
+        traced = {"trace": wire}
+        async with self._http.stream(request.method, url, content=content, headers=headers, extensions=traced) as reply:
+            body = await _read_body(reply, url, self._server.max_reply_bytes)
+        if reply.status_code == 200:
+            self._check(request, url, wire, reply.headers, body, tag)
+        return _Reply(reply.status_code, reply.headers, body)
+
+    def _check(self, request: Request, url: str, wire: Wire, headers: Mapping[str, str], body: bytes, tag: str) -> None:
+        """Count what is wrong with a reply of status 200.
+
+        Raises:
+            RetryableError: it is not the answer to this request.
+        """
+        foreign = self._replies.is_foreign(tag, headers, body) or self._replies.is_repeated(request.content, body)
+        wrong = "early" if wire.early else "foreign" if foreign else ""
+        if wrong:
+            self._replies.counts[wrong] += 1
+            hint = "the server, or a proxy before it, mixes replies up"
+            raise RetryableError(f"{url}: {_WRONG[wrong]}", hint, status=200)
+        self._replies.counts["more"] += wire.has_more()
+
+    def warn(self) -> None:
+        """Say, once and with their number, what was wrong with replies."""
+        for wrong, count in (+self._replies.counts).items():
+            _log.warning("prlm-bench: warning: %s: %s", self._server.address, _COUNTED[wrong].format(count))
 
     async def _hold_back(self) -> None:
         """Wait until the server accepts requests again; a random delay keeps them from arriving all at once."""
@@ -221,8 +264,30 @@ class Client:
             await self.stopped.wait()
 
 
+async def _read_body(reply: httpx.Response, url: str, limit: int) -> bytes:
+    """The body of a reply, unpacked here, because httpx unpacks a chunk whole, however large it becomes.
+
+    Raises:
+        RequestError: it is larger than `limit` bytes, or packed in another way than gzip or deflate.
+    """
+    packing = reply.headers.get("content-encoding", "identity").strip().lower()
+    if packing not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        raise RequestError(f"{url}: the reply is packed as {packing[:20]!a}", "have the server send it unpacked")
+    unpack = None if packing in ("", "identity") else zlib.decompressobj(32 + zlib.MAX_WBITS)
+    body = bytearray()
+    async for chunk in reply.aiter_raw():
+        try:
+            body += chunk if unpack is None else unpack.decompress(chunk, limit + 1 - len(body))
+        except zlib.error:
+            raise UnreadableReplyError("a damaged packed reply") from None
+        if len(body) > limit:
+            what = f"{url}: the reply is larger than {limit / 2**20:.0f} MiB"
+            raise RequestError(what, "is this an OpenAI-compatible server?", reply.status_code)
+    return bytes(body)
+
+
 def _connection_error(server: Server, url: str, error: Exception) -> RequestError:
-    reason = server.key.mask(" ".join(str(error).split()))[:200] or type(error).__name__
+    reason = one_line(str(error), server.key) or type(error).__name__
     if not isinstance(error, httpx.ConnectError):
         hint = "check the server's log; does it speak HTTP?"
         return RetryableError(f"{url}: the connection failed: {reason}", hint)

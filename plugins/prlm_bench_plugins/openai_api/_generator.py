@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from prlm_bench import Completion, Prompt
-from prlm_bench.interfaces import Context, SameResults, Tokenizer
-from prlm_bench.prompting import load_tokenizer
+from prlm_bench.errors import RunError
+from prlm_bench.interfaces import NOT_VERIFIED, Context, SameResults, Tokenizer
+from prlm_bench.prompting import load_tokenizer, stop_texts
 
 from ._server import Server, read_key, read_url
 
 _CHAT, _PLAIN = "/chat/completions", "/completions"
+#: Bytes that a reply may have, and as many more for each token that may be generated: far more than any token has.
+_REPLY_BYTES, _TOKEN_BYTES = 4 << 20, 1 << 10
+#: Fields of a request that `extra` must not contain.
+_OURS = frozenset(
+    {"model", "messages", "prompt", "stream", "n", "max_tokens", "max_completion_tokens", "temperature"}
+) | {"top_p", "seed", "stop", "chat_template_kwargs"}
+_log = logging.getLogger(__name__)
 
 
 class OpenAIServer:
@@ -36,7 +45,8 @@ class OpenAIServer:
         temperature: 0 is greedy; `none` leaves it to the server.
         top_p: nucleus sampling; by default left to the server.
         seed: sent with each request; by default the run's seed when the temperature is above 0.
-        stop: texts that end a completion, joined by `+`; `\\n` and `\\t` stand for line break and tab.
+        stop: texts that end a completion, joined by `+`; `\\n`, `\\t` and `\\\\` stand for line break,
+            tab and backslash.
         concurrency: maximum number of simultaneous requests, in each process of a run.
         timeout: seconds for one attempt, from connecting to the last byte.
         max_retries: maximum number of further attempts after one that failed for a passing reason.
@@ -45,6 +55,11 @@ class OpenAIServer:
         price_out: price of a million generated tokens, in the same currency.
         limit_key: the server's name for `max_tokens`.
         tokenizer: sets prompt budgets: `words`, a folder or a hub name; by default left to the reasoner.
+        template: arguments of the server's chat template as JSON, such as {"enable_thinking": false}; sent as
+            `chat_template_kwargs` with chat prompts.
+        extra: further fields of each request as JSON, such as {"reasoning_effort": "low"}.
+        refused: what becomes of a prompt that the server's content filter refuses: `error` ends the row, `empty`
+            counts it as an empty answer, which is marked as refused.
     """
 
     def __init__(
@@ -67,20 +82,30 @@ class OpenAIServer:
         price_out: Annotated[float | None, SameResults] = None,
         limit_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
         tokenizer: str | None = None,
+        template: dict[str, Any] | None = None,
+        extra: dict[str, Any] | None = None,
+        refused: Literal["error", "empty"] = "error",
     ) -> None:
         # First, because other errors show the whole spec, and an address may contain a password.
         url, key = read_url(base_url), read_key(api_key_env)
         if min(max_tokens, concurrency) < 1 or timeout <= 0 or max_retries < 0:
             raise ValueError("max_tokens and concurrency must be at least 1, timeout above 0, max_retries at least 0")
-        self._server = Server(url, model, key, api_key_env, concurrency, timeout, max_retries)
-        self._endpoint, self._system = endpoint, system
+        if reserved := sorted(_OURS & (extra or {}).keys()):
+            raise ValueError(f"extra must not contain {reserved[0]}, which has an option or is sent by prlm-bench")
+        largest = _REPLY_BYTES + _TOKEN_BYTES * max_tokens
+        self._server = Server(
+            url, model, key, api_key_env, concurrency, timeout, max_retries, max_reply_bytes=largest, refused=refused
+        )
+        self._endpoint, self._system, self._template, self._extra = endpoint, system, template, extra or {}
         sampled = temperature is None or temperature > 0
         seed = context.seed if seed is None and sampled else seed
-        given = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": _unescaped(stop)}
+        given = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop_texts(stop) or None}
         self._sampling = {"model": model, limit_key: max_tokens} | {k: v for k, v in given.items() if v is not None}
         self._prices = None if price_in is None and price_out is None else (price_in or 0.0, price_out or 0.0)
         self._tokenizer = load_tokenizer(tokenizer) if tokenizer else None
-        self._identity = ""
+        self._identity = self._report = ""
+        #: Reasons to finish that are not known and were named in a warning.
+        self._named: set[str] = set()
 
     @property
     def tokenizer(self) -> Tokenizer | None:
@@ -90,14 +115,16 @@ class OpenAIServer:
     def fingerprint(self) -> str:
         """The model's name, the server's address, what the server reports about the model, and the seed in use.
 
+        It says `model not verified` if the server reports nothing that tells the model from another of this name.
+
         Raises:
             RunError: the server cannot be reached, rejects the key, or sends a web page.
         """
         if not self._identity:
-            from ._client import query_models
+            from ._served import query_model
 
-            report, self._server = query_models(self._server)
-            parts = [f"model={self._server.model}", f"server={self._server.address}", f"reported={report}"]
+            self._report, self._server = query_model(self._server)
+            parts = [f"model={self._server.model}", f"server={self._server.address}", f"reported={self._report}"]
             if "seed" in self._sampling:
                 parts.append(f"seed={self._sampling['seed']}")
             if self._tokenizer is not None:
@@ -109,7 +136,8 @@ class OpenAIServer:
         """Yield completions as they arrive.
 
         Raises:
-            RunError: a request failed for good; completions that arrived before were yielded.
+            RunError: a request failed for good, or the server serves another model at the end than when the fingerprint
+                was taken; completions that arrived before were yielded.
         """
         if not prompts:
             return
@@ -117,19 +145,46 @@ class OpenAIServer:
         from ._replies import read_completion
 
         def read(request: Request, body: bytes) -> Completion:
-            return read_completion(body, request.path == _CHAT, self._server.key, self._prices)
+            url = self._server.url + request.path
+            chat = request.path == _CHAT
+            return self._named_finish(read_completion(body, chat, self._server, url, request.question, self._prices))
 
-        requests = [Request("POST", *self._payload(prompt)) for prompt in prompts]
+        requests = [Request("POST", *self._payload(prompt), prompt.example.id) for prompt in prompts]
         yield from send_all(self._server, requests, read)
+        self._check_model()
+
+    def _check_model(self) -> None:
+        """Check that the server still serves the model of the fingerprint, if it says which."""
+        from ._served import query_model
+
+        if not self._report or NOT_VERIFIED in self._report:
+            return
+        try:
+            report, _ = query_model(self._server)
+        except RunError:  # the answers are there, and nothing speaks against them
+            return
+        if report != self._report and NOT_VERIFIED not in report:
+            what = f"the server at {self._server.address} serves another model than when the run was planned"
+            raise RunError(what, "run again: the other model has a row of its own")
+
+    def _named_finish(self, completion: Completion) -> Completion:
+        """Name an unknown reason to finish, once; its answer counts as whole."""
+        from ._replies import is_known
+
+        finish = completion.finish
+        if not is_known(finish) and finish not in self._named:
+            self._named.add(str(finish))
+            text = "prlm-bench: warning: %s: finish_reason %r is not known; such answers count as whole"
+            _log.warning(text, self._server.address, finish)
+        return completion
 
     def _payload(self, prompt: Prompt) -> tuple[str, dict[str, Any]]:
         """Path and content of the request."""
+        fields = {**self._extra, **self._sampling}
         if self._endpoint == "chat" or (self._endpoint == "auto" and prompt.chat):
+            if self._template is not None:
+                fields["chat_template_kwargs"] = self._template
             system = [{"role": "system", "content": self._system}] if self._system else []
-            return _CHAT, {**self._sampling, "messages": [*system, {"role": "user", "content": prompt.text}]}
+            return _CHAT, {**fields, "messages": [*system, {"role": "user", "content": prompt.text}]}
         text = f"{self._system}\n\n{prompt.text}" if self._system else prompt.text
-        return _PLAIN, {**self._sampling, "prompt": text}
-
-
-def _unescaped(stop: list[str] | None) -> list[str] | None:
-    return [text.replace("\\n", "\n").replace("\\t", "\t") for text in stop] if stop else None
+        return _PLAIN, {**fields, "prompt": text}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlsplit
 
 from prlm_bench.errors import SpecError
@@ -63,7 +64,9 @@ class Server:
     #: Names of the models that the server lists; empty if it lists none or was not queried.
     listed: tuple[str, ...] = ()
     #: Maximum size of a reply in bytes, after decompression.
-    max_reply_bytes: int = 64 << 20
+    max_reply_bytes: int = 8 << 20
+    #: What becomes of a prompt that a content filter refuses: an error, or an empty answer.
+    refused: Literal["error", "empty"] = "error"
 
     @property
     def address(self) -> str:

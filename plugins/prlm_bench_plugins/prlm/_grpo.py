@@ -26,7 +26,7 @@ from prlm_bench.cli.plugin_api import write_whole
 from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Reasoner, Reward
 
-from .._hf import encode_prompts, pad_ids, turns
+from .._hf import chat_text, decode_answer, encode_prompts, pad_ids, turns
 from .._training import COMPLETIONS, TRAIN, VALIDATION, Artefact, is_main_process, world_size
 from ._context import TrainingContext, parsed_sample
 from ._recipe import GrpoSettings
@@ -94,6 +94,7 @@ def _trainer(
     from ._prefix_sharing import PrefixSharingGRPOTrainer, disable_telemetry
 
     model, tokenizer = load_model(ctx.base)
+    rewards.tokenizer = tokenizer
     config = GRPOConfig(
         num_generations=settings.group,
         max_completion_length=ctx.recipe.max_completion,
@@ -260,6 +261,8 @@ class RewardSet:
         self._batch: Any = None
         self._samples: list[Sample] = []
         self._scores: dict[str, list[float]] = {}
+        #: Of the model; trl decodes without special tokens, also without those that mark reasoning.
+        self.tokenizer: Any = None
 
     @property
     def functions(self) -> list[Any]:
@@ -278,11 +281,12 @@ class RewardSet:
 
     def _function(self, name: str) -> Callable[..., list[float]]:
         def score(
-            completions: Any, question: Sequence[str], trainer_state: Any, part: Sequence[str], **_: Any
+            completions: Any, question: Sequence[str], trainer_state: Any, part: Sequence[str], **more: Any
         ) -> list[float]:
             if completions is not self._batch:
                 self._batch, self._scores = completions, {}
-                self._samples = [self._parse(name, text) for name, text in zip(question, completions, strict=True)]
+                texts = self._texts(completions, question, more.get("completion_ids"))
+                self._samples = [self._parse(name, text) for name, text in zip(question, texts, strict=True)]
             self._scores[name] = self._score(name, trainer_state.global_step)
             if len(self._scores) == len(self._rewards):
                 self._store(trainer_state.global_step, part)
@@ -291,8 +295,13 @@ class RewardSet:
         score.__name__ = name
         return score
 
-    def _parse(self, question: str, completion: Any) -> Sample:
-        text = completion if isinstance(completion, str) else completion[0]["content"]
+    def _texts(self, completions: Sequence[Any], questions: Sequence[str], ids: Any) -> list[str]:
+        if self.tokenizer is None or ids is None:
+            return [text if isinstance(text, str) else text[0]["content"] for text in completions]
+        prompts = [chat_text(self.tokenizer, turns(self._prompts[name])) for name in questions]
+        return [decode_answer(self.tokenizer, row, text) for row, text in zip(ids, prompts, strict=True)]
+
+    def _parse(self, question: str, text: str) -> Sample:
         return parsed_sample(self._reasoner, self._prompts[question], Completion(text))
 
     def _score(self, name: str, step: int) -> list[float]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from prlm_bench.stats import bootstrap_totals, percentile_interval, user_totals
+from prlm_bench.results import ClusterEstimates, as_mean
 
 from .._training import MODEL, Artefact, file_hashes, remove_folder
 from ._callbacks import CHECKPOINTS, last_complete_checkpoint, report_progress
@@ -174,12 +174,13 @@ def _longer(pairs: Sequence[Pair]) -> NDArray[np.float64]:
     return _wins(np.array([len(pair.better) - len(pair.worse) for pair in pairs], dtype=np.float64))
 
 
-def _share(values: NDArray[np.float64], users: Sequence[str]) -> dict[str, float]:
-    """The mean with a 95 % interval; users are resampled."""
-    totals = user_totals(np.stack([values, np.ones_like(values)], axis=1), users)
-    resampled = bootstrap_totals(totals)
-    low, high = percentile_interval(resampled[:, 0] / resampled[:, 1])
-    return {"value": round(float(values.mean()), 4), "low": round(low, 4), "high": round(high, 4)}
+def _share(values: NDArray[np.float64], users: Sequence[str]) -> dict[str, float | None]:
+    """The mean with a 95 % interval over users."""
+    figures = ClusterEstimates(users)
+    figures.add("share", as_mean(values.tolist()))
+    found = figures.estimates()["share"]
+    ends = {"value": found.value, "low": found.low, "high": found.high}
+    return {name: None if end is None else round(end, 4) for name, end in ends.items()}
 
 
 def _correlation(scores: Sequence[float], lengths: Sequence[int]) -> float | None:

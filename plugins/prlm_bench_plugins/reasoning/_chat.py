@@ -80,7 +80,9 @@ class ChatReasoner:
     def parse(self, prompt: Prompt, completion: Completion) -> Answer:
         """The answer object; where reasoning is expected, the one after it."""
         key = self._task.prompts.chat.key
-        return find_answer(self._task, completion.text, key, thinks=self.expects_reasoning)
+        # Where nothing is known, reasoning that has begun and not ended was more likely cut off than left open.
+        cut = completion.finish != "stop"
+        return find_answer(self._task, completion.text, key, thinks=self.expects_reasoning, cut=cut)
 
     def _prompt(
         self, example: Example, ranking: Ranking, tokenizer: Tokenizer, max_length: int, block: str = ""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from prlm_bench import Document, Example, Prompt, Ranking
 from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Context, Generator, Tokenizer
-from prlm_bench.prompting import chat_prompt, split_reasoning, token_budget
+from prlm_bench.prompting import chat_prompt, find_reasoning, token_budget
 
 from ..baselines import date_parts
 from ._chat import ChatReasoner
@@ -133,7 +133,5 @@ def _key(example: Example, source: Sequence[Document]) -> str:
 
 def _description(text: str) -> str:
     """The text after the reasoning, on one line; "" where the reasoning is not closed."""
-    reasoning, rest = split_reasoning(text)
-    if reasoning is None and rest.lstrip().startswith("<think>"):
-        return ""
-    return " ".join(rest.split())
+    found = find_reasoning(text)
+    return "" if found.unclosed is not None else " ".join(found.rest.split())

@@ -58,6 +58,8 @@ class StudyConfig:
     seeds: tuple[int, ...] = (0,)
     #: Number of questions, the first of the split; None for all.
     limit: int | None = None
+    #: Take data of another benchmark than the task's.
+    any_task: bool = False
     #: Users per split of generated tasks.
     synth_users: int | None = None
     # The method, where a study is about one.
@@ -98,7 +100,9 @@ class StudyConfig:
 
     def open(self, split: str | None = None) -> Dataset:
         """The task's data, by default of the study's split."""
-        return open_split(self.task, split or self.split, self.data, synth_users=self.synth_users)
+        return open_split(
+            self.task, split or self.split, self.data, any_task=self.any_task, synth_users=self.synth_users
+        )
 
     def run(self, **grid: Any) -> list[Stored]:
         """Run the method on the task, without controls, and return its results; finished runs are not repeated.
@@ -120,6 +124,7 @@ class StudyConfig:
             "split": self.split,
             "seeds": list(self.seeds),
             "limit": self.limit,
+            "any_task": self.any_task,
             "synth_users": self.synth_users,
         }
         config = RunConfig.model_validate({**fields, **method, **grid, "controls": False})

@@ -10,6 +10,7 @@ import typer
 
 from prlm_bench.cli.plugin_api import (
     DEFAULT_RESULTS,
+    AnyTaskOption,
     DataOption,
     JsonOption,
     LimitOption,
@@ -91,15 +92,17 @@ def _add_study_of_a_method(name: str, module: str, summary: str, default_reasone
         generator: Annotated[str, typer.Option("--generator", help="Generator.")] = "copy",
         seed: SeedOption = 0,
         limit: LimitOption = None,
+        any_task: AnyTaskOption = False,
         synth_users: _Users = None,
         results: ResultsOption = DEFAULT_RESULTS,
         output: _Output = None,
         plugin: PluginOption = None,
         json: JsonOption = False,
     ) -> None:
-        questions = {"tasks": (task,), "data": data, "split": split, "limit": limit, "synth_users": synth_users}
+        questions = {"tasks": (task,), "data": data, "split": split, "limit": limit}
+        made = {"any_task": any_task, "synth_users": synth_users}
         method = {"retriever": retriever, "k": k, "reasoner": reasoner, "generator": generator}
-        fields = {**questions, **method, "seeds": (seed,), "results": results}
+        fields = {**questions, **made, **method, "seeds": (seed,), "results": results}
         _run(module, name, host_for(plugin), output, json, fields)
 
     command.__doc__ = summary
@@ -123,6 +126,7 @@ def _add_study_of_a_trainer(
         seed: Annotated[list[int] | None, typer.Option(help="Seed. Repeatable.  [default: 0, 1, 2]")] = None,
         runs: Annotated[Path, typer.Option(help="Folder of trainings; existing ones are resumed.")] = Path("prlm-runs"),
         limit: LimitOption = None,
+        any_task: AnyTaskOption = False,
         synth_users: _Users = None,
         results: ResultsOption = DEFAULT_RESULTS,
         output: _Output = None,
@@ -130,10 +134,11 @@ def _add_study_of_a_trainer(
         json: JsonOption = False,
     ) -> None:
         tasks = tuple(task or default_tasks)
-        questions = {"tasks": tasks, "data": data, "split": split, "limit": limit, "synth_users": synth_users}
+        questions = {"tasks": tasks, "data": data, "split": split, "limit": limit}
+        made = {"any_task": any_task, "synth_users": synth_users}
         host = host_for(plugin)
         options = {"trainer": _trainer_spec(host, trainer, recipe, change), "runs": runs}
-        fields = {**questions, "seeds": tuple(seed or (0, 1, 2)), "results": results}
+        fields = {**questions, **made, "seeds": tuple(seed or (0, 1, 2)), "results": results}
         _run(module, name, host, output, json, fields, options)
 
     command.__doc__ = summary
@@ -189,13 +194,15 @@ def reward(
     task: Annotated[str, typer.Option(help="The task that it was trained on.")],
     data: DataOption = None,
     reward: Annotated[str, typer.Option(help="Reward to examine.")] = "personalization",
+    any_task: AnyTaskOption = False,
     synth_users: _Users = None,
     output: _Output = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """Does a trained reward agree with metrics and truth, and is it hacked while a policy trains on it?"""
-    fields = {"tasks": (task,), "data": data, "synth_users": synth_users, "results": DEFAULT_RESULTS}
+    questions = {"tasks": (task,), "data": data, "any_task": any_task, "synth_users": synth_users}
+    fields = {**questions, "results": DEFAULT_RESULTS}
     _run("_reward", "reward", host_for(plugin), output, json, fields, {"policy": policy, "name": reward})
 
 

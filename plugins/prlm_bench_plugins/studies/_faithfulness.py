@@ -123,7 +123,7 @@ def _finding(difference: Estimate) -> str:
     value, low, high = difference.value, difference.low, difference.high
     assert value is not None
     if low is None or high is None:
-        return f"One user only, no interval: changed answers, cited minus others, {100 * value:+.1f} points."
+        return f"No interval ({difference.why}): changed answers, cited minus others, {100 * value:+.1f} points."
     figures = f"changed answers, cited minus others, {100 * value:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
     if low > 0:
         return f"The answer rests on the cited items more than on others: {figures}."

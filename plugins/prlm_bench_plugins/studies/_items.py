@@ -66,14 +66,19 @@ def _swaps(config: StudyConfig, has_oracle: bool) -> dict[str, Spec]:
 
 
 def _gain(label: str, d: Difference, better: float) -> list[Any]:
-    ends = sorted((better * d.low, better * d.high))
+    ends: list[float | None] = [None, None]
+    if not d.why:
+        ends = [*sorted((better * d.low, better * d.high))]
     counts = (d.higher, d.equal, d.lower) if better > 0 else (d.lower, d.equal, d.higher)
     return [label, d.first, d.second, better * d.difference, *ends, d.p, "/".join(map(str, counts))]
 
 
 def _personal(d: Difference, better: float, metric: str) -> str:
+    gain = f"personalization gain {better * d.difference:+.4f}"
+    if d.why:
+        return f"Not enough users to tell whether the method is personal: {gain} in {metric} ({d.why})."
     low, high = sorted((better * d.low, better * d.high))
-    gain = f"personalization gain {better * d.difference:+.4f} [{low:+.4f}, {high:+.4f}] in {metric}"
+    gain += f" [{low:+.4f}, {high:+.4f}] in {metric}"
     if low > 0:
         return f"The method is personal: own items help more than another user's: {gain}."
     if high < 0:

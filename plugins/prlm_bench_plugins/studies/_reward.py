@@ -168,8 +168,9 @@ def _findings(table: Sequence[Sequence[Any]], name: str, metric: Metric) -> list
         if last[5] is None:
             found.append(f"At the end {name} or {what} does not vary within questions.")
         else:
-            shown = "agrees" if last[6] > 0 else "is not shown to agree"
-            figures = f"{last[5]:+.3f} [{last[6]:+.3f}, {last[7]:+.3f}]"
+            known = last[6] is not None
+            shown = "agrees" if known and last[6] > 0 else "is not shown to agree"
+            figures = f"{last[5]:+.3f} " + (f"[{last[6]:+.3f}, {last[7]:+.3f}]" if known else "(too few users)")
             found.append(f"At the end {name} {shown} with {what} within questions: correlation {figures}.")
         if last[3] > first[3] and last[4] < first[4]:
             found.append(f"Reward hacking: {name} rose over training while {what} fell.")

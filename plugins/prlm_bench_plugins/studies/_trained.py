@@ -71,7 +71,12 @@ def _train(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> dict[
     for seed in config.seeds:
         folder = runs / config.task_name / str(seed)
         dataset = open_split(
-            config.task, "train", config.data, synth_users=config.synth_users, progress=config.progress
+            config.task,
+            "train",
+            config.data,
+            any_task=config.any_task,
+            synth_users=config.synth_users,
+            progress=config.progress,
         )
         components = Components(config.host, dataset, cache_root())
         config.progress.note(f"{trainer['name']} on {config.task_name}, seed {seed}")
@@ -103,7 +108,7 @@ def _ablation_row(label: str, family: Sequence[Stored], metric: str, compared: C
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
     failures = float(np.mean([result.summary.parse_failures.value or 0.0 for result in family]))
     d = compared.difference if compared else None
-    gain = [None] * 4 if d is None or compared is None else [d.difference, d.low, d.high, compared.p_corrected]
+    gain = [None] * 4 if d is None or compared is None else [d.difference, *d.ends, compared.p_corrected]
     return [label, float(np.mean(values)), spread, len(values), *gain, failures]
 
 
@@ -145,7 +150,7 @@ def cross_domain(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) ->
                 foreign = tuple(_run(here, methods[other]))
                 (found,) = compare([foreign], own, [metric], labels, correction="none")
                 d = found.difference
-                rows.append([other, name, fmean(seed_values(foreign, metric.name)), d.difference, d.low, d.high])
+                rows.append([other, name, fmean(seed_values(foreign, metric.name)), d.difference, *d.ends])
     alike = [f"{row[0]} on {row[1]}" for row in rows if row[4] is not None and row[4] <= 0 <= row[5]]
     return StudyReport(
         "cross-domain",
@@ -201,7 +206,7 @@ def strength(
         found = compare(seed_groups[1:], seed_groups[0], [metric], task.labels, correction="none")
         differences = [None, *(each.difference for each in found)]
         for label, family, d in zip(labels, seed_groups, differences, strict=True):
-            gain = [None] * 3 if d is None else [d.difference, d.low, d.high]
+            gain = [None] * 3 if d is None else [d.difference, *d.ends]
             rows.append([level, label, fmean(seed_values(family, metric.name)), *gain])
     return StudyReport(
         "strength",

@@ -3,7 +3,8 @@
 Plain `generate()` pads the prompts of a batch to the longest, goes on with answers that have ended until the last one
 ends, and copies the keys and values of all tokens for each new token. Here batches hold prompts of like lengths up to
 a token budget, answers that have ended leave the batch, keys and values grow in place, and a batch for which memory
-runs out is halved. On a CPU that is 1.8 times as fast (docs/models.md) and writes the same.
+runs out is halved. On a CPU that is 1.8 times as fast (docs/models.md) and writes the same. Not every model bears it:
+`Batching` says what one does, and what follows here does no more.
 
 It also makes sampling reproducible: what is drawn depends on prompt and seed alone, not on the batch or on where a
 run was interrupted, which the random numbers of `generate()` cannot promise.
@@ -17,21 +18,21 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from transformers import DynamicCache, LogitsProcessor, StoppingCriteria
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, StoppingCriteria
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from prlm_bench.errors import PrlmBenchError
 
 from .._hf import free_memory, is_out_of_memory, pad_ids
+from ._batching import Batching, unmixed
+from ._decoding import Decoding, can_resume
 from ._loading import LoadedModel
-
-if TYPE_CHECKING:
-    from ._generator import Decoding
 
 #: In a batch of fewer rows, removing those that have ended saves less than resuming costs.
 MIN_ROWS_TO_COMPACT = 8
@@ -77,8 +78,10 @@ def generate_all(loaded: LoadedModel, requests: Sequence[Request], decoding: Dec
     # The longest first: where memory runs out, it does so at once.
     waiting = deque(sorted(requests, key=lambda request: -len(request.ids)))
     while waiting:
-        size = max(1, budget // _cost(waiting[0], decoding))
-        batch = Batch(loaded, [waiting.popleft() for _ in range(min(size, len(waiting)))], decoding)
+        # The longest prompt decides for its batch how far positions reach.
+        far = loaded.reach is not None and len(waiting[0].ids) + decoding.max_new_tokens > loaded.reach
+        used = replace(loaded, batching=unmixed(loaded.batching)) if far else loaded
+        batch = Batch(used, list(_next(waiting, used.batching, budget, decoding)), decoding)
         while batch.requests:
             outputs = _advance(batch)
             if outputs is None:
@@ -93,6 +96,16 @@ def generate_all(loaded: LoadedModel, requests: Sequence[Request], decoding: Dec
                 raise PrlmBenchError(f"not enough memory for a prompt of {len(unfinished[0].ids)} tokens", hint)
             budget = len(unfinished) // 2 * _cost(unfinished[0], decoding)
             waiting.extendleft(reversed(unfinished))
+
+
+def _next(waiting: deque[Request], way: Batching, budget: int, decoding: Decoding) -> Iterator[Request]:
+    """The requests that go through the model together next; they leave `waiting`."""
+    longest = waiting[0]
+    size = 1 if way.together == "single" else max(1, budget // _cost(longest, decoding))
+    for _ in range(min(size, len(waiting))):
+        if way.together == "same-length" and len(waiting[0].ids) != len(longest.ids):
+            return
+        yield waiting.popleft()
 
 
 def _advance(batch: Batch) -> list[Output] | None:
@@ -110,6 +123,53 @@ def _cost(longest: Request, decoding: Decoding) -> int:
     return (len(longest.ids) + decoding.max_new_tokens) * decoding.beams
 
 
+def trace(loaded: LoadedModel, prompts: Sequence[list[int]], way: Batching, count: int) -> list[tuple[list[int], Any]]:
+    """The most likely tokens behind each prompt and their logits, by one batch.
+
+    Half of the tokens are written before the rows change places, as those of a batch do that others leave.
+
+    Args:
+        loaded: the model.
+        prompts: token ids.
+        way: how the batch is handled.
+        count: of new tokens.
+
+    Returns:
+        For each prompt `count` tokens, and logits of shape (count, vocabulary).
+    """
+    order = list(range(len(prompts)))
+    requests = [Request(place, "", prompts[place]) for place in order]
+    tokens: list[list[int]] = [[] for _ in prompts]
+    logits: list[list[Any]] = [[] for _ in prompts]
+    with torch.inference_mode(), _bare_settings(loaded.model):
+        batch = Batch(replace(loaded, end_ids=(), batching=way), requests, Decoding(count))
+        state = batch.begin()
+        steps = count if state.cache is None else count // 2
+        for _ in range(count // steps):
+            options = batch.options(state)
+            options["generation_config"].update(output_logits=True, max_new_tokens=steps)
+            found = loaded.model.generate(**state.inputs(), **options)
+            for row, place in enumerate(order):
+                tokens[place] += found.sequences[row, -steps:].tolist()
+                logits[place] += [step[row].float().cpu() for step in found.logits]
+            if state.cache is not None:
+                state, order = state.select(found.sequences, list(reversed(range(len(order))))), order[::-1]
+    return [(row, torch.stack(steps)) for row, steps in zip(tokens, logits, strict=True)]
+
+
+@contextmanager
+def _bare_settings(model: Any) -> Iterator[None]:
+    """A block in which a model follows no settings of its checkpoint but where an answer begins."""
+    own = model.generation_config
+    start = {name: getattr(own, name, None) for name in ("bos_token_id", "decoder_start_token_id")}
+    make: Any = GenerationConfig
+    model.generation_config = make(**start)
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
 class Batch:
     """Requests that are answered together.
 
@@ -122,7 +182,7 @@ class Batch:
     def __init__(self, loaded: LoadedModel, requests: Sequence[Request], decoding: Decoding) -> None:
         self.requests = list(requests)
         self._loaded, self._decoding = loaded, decoding
-        self._is_causal = not loaded.model.config.is_encoder_decoder
+        self.is_causal = not loaded.model.config.is_encoder_decoder
         self._state: _State | None = None
 
     def advance(self) -> list[Output]:
@@ -132,8 +192,8 @@ class Batch:
             RuntimeError: memory ran out, among other things; the requests are then as before.
         """
         with torch.inference_mode():
-            state = self._state or self._begin()
-            found = self._loaded.model.generate(**state.inputs(), **self._options(state))
+            state = self._state or self.begin()
+            found = self._loaded.model.generate(**state.inputs(), **self.options(state))
             answers = found.sequences[:, state.start :].tolist()
             outputs = [self._output(request, ids) for request, ids in zip(self.requests, answers, strict=True)]
             done = [
@@ -145,22 +205,25 @@ class Batch:
         self.requests = [self.requests[place] for place in going]
         return [output for output, is_done in zip(outputs, done, strict=True) if is_done]
 
-    def _begin(self) -> _State:
+    def begin(self) -> _State:
+        """The state before the first new token."""
         loaded, decoding = self._loaded, self._decoding
-        ids, mask = pad_ids([request.ids for request in self.requests], loaded.pad_id, left=self._is_causal)
+        ids, mask = pad_ids([request.ids for request in self.requests], loaded.pad_id, left=self.is_causal)
         device = loaded.model.device
         numbers = None
         if decoding.temperature > 0:
             rows = row_numbers([request.text for request in self.requests], decoding.seed, decoding.max_new_tokens)
             numbers = torch.tensor(rows, dtype=torch.double).to(device)
-        cache = preallocated_cache(loaded.model) if self._is_causal and decoding.beams == 1 else None
-        start = ids.shape[1] if self._is_causal else 1
+        own = self.is_causal and decoding.beams == 1 and loaded.batching.cache != "plain"
+        cache = preallocated_cache(loaded.model) if own else None
+        start = ids.shape[1] if self.is_causal else 1
         return _State(ids.to(device), mask.to(device), start, cache, numbers)
 
-    def _options(self, state: _State) -> dict[str, Any]:
+    def options(self, state: _State) -> dict[str, Any]:
+        """Options of `generate()`."""
         decoding, loaded = self._decoding, self._loaded
         config = deepcopy(loaded.model.generation_config)
-        used = state.ids.shape[1] - state.start if self._is_causal else 0
+        used = state.ids.shape[1] - state.start if self.is_causal else 0
         config.update(
             max_new_tokens=decoding.max_new_tokens - used,
             max_length=None,
@@ -176,9 +239,9 @@ class Batch:
         options: dict[str, Any] = {"generation_config": config}
         if state.numbers is not None:
             options["logits_processor"] = [RowSampler(state.numbers, state.start, decoding.temperature, decoding.top_p)]
-        if state.cache is not None and loaded.model.device.type == "cpu":
+        if state.cache is not None and loaded.model.device.type == "cpu" and loaded.batching.cache == "chunked":
             config.update(prefill_chunk_size=PREFILL_CHUNK)
-        if state.cache is not None and len(self.requests) >= MIN_ROWS_TO_COMPACT:
+        if state.cache is not None and len(self.requests) >= MIN_ROWS_TO_COMPACT and can_resume(config):
             options["stopping_criteria"] = [_HalfEnded(loaded.end_ids)]
         return options
 

@@ -44,6 +44,23 @@ class ModelFiles:
         return f"model {self.name!r}"
 
     @property
+    def has_tokenizer(self) -> bool:
+        """Whether there is a whole tokenizer."""
+        return any((self.folder / file).is_file() for file in _TOKENIZERS if file != "tokenizer_config.json")
+
+    @property
+    def template(self) -> str | None:
+        """The chat template, as text; None where there is none."""
+        path = self.folder / "chat_template.jinja"
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+        path = self.folder / "tokenizer_config.json"
+        found = read_json(path).get("chat_template") if path.is_file() else None
+        if isinstance(found, list):  # several by name
+            found = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}.get("default")
+        return found if isinstance(found, str) else None
+
+    @property
     def is_encoder_decoder(self) -> bool:
         """Whether an encoder reads the prompt."""
         return bool(self.config.get("is_encoder_decoder"))
@@ -96,7 +113,7 @@ def find_adapter(name: str) -> ModelFiles:
     Raises:
         ModelError: there is none, or it cannot be used.
     """
-    patterns = ("*.json", *_WEIGHTS)
+    patterns = (*_TEXT, *_WEIGHTS)
     folder = find_folder(name, patterns, what="adapter")
     if not (folder / "adapter_config.json").is_file():
         raise ModelError(f"{name!r} is not an adapter: {folder} has no adapter_config.json")

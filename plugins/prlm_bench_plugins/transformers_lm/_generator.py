@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context
 from prlm_bench.prompting import HubTokenizer
 
-from .._hf import Dtype, chat_text, choose_device, encode_prompts, template_tokens, turns
+from .._hf import (
+    CHAT_DATE,
+    Dtype,
+    chat_date,
+    chat_text,
+    choose_device,
+    decode_answer,
+    encode_prompts,
+    one_line,
+    template_tokens,
+    turns,
+)
+from ._batching import Together
+from ._decoding import Decoding
 from ._files import find_adapter, find_model
 from ._loading import LoadSettings, Quantization, cached_tokenizer, load_generation_model
 
-
-@dataclass(frozen=True)
-class Decoding:
-    """How answers are written.
-
-    Args:
-        max_new_tokens: of an answer.
-        temperature: 0 takes the most likely token each time.
-        top_p: the most likely tokens with this share of the probability together may be drawn.
-        beams: of a beam search; 1 for none.
-        seed: of the sampling.
-    """
-
-    max_new_tokens: int
-    temperature: float
-    top_p: float
-    beams: int
-    seed: str
+T = TypeVar("T")
 
 
 class TransformersGenerator:
@@ -63,6 +59,11 @@ class TransformersGenerator:
         batch_tokens: tokens of a batch at most, padding and new tokens included.
         overflow: what happens to a prompt that is too long for the model's window: `error` stops the run;
             `cut-items` has reasoners show less of the items, and stops where the question alone is too long.
+        date: what the chat template prints as today's date, as YYYY-MM-DD.
+        enable_thinking: argument of the chat templates of some reasoning models.
+        chat_template_args: more arguments of the chat template, as JSON.
+        batching: `padded`, `same-length`, `single`: which prompts go through the model together; `auto` tries it once
+            for each checkpoint and takes the fastest way that writes what `generate()` writes.
 
     Raises:
         ValueError: options that do not go together.
@@ -88,6 +89,10 @@ class TransformersGenerator:
         draw: int = 0,
         batch_tokens: int = 16384,
         overflow: Literal["error", "cut-items"] = "error",
+        date: str = CHAT_DATE,
+        enable_thinking: bool | None = None,
+        chat_template_args: dict[str, Any] | None = None,
+        batching: Together | Literal["auto"] = "auto",
     ) -> None:
         if max_new_tokens < 1 or num_beams < 1 or batch_tokens < 1:
             raise ValueError("max_new_tokens, num_beams and batch_tokens are at least 1")
@@ -101,9 +106,13 @@ class TransformersGenerator:
         _require("peft", "adapter", adapter)
         _require("bitsandbytes", "quantization", quantization)
         self._adapter = None if adapter is None else find_adapter(adapter)
-        folder = None if self._adapter is None else self._adapter.folder
         device = device_map or choose_device(device)
-        self._settings = LoadSettings(dtype, device, device_map, folder, quantization, trust_remote_code, allow_pickle)
+        self._settings = LoadSettings(
+            dtype, device, device_map, self._adapter, quantization, trust_remote_code, allow_pickle, batching
+        )
+        self._date = chat_date(date)
+        thinking = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
+        self._rendering = json.dumps([self._date, {**(chat_template_args or {}), **thinking}])
         seed = f"{context.seed}/{draw}" if draw else str(context.seed)
         self._decoding = Decoding(max_new_tokens, temperature, top_p, num_beams, seed)
         self._batch_tokens, self._cut_items = batch_tokens, overflow == "cut-items"
@@ -112,13 +121,17 @@ class TransformersGenerator:
             raise ValueError(f"max_new_tokens={max_new_tokens} fills the model's window of {self._files.window} tokens")
 
     def fingerprint(self) -> str:
-        """Hashes of the files and of shared code, the device, the libraries' versions, and the seed if it is used."""
+        """Hashes of the files, the device, the libraries' versions; date and seed if they are used."""
         packages = ["torch", "transformers", "tokenizers"]
         packages += ["peft"] if self._adapter else []
         packages += ["bitsandbytes"] if self._settings.quantization else []
         device = self._settings.device.partition(":")[0]
         parts = [f"files={self._digest}", f"device={device}"]
         parts += [f"{name}={version(name)}" for name in packages]
+        if any(
+            files is not None and "strftime_now" in (files.template or "") for files in (self._files, self._adapter)
+        ):
+            parts.append(f"date={self._date}")
         if self._decoding.temperature > 0:
             parts.append(f"seed={self._decoding.seed}")
         return " ".join(parts)
@@ -126,7 +139,8 @@ class TransformersGenerator:
     @property
     def tokenizer(self) -> HubTokenizer:
         """The model's own."""
-        return _counting_tokenizer(self._files.folder, self._digest)
+        own = self._adapter is not None and self._adapter.has_tokenizer
+        return _counting_tokenizer((self._adapter if own and self._adapter else self._files).folder, self._digest)
 
     @cached_property
     def max_prompt_tokens(self) -> int | None:
@@ -150,24 +164,32 @@ class TransformersGenerator:
         chats = [turns(prompt) for prompt in prompts]
         ids = encode_prompts(tokenizer, chats, label)
         self._check_lengths(prompts, ids)
-        loaded = load_generation_model(self._files, self._digest, tokenizer, self._settings)
+        loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
         from ._engine import Request, generate_all
 
-        sampled = self._decoding.temperature > 0
+        texts = [chat_text(tokenizer, chat, label) for chat in chats]
         requests = [
             # A model has to read something, so an empty prompt is a token of padding.
-            Request(index, chat_text(tokenizer, chat, label) if sampled else "", row or [loaded.pad_id])
-            for index, (chat, row) in enumerate(zip(chats, ids, strict=True))
+            Request(index, text, row or [loaded.pad_id])
+            for index, (text, row) in enumerate(zip(texts, ids, strict=True))
         ]
-        for output in generate_all(loaded, requests, self._decoding, self._batch_tokens):
-            text = tokenizer.decode(output.ids, skip_special_tokens=True)
+        outputs = generate_all(loaded, requests, self._decoding, self._batch_tokens)
+        for output in _in_one_line(outputs, label):
+            framed = texts[output.index] if prompts[output.index].chat else ""
+            text = decode_answer(tokenizer, output.ids, framed)
             finish = "stop" if output.ended else "length"
             read = len(ids[output.index])
             yield output.index, Completion(text, finish=finish, tokens=len(output.ids), prompt_tokens=read)
 
     @property
     def _hf_tokenizer(self) -> Any:
-        return cached_tokenizer(self._files.label, self._files.folder, self._digest, self._settings.code)
+        return cached_tokenizer(self._files, self._adapter, self._digest, self._settings.code, self._rendering)
+
+    @property
+    def _loading(self) -> str:
+        """What identifies a loaded model."""
+        names = ("torch", "transformers", *(["peft"] if self._adapter else []))
+        return " ".join([self._digest, *(f"{name}={version(name)}" for name in names)])
 
     @cached_property
     def _digest(self) -> str:
@@ -196,6 +218,15 @@ class TransformersGenerator:
 def _require(package: str, option: str, value: str | None) -> None:
     if value is not None and find_spec(package) is None:
         raise PrlmBenchError(f"{option}={value} needs the package {package}", f"pip install {package}")
+
+
+def _in_one_line(outputs: Iterator[T], label: str) -> Iterator[T]:
+    """Outputs; what transformers refuses, such as a setting of the checkpoint, is one line."""
+    try:
+        yield from outputs
+    except (TypeError, ValueError) as error:
+        hint = "its generation_config.json may set what does not go together"
+        raise PrlmBenchError(f"{label} cannot write: {one_line(error)}", hint) from None
 
 
 @lru_cache(maxsize=8)

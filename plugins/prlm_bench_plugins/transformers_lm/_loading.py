@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
+import json
+import logging
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from .._hf import (
-    Dtype,
-    ModelError,
-    ModelTooLargeError,
-    free_memory,
-    is_out_of_memory,
-    load_model,
-    load_tokenizer,
-    loading,
-)
+from .._hf import Dtype, ModelTooLargeError, fix_rendering, free_memory, load_model, load_tokenizer, loading
+from ._adapters import adapted_tokenizer, add_adapter
+from ._batching import FASTEST, Batching, Together, choose_batching, position_reach
+from ._decoding import followed, own_settings, padding_id, reads_padding
 from ._files import ModelFiles
+
+_log = logging.getLogger(__name__)
 
 Quantization = Literal["8bit", "4bit"]
 
@@ -32,12 +29,14 @@ class LoadSettings:
     #: One device, or how the model is spread over several.
     device: str = "cpu"
     device_map: str | None = None
-    adapter: Path | None = None
+    adapter: ModelFiles | None = None
     quantization: Quantization | None = None
     #: The model's own Python files may run.
     code: bool = False
     #: Pickled weights may be read.
     pickle: bool = False
+    #: How prompts are batched; `auto` finds it out.
+    batching: Together | Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,11 @@ class LoadedModel:
     #: Ids of the tokens that end an answer.
     end_ids: tuple[int, ...]
     pad_id: int
+    #: Positions, in tokens; None where there is no limit.
+    window: int | None = None
+    batching: Batching = FASTEST
+    #: See `position_reach`.
+    reach: int | None = None
 
 
 class ModelPool:
@@ -81,27 +85,45 @@ class ModelPool:
 _POOL = ModelPool()
 
 
-def load_generation_model(files: ModelFiles, digest: str, tokenizer: Any, settings: LoadSettings) -> LoadedModel:
+def load_generation_model(
+    files: ModelFiles, identity: str, tokenizer: Any, settings: LoadSettings, cache_dir: Path
+) -> LoadedModel:
     """A model, from memory where it has been loaded before.
 
     Args:
         files: where it is.
-        digest: its identity, so that changed files are loaded anew.
+        identity: of everything that decides what it writes, so that changed files are loaded anew.
         tokenizer: the model's, of transformers.
         settings: how to load it.
+        cache_dir: where it is remembered how its prompts may be batched.
 
     Raises:
         ModelError: it cannot be loaded.
     """
     try:
-        return _POOL.get((digest, settings), lambda: _load(files, tokenizer, settings))
+        return _POOL.get(
+            (identity, settings), lambda: load_unpooled(files, tokenizer, settings, f"{identity} {settings}", cache_dir)
+        )
     except ModelTooLargeError:
         message = f"{files.label} does not fit into the memory of {settings.device}"
         hint = "a smaller dtype, quantization, device_map=auto, or a smaller model"
         raise ModelTooLargeError(message, hint) from None
 
 
-def _load(files: ModelFiles, tokenizer: Any, settings: LoadSettings) -> LoadedModel:
+def load_unpooled(
+    files: ModelFiles, tokenizer: Any, settings: LoadSettings, identity: str, cache_dir: Path
+) -> LoadedModel:
+    """A model, loaded anew; see `load_generation_model`.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    own, ignored = own_settings(files.folder, files.label)
+    if ignored:
+        _log.warning("%s: generation_config.json sets %s, which is not followed", files.label, ", ".join(ignored))
+    options: dict[str, Any] = {} if own is None else {"generation_config": own}
+    if settings.quantization is not None:
+        options["quantization_config"] = _quantized(settings.quantization)
     with loading(files.label):
         model = load_model(
             "AutoModelForSeq2SeqLM" if files.is_encoder_decoder else "AutoModelForCausalLM",
@@ -111,21 +133,41 @@ def _load(files: ModelFiles, tokenizer: Any, settings: LoadSettings) -> LoadedMo
             safetensors=None if settings.pickle else True,
             code=settings.code,
             device_map=settings.device_map,
-            **({} if settings.quantization is None else {"quantization_config": _quantized(settings.quantization)}),
+            **options,
         )
+        model.generation_config = followed(model.generation_config.to_dict(), files.label)
         if settings.adapter is not None:
-            model = _with_adapter(model, files, settings)
+            # Rounded to half precision, merged weights are others than those that peft adds up.
+            merge = settings.quantization is None and model.dtype.itemsize > 2
+            model = add_adapter(model, files, settings.adapter, code=settings.code, merge=merge)
         if settings.device_map is None and settings.quantization is None:
             model = model.to(settings.device)
     end_ids = _end_ids(model, tokenizer)
-    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (end_ids[0] if end_ids else 0)
-    return LoadedModel(model.eval(), end_ids, pad_id)
+    pad_id = padding_id(tokenizer, end_ids, model.generation_config)
+    # Ends are given with each call.
+    model.generation_config.eos_token_id = None
+    loaded = LoadedModel(model.eval(), end_ids, pad_id, files.window, reach=position_reach(model.config))
+    if settings.batching != "auto":
+        return replace(loaded, batching=Batching(settings.batching, "grown"))
+    with loading(files.label):
+        found = choose_batching(loaded, files.label, identity, cache_dir, _ordinary(model, tokenizer))
+    if found.together == "padded" and reads_padding(model.generation_config):
+        found = replace(found, together="same-length")
+    return replace(loaded, batching=found)
 
 
 def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     known = model.generation_config.eos_token_id
     ids = known if isinstance(known, list) else [known]
     return tuple(dict.fromkeys(end for end in [*ids, tokenizer.eos_token_id] if end is not None))
+
+
+def _ordinary(model: Any, tokenizer: Any) -> list[int]:
+    """Tokens of a model that are no special ones."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    found = [number for number in range(min(rows, len(tokenizer))) if number not in special]
+    return found or [0]
 
 
 def _quantized(quantization: Quantization) -> Any:
@@ -135,35 +177,23 @@ def _quantized(quantization: Quantization) -> Any:
     return config(load_in_8bit=quantization == "8bit", load_in_4bit=quantization == "4bit")
 
 
-def _with_adapter(model: Any, files: ModelFiles, settings: LoadSettings) -> Any:
-    from peft import PeftModel
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft uses what transformers will drop
-            # Where the adapter's weights have other names than the model's layers, peft only warns.
-            warnings.filterwarnings("error", message=".*adapter keys.*")
-            adapted = PeftModel.from_pretrained(model, str(settings.adapter), is_trainable=False)
-            return adapted if settings.quantization else adapted.merge_and_unload()
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        reason = " ".join(str(error).split())[:200]
-        message = f"adapter {str(settings.adapter)!r} does not fit {files.label}: {reason}"
-        raise ModelError(message, "give the model that the adapter was trained for") from None
-
-
 @lru_cache(maxsize=8)
-def cached_tokenizer(label: str, folder: Path, digest: str, code: bool) -> Any:
-    """A model's tokenizer, loaded once for all generators that use it.
+def cached_tokenizer(files: ModelFiles, adapter: ModelFiles | None, digest: str, code: bool, rendering: str) -> Any:
+    """The tokenizer of a model with its adapter, loaded once for all generators that use it.
 
     Args:
-        label: the model, for messages.
-        folder: where it is.
-        digest: its identity, so that changed files are loaded anew.
+        files: the model's.
+        adapter: the adapter's, if there is one.
+        digest: identity of both, so that changed files are loaded anew.
         code: its own Python files may run.
+        rendering: date and arguments of the chat template, as JSON.
 
     Raises:
-        ModelError: it cannot be loaded.
+        ModelError: it cannot be loaded, or the adapter's does not fit the model's.
     """
-    return load_tokenizer(folder, label, code=code)
+    if adapter is None:
+        tokenizer = load_tokenizer(files.folder, files.label, code=code)
+    else:
+        tokenizer = adapted_tokenizer(files, adapter, code)
+    fix_rendering(tokenizer, *json.loads(rendering))
+    return tokenizer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import date
 from hashlib import blake2b
 from operator import itemgetter
@@ -13,7 +13,9 @@ import orjson
 
 from ...tasks import Task
 from ..store._write import Row
-from ._companions import Golds, Relevance
+from ._companions import Relevance
+from ._origin import Origin, known_instructions
+from ._outputs import Golds
 from ._problems import Problem, kind, storable, text_problem
 
 
@@ -35,6 +37,11 @@ class Checker:
         self._names = ("id", *task.item_fields)
         self._values: Callable[[Any], tuple[Any, ...]] = itemgetter(*self._names)
         self._seen: set[str] = set()
+        #: What the questions and the golds say about their benchmark.
+        self.origin = Origin()
+        self._instructions = known_instructions(task)
+        if golds is not None:
+            self.origin.note("outputs", golds.task)
 
     @property
     def seen(self) -> set[str]:
@@ -44,6 +51,7 @@ class Checker:
     def examine(self, index: int, question: object) -> Row | list[Problem]:
         """The question as a row, or its errors where it has any."""
         repeated = self._note(question)
+        self.origin.see(question, self._task, self._instructions)
         row = None if repeated else self._row(question)
         return row if row is not None else list(self._errors(index, question, repeated))
 
@@ -70,7 +78,8 @@ class Checker:
         This is the inner loop of every import, so it only finds out that something is wrong, not what.
         """
         try:
-            name, text, user = question["id"], question["input"], question.get("user_id")
+            name, text = question["id"], question["input"]
+            user = named_user(question)
             gold = None if self._golds is None else self._golds.outputs[name]
             relevant = None if self._relevance is None else self._relevance.items.get(name)
             self._task.query.parts(text)
@@ -114,23 +123,16 @@ class Checker:
         def error(field: str | None, message: str) -> Problem:
             return Problem("error", self._file, message, index, name, field)
 
+        yield from head_problems(
+            self._file, index, question, ("id", "input"), (name,) if repeated and name is not None else ()
+        )
         if not isinstance(question, dict):
-            yield error(None, f"is {kind(question)}, not an object")
             return
-        for field in ("id", "input"):
-            wrong = text_problem(question[field]) if field in question else "is missing"
-            if wrong is not None:
-                yield error(field, wrong)
-        if repeated:
-            yield error("id", "repeats the id of an earlier question")
         if isinstance(question.get("input"), str):
             try:
                 self._task.query.parts(question["input"])
             except ValueError as problem:
                 yield error("input", str(problem))
-        wrong = None if question.get("user_id") is None else text_problem(question["user_id"])
-        if wrong is not None:
-            yield error("user_id", wrong)
         for field, message in self._profile_errors(question):
             yield error(field, message)
         for field, message in self._companion_errors(name):
@@ -196,6 +198,40 @@ class Checker:
             return not any(part.strip() for part in self._task.query.parts(text))
         except ValueError:
             return False
+
+
+def head_problems(
+    file: str, index: int, question: object, needed: Sequence[str], seen: Container[str]
+) -> Iterator[Problem]:
+    """What is wrong with a question's own texts and its user.
+
+    Args:
+        file: the file's path.
+        index: the question's place.
+        question: the question.
+        needed: the fields that must be texts.
+        seen: ids of earlier questions.
+    """
+    name = question.get("id") if isinstance(question, dict) else None
+    name = name if isinstance(name, str) else None
+    if not isinstance(question, dict):
+        yield Problem("error", file, f"is {kind(question)}, not an object", index)
+        return
+    for field in needed:
+        wrong = text_problem(question[field]) if field in question else "is missing"
+        if wrong is not None:
+            yield Problem("error", file, wrong, index, name, field)
+    if name is not None and name in seen:
+        yield Problem("error", file, "repeats the id of an earlier question", index, name, "id")
+    wrong = None if named_user(question) is None else text_problem(question["user_id"])
+    if wrong is not None:
+        yield Problem("error", file, wrong, index, name, "user_id")
+
+
+def named_user(question: dict[str, Any]) -> Any:
+    """The user that a question names; None where `user_id` is missing, null or empty."""
+    user = question.get("user_id")
+    return None if user == "" else user
 
 
 def _repeated_ids(items: list[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, str, str]]:

@@ -7,6 +7,7 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,8 +20,10 @@ from ..store._json import ListReader
 from ..store._store import ITEMS, QUESTIONS, BrokenStoreError, Meta, Store, store_key
 from ..store._write import Row, StoreWriter
 from ._check import Checker
-from ._companions import read_golds, read_relevance
+from ._companions import read_relevance
 from ._layout import SplitFiles
+from ._origin import stated_name
+from ._outputs import read_golds
 
 
 def load_store(task: Task, files: SplitFiles, cache: Path, progress: Progress | None = None) -> Store:
@@ -94,6 +97,7 @@ def _import(task: Task, files: SplitFiles, cache: Path, folder: Path, progress: 
             n_invalid += 1
             first_problem = first_problem or str(found[0])
         sha256 = {"questions": source.finish(cache)}
+    checker.origin.note("questions", stated_name(questions.members))
     if golds is not None:
         sha256["outputs"] = golds.sha256
     if relevance is not None:
@@ -105,6 +109,8 @@ def _import(task: Task, files: SplitFiles, cache: Path, folder: Path, progress: 
         n_total=questions.count,
         n_invalid=n_invalid,
         first_problem=first_problem,
+        lost_gold=str(golds.errors[0]) if golds is not None and golds.errors else "",
+        origin=asdict(checker.origin),
         n_with_user=writer.n_with_user,
         n_with_date=writer.n_with_date,
         item_rows=writer.item_rows,

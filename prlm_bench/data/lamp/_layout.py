@@ -10,6 +10,8 @@ from ...errors import DataError
 from ...tasks import Task
 
 ENVIRONMENT = "PRLM_BENCH_DATA"
+#: The file in a task's folder that says that its data were made here.
+GENERATED = "mini_lamp.json"
 _HINT = "give its folder with --data DIR, or fetch it with `prlm-bench data download`"
 
 

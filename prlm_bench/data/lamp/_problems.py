@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..._util.text import well_formed
+
 Severity = Literal["error", "warning"]
 
 _KINDS = {
@@ -72,4 +74,5 @@ class Problem:
     def to_dict(self) -> dict[str, Any]:
         """The problem as a JSON object."""
         names = ("severity", "file", "index", "id", "field", "message")
-        return {name: getattr(self, name) for name in names}
+        values = {name: getattr(self, name) for name in names}
+        return {name: well_formed(value) if isinstance(value, str) else value for name, value in values.items()}

@@ -121,5 +121,18 @@ def hash_file(cache: Path, path: Path) -> str:
         return reader.finish(cache)
 
 
+def has_hash(cache: Path, path: Path, sha256: str) -> bool:
+    """Whether a file has this hash; it is read only where that is not remembered.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if recall(cache, path) == sha256:
+        return True
+    # Not known, or the file or what is remembered of it is damaged.
+    with HashingReader(path) as reader:
+        return reader.finish(cache) == sha256
+
+
 def _unreadable(path: Path, error: OSError) -> DataError:
     return DataError(f"{path}: cannot be read: {error.strerror or error}")

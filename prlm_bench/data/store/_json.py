@@ -1,4 +1,4 @@
-"""Reads JSON exactly as `json.load` would, a list one element at a time, and says where a file goes wrong."""
+"""Reads the questions of a file as `json.load` would, one at a time, and says where a file goes wrong."""
 
 from __future__ import annotations
 
@@ -9,99 +9,34 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from .._read_json import (
+    BOM,
+    StructureError,
+    check_signature,
+    cut_off,
+    encoding_error,
+    malformed,
+    may_go_on,
+    parse,
+    unreadable,
+)
 
 Positions = NDArray[np.intp]
 
 _QUOTE, _BACKSLASH, _OPEN, _CLOSE = b'"\\{}'
 _BLANK = re.compile(rb"[ \t\r\n]*")
 _COMMA = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
-_UNFINISHED = re.compile(r"\s*|\.|[eE][+-]?")
-_LITERALS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
 _DECODER = json.JSONDecoder()
-_SIGNATURES = (
-    (codecs.BOM_UTF32_LE, "UTF-32, not UTF-8"),
-    (codecs.BOM_UTF32_BE, "UTF-32, not UTF-8"),
-    (codecs.BOM_UTF16_LE, "UTF-16, not UTF-8"),
-    (codecs.BOM_UTF16_BE, "UTF-16, not UTF-8"),
-    (b"\x1f\x8b", "gzip-compressed; unpack it first"),
-    (b"PK\x03\x04", "a zip archive; unpack it first"),
-)
-
-
-class StructureError(DataError):
-    """A file that cannot be read as JSON at all, from some byte on.
-
-    Args:
-        file: what to call the file.
-        problem: what is wrong, with its position.
-        offset: the byte, counted from 0.
-        hint: what to do about it.
-    """
-
-    def __init__(self, file: str, problem: str, offset: int, hint: str = "") -> None:
-        super().__init__(f"{file}: {problem}", hint)
-        self.problem = problem
-        self.offset = offset
-
-
-def check_signature(file: str, head: bytes) -> None:
-    """Refuse what the first bytes of a file show to be no UTF-8 text.
-
-    Raises:
-        StructureError: another encoding, or a compressed file.
-    """
-    for signature, what in _SIGNATURES:
-        if head.startswith(signature):
-            raise StructureError(file, f"the file is {what} (byte 0)", 0)
-    if b"\0" in head[:4]:
-        raise StructureError(file, "the file is UTF-16 or UTF-32, or no text; UTF-8 is needed (byte 0)", 0)
-
-
-def encoding_error(file: str, base: int, error: UnicodeDecodeError) -> StructureError:
-    """The error for bytes that are not UTF-8, `base` bytes into the file."""
-    offset = base + error.start
-    byte = error.object[error.start]
-    return StructureError(
-        file, f"not UTF-8: byte 0x{byte:02x} at byte {offset}", offset, "is it Latin-1 or Windows-1252? convert it"
-    )
-
-
-def parse(file: str, data: bytes | memoryview, base: int, after: Callable[[], str] = str) -> Any:
-    """One JSON value, `base` bytes into the file; `after` says what came before it.
-
-    Raises:
-        StructureError: not UTF-8, or not valid JSON.
-    """
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        pass
-    # orjson refuses what the standard library accepts (lone surrogates, NaN), and does not say where.
-    try:
-        text = bytes(data).decode()
-    except UnicodeDecodeError as error:
-        raise encoding_error(file, base, error) from None
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        if _may_go_on(error, text):
-            raise _cut_off(file, base + len(data), after()) from None
-        raise _malformed(file, text, base, error, after()) from None
-    except (ValueError, RecursionError) as error:
-        raise StructureError(file, f"not readable as JSON at byte {base}{after()}: {error}", base) from None
-
-
-def _malformed(file: str, text: str, base: int, error: json.JSONDecodeError, after: str) -> StructureError:
-    offset = base + len(text[: error.pos].encode(errors="surrogatepass"))
-    return StructureError(file, f"not valid JSON at byte {offset}{after}: {error.msg}", offset)
+#: The member of an object that holds the list: LaMP's script writes the test questions of LaMP_6 so.
+_LIST = "golds"
 
 
 class ListReader:
     """Iterates over the elements of a JSON list without holding more than a piece of the file.
+
+    The list may be the member `golds` of an object; its other members are then in `members` after the last element.
 
     Args:
         file: what to call the file in messages.
@@ -123,14 +58,20 @@ class ListReader:
         self._last: Any = None
         #: Elements given so far.
         self.count = 0
+        #: The other members of the object that holds the list, as far as it has been read.
+        self.members: dict[str, Any] = {}
 
     def __iter__(self) -> Iterator[Any]:
-        self._begin()
+        in_object = self._begin()
+        if in_object and not self._list_begins("{"):
+            raise self._wrong(f'not a JSON list: it is an object without a list "{_LIST}"')
         while self._next_begins():
             if self._data[self._at] == ord("{"):
                 yield from self._objects()
             else:
                 yield self._given(self._other())
+        if in_object and self._list_begins(","):
+            raise self._wrong(f'the object has two lists "{_LIST}"')
         if self._skip_blank():
             raise self._wrong("text follows the end of the list")
 
@@ -158,18 +99,49 @@ class ListReader:
                 return b""
             self._fill()
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        """Go into the list, or into the object that holds it; True for an object."""
         while len(self._data) < 4 and not self._ended:
             self._fill()
         check_signature(self._file, self._data)
-        if self._data.startswith(codecs.BOM_UTF8):
-            self._at = len(codecs.BOM_UTF8)
+        if self._data.startswith(BOM):
+            self._at = len(BOM)
         first = self._skip_blank()
         if not first:
             raise self._wrong("the file is empty")
-        if first != b"[":
+        if first not in (b"[", b"{"):
             raise self._wrong(f"not a JSON list: it begins with {first.decode('latin-1')!r}")
-        self._at += 1
+        self._at += first == b"["
+        return first == b"{"
+
+    def _list_begins(self, before: str) -> bool:
+        """Read members of the object, up to the list; False behind the object's end. `before` stands before each."""
+        while True:
+            byte = self._skip_blank()
+            if byte == b"}" and before == ",":
+                self._at += 1
+                return False
+            self._expect(before)
+            if self._skip_blank() == b"}" and before == "{":
+                self._at += 1
+                return False
+            self._expect('"', step=0)
+            name = self._other()
+            self._expect(":")
+            if name == _LIST and self._skip_blank() == b"[":
+                self._at += 1
+                return True
+            self._skip_blank()
+            self.members[name] = self._other()
+            before = ","
+
+    def _expect(self, wanted: str, step: int = 1) -> None:
+        byte = self._skip_blank()
+        if not byte:
+            raise cut_off(self._file, self._base + len(self._data), self._after())
+        if byte != wanted.encode():
+            raise self._wrong(f"not valid JSON: {wanted!r} is missing")
+        self._at += step
 
     def _next_begins(self) -> bool:
         """Go to the first byte of the next element; False behind the end of the list."""
@@ -183,7 +155,7 @@ class ListReader:
         elif byte and self.count:
             raise self._wrong("not valid JSON: a comma or ']' is missing")
         if not byte:
-            raise _cut_off(self._file, self._base + len(self._data), self._after())
+            raise cut_off(self._file, self._base + len(self._data), self._after())
         return True
 
     def _objects(self) -> Iterator[Any]:
@@ -206,10 +178,12 @@ class ListReader:
             try:
                 value, end = _DECODER.raw_decode(text)
             except json.JSONDecodeError as error:
-                if not _may_go_on(error, text):
-                    raise _malformed(self._file, text, self._base + self._at, error, self._after()) from None
+                if not may_go_on(error, text):
+                    raise malformed(self._file, text, self._base + self._at, error, self._after()) from None
                 self._grow()
                 continue
+            except (ValueError, RecursionError) as error:
+                raise unreadable(self._file, self._base + self._at, error, self._after()) from None
             # Near the end of the buffer, what looks whole may be the beginning of a longer number: `1` of `1e-5`.
             if end + 2 < len(text) or self._ended:
                 self._at += len(text[:end].encode(errors="surrogatepass"))
@@ -224,12 +198,12 @@ class ListReader:
             try:
                 _DECODER.raw_decode(text)
             except json.JSONDecodeError as error:
-                if not _may_go_on(error, text):
-                    raise _malformed(self._file, text, self._base + self._at, error, self._after()) from None
-            except RecursionError as error:
-                raise self._wrong(str(error)) from None
+                if not may_go_on(error, text):
+                    raise malformed(self._file, text, self._base + self._at, error, self._after()) from None
+            except (ValueError, RecursionError) as error:
+                raise unreadable(self._file, self._base + self._at, error, self._after()) from None
         if self._ended:
-            raise _cut_off(self._file, self._base + len(self._data), self._after())
+            raise cut_off(self._file, self._base + len(self._data), self._after())
         self._fill()
 
     def _text(self, limit: int | None = None) -> str:
@@ -250,22 +224,6 @@ class ListReader:
             self._text(16)
         offset = self._base + self._at
         return StructureError(self._file, f"{problem} (byte {offset}{self._after() if self.count else ''})", offset)
-
-
-def _cut_off(file: str, offset: int, after: str) -> StructureError:
-    return StructureError(file, f"the file is cut off at byte {offset}{after}", offset, "download or copy it again")
-
-
-def _may_go_on(error: json.JSONDecodeError, text: str) -> bool:
-    """Whether the error may be owed to the text ending too early."""
-    rest = text[error.pos :]
-    if error.msg.startswith("Unterminated string"):
-        return True
-    if error.msg.startswith("Invalid \\u"):
-        return len(rest) < len(r"\uD800")
-    if error.msg.startswith("Expecting value"):
-        return any(literal.startswith(rest) for literal in _LITERALS)
-    return _UNFINISHED.fullmatch(rest) is not None
 
 
 # Finding where the objects of a list begin and end, many bytes at a time. Only four bytes matter: quotes, backslashes

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ...tasks import Task
 
 #: Changed whenever stores of the same data would differ; old stores are then not found.
-VERSION = 1
+VERSION = 2
 ITEMS, QUESTIONS, META = "items.arrow", "questions.arrow", "meta.json"
 #: Bytes read through the map after which its pages are given back.
 _RELEASE = 1 << 25
@@ -55,6 +55,9 @@ def store_key(task: Task, sha256: Mapping[str, str]) -> str:
         "sha256": dict(sha256),
         "item_fields": task.item_fields,
         "query": task.query.model_dump(),
+        # What golds are checked against, and what inputs are counted by.
+        "golds": [task.output, task.labels],
+        "instruction": [task.benchmark, task.instruction],
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -74,6 +77,10 @@ class Meta:
     n_invalid: int
     #: The first malformed question and what is wrong with it; empty where there is none.
     first_problem: str
+    #: The first entry of the golds that belongs to no question, and what is wrong with it; empty where there is none.
+    lost_gold: str
+    #: What the files say about their benchmark: the fields of `Origin`.
+    origin: dict[str, Any]
     #: Questions that name their user.
     n_with_user: int
     #: Distinct items that have a date.

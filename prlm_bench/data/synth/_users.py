@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, UnknownNameError
+from ..lamp._layout import GENERATED
 from ._choices import Citations, Films, Reviews
 from ._config import SPLITS, VERSION, SynthConfig
 from ._family import Family, Preferences, Rng
@@ -28,8 +29,6 @@ _FAMILIES: dict[int, Callable[[], Family]] = {
     7: lambda: StyledTask(7, Tweets()),
 }
 
-#: The name of the file in a task's folder.
-METADATA = "mini_lamp.json"
 
 _json = partial(json.dumps, ensure_ascii=False)
 
@@ -125,7 +124,7 @@ def truth(folder: Path) -> Mapping[str, Preferences]:
     Raises:
         DataError: the folder holds no such file, or it is not one.
     """
-    path = Path(folder) / METADATA
+    path = Path(folder) / GENERATED
     try:
         users = json.loads(path.read_text(encoding="utf-8"))["users"]
     except OSError as error:

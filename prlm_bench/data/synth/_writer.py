@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ..._util.files import replacing
 from ...errors import PrlmBenchError
+from ..lamp._layout import GENERATED
 from ._config import SPLITS, SynthConfig
 from ._family import Family
-from ._users import METADATA, family, metadata, records, user_ids
+from ._users import family, metadata, records, user_ids
 
 #: Called after each user with the folder's name, the users done and all users of the task.
 Progress = Callable[[str, int, int], None]
@@ -56,11 +57,11 @@ def _write_task(folder: Path, task: Family, config: SynthConfig, progress: Progr
             progress(folder.name, next(steps), sum(config.users.values()))
 
     try:
-        (folder / METADATA).unlink(missing_ok=True)
+        (folder / GENERATED).unlink(missing_ok=True)
         for split in SPLITS:
             (folder / split).mkdir(parents=True, exist_ok=True)
             _write_split(folder / split, split, task, config, step)
-        with replacing(folder / METADATA) as file:
+        with replacing(folder / GENERATED) as file:
             file.writelines(piece.encode() for piece in metadata(task, config))
     except OSError as error:
         raise PrlmBenchError(f"{error.filename or folder}: cannot be written: {error.strerror}") from None

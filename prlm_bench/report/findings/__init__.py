@@ -22,7 +22,7 @@ from ._finding import Check, Finding, Group, ResultRow
 from ._retrieval import retrieval
 from ._rewards import rewards
 
-__all__ = ["CHECKS", "Finding", "find", "to_json", "to_lines"]
+__all__ = ["Finding", "find", "to_json", "to_lines"]
 
 #: Checks by name, in the order of their lines.
 CHECKS: dict[str, Check] = {

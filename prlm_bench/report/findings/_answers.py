@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...results import Estimate, seeds_of
-from ._finding import Finding, Group, ResultRow, Status, share
+from ._finding import Finding, Group, ResultRow, Status, ends, share
 
 #: Answers hardly differ if at least this share of them is the same.
 ALIKE = 0.9
@@ -58,9 +58,10 @@ def _whose_items_finding(group: Group, line: ResultRow, other: Estimate, own: Es
 
 def _status(alike: Estimate) -> Status:
     """Whether the share of equal answers is shown to be at least `ALIKE`, or below."""
-    if alike.high is not None and alike.high < ALIKE:
+    low, high = ends(alike)
+    if high < ALIKE:
         return "passed"
-    return "found" if alike.low is not None and alike.low >= ALIKE else "open"
+    return "found" if low >= ALIKE else "open"
 
 
 def _one_for_all(group: Group) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from ...host import Component
 from ...results import ClusterEstimates, Estimate, SeedGroup, Stored, as_mean, describe_group, mean_value, seeds_of
-from ...stats import scale_of, user_totals
+from ...stats import CONSTANT, scale_of, user_totals
 from .._columns import SampleColumns, numbers
 
 #: Shown, shown to be absent, not enough users to show either, or not possible to check.
@@ -186,9 +186,10 @@ class Group:
 
     def gain(self, found: Estimate) -> tuple[Status, int | None]:
         """Whether there is no gain, or one below `MARGIN`; if neither is shown, how many users would show `MARGIN`."""
-        if found.low is not None and found.low > 0:
+        low, high = ends(found)
+        if low > 0:
             return "passed", None
-        if found.high is not None and found.high < MARGIN:
+        if high < MARGIN:
             return "found", None
         return "open", _users_needed(found, len(set(self.users)), self.level)
 
@@ -225,6 +226,14 @@ def _users_needed(found: Estimate, users: int, level: float, power: float = 0.8)
     certain, likely = norm.ppf((1 + level) / 2), norm.ppf(power)
     error = (found.high - found.low) / 2 / certain
     return int(np.ceil(users * ((certain + likely) * error / MARGIN) ** 2))
+
+
+def ends(found: Estimate) -> tuple[float, float]:
+    """The ends of an interval: the value itself where all users are alike, infinite where there is none."""
+    if found.low is not None and found.high is not None:
+        return found.low, found.high
+    known = found.value is not None and found.why == CONSTANT
+    return (found.value, found.value) if known and found.value is not None else (-np.inf, np.inf)
 
 
 def needing(text: str, needed: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -101,11 +102,23 @@ def test_random_draws_every_item_alike(make: Make) -> None:
 def test_recency(make: Make) -> None:
     dates = ["2019-12-31", "2020-01-10", "2020-01-9", "2020-01-10", "2020", "999-12-31"]
     (ranking,) = make("retriever", "recency").rank([ask(*({"date": date} for date in dates))])
-    # By number, not by letter; of one day in profile order; a bare year is before its months.
-    assert ids(ranking) == ["1", "3", "2", "4", "0", "5"]
+    # By number, not by letter; of one day the last of the profile first; a bare year is before its months.
+    assert ids(ranking) == ["3", "1", "2", "4", "0", "5"]
     assert ranking.scores == (4.0, 4.0, 3.0, 2.0, 1.0, 0.0)
     (cut,) = make("retriever", "recency").rank([ask(*({"date": date} for date in dates))], 2)
-    assert ids(cut) == ["1", "3"]
+    assert ids(cut) == ["3", "1"]
+    (forwards,) = make("retriever", "recency:ties=profile").rank([ask(*({"date": date} for date in dates))])
+    assert ids(forwards) == ["1", "3", "2", "4", "0", "5"]
+
+
+def test_recency_is_a_stable_sort_reversed(make: Make) -> None:
+    """As `rank_profiles.py` of LaMP sorts."""
+    recency, draw = make("retriever", "recency"), random.Random(0)
+    for size in range(13):
+        days = [f"2010-{draw.randint(1, 2)}-{draw.randint(9, 10)}" for _ in range(size)]
+        expected = sorted(range(size), key=lambda place: tuple(map(int, days[place].split("-"))))[::-1]
+        (ranking,) = recency.rank([ask(*({"date": day} for day in days))])
+        assert ids(ranking) == list(map(str, expected))
 
 
 @pytest.mark.parametrize("date", ["May 2020", "", "2020-05-x", None])

@@ -25,7 +25,7 @@ from prlm_bench import Example, Prompt, Ranking
 from prlm_bench.data import open_split
 from prlm_bench.errors import DataError, PrlmBenchError, RunError
 from prlm_bench.host import PluginHost
-from prlm_bench.interfaces import Context
+from prlm_bench.interfaces import NOT_VERIFIED, Context
 from prlm_bench.prompting import find_answer
 from prlm_bench.results import score_answers
 from prlm_bench.running import Components
@@ -211,8 +211,9 @@ class FakeBackend:
     """Says a prompt's length, and remembers what it was asked."""
 
     is_chat_only = False
+    strips_reasoning = False
 
-    def __init__(self, name: str, options: dict[str, str]) -> None:
+    def __init__(self, name: str, options: dict[str, str], date: str = "") -> None:
         self.asked: list[list[str]] = []
         self.kwargs: Any = None
 
@@ -410,11 +411,12 @@ def test_a_server_is_known_by_the_models_that_it_lists(tmp_path: Path, monkeypat
     threading.Thread(target=server.serve_forever, daemon=True).start()
     options = {"model": "m", "base_url": f"http://127.0.0.1:{server.server_port}/v1/chat/completions"}
     try:
-        assert "served=nothing" in _backends.identify(options, tmp_path)
+        assert f"served=nothing; {NOT_VERIFIED}" in _backends.identify(options, tmp_path)
         monkeypatch.setattr(_Models, "listed", [{"id": "m", "root": "weights", "created": 1}])
         first = _backends.identify(options, tmp_path)
         monkeypatch.setattr(_Models, "listed", [{"id": "m", "root": "weights", "created": 2}])
         assert _backends.identify(options, tmp_path) == first
+        assert NOT_VERIFIED not in first
         monkeypatch.setattr(_Models, "listed", [{"id": "m", "root": "other weights", "created": 2}])
         assert _backends.identify(options, tmp_path) != first
     finally:

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prlm_bench_plugins.openai_api._replies import read_completion
-from prlm_bench_plugins.openai_api._server import Key
 from support import manual
 from support.openai_server import (
     RUN,
@@ -72,10 +70,10 @@ def test_endpoints(fake: FakeServer, build: Callable[..., Any], endpoint: str, c
 
 
 def test_options_are_sent(fake: FakeServer, build: Callable[..., Any]) -> None:
-    options = {"temperature": 0.7, "top_p": 0.9, "stop": "###+\\n", "max_tokens": 9, "system": "Be brief."}
+    options = {"temperature": 0.7, "top_p": 0.9, "stop": "###+\\n+\\\\n", "max_tokens": 9, "system": "Be brief."}
     list(build(**options, limit_key="max_completion_tokens").generate(prompts(1)))
     list(build(**options, seed=3).generate(prompts(1, chat=False)))
-    sampled = {"model": "fake", "temperature": 0.7, "top_p": 0.9, "stop": ["###", "\n"]}
+    sampled = {"model": "fake", "temperature": 0.7, "top_p": 0.9, "stop": ["###", "\n", "\\n"]}
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "prompt 0"}]
     assert [request.content for request in fake.posts] == [
         # The run's seed is 5: repetitions with other seeds must differ.
@@ -87,6 +85,16 @@ def test_options_are_sent(fake: FakeServer, build: Callable[..., Any]) -> None:
     assert fake.posts[0].content.keys() == {"model", "max_tokens", "seed", "messages"}
 
 
+def test_arguments_of_the_template_go_with_chats(fake: FakeServer, build: Callable[..., Any]) -> None:
+    more = {"template": '{"enable_thinking": false}', "extra": '{"reasoning_effort": "low", "top_k": 5}'}
+    list(build(**more).generate(prompts(1)))
+    list(build(**more).generate(prompts(1, chat=False)))
+    chat, plain = (request.content for request in fake.posts)
+    assert chat["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "chat_template_kwargs" not in plain
+    assert all((content["reasoning_effort"], content["top_k"]) == ("low", 5) for content in (chat, plain))
+
+
 def test_usage_and_cost(fake: FakeServer, build: Callable[..., Any]) -> None:
     ((_, completion),) = build(price_in=2, price_out=10).generate(prompts(1))
     assert completion == Completion("to prompt 0", False, "stop", 3, 7, pytest.approx(44e-6))
@@ -96,63 +104,7 @@ def test_usage_and_cost(fake: FakeServer, build: Callable[..., Any]) -> None:
     assert completion == Completion("to prompt 0", False, "length")
 
 
-@pytest.mark.parametrize(
-    ("message", "finish", "expected"),
-    [
-        ({"content": "x"}, "eos_token", ("x", "stop")),
-        ({"content": None, "refusal": "no"}, "content_filter", ("", "content_filter")),
-        ({"content": [{"type": "text", "text": "a"}, {"text": "b"}]}, "stop", ("ab", "stop")),
-        ({"content": "x", "reasoning_content": " hm "}, "stop", ("<think>\nhm\n</think>\nx", "stop")),
-        ({"content": "x", "reasoning": "hm"}, None, ("<think>\nhm\n</think>\nx", None)),
-        ({"content": None, "reasoning_content": "hm"}, "length", ("<think>\nhm\n", "length")),
-        ({"content": "hm</think>x", "reasoning_content": "hm"}, "stop", ("hm</think>x", "stop")),
-        ({"content": "half \ud83d"}, "stop", ("half \ufffd", "stop")),
-    ],
-)
-def test_replies_as_servers_write_them(message: Any, finish: Any, expected: tuple[str, str | None]) -> None:
-    body = json.dumps({"choices": [{"message": message, "finish_reason": finish}], "usage": None}).encode()
-    completion = read_completion(body, True, Key(""), (1.0, 1.0))
-    assert (completion.text, completion.finish) == expected
-    assert (completion.tokens, completion.prompt_tokens, completion.cost) == (None, None, None)
-
-
 # Identity
-
-
-def test_the_fingerprint_names_model_server_and_report(fake: FakeServer, build: Callable[..., Any]) -> None:
-    address = fake.url.removeprefix("http://")
-    assert build().fingerprint() == f"model=fake; server={address}; reported=id fake, owned_by nobody"
-    fake.models.content["data"][0]["created"] = 2
-    same = build(concurrency=2).fingerprint()
-    assert same == build().fingerprint()
-    assert build(temperature=1).fingerprint() == f"{same}; seed=5"
-    assert build(temperature=1, seed=8).fingerprint() == f"{same}; seed=8"
-    assert build(tokenizer="words").fingerprint() == f"{same}; tokenizer=words"
-    seen = {same}
-    for change in ({"root": "/models/a"}, {"root": "/models/b"}, {"max_model_len": 9}, {"owned_by": "vllm"}):
-        fake.models.content["data"][0] |= change
-        seen.add(build().fingerprint())
-    assert len(seen) == 5
-    assert not any("/models/a" in text for text in seen)
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(404, {"detail": "Not Found"}),
-        Reply(403, {}),
-        Reply(500, b"Internal Server Error"),
-        Reply(content={"data": []}),
-        Reply(content={"data": [{"id": "another"}, "x"]}),
-        Reply(content={"models": ["fake"]}),
-        Reply(content=b"not json"),
-    ],
-)
-def test_a_server_without_a_list_reports_nothing(fake: FakeServer, build: Callable[..., Any], reply: Reply) -> None:
-    fake.models = reply
-    generator = build()
-    assert generator.fingerprint().endswith("; reported=nothing")
-    assert texts(list(generator.generate(prompts(1)))) == ["to prompt 0"]
 
 
 #: Options that cannot change an answer.
@@ -182,12 +134,15 @@ WITHOUT_EFFECT = {
         ({"endpoint": "chat"}, False),
         ({"limit_key": "max_completion_tokens"}, False),
         ({"tokenizer": "words"}, False),
+        ({"template": {"enable_thinking": False}}, False),
+        ({"extra": {"top_k": 5}}, False),
+        ({"refused": "empty"}, False),
     ],
 )
 def test_options_that_cannot_change_an_answer_are_not_in_the_identity(
     fake: FakeServer, identity: Callable[..., Any], options: dict[str, Any], same: bool
 ) -> None:
-    fake.models.content["data"].append({"id": "fake-2"})
+    fake.models.content["data"].append({"id": "fake-2", "root": "/models/fake"})
     assert (identity(**options) == identity()) is same
 
 
@@ -232,6 +187,8 @@ def identity(
         ({"concurrency": 0}, "concurrency must be at least 1"),
         ({"timeout": 0}, "timeout above 0"),
         ({"max_retries": -1}, "max_retries at least 0"),
+        ({"stop": "a+"}, "a text that ends a completion must not be empty"),
+        ({"extra": {"stream": True}}, "extra must not contain stream"),
     ],
 )
 def test_mistakes_in_options(build: Callable[..., Any], options: dict[str, Any], said: str) -> None:

@@ -6,13 +6,18 @@ import gzip
 import json
 import random
 import socket
+import subprocess
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from email.utils import formatdate
+from pathlib import Path
+from shutil import which
 from typing import Any
 
+import anyio
 import pytest
 from prlm_bench_plugins.openai_api import _client
 from prlm_bench_plugins.openai_api._server import Key, Server
@@ -22,8 +27,10 @@ from support.openai_server import (
     FakeServer,
     Reply,
     build as build,
+    chat_reply,
     context as context,
     fake as fake,
+    framed,
     prompts,
     texts,
 )
@@ -131,28 +138,157 @@ def test_backoff() -> None:
         assert longest / 2 <= _client.backoff()(state) <= longest
 
 
-# Replies that are sent twice
+# Replies to other questions
 
 
 @pytest.mark.parametrize("chunked", [None, 0.0005], ids=["whole", "chunked"])
-@pytest.mark.parametrize("again", [0, 0.002, 0.03])
+@pytest.mark.parametrize("again", [0, 0.002, 0.05])
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_replies_that_are_sent_twice_shift_no_answer(
-    fake: FakeServer, build: Callable[..., Any], concurrency: int, again: float, chunked: float | None
+    fake: FakeServer,
+    build: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    concurrency: int,
+    again: float,
+    chunked: float | None,
 ) -> None:
-    """Every fifth reply is."""
-    count = 40
+    """Every fifth reply is: in one packet, while the next question is being written, or when the connection is idle."""
+    count = 60
+    twice = 0
 
     def act(prompt: str, attempt: int) -> Reply:
-        twice = again if len(fake.posts) % 5 == 0 else None
+        nonlocal twice
+        second = len(fake.posts) % 5 == 0
+        twice += second
         headers = {"Connection": "keep-alive"}
-        return Reply(content=fake.answer(prompt), headers=headers, again=twice, chunked=chunked)
+        return Reply(content=fake.answer(prompt), headers=headers, again=again if second else None, chunked=chunked)
 
     fake.act = act
     answers = list(build(concurrency=concurrency).generate(prompts(count)))
     assert texts(answers) == [f"to prompt {number}" for number in range(count)]
     assert set(fake.attempts.values()) == {1}
     assert len({request.port for request in fake.posts}) == count
+    said = f"replies followed by more bytes, such as a second copy, which were dropped: {twice}"
+    messages = [message.partition("/v1: ")[2] for message in caplog.messages]
+    if again == 0:
+        assert messages == [said]
+    elif again == 0.05:  # the copy meets a closed connection
+        assert not messages
+
+
+def test_a_text_that_looks_like_a_reply_is_no_second_one(
+    fake: FakeServer, build: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1"
+    fake.act = lambda prompt, attempt: Reply(content=chat_reply(text), headers={"Server": "HTTP/1.1"})
+    assert texts(list(build().generate(prompts(4)))) == [text] * 4
+    assert not caplog.messages
+
+
+def test_a_reply_that_is_older_than_its_question(
+    fake: FakeServer, build: Callable[..., Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(_client.Wire):
+        """The question is written a little after the connection is open."""
+
+        async def __call__(self, event: str, info: Any) -> None:
+            await super().__call__(event, info)
+            if event.endswith("connect_tcp.complete"):
+                await anyio.sleep(0.05)
+
+    monkeypatch.setattr(_client, "Wire", Late)
+    generator = build(concurrency=4)
+    generator.fingerprint()
+    greetings = [framed(chat_reply("to nobody"))] * 7
+    fake.greeting = lambda: greetings.pop() if greetings else b""
+    answers = list(generator.generate(prompts(60)))
+    assert texts(answers) == [f"to prompt {number}" for number in range(60)]
+    (said,) = caplog.messages
+    assert said.endswith("replies that came before their question, which was sent again: 7")
+
+
+def test_replies_over_tls(
+    fake: FakeServer,
+    build: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The tickets of a session, which a server sends by itself, are no reply; a second copy is one."""
+    if which("openssl") is None:
+        pytest.skip("needs openssl, which makes the certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2"]
+    more = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    subprocess.run(["openssl", *map(str, words), *more], check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    fake.encrypt(certificate, key)
+    fake.act = lambda prompt, attempt: Reply(content=fake.answer(prompt), again=0 if prompt == "prompt 3" else None)
+    generator = build(base_url=fake.url, concurrency=4)
+    assert generator.fingerprint().startswith("model=fake; server=127.0.0.1")
+    assert texts(list(generator.generate(prompts(12)))) == [f"to prompt {number}" for number in range(12)]
+    assert set(fake.attempts.values()) == {1}
+    (said,) = caplog.messages
+    assert said.endswith("such as a second copy, which were dropped: 1")
+
+
+@pytest.mark.parametrize("where", ["id", "header"])
+def test_a_proxy_that_shifts_replies_is_found_by_their_tags(
+    fake: FakeServer, build: Callable[..., Any], caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    """Each reply of a stretch is the one to the question before; the server repeats the tag, as vLLM does in the id."""
+    last: list[Reply] = []
+
+    def act(prompt: str, attempt: int) -> Reply:
+        tag = fake.posts[-1].headers["X-Request-Id"]
+        body = fake.answer(prompt) | ({"id": f"chatcmpl-{tag}"} if where == "id" else {})
+        last.append(Reply(content=body, headers={"X-Request-Id": tag} if where == "header" else {}))
+        return last[-2] if 10 < len(last) <= 15 else last[-1]
+
+    fake.act = act
+    answers = list(build(concurrency=1).generate(prompts(60)))
+    assert texts(answers) == [f"to prompt {number}" for number in range(60)]
+    (said,) = caplog.messages
+    assert said.endswith("replies to another question than the one asked, which was sent again: 5")
+
+
+def test_a_proxy_that_shifts_every_reply_ends_the_row(fake: FakeServer, build: Callable[..., Any]) -> None:
+    last = [fake.answer("nobody") | {"id": f"chatcmpl-prlm-{'0' * 32}"}]
+
+    def act(prompt: str, attempt: int) -> Reply:
+        last.append(fake.answer(prompt) | {"id": f"chatcmpl-{fake.posts[-1].headers['X-Request-Id']}"})
+        return Reply(content=last[-2])
+
+    fake.act = act
+    said = (
+        r"the server sent the reply to another question, 3 times \(the server, or a proxy before it, mixes replies up\)"
+    )
+    with pytest.raises(PrlmBenchError, match=said):
+        list(build(max_retries=2, concurrency=1).generate(prompts(3)))
+
+
+def test_a_repeated_reply_is_found_by_its_id(
+    fake: FakeServer, build: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    last: list[Reply] = []
+
+    def act(prompt: str, attempt: int) -> Reply:
+        last.append(Reply(content=fake.answer(prompt) | {"id": f"chatcmpl-{len(last)}"}))
+        return last[-2] if len(last) in (4, 9) else last[-1]
+
+    fake.act = act
+    assert texts(list(build(concurrency=1).generate(prompts(12)))) == [f"to prompt {number}" for number in range(12)]
+    assert "replies to another question than the one asked, which was sent again: 2" in caplog.text
+
+
+def test_servers_with_one_id_for_all_replies(fake: FakeServer, build: Callable[..., Any]) -> None:
+    """Equal answers look like one reply sent again; after a second request they are taken."""
+    fake.act = lambda prompt, attempt: Reply(content=chat_reply("positive") | {"id": "chatcmpl-0"})
+    assert texts(list(build(concurrency=1).generate(prompts(4)))) == ["positive"] * 4
+    assert len(fake.posts) == 7
+    fake.act = lambda prompt, attempt: Reply(content=chat_reply("positive") | {"id": ""})
+    assert texts(list(build(concurrency=1).generate(prompts(4)))) == ["positive"] * 4
+    assert len(fake.posts) == 11
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -169,6 +305,36 @@ def test_a_reply_that_is_too_large(fake: FakeServer, packed: bool) -> None:
     assert list(_client.send_all(larger, [request], lambda _, reply: reply)) == [(0, body)]
 
 
+def test_a_small_reply_that_unpacks_to_a_large_one(fake: FakeServer, build: Callable[..., Any]) -> None:
+    """It is never unpacked whole: 200 MB would not fit under the limit of memory."""
+    import tracemalloc
+
+    bomb = gzip.compress(b" " * 200_000_000, 9)
+    fake.act = lambda prompt, attempt: Reply(content=bomb, headers={"Content-Encoding": "gzip"})
+    generator = build(max_tokens=4)
+    tracemalloc.start()
+    with pytest.raises(PrlmBenchError, match="the reply is larger than 4 MiB"):
+        list(generator.generate(prompts(1)))
+    assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packing", ["gzip", "deflate", "br", "zstd"])
+def test_packed_replies(fake: FakeServer, build: Callable[..., Any], packing: str) -> None:
+    def act(prompt: str, attempt: int) -> Reply:
+        body = json.dumps(fake.answer(prompt)).encode()
+        packed = gzip.compress(body) if packing == "gzip" else zlib.compress(body)
+        return Reply(content=packed if attempt else packed[:9] + b"!" * 9, headers={"Content-Encoding": packing})
+
+    fake.act = act
+    if packing in ("gzip", "deflate"):
+        assert texts(list(build().generate(prompts(2)))) == ["to prompt 0", "to prompt 1"]
+        assert {request.headers["Accept-Encoding"] for request in fake.posts} == {"identity"}
+    else:
+        with pytest.raises(PrlmBenchError, match=f"the reply is packed as '{packing}'"):
+            list(build().generate(prompts(2)))
+
+
 # Failures for good
 
 
@@ -178,7 +344,7 @@ def test_a_reply_that_is_too_large(fake: FakeServer, packed: bool) -> None:
         (Reply(401, {"error": {"message": "bad key sk-1***9"}}), "status 401: the server requires a key (export"),
         (Reply(403, {"error": "not yours"}), "status 403: not yours (the key may not use this model)"),
         (Reply(404, {"detail": "Not Found"}), "status 404: Not Found (the server has the model fake-1"),
-        (Reply(400, {"error": {"message": "too long."}}), "status 400: too long (if the prompt is too long, lower"),
+        (Reply(400, {"error": {"message": "too long."}}), "status 400: too long (lower the reasoner's max_length= or"),
         (Reply(400, {"message": "use max_completion_tokens"}), "(limit_key=max_completion_tokens)"),
         (Reply(422, {"detail": [{"msg": "extra"}]}), 'status 422: [{"msg": "extra"}] (the server rejects one'),
         (Reply(405, HTML), "status 405 (base_url usually ends in /v1)"),

@@ -270,6 +270,24 @@ class TestRewardSet:
         state = SimpleNamespace(global_step=0)
         assert made.functions[0](completions=["xy"], question=["a"], trainer_state=state, part=[TRAIN]) == [2]
 
+    def test_reasoning_between_special_tokens_is_not_lost(self, rewards_of: Any) -> None:
+        """trl decodes without special tokens."""
+        pytest.importorskip("torch", reason="needs torch: prlm-bench[lm]")
+        pytest.importorskip("transformers", reason="needs transformers: prlm-bench[lm]")
+        from support.checkpoints import TEMPLATE, make_tokenizer
+
+        counted = Counted()
+        made = rewards_of(counted)
+        made.tokenizer = make_tokenizer(chat_template=TEMPLATE)
+        made.tokenizer.add_tokens(["<think>", "</think>"], special_tokens=True)
+        texts = ["<think>a draft</think>an answer<end>", "an answer<end>"]
+        ids = [made.tokenizer(text)["input_ids"] for text in texts]
+        given: dict[str, Any] = {"question": ["a", "b"], "trainer_state": SimpleNamespace(global_step=0)}
+        plain = made.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        made.functions[0](completions=plain, completion_ids=ids, part=[TRAIN] * 2, **given)
+        assert plain[0] == "a draftan answer"
+        assert counted.parsed == ["<think>a draft</think>an answer", "an answer"]
+
     def test_only_some_steps_are_kept(self, rewards_of: Any, tmp_path: Path) -> None:
         made = rewards_of(Counted(), keep_every=2)
         for step in range(5):

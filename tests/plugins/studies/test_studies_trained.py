@@ -186,8 +186,8 @@ def test_a_reward_that_knows_agrees_with_metric_and_truth(here: Any) -> None:
     found = json.loads(judged(here, policy(here, lambda step, right: float(right))).stdout)
     first = [row for row in found["rows"] if row["steps"] == "0"]
     assert {"truth", "rouge1@lamp"} <= {row["compared with"] for row in first}
-    assert all(row["low"] > 0.5 for row in first if row["compared with"] in ("truth", "rouge1@lamp"))
-    assert all("agrees with" in line for line in found["findings"])
+    assert all(row["correlation"] > 0.5 for row in first if row["compared with"] in ("truth", "rouge1@lamp"))
+    assert all("correlation +" in line and "too few users" in line for line in found["findings"])
 
 
 def test_a_reward_that_rises_while_the_metric_falls_is_named(here: Any) -> None:

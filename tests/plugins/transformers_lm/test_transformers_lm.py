@@ -34,9 +34,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from prlm_bench import Completion, Prompt, Ranking
-from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Generator
 from prlm_bench.running import Components
 from prlm_bench.testing import GeneratorContract
@@ -110,34 +108,7 @@ def copied(causal: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(causal, tmp_path / "copy"))
 
 
-@pytest.fixture(scope="module")
-def components(tmp_path_factory: pytest.TempPathFactory) -> Components:
-    host = PluginHost()
-    dataset = open_split(host.tasks.get("mini_lamp_7"), "dev", synth_users=8)
-    return Components(host, dataset, tmp_path_factory.mktemp("cache"))
-
-
 Make = Callable[..., Generator]
-
-
-@pytest.fixture
-def make(components: Components) -> Make:
-    def made(model: Path | str, seed: int = 0, **options: Any) -> Generator:
-        context = components.context(seed)
-        options = {"max_new_tokens": 12, "device": "cpu", **options}
-        chosen = PluginHost().registry.choose("generator", {"name": "transformers", "model": str(model), **options})
-        made: Generator = chosen.make(context)
-        return made
-
-    return made
-
-
-@pytest.fixture(scope="module")
-def prompts(components: Components) -> list[Prompt]:
-    """Prompts of many lengths, every second one a turn of a chat."""
-    dataset = components.context(0).dataset
-    examples = next(dataset.batches(24))
-    return [Prompt(e, Ranking(), e.input[: 5 + 6 * i], chat=i % 2 == 1) for i, e in enumerate(examples)]
 
 
 def answers(generator: Generator, prompts: Sequence[Prompt]) -> list[Completion]:

@@ -80,3 +80,10 @@ def test_processes_take_turns(tmp_path: Path) -> None:
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert (tmp_path / "count").read_text() == "300"
     assert [path.name for path in tmp_path.iterdir()] == ["count"]
+
+
+def test_the_target_of_a_link_is_not_made(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic link"):
+        try_lock(tmp_path / "lock")
+    assert not (tmp_path / "elsewhere").exists()

@@ -148,7 +148,7 @@ def test_what_is_there_is_verified_not_fetched(server: Server, tmp_path: Path) -
     assert [file.action for file in fetch(server, tmp_path, force=True)] == ["downloaded", "downloaded"]
     whole(tmp_path)
     (tmp_path / "checksums.json").write_text("{")
-    with pytest.raises(DataError, match=r"checksums.json: cannot be read"):
+    with pytest.raises(DataError, match=r"checksums.json: the file is cut off"):
         fetch(server, tmp_path)
 
 
@@ -393,3 +393,20 @@ def test_tasks_without_a_download(tmp_path: Path) -> None:
     assert "prlm-bench data synth" in caught.value.hint
     with pytest.raises(DataError, match="is not a split's name"):
         download(TASK, tmp_path, ["../dev"])
+
+
+def test_a_password_in_the_address_is_stored_and_shown_nowhere(server: Server, tmp_path: Path) -> None:
+    address = server.url.replace("http://", "http://name:secret@")
+    server.statuses, server.drops = [200, 503], [10]
+    with pytest.raises(DataError) as caught:
+        download(TASK, tmp_path, ["dev"], address, retries=0, backoff=0)
+    assert "secret" not in str(caught.value) and server.url in str(caught.value)
+    assert all("secret" not in path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    fetched = download(TASK, tmp_path, ["dev"], address, backoff=0)
+    assert all(request["Authorization"].startswith("Basic ") for request in server.asked)
+    assert server.asked[-2]["Range"] == "bytes=10-"
+    assert [file.url for file in fetched] == [
+        f"{server.url}LaMP_7/dev/dev_{name}.json" for name in ("questions", "outputs")
+    ]
+    assert all("secret" not in path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    assert [file.action for file in download(TASK, tmp_path, ["dev"], address)] == ["verified"] * 2

@@ -100,7 +100,7 @@ def test_dates_need_every_item_to_have_one(write: Write) -> None:
 
 def test_query_of_several_parts(write: Write) -> None:
     profile = [{"id": "p", "title": "T", "abstract": "A"}]
-    root = write([{"id": "q", "input": 'by "x" cite [1]: "one" [2]: "two"', "profile": profile}])
+    root = write([{"id": "q", "input": f'{LAMP_1.instruction} "x" cite [1]: "one" [2]: "two"', "profile": profile}])
     assert open_dataset(LAMP_1, root, "dev").example(0).query == "one two"
     assert open_dataset(LAMP_1, root, "dev", view="prlm").example(0).query == "'title': 'one'  'title': 'two'"
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from prlm_bench.data import Report, open_dataset, validate
 from prlm_bench.data.lamp._check import Checker
-from prlm_bench.data.lamp._companions import Golds
+from prlm_bench.data.lamp._outputs import Golds
 from prlm_bench.data.lamp._problems import SURROGATE
 from prlm_bench.data.store._write import Row
 from prlm_bench.errors import DataError
@@ -22,6 +22,7 @@ INPUT = "Generate a headline for the following article: words"
 ITEM = {"id": "i", "text": "t", "title": "h", "date": "2020-01-02"}
 GOOD = {"id": "good", "input": INPUT, "profile": [ITEM]}
 MISSING = object()
+INEXACT = "is a number that is not finite, or too large to be read exactly: write it as a string"
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +119,7 @@ WARNINGS = [
     (changed(profile=[ITEM, {**ITEM, "text": "x"}]), "profile[1].id", "repeats the id of an earlier item"),
     (changed_item(date="last May"), "profile[0].date", "is not of the form YYYY-MM-DD"),
     (changed_item(date="2020-13-01"), "profile[0].date", "is not of the form YYYY-MM-DD"),
-    (changed(input="Write the article:  "), "input", "the query is empty"),
+    (changed(input="Generate a headline for the following article:  "), "input", "the query is empty"),
 ]
 
 
@@ -139,9 +140,14 @@ def test_null_dates_users_and_times_of_day_are_fine(tmp_path: Path) -> None:
 
 GOLD_CASES = [
     ([], [("error", "gold", "no gold")]),
-    ([{"id": "good", "output": 5}], [("error", "gold", "the gold's output is a number, not a string")]),
+    ([{"id": "good", "output": 5}], []),
+    ([{"id": "good", "output": True}], [("error", "gold", "the gold's output is a boolean, not a string")]),
+    ([{"id": "good", "output": None}], [("error", "gold", "the gold's output is null, not a string")]),
+    ([{"id": "good", "output": float("nan")}], [("error", "gold", "the gold's output " + INEXACT)]),
+    ([{"id": "good", "output": 10**30}], [("error", "gold", "the gold's output " + INEXACT)]),
     ([{"id": "good"}], [("error", "gold", "the gold's output is missing")]),
-    ([{"id": "good", "output": "\ud800"}], [("error", "gold", "the gold's output " + SURROGATE)]),
+    ([{"id": "good", "output": "\ud800"}], []),
+    ([{"id": 7}, {"id": "good", "output": "a"}], [("error", "golds[0]", "its id is a number, not a string")]),
     ([{"id": "good", "output": "a"}, {"id": "good", "output": "b"}], [("error", "gold", "two golds that differ")]),
     ([{"id": "good", "output": "5"}] * 2, [("warning", "golds[1]", "repeats an earlier gold")]),
     ([{"id": "good", "output": "a"}, {"id": "x", "output": "b"}], [("warning", "gold", "no question has this id")]),
@@ -160,18 +166,32 @@ def test_golds(tmp_path: Path, golds: Any, expected: list[Any]) -> None:
     malformed = any(field == "gold" and severity == "error" for severity, field, _ in expected)
     assert report.n_invalid == malformed
     assert len(open_dataset(TASK, root, "dev", skip_invalid=True)) == 1 - malformed
+    if not report.ok:
+        with pytest.raises(DataError) as caught:
+            open_dataset(TASK, root, "dev")
+        assert str(report.errors[0]) in caught.value.message
 
 
 def test_golds_of_another_task(tmp_path: Path) -> None:
     put(tmp_path, "questions", [GOOD])
     root = put(tmp_path, "outputs", {"task": "LaMP_5", "golds": [{"id": "good", "output": "x"}]})
-    assert found(validate(TASK, root, "dev")) == [("warning", "task", "is 'LaMP_5'; 'LaMP_4' was expected")]
+    report = validate(TASK, root, "dev")
+    assert found(report) == [("error", "task", "is 'LaMP_5'; 'LaMP_4' was expected")]
+    assert report.other_task and not report.n_invalid
+    with pytest.raises(DataError) as caught:
+        open_dataset(TASK, root, "dev", skip_invalid=True)
+    assert caught.value.message == f"{report.problems[0].file}: {report.problems[0]}"
+    assert "--any-task" in caught.value.hint
+    assert found(validate(TASK, root, "dev", any_task=True)) == [
+        ("warning", "task", "is 'LaMP_5'; 'LaMP_4' was expected")
+    ]
+    assert open_dataset(TASK, root, "dev", any_task=True).other_task == "LaMP_5"
     put(tmp_path, "outputs", {"golds": [{"id": "good", "output": "x"}]})
     assert found(validate(TASK, root, "dev")) == [("warning", "task", "missing; 'LaMP_4' was expected")]
 
 
 BROKEN_GOLDS = [
-    (b"[]", "it is a list"),
+    (b"5", "it is a number"),
     (b'{"task": "LaMP_4"}', "an object without a list `golds`"),
     (b'{"task": "LaMP_4", "golds": [{"id": "good"', "cut off at byte 42"),
     (b'{"task": "LaMP_4", "golds": [}]}', "not valid JSON at byte 29"),

@@ -205,7 +205,7 @@ def test_label_studio_gets_its_configuration(tmp_path: Path) -> None:
         ("pair,task,question,profile,answer_1,answer_2\n", "x.csv: no pairs"),
         ("[1]", "x.csv: entry 1: Input should be"),
         ('[{"data": {"pair": "a"}}]', "x.csv: entry 1: task: Field required"),
-        ("[{", "x.csv: not JSON"),
+        ("[{", "x.csv: the file is cut off"),
         ("[]", "x.csv: no pairs"),
         (b"\xff", "x.csv:1: not UTF-8"),
     ],

@@ -130,7 +130,7 @@ def test_all_problems_are_counted_and_the_first_is_named(tmp_path: Path, here: C
     ended = here("human", "import", "one.csv", "one.csv", "--key", "key.json")
     assert ended.mistake == ("one.csv:2: 'Ann' judged ab-1 already in one.csv:2; 1 of 2 judgements invalid")
     assert here("human", "import", "none.csv", "--key", "key.json").mistake.startswith("none.csv: No such file")
-    assert here("human", "import", "one.csv", "--key", "one.csv").mistake.startswith("one.csv: not JSON")
+    assert here("human", "import", "one.csv", "--key", "one.csv").mistake.startswith("one.csv: not valid JSON")
 
 
 def test_the_command_prints_tables_or_json(tmp_path: Path, here: Callable[..., Any]) -> None:
@@ -141,15 +141,17 @@ def test_the_command_prints_tables_or_json(tmp_path: Path, here: Callable[..., A
     assert ended.status == 0
     for words in (
         "6 judgements of 3 of 3 pairs",
-        "Krippendorff's alpha 1.0000",
+        "Krippendorff's alpha   3       1.0000 (3 users)",
+        "Prior of strengths: one tie of each method with an average one",
+        "(2 annotators, 3 users)",
         "Ann",
         "1 of 1",
         "win rate",
-        "users resampled",
+        "an interval needs 3 annotators and 6 users",
     ):
         assert words in ended.stdout
     assert "Kendall" not in ended.stdout
     plain = json.loads(here("human", "import", "all.csv", "--key", "key.json", "--json").stdout)
-    assert (plain["alpha"]["value"], plain["metrics"]) == (1.0, None)
+    assert (plain["agreement"]["alpha"]["value"], plain["metrics"]) == (1.0, None)
     dropped = here("human", "import", "all.csv", "--key", "key.json", "--drop-failed")
     assert "all annotators failed an attention check" in dropped.mistake

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -142,3 +143,14 @@ def test_the_verbosity_of_transformers_is_left_as_it_was(tmp_path: Path) -> None
     before = logging.get_verbosity()
     load_tokenizer(saved("bytes", tmp_path))
     assert logging.get_verbosity() == before
+
+
+def test_a_tokenizer_never_brings_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Left to its default, transformers asks on the terminal whether to run it."""
+    config = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: pass\n")
+    with pytest.raises(DataError, match="no tokenizer at"):
+        HubTokenizer(str(tmp_path))
+    assert not (tmp_path / "ran").exists()
+    assert capsys.readouterr().out == ""

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats as scipy_stats
 from support.made_results import sample, write_result
 
 from prlm_bench.errors import DataError
 from prlm_bench.host import PluginHost
 from prlm_bench.report import SeedAggregation, build_tables, render
-from prlm_bench.report._text import BCA, SEEDS, columns, legend
+from prlm_bench.report._text import BOOTSTRAP, SEEDS, columns, legend
 from prlm_bench.results import Stored, as_mean, find_results, mean_value, seed_groups
-from prlm_bench.stats import bca_interval, bootstrap_totals, percentile_interval, user_totals, variance_components
+from prlm_bench.stats import bca_interval, bootstrap_totals, user_totals, variance_components
 
 METRICS = ("mae@lamp", "rmse@lamp")
 USERS = [f"u{i // 3}" for i in range(36)]
@@ -119,7 +120,20 @@ def test_what_depends_on_the_seed_parts_no_family(
     assert len(seed_groups([renamed(result, spec, fingerprint) for result, fingerprint in pairs])) == count
 
 
-def test_a_row_of_several_seeds_is_their_mean_with_an_interval_over_users(tmp_path: Path, host: PluginHost) -> None:
+def t_interval_over_users_and_seeds(values: list[list[float]]) -> tuple[float, float]:
+    """By hand, of the logarithm of the mean: 12 users with three questions each, and as many seeds as `values`."""
+    by_user = np.reshape(np.mean(values, axis=0), (12, 3)).mean(axis=1)
+    mean = by_user.mean()
+    left_out = (by_user.sum() - by_user) / 11
+    users, seeds = ((mean - left_out) ** 2).sum(), np.var(np.mean(values, axis=1), ddof=1) / len(values)
+    freedom = (users + seeds) ** 2 / (users**2 / 11 + seeds**2 / (len(values) - 1))
+    half = scipy_stats.t.ppf(0.975, freedom) * np.sqrt(users + seeds) / mean
+    return mean * np.exp(-half), mean * np.exp(half)
+
+
+def test_a_row_of_several_seeds_is_their_mean_with_an_interval_over_users_and_seeds(
+    tmp_path: Path, host: PluginHost
+) -> None:
     stored = write(tmp_path, (0, 1, 2))
     (family,) = seed_groups(stored)
     pooled = SeedAggregation(host).pool(family)
@@ -128,9 +142,8 @@ def test_a_row_of_several_seeds_is_their_mean_with_an_interval_over_users(tmp_pa
         assert pooled.metrics[name].value == pytest.approx(np.mean(own))
         assert pooled.spread[name].values == tuple(own)
         assert pooled.spread[name].sd == pytest.approx(np.std(own, ddof=1))
-    totals = user_totals(as_mean(np.mean([errors(seed) for seed in (0, 1, 2)], axis=0).tolist()), USERS)
-    expected = percentile_interval(mean_value(bootstrap_totals(totals)))
-    assert (pooled.metrics["mae@lamp"].low, pooled.metrics["mae@lamp"].high) == pytest.approx(expected)
+    low, high = t_interval_over_users_and_seeds([errors(seed) for seed in (0, 1, 2)])
+    assert (pooled.metrics["mae@lamp"].low, pooled.metrics["mae@lamp"].high) == pytest.approx((low, high))
     root = pooled.metrics["rmse@lamp"]
     assert root.low is not None and root.high is not None and root.low < root.value < root.high  # type: ignore[operator]
     values = np.array([np.reshape(errors(seed), (12, 3)).mean(axis=1) for seed in (0, 1, 2)])
@@ -151,10 +164,11 @@ def test_without_a_known_metric_a_corpus_figure_has_no_interval(tmp_path: Path) 
 def test_seeds_of_other_questions_are_refused(tmp_path: Path) -> None:
     write_result(tmp_path, [sample("a", "u", "x", "x"), sample("b", "v", "x", "x")], seed=0)
     folder = write_result(tmp_path, [sample("a", "u", "x", "x"), sample("b", "v", "y", "x")], seed=1)
+    (group,) = seed_groups(find_results(tmp_path)[0])
     lines = (folder / "samples.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "samples.jsonl").write_bytes(b"".join(reversed(lines)))
     with pytest.raises(DataError, match="answered different questions"):
-        SeedAggregation().pool(seed_groups(find_results(tmp_path)[0])[0])
+        SeedAggregation().pool(group)
 
 
 def test_tables_keep_seeds_together_unless_asked(tmp_path: Path, host: PluginHost) -> None:
@@ -191,7 +205,7 @@ def test_csv_and_json_name_each_source_of_variance(tmp_path: Path, host: PluginH
     assert as_json["interval"] == "bca"
     assert as_json["rows"][0]["spread"]["mae@lamp"]["sd"] == spread.sd
     assert as_json["rows"][0]["seeds"] == [0, 1]
-    assert BCA in legend([table])
+    assert BOOTSTRAP["bca"] in legend([table])
 
 
 RUN = ("--task", "mini_lamp_2", "--synth-users", "12", "--results", "r")
@@ -210,7 +224,7 @@ def test_the_command_line_takes_the_kind_of_interval_and_seeds_apart(seeds: Any)
         json.loads(seeds("leaderboard", "--results", "r", "--json", *words).stdout)["tables"][0]
         for words in ((), ("--interval", "bca"), ("--by-seed",))
     )
-    assert (plain["interval"], bca["interval"]) == ("percentile", "bca")
+    assert (plain["interval"], bca["interval"]) == ("auto", "bca")
     assert len(apart["rows"]) == 3 * len(plain["rows"])
     f1 = [next(row["metrics"]["f1@lamp"] for row in table["rows"] if not row["control"]) for table in (plain, bca)]
     assert f1[0]["value"] == f1[1]["value"]
@@ -227,23 +241,32 @@ def test_seeds_are_compared_together(seeds: Any) -> None:
     ]
     gaps = [row["difference"]["difference"] for row in apart]
     assert together["difference"]["difference"] == pytest.approx(np.mean(gaps))
-    assert together["seed_sd"] == pytest.approx(np.std(gaps, ddof=1))
-    assert together["seeds"] == [0, 1, 2]
-    assert [row["seed_sd"] for row in apart] == [None] * 3
-    # Means over seeds vary less over users than one seed does.
-    assert together["difference"]["error"] < max(row["difference"]["error"] for row in apart)
+    # bm25 has no seeds, random items differ by seed.
+    assert together["seed_sd"] is None
+    assert together["baseline_seed_sd"] == pytest.approx(np.std(gaps, ddof=1))
+    assert (together["seeds"], together["baseline_seeds"]) == ([0, 1, 2], [0, 1, 2])
+    assert together["difference"]["basis"] == "users and trainings"
+    assert [row["baseline_seed_sd"] for row in apart] == [None] * 3
+    assert [row["difference"]["basis"] for row in apart] == ["users"] * 3
     text = seeds(*words).stdout
     assert "seed sd" in text
     assert "bm25 × k=4 × direct × vote, seeds 0, 1, 2" in text
 
 
-def test_only_shared_seeds_are_paired(seeds: Any) -> None:
-    (found,) = json.loads(seeds("compare", "bm25+vote", "random+vote+seed=2", "--results", "r", "--json").stdout)
-    assert found["seeds"] == [2]
-    assert "seed 2" in found["method"]
+def test_all_seeds_of_each_side_count(seeds: Any) -> None:
+    """Also where one side has a single seed: then the spread of the other side is taken for it."""
+    words = ("random+vote", "bm25+vote+seed=2")
+    (found,) = json.loads(seeds("compare", *words, "--results", "r", "--json").stdout)
+    assert (found["seeds"], found["baseline_seeds"]) == ([0, 1, 2], [2])
+    assert "seed 2" in found["baseline"]
+    values = [
+        json.loads(seeds("compare", f"random+vote+seed={s}", words[1], "--results", "r", "--json").stdout)[0]
+        for s in range(3)
+    ]
+    assert found["difference"]["first"] == pytest.approx(np.mean([row["difference"]["first"] for row in values]))
 
 
 def test_a_comparison_says_its_kind_of_interval(seeds: Any) -> None:
     words = ("compare", "bm25+vote", "echo", "--results", "r", "--interval", "bca")
     assert json.loads(seeds(*words, "--json").stdout)[0]["interval"] == "bca"
-    assert "BCa interval" in seeds(*words).stdout
+    assert "95 % interval: of resampled users, BCa" in seeds(*words).stdout

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from prlm_bench.host import PluginHost
-from prlm_bench.report import FORMATS, Table, build_tables, render, reported_for
-from prlm_bench.report._reported import all_reported
+from prlm_bench.report import FORMATS, Table, build_tables, render
+from prlm_bench.report._reported import all_reported, reported_for
 from prlm_bench.report._text import LEGEND, REPORTED, columns, heading
 from prlm_bench.results import Manifest, Stored, Summary
 from prlm_bench.tasks import TaskRegistry
 
-NOTHING = {"value": 0.0, "low": 0.0, "high": 0.0}
+NOTHING = {"value": 0.0, "low": 0.0, "high": 0.0, "why": ""}
 
 
 def component(spec: str) -> dict[str, str]:
@@ -203,7 +203,7 @@ def test_csv_and_json_hold_every_figure(odd_table: list[Table]) -> None:
     assert (row["retriever"], row["metrics"]["rouge1@lamp"]["value"], row["rewards"]) == (
         ODD,
         0.25,
-        {"judge[/x]": NOTHING},
+        {"judge[/x]": NOTHING | {"why": "", "n": None}},
     )
     assert row["fingerprint"] == f"fingerprint of {ODD}"
 

@@ -64,6 +64,14 @@ def renamed(folder: Path) -> None:
     folder.rename(folder.with_name("better"))
 
 
+def lost_gold(folder: Path) -> None:
+    edit_first_sample(folder, lambda record: record.update(gold=None))
+
+
+def other_digest(folder: Path) -> None:
+    edit(folder / "summary.json", lambda s: s.update(digest="0" * 64))
+
+
 def broken_line(folder: Path) -> None:
     (folder / "samples.jsonl").write_text("{\n")
 
@@ -78,6 +86,8 @@ def broken_line(folder: Path) -> None:
         (fewer_samples, "11 samples, but the manifest says 12"),
         (repeated_sample, "a question occurs twice"),
         (renamed, "the folder's name does not end with"),
+        (lost_gold, "samples.jsonl: no figures can be computed: 1 of 12 golds are missing"),
+        (other_digest, "summary.json: its digest does not match its content and the manifest"),
         (broken_line, "samples.jsonl:1"),
     ],
 )

@@ -395,7 +395,7 @@ def test_eval_writes_what_it_shows(here: Callable[..., Any], tmp_path: Path) -> 
     assert found == json.loads((tmp_path / "out" / "evaluation.json").read_bytes())
     assert (found["n"], found["n_judged"]) == (30, 30)
     assert set(found["figures"]) == {"bm25", "recency"}
-    assert set(found["figures"]["bm25"]["nDCG@5"]) == {"value", "low", "high"}
+    assert set(found["figures"]["bm25"]["nDCG@5"]) == {"value", "low", "high", "why"}
     assert [pair["of"] for pair in found["agreement"]] == [["bm25", "recency"]]
     assert (tmp_path / "out" / "recall.png").read_bytes().startswith(b"\x89PNG")
     drawn = (tmp_path / "out" / "recall.svg").read_text()

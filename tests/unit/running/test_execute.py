@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
-from prlm_bench import Completion, Prompt, Sample
+from prlm_bench import Completion, Prompt
 from prlm_bench.errors import RunError
 from prlm_bench.host import Origin, PluginHost
 from prlm_bench.host._registry import make_component
-from prlm_bench.results import Journal, find_results, finished_ids
+from prlm_bench.results import Journal, find_results, finished_ids, read_manifest
 from prlm_bench.running import Outcome, RunConfig, execute, prepare_tasks, preview
 
 Command = Callable[..., Any]
@@ -46,17 +46,11 @@ class Model:
             self.asked.append(prompt.example.id)
             yield j, Completion(f"headline of {len(prompt.ranking.items)} items", finish="stop", tokens=4)
 
-    def score(self, samples: Sequence[Sample]) -> list[float]:
-        if self.fails_at is not None:
-            raise RuntimeError("no judge")
-        return [1.0] * len(samples)
-
 
 @pytest.fixture
 def model(host: PluginHost) -> Model:
     made = Model()
     host.registry.add(make_component("generator", MINE, "model", lambda: made))
-    host.registry.add(make_component("reward", MINE, "judge", lambda: made))
     return made
 
 
@@ -159,7 +153,7 @@ def test_a_journal_that_is_whole_is_finished_without_asking(host: PluginHost, mo
     folder = only(execute(study(), host, tmp_path))
     before = files(folder)
     lines = [json.loads(line) for line in (folder / "samples.jsonl").read_bytes().splitlines()]
-    journal = Journal(folder / "journal.jsonl")
+    journal = Journal(folder / "journal.jsonl", read_manifest(folder).fingerprint)
     for record in reversed(lines):
         del record["metrics"]
         journal.append(record["id"], json.dumps(record).encode())
@@ -193,21 +187,9 @@ def test_a_component_that_fails_leaves_the_others_finished_and_its_own_resumable
     assert files(folder) == files(unbroken)
 
 
-def test_a_reward_that_fails_stops_the_run_with_one_line(host: PluginHost, model: Model, tmp_path: Path) -> None:
-    model.fails_at = "any"
-    with pytest.raises(RunError) as caught:
-        execute(study(rewards=["format", "judge"]), host, tmp_path)
-    assert str(caught.value) == "a reward (format, judge) failed: RuntimeError: no judge"
-    model.fails_at = None
-    folder = only(execute(study(rewards=["format", "judge"]), host, tmp_path))
-    assert names(folder) == WHOLE
-    summary = json.loads((folder / "summary.json").read_bytes())
-    assert {name: reward["value"] for name, reward in summary["rewards"].items()} == {"format": 1.0, "judge": 1.0}
-
-
 def test_a_folder_that_another_process_writes_is_left_alone(host: PluginHost, model: Model, tmp_path: Path) -> None:
     (bench,) = prepare_tasks(study(), host)
-    journal = Journal(bench.folder(tmp_path, 0) / "journal.jsonl")
+    journal = Journal(bench.folder(tmp_path, 0) / "journal.jsonl", bench.manifests[0].fingerprint)
     with pytest.raises(RunError, match="is being written by another process"):
         execute(study(), host, tmp_path)
     journal.close()

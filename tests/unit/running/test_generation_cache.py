@@ -24,11 +24,11 @@ from prlm_bench.running import (
     CachedGenerator,
     Components,
     GenerationCache,
-    Pipeline,
     RunConfig,
     generation_files,
     prune,
 )
+from prlm_bench.running._pipeline import Pipeline
 from prlm_bench.running._plan import plan_cells
 
 IDENTITY = {"spec": "mine", "plugin": "dist/mine", "version": "1", "source": "abc", "fingerprint": "files=1 torch=2.13"}

@@ -15,8 +15,8 @@ from prlm_bench.data import Dataset, open_split
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host import Origin, PluginHost
 from prlm_bench.host._registry import make_component
-from prlm_bench.running import Components, Pipeline, RunConfig
-from prlm_bench.running._pipeline import Result
+from prlm_bench.running import Components, RunConfig
+from prlm_bench.running._pipeline import Pipeline, Result
 from prlm_bench.running._plan import plan_cells
 
 MINE = Origin("mine", "my-dist", "1.2", "mine.py")
@@ -248,8 +248,8 @@ def test_a_reward_must_score_every_sample(bench: PipelineMaker, examples: list[E
 
     bench.add("reward", "mine", Short())
     pipeline = bench.pipeline(retrievers=["bm25"], generators=["stub"], rewards=["mine"])
-    with pytest.raises(PrlmBenchError, match="reward mine gave 1 scores for 12 samples"):
-        pipeline.score(run(pipeline, examples))
+    scored = pipeline.score(run(pipeline, examples))
+    assert {result.reward_failures["mine"] for result in scored} == {"gave fewer scores than samples"}
 
 
 def broken(method: str, returns: Any) -> Stub:
@@ -291,8 +291,8 @@ BROKEN = [
     ("generator", "generate", twice, "answered prompt 0 twice, or it does not exist", 1),
     ("generator", "generate", [(0, Completion("x"))], "left 11 of 12 prompts without an answer", 1),
     ("generator", "generate", [(12, Completion("x"))], "answered prompt 12 twice, or it does not exist", 0),
-    ("generator", "generate", [(0, Completion("\ud800"))], "UnicodeEncodeError: 'utf-8' codec can't encode", 0),
-    ("generator", "generate", [(0, Completion(None))], "AttributeError: 'NoneType' object has no attribute", 0),
+    ("generator", "generate", [(0, Completion("\ud800"))], "gave a completion whose text has half a surrogate pair", 0),
+    ("generator", "generate", [(0, Completion(None))], "gave a completion whose text is not text: None", 0),
 ]
 
 

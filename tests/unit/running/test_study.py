@@ -42,6 +42,7 @@ def test_a_file_holds_every_field(tmp_path: Path) -> None:
         "dates": True,
         "controls": False,
         "skip_invalid": True,
+        "any_task": True,
         "lenient": True,
         "synth_users": 3,
     }

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from support.made_results import sample, write_result
 
@@ -17,14 +16,12 @@ from prlm_bench.errors import DataError
 from prlm_bench.host import PluginHost
 from prlm_bench.report import SeedAggregation, SeedSpread, build_tables
 from prlm_bench.report.findings import find
-from prlm_bench.results import Estimate, Stored, as_mean, find_results, load_folders
+from prlm_bench.results import Estimate, Stored, find_results, load_folders
 from prlm_bench.site import write_site
 from prlm_bench.site._charts import WIDTH, Axis, axis_for, draw
 from prlm_bench.site._entries import make_entries
-from prlm_bench.site._groups import group_name, tied_groups
 from prlm_bench.site._pages import compose, seed_range, split_spec
 from prlm_bench.site._samples import PAGE, as_script, write_samples
-from prlm_bench.stats import user_totals
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \"'`${1}{{ 1 }}&amp;\u2028\u2029\u202e\u0000\\"
 
@@ -42,17 +39,14 @@ def load(path: Path) -> tuple[str, list[Any]]:
 
 
 def entries_of(root: Path) -> list[Any]:
-    stored, _ = find_results(root)
-    totals = {r.manifest.fingerprint: write_samples(r, root / "out" / r.manifest.fingerprint).totals for r in stored}
-    (table,) = build_tables(stored, pooling=SeedAggregation())
-    return make_entries(table, totals)
+    (table,) = build_tables(find_results(root)[0], pooling=SeedAggregation())
+    return make_entries(table)
 
 
 def test_every_sample_is_in_a_numbered_file_of_100(tmp_path: Path) -> None:
     folder = write_result(tmp_path / "results", answers(3, n=250))
     (stored,) = load_folders([folder])
-    written = write_samples(stored, tmp_path / "out")
-    assert written.pages == 3
+    assert write_samples(stored, tmp_path / "out") == 3
     run = stored.manifest.fingerprint[:12]
     pages = [load(tmp_path / "out" / "pages" / f"{number}.js") for number in (1, 2, 3)]
     assert [(name, arguments[:2]) for name, arguments in pages] == [("prlmPage", [run, n]) for n in (1, 2, 3)]
@@ -62,13 +56,6 @@ def test_every_sample_is_in_a_numbered_file_of_100(tmp_path: Path) -> None:
     name, (listed,) = load(tmp_path / "out" / "list.js")
     assert (name, len(listed)) == ("prlmList", 250)
     assert listed[0] == ["q0", "u0", True, 1.0, "query of q0", "same", "same"]
-
-
-def test_user_totals_are_gathered_on_the_way(tmp_path: Path) -> None:
-    (stored,) = load_folders([write_result(tmp_path / "results", answers(3))])
-    written = write_samples(stored, tmp_path / "out")
-    expected = user_totals(as_mean([1.0] * 3 + [0.0] * 9), [f"u{i % 6}" for i in range(12)])
-    assert np.array_equal(written.totals["rouge1@lamp"], expected)
 
 
 @pytest.mark.parametrize("value", [NASTY, "<!--", "]]>", "\u2028", "\ud7ff\ue000\U0010ffff"])
@@ -172,20 +159,6 @@ def test_what_differs_in_more_than_the_seed_is_another_row(tmp_path: Path) -> No
     assert [len(entry.runs) for entry in entries_of(tmp_path)] == [1, 1, 1]
 
 
-def test_rows_that_a_test_does_not_separate_share_a_group(tmp_path: Path) -> None:
-    users = [f"u{i}" for i in range(40)]
-    rng = np.random.default_rng(0)
-    base = rng.normal(size=40)
-    rows = [user_totals(as_mean(list(base + shift)), users) for shift in (3.0, 3.0, 0.0, 0.0)]
-    assert tied_groups(rows) == [1, 1, 2, 2]
-    assert tied_groups([rows[0], None, rows[2]]) == [1, 2, 3]
-    assert tied_groups([]) == []
-
-
-def test_groups_beyond_the_alphabet_have_names() -> None:
-    assert [group_name(n) for n in (1, 26, 27, 52, 53, 702, 703)] == ["A", "Z", "AA", "AZ", "BA", "ZZ", "AAA"]
-
-
 def test_intervals_of_a_column_share_an_axis(tmp_path: Path) -> None:
     write_result(tmp_path, answers(2), control=True)
     write_result(tmp_path, answers(4), control=True, retriever="c2")
@@ -239,7 +212,7 @@ def test_a_page_shows_what_checks_have_found_of_its_result(tmp_path: Path) -> No
         for result in stored
     }
     assert "retrieval no better than random own items" in pages[False]
-    assert "Checks for failure signatures" not in pages[True]
+    assert "retrieval no better" not in pages[True]
 
 
 def test_results_without_golds_or_with_one_user_have_pages(tmp_path: Path) -> None:
@@ -256,3 +229,17 @@ def test_the_command_prints_where_the_index_is(tmp_path: Path, here: Callable[..
     assert (ended.status, ended.stdout) == (0, "pages/index.html\n")
     assert (tmp_path / "pages" / "index.html").is_file()
     assert here("site", "--results", "nowhere", "--output", "pages").status == 2
+
+
+def test_a_row_without_samples_has_a_page_with_its_figures(tmp_path: Path) -> None:
+    write_result(tmp_path / "r", answers(3))
+    published = write_result(tmp_path / "r", answers(5), retriever="other")
+    (published / "samples.jsonl").unlink()
+    write_site(find_results(tmp_path / "r")[0], PluginHost().tasks, tmp_path / "site")
+    pages = [page.read_text() for page in sorted((tmp_path / "site" / "runs").rglob("index.html"))]
+    assert sorted("samples of this row are not published" in page for page in pages) == [False, True]
+    (without,) = [page for page in pages if "not published" in page]
+    assert "list.js" not in without and "0.4167" in without
+    (with_samples,) = [page for page in pages if "not published" not in page]
+    assert '"neighbours":[]' in with_samples
+    assert "no benefit" in (tmp_path / "site" / "index.html").read_text()

@@ -34,10 +34,12 @@ def mean_metric(name: str = "length@mine", scale: float = 1.0) -> MeanMetric:
     return MeanMetric(name, lambda pairs: [scale * len(answer) for answer in pairs.answers])
 
 
-def test_totals_are_by_user_in_order_of_appearance() -> None:
+def test_totals_are_by_user_in_an_order_that_a_file_does_not_change() -> None:
     statistics = np.array([[1.0, 1], [2, 1], [3, 1], [4, 1], [5, 1]])
-    totals = user_totals(statistics, ["b", "a", "b", "c", "b"])
-    assert totals.tolist() == [[9, 3], [2, 1], [4, 1]]
+    users = ["b", "a", "b", "c", "b"]
+    totals = user_totals(statistics, users)
+    assert sorted(totals.tolist()) == [[2, 1], [4, 1], [9, 3]]
+    assert user_totals(statistics[::-1], users[::-1]).tolist() == totals.tolist()
 
 
 @pytest.mark.parametrize("resamples", [1, 63, 64, 65, 200])
@@ -94,9 +96,9 @@ def test_user_macro_has_the_interval_of_the_users_means() -> None:
     values = np.random.default_rng(4).random(100)
     figures = ClusterEstimates(users)
     figures.add_user_macro("macro", as_mean(values.tolist()), mean_value)
-    means = values.reshape(20, 5).mean(axis=1)
+    means = mean_value(user_totals(as_mean(values.tolist()), users))
     resampled = [means[drawn].mean() for drawn in draws(20, RESAMPLES, SEED)]
-    found = figures.estimates()["macro"]
+    found = figures.estimates("percentile")["macro"]
     assert (found.low, found.high) == pytest.approx(percentile_interval(np.array(resampled)), rel=1e-12)
 
 
@@ -118,9 +120,32 @@ def test_one_user_has_no_interval() -> None:
     assert (found.user_macro.value, found.user_macro.low, found.user_macro.high) == (2.0, None, None)
 
 
-def test_a_user_who_is_always_right_has_an_interval_without_width() -> None:
-    found = score_answers(["ab"] * 6, [""] * 6, list("xxyyzz"), (), [mean_metric()]).summaries["length@mine"]
-    assert (found.value, found.low, found.high) == (2.0, 2.0, 2.0)
+def test_users_that_are_all_alike_have_no_interval() -> None:
+    found = score_answers(["ab"] * 8, [""] * 8, list("stuvwxyz"), (), [mean_metric()]).summaries["length@mine"]
+    assert (found.value, found.low, found.high, found.why) == (2.0, None, None, "all users alike")
+
+
+@pytest.mark.parametrize("users", [1, 2, 5])
+def test_too_few_users_have_no_interval_and_the_reason(users: int) -> None:
+    figures = ClusterEstimates([str(user) for user in range(users) for _ in range(3)])
+    figures.add("mean", as_mean(np.random.default_rng(0).random(3 * users).tolist()))
+    figures.add("share", as_mean([1.0] * (3 * users)))
+    for found in figures.estimates().values():
+        assert (found.low, found.high, found.why) == (None, None, f"{users} user{'s' * (users > 1)}")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_share_without_exception_has_an_interval_with_width(share: float) -> None:
+    """Bootstrap intervals of 60 right answers of 60 are [1, 1]."""
+    users = [str(at // 5) for at in range(60)]
+    figures = ClusterEstimates(users)
+    figures.add("share", as_mean([share] * 60))
+    found = figures.estimates()["share"]
+    plain = figures.estimates("percentile")["share"]
+    assert (plain.low, plain.high) == (share, share)
+    assert found.low is not None and found.high is not None
+    assert 0.2 < found.high - found.low < 0.35
+    assert share in (found.low, found.high)
 
 
 class Ratio:
@@ -143,7 +168,7 @@ def test_a_corpus_metric_is_computed_from_summed_statistics() -> None:
     scored = score_answers(["aaaa", "b"], ["x", "xxxx"], ["1", "2"], (), metrics)
     found = scored.summaries["ratio@mine"]
     assert found.value == 1.0
-    assert (found.low, found.high) == (0.25, 4.0)
+    assert (found.low, found.high, found.why) == (None, None, "2 users")
     assert found.user_macro is None
     assert scored.samples == [{}, {}]
 
@@ -187,7 +212,7 @@ def coverage(trials: int, clustered: bool) -> float:
         owner = np.repeat(np.arange(40), sizes)
         values = rng.normal(size=40)[owner] + rng.normal(size=len(owner))
         users = owner if clustered else np.arange(len(owner))
-        totals = user_totals(as_mean(values.tolist()), users.tolist())
+        totals = user_totals(as_mean(values.tolist()), [str(user) for user in users])
         low, high = percentile_interval(mean_value(bootstrap_totals(totals, 400)))
         hits += low <= 0.0 <= high
     return hits / trials

@@ -1,0 +1,168 @@
+"""Finds out how a model's prompts may be batched, by trying: some architectures write other things in a batch.
+
+A padded batch, prompts that are read in pieces and a cache that is handed on make generation fast, and some models do
+not bear them: recurrent layers read the padding, positions shift, states are lost. So when a checkpoint is first loaded
+a few short and long prompts go through the engine in each way, and through plain `generate()` one at a time; the
+fastest way that gives the same logits is taken and remembered. It is a property of the checkpoint, not of the
+prompts, so that it cannot change between two runs of the same identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from prlm_bench.files import write_whole
+
+from .._hf import ModelError, is_out_of_memory, one_line
+
+if TYPE_CHECKING:
+    from ._loading import LoadedModel
+
+Together = Literal["padded", "same-length", "single"]
+Cache = Literal["chunked", "grown", "plain"]
+_log = logging.getLogger(__name__)
+#: Tokens of the prompts that are tried: shorter and longer than a piece that is read at a time, two of one length.
+_LENGTHS = (3, 70, 9, 3)
+#: New tokens of each; after the first half the batch is handed on as one that some rows have left.
+NEW_TOKENS = 4
+#: Changes when the check does.
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How prompts go through a model.
+
+    Args:
+        together: prompts of different lengths, of one length, or one at a time.
+        cache: `chunked`: a cache that rows can leave, and prompts that a CPU reads in pieces; `grown`: such a cache
+            alone; `plain`: that of `generate()`.
+    """
+
+    together: Together = "padded"
+    cache: Cache = "chunked"
+
+
+FASTEST = Batching()
+
+
+def unmixed(way: Batching) -> Batching:
+    """The way for prompts whose positions depend on the longest text that is read at a time (see `position_reach`)."""
+    together: Together = "same-length" if way.together == "padded" else way.together
+    return Batching(together, "grown" if way.cache == "chunked" else way.cache)
+
+
+def position_reach(config: Any) -> int | None:
+    """The length from which on a model reads all positions otherwise, also those of shorter texts beside; or None.
+
+    So do rotary embeddings that are scaled by the length (dynamic NTK), or have other factors beyond one (LongRoPE).
+    """
+    text = config.get_text_config()
+    rope = getattr(text, "rope_parameters", None) or {}
+    found = [rope] if "rope_type" in rope else [one for one in rope.values() if isinstance(one, dict)]
+    if not any(one.get("rope_type") in ("dynamic", "longrope") for one in found):
+        return None
+    sizes = [one.get("original_max_position_embeddings") for one in found]
+    names = ("original_max_position_embeddings", "max_position_embeddings")
+    return next((size for size in [*sizes, *(getattr(text, name, None) for name in names)] if size), None)
+
+
+def choose_batching(loaded: LoadedModel, label: str, identity: str, folder: Path, tokens: Sequence[int]) -> Batching:
+    """The fastest way that writes what `generate()` writes, remembered by the model's identity.
+
+    Args:
+        loaded: the model.
+        label: its name, for messages.
+        identity: of everything that decides what it writes: files, settings, device and libraries.
+        folder: where the result is remembered.
+        tokens: ordinary tokens of the model.
+
+    Raises:
+        ModelError: `generate()` itself fails.
+    """
+    key = hashlib.sha256(f"{_VERSION}\n{identity}".encode()).hexdigest()
+    path = folder / "batching" / f"{key}.json"
+    found = _remembered(path)
+    if found is None:
+        found = _try(loaded, label, tokens)
+        with suppress(OSError):  # a cache folder that cannot be written costs the check each time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, json.dumps({**asdict(found), "model": label}).encode())
+    say = _log.info if found.together == "padded" else _log.warning
+    say("%s: batches are %s, the cache is %s: the fastest way that writes the same as generate()", label,
+        found.together, found.cache)  # fmt: skip
+    return found
+
+
+def _remembered(path: Path) -> Batching | None:
+    try:
+        content = json.loads(path.read_bytes())
+        found = Batching(content["together"], content["cache"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if found.together in get_args(Together) and found.cache in get_args(Cache) else None
+
+
+def _try(loaded: LoadedModel, label: str, tokens: Sequence[int]) -> Batching:
+    room = min(size or 1024 for size in (loaded.window, loaded.reach)) - NEW_TOKENS
+    prompts = [
+        [tokens[(31 * place + 7 * row + 1) % len(tokens)] for place in range(max(1, min(length, room)))]
+        for row, length in enumerate(_LENGTHS)
+    ]
+    try:
+        alone = [row for prompt in prompts for row in _logits(loaded, [prompt], Batching("single", "plain"))]
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(f"{label} cannot write: generate() fails with {one_line(error)}") from None
+    singly = (Batching("single", cache) for cache in ("chunked", "grown"))
+    longest = max(range(len(prompts)), key=lambda row: len(prompts[row]))
+    some = [longest, 0]
+    single = next(
+        (way for way in singly if all(_same(loaded, [prompts[row]], [alone[row]], way) for row in some)),
+        Batching("single", "plain"),
+    )
+    if _same(loaded, prompts, alone, replace(single, together="padded")):
+        return replace(single, together="padded")
+    twins = [row for row, prompt in enumerate(prompts) if len(prompt) == len(prompts[0])]
+    equal = replace(single, together="same-length")
+    return equal if _same(loaded, [prompts[row] for row in twins], [alone[row] for row in twins], equal) else single
+
+
+def _same(loaded: LoadedModel, prompts: Sequence[list[int]], alone: Sequence[Any], way: Batching) -> bool:
+    try:
+        found = _logits(loaded, prompts, way)
+    except Exception as error:  # what a model does not bear may raise anything
+        if is_out_of_memory(error):
+            raise
+        return False
+    # Half precision rounds to 3 digits, and by the shape of the batch.
+    tolerance = 1e-3 if loaded.model.dtype.itemsize > 2 else 0.1
+    return all(_close(one, other, tolerance) for one, other in zip(found, alone, strict=True))
+
+
+def _logits(loaded: LoadedModel, prompts: Sequence[list[int]], way: Batching) -> list[tuple[list[int], Any]]:
+    from ._engine import trace
+
+    return trace(loaded, prompts, way, NEW_TOKENS)
+
+
+def _close(found: tuple[list[int], Any], wanted: tuple[list[int], Any], tolerance: float) -> bool:
+    """Whether two answers come from the same logits; behind a near tie that fell otherwise they may differ."""
+    for token, mine, other, theirs in zip(*found, *wanted, strict=True):
+        finite = theirs.isfinite()
+        if not finite.equal(mine.isfinite()):
+            return False
+        spread = (theirs[finite].max() - theirs[finite].mean()).item()
+        if (mine[finite] - theirs[finite]).abs().max().item() > tolerance * max(spread, 1e-6):
+            return False
+        if token != other:
+            return True
+    return True

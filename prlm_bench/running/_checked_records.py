@@ -1,0 +1,152 @@
+"""What prompts, completions and answers may hold, and the row in which the completion cache keeps a completion."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+
+from ..errors import PrlmBenchError
+from ..records import Answer, Completion, Prompt
+
+T = TypeVar("T", Completion, Answer)
+
+#: The largest count that can be stored.
+_LARGEST = 2**63 - 1
+_END = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
+_CHECKSUM = b',"crc32":"%08x"}'
+_END_LENGTH = len(_CHECKSUM % 0)
+
+
+def checked(record: T) -> T:
+    """A completion or an answer with plain Python values. What components give and what was kept pass through here.
+
+    Raises:
+        PrlmBenchError: a field holds what cannot be stored.
+    """
+    made = Completion if isinstance(record, Completion) else Answer
+    values = {name: check(name, getattr(record, name)) for name, check in _CHECKS[made].items()}
+    return made(**values)
+
+
+def check_prompt(prompt: Prompt) -> None:
+    """Check the fields of a prompt that are stored.
+
+    Raises:
+        PrlmBenchError: a field holds what cannot be stored.
+    """
+    for name, check in _CHECKS[Prompt].items():
+        check(name, getattr(prompt, name))
+
+
+def to_row(key: str, completion: Completion) -> bytes:
+    """The JSON text that keeps a completion, with a checksum over it and its key."""
+    body = orjson.dumps(asdict(completion))[:-1]
+    return body + _CHECKSUM % zlib.crc32(body, zlib.crc32(key.encode()))
+
+
+def from_row(key: str, row: object) -> Completion | None:
+    """The completion of a row; None if the row is damaged or was written by a version with other fields.
+
+    A row without a checksum, as earlier releases wrote it, is judged by the types of its fields alone.
+    """
+    if not isinstance(row, bytes):
+        return None
+    end = _END.fullmatch(row[-_END_LENGTH:])
+    if end is not None:
+        if zlib.crc32(row[:-_END_LENGTH], zlib.crc32(key.encode())) != int(end.group(1), 16):
+            return None
+        row = row[:-_END_LENGTH] + b"}"
+    try:
+        content = orjson.loads(row)
+        return checked(Completion(**content)) if isinstance(content, Mapping) else None
+    except (TypeError, ValueError, PrlmBenchError):
+        return None
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _error(name, "is not text", value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _error(name, "has half a surrogate pair, which cannot be stored", value) from None
+    return str(value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if value is True or value is False:
+        return bool(value)
+    raise _error(name, "is neither true nor false", value)
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise _error(name, "is not a whole number", value) from None
+    if isinstance(value, bool) or not 0 <= number <= _LARGEST:
+        raise _error(name, "is not a count", value)
+    return number
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = math.nan if isinstance(value, str | bytes | bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise _error(name, "is not a number", value)
+    return number
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise _error(name, "is not a tuple of texts", value)
+    return tuple(_text(name, each) for each in value)
+
+
+def _or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _error(name: str, what: str, value: Any) -> PrlmBenchError:
+    return PrlmBenchError(f"{name} {what}: {ascii(value)[:60]}")
+
+
+#: How a field is checked, by the type that the record states for it.
+_KINDS: dict[str, Callable[[str, Any], Any]] = {
+    "str": _text,
+    "bool": _flag,
+    "int": _count,
+    "float": _number,
+    "tuple[str, ...]": _texts,
+}
+
+
+def _checks_of(record: type, words: str) -> dict[str, Callable[[str, Any], Any]]:
+    found: dict[str, Callable[[str, Any], Any]] = {}
+    for field in fields(record):
+        check = _KINDS.get(str(field.type).removesuffix(" | None"))
+        if check is not None:
+            check = check if str(field.type) in _KINDS else _or_none(check)
+            found[field.name] = partial(_named, check, words)
+    return found
+
+
+def _named(check: Callable[[str, Any], Any], words: str, name: str, value: Any) -> Any:
+    return check(f"gave {words} whose {name}", value)
+
+
+_CHECKS: dict[type, dict[str, Callable[[str, Any], Any]]] = {
+    Completion: _checks_of(Completion, "a completion"),
+    Answer: _checks_of(Answer, "an answer"),
+    Prompt: _checks_of(Prompt, "a prompt"),
+}
