@@ -34,7 +34,7 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 
 # The site, in build/docs. A broken link or anchor is an error.
-.PHONY: docs docs-serve nightly results
+.PHONY: docs docs-serve nightly results coverage
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(VENV)/.test
 	$(BIN)/python -m mkdocs build --quiet --strict
@@ -59,6 +59,10 @@ results: $(VENV)/.test
 	sed '/^### /,$$d' results/README.md > build/README.md
 	$(BIN)/prlm-bench leaderboard --results results --format markdown >> build/README.md
 	cp build/README.md results/README.md
+
+# The tables of docs/explanation/coverage.md, by simulation; hours. Interrupted runs resume.
+coverage: $(VENV)/.test
+	PYTHONPATH=tests $(BIN)/python benchmarks/coverage.py --write
 
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest benchmarks --benchmark-only -q

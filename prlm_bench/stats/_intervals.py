@@ -200,12 +200,12 @@ def _errors(resampled: Resampled, columns: slice, value: Value, level: float) ->
 def _corpus(resampled: Resampled, columns: slice, value: Value, level: float) -> Bounds:
     """The sign-flip interval of the jackknife's pseudo-values, which corrects the bias of few samples."""
     found = jackknife(resampled.totals[:, columns], value, resampled.sizes)
-    return split_bounds(pseudo_splits(found.pseudo), level, lambda: found)
+    return split_bounds(pseudo_splits(found.pseudo, resampled.sizes), level, lambda: found)
 
 
-def pseudo_splits(pseudo: Floats, flips: int = INTERVAL_FLIPS) -> Splits:
-    """The splits of the mean of pseudo-values, shape (users,)."""
-    totals = np.stack([pseudo, np.ones_like(pseudo)], axis=1)
+def pseudo_splits(pseudo: Floats, sizes: Floats, flips: int = INTERVAL_FLIPS) -> Splits:
+    """The splits of the mean of pseudo-values, shape (users,), weighted by the users' questions."""
+    totals = np.stack([sizes * pseudo, sizes], axis=1)
     return splits_of(totals, lambda sums: sums[..., 0] / sums[..., 1], split_totals(totals, flips))
 
 

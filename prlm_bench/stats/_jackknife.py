@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._users import Floats, Value, freedom
+from ._users import Floats, Value, estimated_icc, freedom
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +18,14 @@ class Jackknife:
     error: float
     #: Degrees of freedom, see `stats.freedom`.
     freedom: float
-    #: users * value - (users - 1) * value without the user, shape (users,); their mean is corrected for bias.
+    #: h * value - (h - 1) * value without the user, where h is all questions over those of the user, shape (users,).
+    #: For a mean this is the user's own mean. Their mean, weighted by questions, is corrected for bias.
     pseudo: Floats
 
 
 def jackknife(totals: Floats, value: Value, sizes: Floats) -> Jackknife:
-    """Leave out each user in turn (Efron and Tibshirani 1993, chapter 11).
+    """Leave out each user in turn (Efron and Tibshirani 1993, chapter 11; Busing, Meijer and van der Leeden 1999 for
+    pseudo-values of unequal users).
 
     Args:
         totals: statistics by user, shape (users, s), of at least two users.
@@ -36,5 +38,7 @@ def jackknife(totals: Floats, value: Value, sizes: Floats) -> Jackknife:
         left_out = np.asarray(value(whole - totals), dtype=np.float64)
         changes = point - left_out
         error = float(np.sqrt(np.sum(changes**2)))
-    users = len(totals)
-    return Jackknife(point, error, freedom(sizes), users * point - (users - 1) * left_out)
+        icc = estimated_icc(changes * (sizes.sum() - sizes), sizes)
+        times = sizes.sum() / sizes
+        pseudo = times * point - (times - 1) * left_out
+    return Jackknife(point, error, freedom(sizes, icc), pseudo)

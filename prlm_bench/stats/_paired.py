@@ -18,6 +18,8 @@ from ._users import Floats, Value
 
 #: Whether a difference is tested over users alone, or over users and trainings.
 Basis = Literal["users", "users and trainings"]
+#: Users that must differ for an interval: below, nothing is known of how far those may differ that were not asked.
+FEWEST_DIFFERENT = 4
 #: Beyond this number of users none are said to be enough.
 MOST_USERS = 10_000_000
 
@@ -150,13 +152,18 @@ def _over_trainings(nothing: Difference, found: Jackknife, trained: Spread) -> D
 def _over_users(
     nothing: Difference, found: Jackknife, drawn: Resampled, gap: Value, corpus: bool, flips: int
 ) -> Difference:
-    why = too_few("corpus" if corpus else "mean", nothing.users)
+    why = too_few("corpus" if corpus else "mean", nothing.users) or _too_alike(nothing)
     splits = drawn.splits(slice(0, drawn.totals.shape[1]), gap)
     if corpus and not why:
-        splits = pseudo_splits(found.pseudo, flips)
+        splits = pseudo_splits(found.pseudo, drawn.sizes, flips)
     ends = [none(why) if why else _ends(splits.interval(level)) for level in (0.95, 0.90)]
     tested = replace(nothing, error=found.error, freedom=found.freedom, p=_p(splits, found))
     return _with_bounds(tested, *ends)
+
+
+def _too_alike(found: Difference) -> str:
+    differ = found.higher + found.lower
+    return "" if differ >= FEWEST_DIFFERENT else f"only {differ} user{'s differ' if differ != 1 else ' differs'}"
 
 
 def _ends(found: tuple[float, float] | None) -> Bounds:
