@@ -27,6 +27,7 @@ class CorpusBleu:
     name = "bleu@lamp"
     higher_is_better = True
     is_mean = False
+    limits = (0.0, 100.0)
 
     def statistics(self, pairs: Pairs) -> Floats:
         """Counts for each pair, shape (n, 10), in the order of sacreBLEU."""

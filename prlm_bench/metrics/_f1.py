@@ -22,6 +22,7 @@ class MacroF1:
     name = "f1@lamp"
     higher_is_better = True
     is_mean = False
+    limits = (0.0, 1.0)
     reads_labels = True
 
     def statistics(self, pairs: Pairs) -> Floats:

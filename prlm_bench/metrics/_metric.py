@@ -82,6 +82,16 @@ class KnowsRareValues(Protocol):
         ...
 
 
+@runtime_checkable
+class Limited(Protocol):
+    """A metric that says between which values it lies, so that no interval goes beyond."""
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The smallest and the largest value that there can be."""
+        ...
+
+
 class MeanMetric:
     """A metric that is the mean of per-sample scores; statistics are (score, 1).
 

@@ -11,6 +11,7 @@ from ..errors import DataError
 from ..host import PluginHost
 from ..metrics import Pairs
 from ..results import (
+    NO_LIMITS,
     ClusterEstimates,
     Estimate,
     MetricSummary,
@@ -19,6 +20,7 @@ from ..results import (
     Stored,
     Summary,
     as_mean,
+    limits_of,
     mean_value,
     seed_groups,
     too_rare,
@@ -156,11 +158,18 @@ class _Pool:
         )
 
     def _add(
-        self, name: str, statistics: Sequence[Floats], value: Value = mean_value, *, errors: bool = False, why: str = ""
+        self,
+        name: str,
+        statistics: Sequence[Floats],
+        value: Value = mean_value,
+        *,
+        errors: bool = False,
+        why: str = "",
+        limits: tuple[float, float] = NO_LIMITS,
     ) -> None:
         totals = [user_totals(each, self._figures.users) for each in statistics]
         scale = scale_of(np.concatenate(statistics), errors=errors)
-        self._figures.add_totals(name, totals, value, scale, why)
+        self._figures.add_totals(name, totals, value, scale, why, limits)
 
     def _add_records(self, group: str, records: Sequence[list[dict[str, float | None]]]) -> list[str]:
         names = list(dict.fromkeys(name for of_seed in records for name in names_in(of_seed)))
@@ -193,7 +202,12 @@ class _Pool:
         statistics = [metric.statistics(each) for each in pairs]
         rare = [why for why in (too_rare(metric, each) for each in statistics) if why]
         self._add(
-            f"metric {name}", statistics, metric.value, errors=not metric.higher_is_better, why=rare[0] if rare else ""
+            f"metric {name}",
+            statistics,
+            metric.value,
+            errors=not metric.higher_is_better,
+            why=rare[0] if rare else "",
+            limits=limits_of(metric),
         )
 
     def _metric(self, name: str, found: dict[str, Estimate]) -> MetricSummary:

@@ -42,10 +42,12 @@ from ._store import (
     row_folders as row_folders,
 )
 from ._summarize import (
+    NO_LIMITS as NO_LIMITS,
     ClusterEstimates as ClusterEstimates,
     Scored as Scored,
     Scores as Scores,
     as_mean as as_mean,
+    limits_of as limits_of,
     mean_value as mean_value,
     score_answers as score_answers,
     too_rare as too_rare,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..metrics import KnowsRareValues, Metric, Pairs
+from ..metrics import KnowsRareValues, Limited, Metric, Pairs
 from ..stats import (
     Bounds,
     Floats,
@@ -23,6 +23,8 @@ from ..stats import (
     user_values,
 )
 from ._schema import Estimate, Manifest, MetricSummary, RewardSummary, Summary
+
+NO_LIMITS = (-np.inf, np.inf)
 
 
 def mean_value(totals: Floats) -> Floats:
@@ -49,6 +51,8 @@ class _Figure:
     trainings: int
     #: A reason to give it no interval.
     why: str
+    #: The smallest and the largest value that there can be.
+    limits: tuple[float, float]
 
 
 @dataclass
@@ -65,16 +69,24 @@ class ClusterEstimates:
     _width: int = 0
 
     def add(
-        self, name: str, statistics: Floats, value: Value = mean_value, *, errors: bool = False, why: str = ""
+        self,
+        name: str,
+        statistics: Floats,
+        value: Value = mean_value,
+        *,
+        errors: bool = False,
+        why: str = "",
+        limits: tuple[float, float] = NO_LIMITS,
     ) -> None:
         """Add a figure from per-sample statistics, shape (n, s).
 
         Args:
             errors: whether lower is better.
             why: a reason to give it no interval.
+            limits: the smallest and the largest value that there can be.
         """
         scale = scale_of(statistics, errors=errors)
-        self.add_totals(name, [user_totals(statistics, self.users)], value, scale, why)
+        self.add_totals(name, [user_totals(statistics, self.users)], value, scale, why, limits)
 
     def add_user_macro(self, name: str, statistics: Floats, value: Value) -> None:
         """Add the mean over users of each user's own value."""
@@ -82,7 +94,13 @@ class ClusterEstimates:
         self.add_totals(name, [totals], mean_value, scale_of(totals))
 
     def add_totals(
-        self, name: str, totals: Sequence[Floats], value: Value, scale: Scale = "mean", why: str = ""
+        self,
+        name: str,
+        totals: Sequence[Floats],
+        value: Value,
+        scale: Scale = "mean",
+        why: str = "",
+        limits: tuple[float, float] = NO_LIMITS,
     ) -> None:
         """Add a figure, averaged over trainings, from statistics already summed by user.
 
@@ -90,7 +108,7 @@ class ClusterEstimates:
             totals: of each training, shape (users, s).
         """
         width = sum(each.shape[1] for each in totals)
-        self._figures[name] = _Figure(slice(self._width, self._width + width), value, scale, len(totals), why)
+        self._figures[name] = _Figure(slice(self._width, self._width + width), value, scale, len(totals), why, limits)
         self._totals += totals
         self._width += width
 
@@ -114,7 +132,8 @@ def _estimate(drawn: Resampled, figure: _Figure, interval: Interval, level: floa
         ends = drawn.over_trainings(figure.columns, figure.value, figure.trainings, figure.scale, level)
     else:
         ends = drawn.bounds(figure.columns, value, figure.scale, interval, level)
-    return Estimate(value=_number(point), low=_number(ends.low), high=_number(ends.high), why=ends.why)
+    low, high = np.clip([ends.low, ends.high], *figure.limits).tolist()
+    return Estimate(value=_number(point), low=_number(low), high=_number(high), why=ends.why)
 
 
 def _number(value: float) -> float | None:
@@ -159,6 +178,11 @@ class Scores:
         return "\n".join([*lines, *self.notes])
 
 
+def limits_of(metric: Metric) -> tuple[float, float]:
+    """The smallest and the largest value of a metric, as far as it says."""
+    return metric.limits if isinstance(metric, Limited) else NO_LIMITS
+
+
 def too_rare(metric: Metric, statistics: Floats) -> str:
     """What occurs too rarely for an interval of the metric, by its own rule; empty if nothing does."""
     return metric.too_rare(statistics.sum(axis=0)) if isinstance(metric, KnowsRareValues) else ""
@@ -194,7 +218,12 @@ def score_answers(
     for metric in metrics:
         statistics = metric.statistics(pairs)
         figures.add(
-            metric.name, statistics, metric.value, errors=not metric.higher_is_better, why=too_rare(metric, statistics)
+            metric.name,
+            statistics,
+            metric.value,
+            errors=not metric.higher_is_better,
+            why=too_rare(metric, statistics),
+            limits=limits_of(metric),
         )
         if metric.is_mean:
             figures.add_user_macro(f"{metric.name} by user", statistics, metric.value)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from prlm_bench.metrics import MeanMetric, Metric, Pairs
+from prlm_bench.metrics._f1 import F1
 from prlm_bench.results import ClusterEstimates, as_mean, mean_value, score_answers
 from prlm_bench.results._summarize import describe_samples
 from prlm_bench.stats import (
@@ -222,3 +223,15 @@ def coverage(trials: int, clustered: bool) -> float:
 def test_an_interval_over_users_covers_and_one_over_questions_does_not() -> None:
     assert 0.91 <= coverage(1000, clustered=True) <= 0.97
     assert coverage(1000, clustered=False) <= 0.75
+
+
+def test_no_interval_goes_beyond_the_limits_of_a_metric() -> None:
+    """Macro-F1 near 1: the correction of its bias would take the interval above."""
+    rng = np.random.default_rng(3)
+    users = [str(at // 3) for at in range(120)]
+    golds = [str(each) for each in rng.integers(5, size=120)]
+    answers = [gold if rng.random() < 0.97 else "0" for gold in golds]
+    metrics: list[Metric] = [F1]
+    found = score_answers(answers, golds, users, ("0", "1", "2", "3", "4"), metrics).summaries["f1@lamp"]
+    assert found.low is not None and found.value is not None
+    assert found.low < found.value < 1.0 and found.high == 1.0
