@@ -15,18 +15,21 @@ from rich.text import Text
 from ._leaderboard import Table
 from ._text import NOTHING, REPORTED, cells, columns, heading, legend, reported_cells
 
+#: Columns of a line that is as long as it needs to be.
+_UNBOUNDED = 10_000
+
 
 def render_terminal(tables: Sequence[Table]) -> str:
     """All tables as text, as wide as the terminal, or as needed without one."""
     if not tables:
         return NOTHING
     terminal = sys.stdout.isatty()
-    width = max(shutil.get_terminal_size().columns, 100) if terminal else 200
+    width = max(shutil.get_terminal_size().columns, 100) if terminal else _UNBOUNDED
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=terminal, highlight=False)
     for table in tables:
         wide = _measured(table, narrow=False)
-        unbounded = console.options.update(width=10_000)
+        unbounded = console.options.update(width=_UNBOUNDED)
         fits = console.measure(wide, options=unbounded).maximum <= width
         console.print(wide if fits else _measured(table, narrow=True))
         if table.reported:
