@@ -86,6 +86,8 @@ LEGEND = (
 CUT = "Cut answers: the completion stopped at the length limit."
 REFUSED = "Refused: the server did not answer the prompt, which counts as an empty answer."
 FAILED = "failed: the reward raised an error or gave too few numbers; --json has the reason."
+#: The share of unreadable or cut answers from which a table says so.
+MANY = 0.2
 UNVERIFIED = "§ model not verified: the server does not say which model it serves, beyond the name in the request."
 
 GROUPS = (
@@ -119,7 +121,22 @@ def legend(tables: Sequence[Table]) -> str:
     same = [SAME] if any(row.figures.deterministic for row in rows) else []
     earlier = [EARLIER] if any(row.schema_version == 1 for row in rows) else []
     unverified = [] if all(row.verified for row in rows) else [UNVERIFIED]
-    return " ".join([LEGEND, *cut, *kinds, *seeds, *same, *earlier, *unverified, *_about_groups(tables)])
+    about_rows = [*seeds, *same, *earlier, *unverified, *_about_groups(tables), *_about_answers(tables)]
+    return " ".join([LEGEND, *cut, *kinds, *about_rows])
+
+
+def _about_answers(tables: Sequence[Table]) -> list[str]:
+    """What looks like a bad model in a table, and often is a prompt format or a token limit."""
+    rows = {row.fingerprint: (f"{table.task} {table.split}", row) for table in tables for row in table.rows}
+    found = []
+    for where, row in rows.values():
+        unread, cut = row.figures.parse_failures.value or 0, row.figures.truncated_completions or 0
+        wrong = [f"{100 * unread:.1f} % could not be read"] if unread >= MANY else []
+        wrong += [f"{100 * cut:.1f} % stopped at the length limit"] if cut >= MANY else []
+        if wrong:
+            name = f"{row.retriever} × k={row.k} × {row.reasoner} × {row.generator}"
+            found.append(f"Answers of {name} on {where}: {', '.join(wrong)}; `prlm-bench results findings` says more.")
+    return found
 
 
 def _about_groups(tables: Sequence[Table]) -> list[str]:

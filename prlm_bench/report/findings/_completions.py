@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .._text import MANY
 from ._finding import Finding, Group, Status, share
 
-#: The share of completions from which something is wrong with the set-up rather than with single answers.
-MANY = 0.2
 #: Characters of a completion that a line quotes.
 _QUOTED = 60
 #: What LaMP's ROUGE (rouge_score without a tokenizer of its own) reads of a text.

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.made_results import sample, write_result
 
 from prlm_bench.host import PluginHost
 from prlm_bench.report import FORMATS, Table, build_tables, render
 from prlm_bench.report._reported import all_reported, reported_for
 from prlm_bench.report._text import LEGEND, REPORTED, columns, heading
-from prlm_bench.results import Manifest, Stored, Summary
+from prlm_bench.results import Manifest, Stored, Summary, find_results
 from prlm_bench.tasks import TaskRegistry
 
 NOTHING = {"value": 0.0, "low": 0.0, "high": 0.0, "why": ""}
@@ -297,3 +298,14 @@ def test_every_published_row_refers_to_what_there_is(host: PluginHost) -> None:
 def test_published_rows_are_there_once() -> None:
     keys = [(row.source, row.benchmark, row.split, row.protocol, row.model, row.method) for row in all_reported()]
     assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "html", "latex"])
+def test_unreadable_and_cut_answers_are_said_below_a_table(form: str, tmp_path: Path) -> None:
+    """62 % unreadable answers looked like a bad model, in every format."""
+    bad = [sample(f"q{i}", f"u{i}", "", "x", parsed=None if i < 5 else "whole", finish="length") for i in range(8)]
+    write_result(tmp_path, bad, retriever="chatty")
+    tables = build_tables(find_results(tmp_path)[0])
+    text = re.sub(r"\s+", " ", render(tables, form).replace("\\", ""))
+    assert "62.5 % could not be read, 100.0 % stopped at the length limit" in text
+    assert "cut answers" in text
