@@ -62,7 +62,7 @@ results: $(VENV)/.test
 
 # The tables of docs/explanation/coverage.md, by simulation; hours. Interrupted runs resume.
 coverage: $(VENV)/.test
-	PYTHONPATH=tests $(BIN)/python benchmarks/coverage.py --write
+	PYTHONPATH=tests $(BIN)/python benchmarks/check_coverage.py --write
 
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest benchmarks --benchmark-only -q

@@ -1,4 +1,4 @@
-"""The cells of `benchmarks/coverage.py`: what is simulated in each, and the tables.
+"""The cells of `benchmarks/check_coverage.py`: what is simulated in each, and the tables.
 
 A study has three functions: its cells, one replicate of a cell, and the text of its table.
 """

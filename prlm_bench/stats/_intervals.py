@@ -1,6 +1,6 @@
 """Which interval a figure gets: by what the figure is, and by how many users there are.
 
-The choices are those that hold their level in the simulations of `benchmarks/coverage.py`; the tables are in
+The choices are those that hold their level in the simulations of `benchmarks/check_coverage.py`; the tables are in
 docs/explanation/statistics.md.
 """
 

@@ -1,7 +1,7 @@
 """How often intervals hold the true value, how often tests reject, and what findings say: tables by simulation.
 
     make coverage                                            the full profile, into build/coverage.json (hours)
-    PYTHONPATH=tests python benchmarks/coverage.py --quick   about 10 minutes of one core
+    PYTHONPATH=tests python benchmarks/check_coverage.py --quick   about 10 minutes of one core
     ... --write                                              puts the tables into docs/explanation/coverage.md
 
 Done cells are kept in the file and not simulated again, unless the core, the profile or the seed have changed. The
@@ -148,7 +148,7 @@ def page(results: Results, studies: Sequence[Study], times: float) -> str:
     error = [100 * float(np.sqrt(0.95 * 0.05 / count)) for count in (few, many)]
     head = f"""# Coverage and power, by simulation
 
-Made by `benchmarks/coverage.py` (`make coverage`) with the core `{core_digest()}`, seed {SEED}. A cell of the first
+Made by `benchmarks/check_coverage.py` (`make coverage`) with the core `{core_digest()}`, seed {SEED}. A cell of the first
 table has {few} replicates with up to 50 users and {many} with 1000, so that the Monte-Carlo error of a share of 95 %
 (one standard deviation) is {error[0]:.1f} and {error[1]:.1f} points; bootstraps are computed in a quarter of them.
 [Statistics](statistics.md) says what is computed, and why.
