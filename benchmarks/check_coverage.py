@@ -148,8 +148,8 @@ def page(results: Results, studies: Sequence[Study], times: float) -> str:
     error = [100 * float(np.sqrt(0.95 * 0.05 / count)) for count in (few, many)]
     head = f"""# Coverage and power, by simulation
 
-Made by `benchmarks/check_coverage.py` (`make coverage`) with the core `{core_digest()}`, seed {SEED}. A cell of the first
-table has {few} replicates with up to 50 users and {many} with 1000, so that the Monte-Carlo error of a share of 95 %
+Made by `benchmarks/check_coverage.py` (`make coverage`) with the core `{core_digest()}`, seed {SEED}. A cell of the
+first table has {few} replicates with up to 50 users and {many} with 1000, so that the Monte-Carlo error of a share of 95 %
 (one standard deviation) is {error[0]:.1f} and {error[1]:.1f} points; bootstraps are computed in a quarter of them.
 [Statistics](statistics.md) says what is computed, and why.
 

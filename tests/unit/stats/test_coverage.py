@@ -1,7 +1,7 @@
 """Intervals hold the true value, tests keep their level, and what is called detectable is found, by simulation.
 
-A short version of `benchmarks/check_coverage.py`, whose tables are in docs/explanation/coverage.md. Cells are those in which
-resampled users fail; bounds leave the simulation's own error, three standard deviations at a true 95 %.
+A short version of `benchmarks/check_coverage.py`, whose tables are in docs/explanation/coverage.md. Cells are those in
+which resampled users fail; bounds leave the simulation's own error, three standard deviations at a true 95 %.
 """
 
 from __future__ import annotations
