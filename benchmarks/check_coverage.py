@@ -149,8 +149,8 @@ def page(results: Results, studies: Sequence[Study], times: float) -> str:
     head = f"""# Coverage and power, by simulation
 
 Made by `benchmarks/check_coverage.py` (`make coverage`) with the core `{core_digest()}`, seed {SEED}. A cell of the
-first table has {few} replicates with up to 50 users and {many} with 1000, so that the Monte-Carlo error of a share of 95 %
-(one standard deviation) is {error[0]:.1f} and {error[1]:.1f} points; bootstraps are computed in a quarter of them.
+first table has {few} replicates with up to 50 users and {many} with 1000, so that the Monte-Carlo error of a share of
+95 % (one standard deviation) is {error[0]:.1f} and {error[1]:.1f} points; bootstraps are computed in a quarter of them.
 [Statistics](statistics.md) says what is computed, and why.
 
 A question has a latent normal value, of which the share ICC of the variance is the user's own. Users have 5 questions
