@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..metrics import KnowsRareValues, Limited, Metric, Pairs
@@ -19,7 +21,8 @@ from ..stats import (
     Value,
     over_trainings,
     scale_of,
-    user_totals,
+    totals_at,
+    user_index,
     user_values,
 )
 from ._schema import Estimate, Manifest, MetricSummary, RewardSummary, Summary
@@ -86,11 +89,11 @@ class ClusterEstimates:
             limits: the smallest and the largest value that there can be.
         """
         scale = scale_of(statistics, errors=errors)
-        self.add_totals(name, [user_totals(statistics, self.users)], value, scale, why, limits)
+        self.add_totals(name, [self._by_user(statistics)], value, scale, why, limits)
 
     def add_user_macro(self, name: str, statistics: Floats, value: Value) -> None:
         """Add the mean over users of each user's own value."""
-        totals = user_values(user_totals(statistics, self.users), value)
+        totals = user_values(self._by_user(statistics), value)
         self.add_totals(name, [totals], mean_value, scale_of(totals))
 
     def add_totals(
@@ -120,7 +123,14 @@ class ClusterEstimates:
     @property
     def sizes(self) -> Floats:
         """Questions of each user, shape (users,)."""
-        return user_totals(np.ones((len(self.users), 1)), self.users)[:, 0]
+        return self._by_user(np.ones((len(self.users), 1)))[:, 0]
+
+    @cached_property
+    def _index(self) -> NDArray[np.int64]:
+        return user_index(self.users)
+
+    def _by_user(self, statistics: Floats) -> Floats:
+        return totals_at(statistics, self._index)
 
 
 def _estimate(drawn: Resampled, figure: _Figure, interval: Interval, level: float) -> Estimate:

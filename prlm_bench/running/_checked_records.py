@@ -32,8 +32,15 @@ def checked(record: T) -> T:
         PrlmBenchError: a field holds what cannot be stored.
     """
     made = Completion if isinstance(record, Completion) else Answer
-    values = {name: check(name, getattr(record, name)) for name, check in _CHECKS[made].items()}
-    return made(**values)
+    changed = {}
+    for name, check in _CHECKS[made].items():
+        value = getattr(record, name)
+        plain = check(value)
+        if plain is not value:
+            changed[name] = plain
+    if changed or type(record) is not made:
+        return made(**{name: getattr(record, name) for name in _CHECKS[made]} | changed)
+    return record
 
 
 def check_prompt(prompt: Prompt) -> None:
@@ -43,7 +50,7 @@ def check_prompt(prompt: Prompt) -> None:
         PrlmBenchError: a field holds what cannot be stored.
     """
     for name, check in _CHECKS[Prompt].items():
-        check(name, getattr(prompt, name))
+        check(getattr(prompt, name))
 
 
 def to_row(key: str, completion: Completion) -> bytes:
@@ -75,10 +82,11 @@ def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _error(name, "is not text", value)
     try:
-        value.encode()
+        if not value.isascii():
+            value.encode()
     except UnicodeEncodeError:
         raise _error(name, "has half a surrogate pair, which cannot be stored", value) from None
-    return str(value)
+    return value if type(value) is str else str(value)
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -110,7 +118,8 @@ def _number(name: str, value: Any) -> float:
 def _texts(name: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise _error(name, "is not a tuple of texts", value)
-    return tuple(_text(name, each) for each in value)
+    plain = tuple(_text(name, each) for each in value)
+    return value if isinstance(value, tuple) and all(map(operator.is_, plain, value)) else plain
 
 
 def _or_none(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
@@ -131,21 +140,17 @@ _KINDS: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
-def _checks_of(record: type, words: str) -> dict[str, Callable[[str, Any], Any]]:
-    found: dict[str, Callable[[str, Any], Any]] = {}
+def _checks_of(record: type, words: str) -> dict[str, Callable[[Any], Any]]:
+    found: dict[str, Callable[[Any], Any]] = {}
     for field in fields(record):
         check = _KINDS.get(str(field.type).removesuffix(" | None"))
         if check is not None:
             check = check if str(field.type) in _KINDS else _or_none(check)
-            found[field.name] = partial(_named, check, words)
+            found[field.name] = partial(check, f"gave {words} whose {field.name}")
     return found
 
 
-def _named(check: Callable[[str, Any], Any], words: str, name: str, value: Any) -> Any:
-    return check(f"gave {words} whose {name}", value)
-
-
-_CHECKS: dict[type, dict[str, Callable[[str, Any], Any]]] = {
+_CHECKS: dict[type, dict[str, Callable[[Any], Any]]] = {
     Completion: _checks_of(Completion, "a completion"),
     Answer: _checks_of(Answer, "an answer"),
     Prompt: _checks_of(Prompt, "a prompt"),

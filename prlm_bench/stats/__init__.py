@@ -11,7 +11,7 @@ from ._intervals import CONSTANT, FEWEST, INTERVALS, Bounds, Interval, Resampled
 from ._jackknife import jackknife
 from ._paired import Basis, Difference, paired_difference, smallest_detectable, users_needed
 from ._trainings import Scale, Spread, combined, over_trainings
-from ._users import SEED, Floats, Value, freedom, user_index, user_totals, user_values
+from ._users import SEED, Floats, Value, freedom, totals_at, user_index, user_totals, user_values
 from ._variance import Components, variance_components
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "smallest_detectable",
     "smallest_p",
     "too_few",
+    "totals_at",
     "user_index",
     "user_totals",
     "user_values",

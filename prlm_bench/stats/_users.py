@@ -37,7 +37,11 @@ def user_totals(statistics: Floats, users: Sequence[str]) -> Floats:
     Returns:
         Shape (users, s), users in the order of `user_index`.
     """
-    index = user_index(users)
+    return totals_at(statistics, user_index(users))
+
+
+def totals_at(statistics: Floats, index: NDArray[np.int64]) -> Floats:
+    """`user_totals` by the index of each sample's user."""
     totals = np.zeros((int(index.max(initial=-1)) + 1, statistics.shape[1]))
     np.add.at(totals, index, statistics)
     return totals
