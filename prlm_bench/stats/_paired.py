@@ -163,7 +163,9 @@ def _over_users(
 
 def _too_alike(found: Difference) -> str:
     differ = found.higher + found.lower
-    return "" if differ >= FEWEST_DIFFERENT else f"only {differ} user{'s differ' if differ != 1 else ' differs'}"
+    if differ >= FEWEST_DIFFERENT:
+        return ""
+    return f"only {differ} user{'s differ' if differ != 1 else ' differs'}" if differ else "no user differs"
 
 
 def _ends(found: tuple[float, float] | None) -> Bounds:

@@ -75,6 +75,8 @@ def _gain(label: str, d: Difference, better: float) -> list[Any]:
 
 def _personal(d: Difference, better: float, metric: str) -> str:
     gain = f"personalization gain {better * d.difference:+.4f}"
+    if d.higher == d.lower == 0:
+        return f"Not shown to be personal: no user's answers differ in {metric} with another user's items."
     if d.why:
         return f"Not enough users to tell whether the method is personal: {gain} in {metric} ({d.why})."
     low, high = sorted((better * d.low, better * d.high))

@@ -136,7 +136,7 @@ def cross_domain(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) ->
     """Train on each task and run the first method of each training on every task.
 
     The score of a method trained on another task is compared with that of the method trained on the task itself;
-    intervals resample users with all of their seeds. Arguments are those of `ablation`, with several tasks.
+    intervals are over users, and over seeds where they differ. Arguments are those of `ablation`, with several tasks.
     """
     methods = {name: next(iter(_train(config.for_task(name), trainer, runs).values())) for name in config.tasks}
     rows: list[list[Any]] = []
@@ -151,7 +151,9 @@ def cross_domain(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) ->
                 (found,) = compare([foreign], own, [metric], labels, correction="none")
                 d = found.difference
                 rows.append([other, name, fmean(seed_values(foreign, metric.name)), d.difference, *d.ends])
-    alike = [f"{row[0]} on {row[1]}" for row in rows if row[4] is not None and row[4] <= 0 <= row[5]]
+    alike = [
+        f"{row[0]} on {row[1]}" for row in rows if row[3] is not None and (row[4] is None or row[4] <= 0 <= row[5])
+    ]
     return StudyReport(
         "cross-domain",
         f"Trained on one task, run on another ({config.split}, {len(config.seeds)} seeds)",
