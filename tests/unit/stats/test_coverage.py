@@ -279,7 +279,7 @@ def test_a_recipe_seldom_differs_from_itself_in_other_trainings(users: int) -> N
 
 def tables(folder: Path, *arguments: str) -> str:
     """What the script prints, with a hundredth of the replicates; done cells are in `folder`."""
-    script, cells = REPOSITORY / "benchmarks" / "coverage.py", folder / "cells.json"
+    script, cells = REPOSITORY / "benchmarks" / "check_coverage.py", folder / "cells.json"
     command = [sys.executable, str(script), "--times", "0.01", "--cells", str(cells), *arguments]
     paths = os.pathsep.join(map(str, (REPOSITORY / "tests", REPOSITORY, REPOSITORY / "plugins")))
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": paths})
