@@ -58,10 +58,12 @@ def finish(
     checksum = hashlib.sha256()
     with replacing(folder / SAMPLES) as file:
         for identifier, single in zip(ids, summarized.samples, strict=True):
-            record = journal.read(identifier)
-            record.pop(REWARD_FAILURES, None)
-            record["rewards"] = _without(record["rewards"], failures)
-            line = orjson.dumps({**record, "metrics": single}) + b"\n"
+            text = journal.text(identifier)
+            if failures:
+                record = orjson.loads(text)
+                record.pop(REWARD_FAILURES, None)
+                text = orjson.dumps({**record, "rewards": _without(record["rewards"], failures)})
+            line = text[:-1] + b',"metrics":' + orjson.dumps(single) + b"}\n"
             checksum.update(line)
             file.write(line)
     summary = summarized.summary(manifest, checksum.hexdigest(), failures)

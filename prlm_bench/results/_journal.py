@@ -67,7 +67,7 @@ class Journal:
 
         Args:
             identifier: the question's id; an existing sample is not replaced.
-            line: one JSON object without line breaks.
+            line: the sample as `sample_line` writes it; it stands so in the result.
         """
         if identifier in self.lines:
             return
@@ -89,12 +89,30 @@ class Journal:
         Raises:
             RunError: another program has changed the journal since the sample was written.
         """
-        start, length = self.lines[identifier]
-        record = parsed_line(os.pread(self._descriptor, length, start), self._row, seen=True)
+        record = parsed_line(self._at(identifier), self._row, seen=True)
         if record is None or record["id"] != identifier:
-            hint = "repeat the command; samples that are intact are kept"
-            raise RunError(f"{self.path}: another program changed it during the run", hint)
+            raise self._changed()
         return record
+
+    def text(self, identifier: str) -> bytes:
+        """A finished sample as the JSON text that was written; faster than `read`.
+
+        Raises:
+            RunError: another program has changed the journal since the sample was written.
+        """
+        line = self._at(identifier)
+        text = _unsealed(line, self._row)
+        if text is None:
+            raise self._changed()
+        return orjson.dumps(self.read(identifier)) if text is line else text
+
+    def _at(self, identifier: str) -> bytes:
+        start, length = self.lines[identifier]
+        return os.pread(self._descriptor, length, start)
+
+    def _changed(self) -> RunError:
+        hint = "repeat the command; samples that are intact are kept"
+        return RunError(f"{self.path}: another program changed it during the run", hint)
 
     def close(self) -> None:
         """Close the file and release the lock."""
@@ -164,6 +182,17 @@ def _sealed(line: bytes, row: bytes) -> bytes:
     return body + _CHECKSUM % zlib.crc32(body)
 
 
+def _unsealed(line: bytes, row: bytes | None) -> bytes | None:
+    """A line without its checksum and row; the line itself if it has none, None if they are wrong."""
+    end = _END.fullmatch(line[-_END_LENGTH:])
+    if end is None:
+        return line
+    written, checksum = end.groups()
+    if zlib.crc32(line[:-_CHECKSUM_LENGTH]) != int(checksum, 16) or row not in (None, written):
+        return None
+    return line[:-_END_LENGTH] + b"}"
+
+
 def parsed_line(line: bytes, row: bytes | None = None, *, seen: bool = False) -> dict[str, Any] | None:
     """The sample of a journal's line; None if the line is damaged or belongs to another row.
 
@@ -175,17 +204,14 @@ def parsed_line(line: bytes, row: bytes | None = None, *, seen: bool = False) ->
         row: the start of the row's fingerprint, 8 hex digits; None accepts every row.
         seen: the line has followed the schema before; with a right checksum it still does.
     """
-    end = _END.fullmatch(line[-_END_LENGTH:])
-    if end is not None:
-        written, checksum = end.groups()
-        if zlib.crc32(line[:-_CHECKSUM_LENGTH]) != int(checksum, 16) or row not in (None, written):
-            return None
-        line = line[:-_END_LENGTH] + b"}"
+    text = _unsealed(line, row)
+    if text is None:
+        return None
     try:
-        record = orjson.loads(line)
+        record = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    if seen and end is not None:
+    if seen and text is not line:
         return dict(record)
     return record if isinstance(record, dict) and _follows_schema(record) else None
 

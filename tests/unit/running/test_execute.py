@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import yaml
 
@@ -156,7 +157,7 @@ def test_a_journal_that_is_whole_is_finished_without_asking(host: PluginHost, mo
     journal = Journal(folder / "journal.jsonl", read_manifest(folder).fingerprint)
     for record in reversed(lines):
         del record["metrics"]
-        journal.append(record["id"], json.dumps(record).encode())
+        journal.append(record["id"], orjson.dumps(record))
     journal.close()
     (folder / "summary.json").unlink()
     (bench,) = prepare_tasks(study(), host)
