@@ -207,7 +207,7 @@ def test_the_whole_way_from_results_to_figures(browser: Any, tmp_path: Path, her
     assert files == [f"judgements-{key.export}-Ann.json", f"judgements-{key.export}-Bob.csv"]
     ended = here("human", "import", *files, "--key", "pairs.key.json", "--results", "results", "--json")
     report = json.loads(ended.stdout)
-    assert (report["judgements"], report["pairs"], report["alpha"]["value"]) == (24, 12, 1.0)
+    assert (report["judgements"], report["pairs"], report["agreement"]["alpha"]["value"]) == (24, 12, 1.0)
     assert [(a["name"], a["checks"], a["failed"]) for a in report["annotators"]] == [("Ann", 2, 0), ("Bob", 2, 0)]
     assert [rate["rate"]["value"] for rate in report["win_rates"]] == [1.0, 0.0, 1.0]
     assert report["strengths"][0]["value"] > report["strengths"][1]["value"]
