@@ -16,6 +16,7 @@ from ..results import (
     Stored,
     describe,
     describe_group,
+    have_same_samples,
     questions_key,
     read_samples,
     seed_groups,
@@ -169,7 +170,7 @@ def _compare_one(
 
 def _trainings(group: SeedGroup) -> SeedGroup:
     """The results that differ: one where all seeds gave the same samples."""
-    return group[:1] if len({result.summary.samples_sha256 for result in group}) == 1 else group
+    return group[:1] if have_same_samples(group) else group
 
 
 def _seed_sd(metric: Metric, totals: Sequence[Floats]) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from scipy.stats import norm
 
-from ..results import SAMPLES, SeedGroup, as_mean, mean_value
+from ..results import SAMPLES, SeedGroup, as_mean, have_same_samples, mean_value
 from ..stats import Difference, Floats, holm, paired_difference, smallest_p, user_totals
 
 _LEVEL = 0.05
@@ -37,24 +37,27 @@ class Trainings:
     totals: Sequence[Floats]
 
 
-def read_trainings(group: SeedGroup, metric: str) -> Trainings | None:
-    """Read a row's samples; None if they are not there or a sample has no value."""
+def read_trainings(group: SeedGroup, metrics: Sequence[str]) -> dict[str, Trainings]:
+    """Read a row's samples once for several metrics; metrics that not all samples have are left out."""
     if not all(result.has_samples for result in group):
-        return None
-    if len({result.summary.samples_sha256 for result in group}) == 1:
-        group = group[:1]
-    totals = []
-    for result in group:
-        values, users = [], []
+        return {}
+    found: dict[str, list[Floats]] = {name: [] for name in metrics}
+    for result in group[:1] if have_same_samples(group) else group:
+        values: dict[str, list[float | None]] = {name: [] for name in metrics}
+        users = []
         with (result.folder / SAMPLES).open("rb") as file:
             for line in file:
                 sample = orjson.loads(line)
-                values.append(sample["metrics"].get(metric))
                 users.append(sample["user"])
-        if None in values:
-            return None
-        totals.append(user_totals(as_mean(values), users))
-    return Trainings(totals)
+                for name, column in values.items():
+                    column.append(sample["metrics"].get(name))
+        for name, column in values.items():
+            known = [value for value in column if value is not None]
+            if len(known) == len(users) and name in found:
+                found[name].append(user_totals(as_mean(known), users))
+            else:
+                found.pop(name, None)
+    return {name: Trainings(totals) for name, totals in found.items()}
 
 
 def tied_groups(rows: Sequence[Trainings | None]) -> Groups:

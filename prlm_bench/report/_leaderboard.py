@@ -6,14 +6,14 @@ separately and never ranked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..interfaces import NOT_VERIFIED
-from ..results import SeedGroup, Stored, data_key, seeds_of
+from ..results import Manifest, SeedGroup, Stored, data_key, seeds_of
 from ..stats import Interval
 from ..tasks import TaskRegistry
-from ._groups import Groups, read_trainings, tied_groups
+from ._groups import Groups, Trainings, read_trainings, tied_groups
 from ._pooling import MethodFigures, SeedAggregation
 from ._reported import Reported, reported_for
 
@@ -89,6 +89,7 @@ def build_tables(
             key = (manifest.task, manifest.split, data_key(manifest), manifest.data.n, protocol)
             groups.setdefault(key, []).append(result)
     pools: dict[tuple[str, ...], MethodFigures] = {}
+    trainings: dict[tuple[str, ...], dict[str, Trainings]] = {}
     tables = []
     for key, members in sorted(groups.items(), key=lambda item: item[0]):
         rows = [(result,) for result in members] if pooling.by_seed else pooling.groups(members)
@@ -96,8 +97,18 @@ def build_tables(
             # A group appears in the tables of both protocols.
             if _names(group) not in pools:
                 pools[_names(group)] = pooling.pool(group)
-        tables.append(_table(key, [(group, pools[_names(group)]) for group in rows], tasks, pooling.interval))
+                trainings[_names(group)] = read_trainings(group, _ranking_metrics(group[0].manifest))
+        members_of = [(group, pools[_names(group)]) for group in rows]
+        tables.append(_table(key, members_of, trainings, tasks, pooling.interval))
     return tables
+
+
+def _ranking_metrics(manifest: Manifest) -> list[str]:
+    """The first metric of each protocol."""
+    first: dict[str, str] = {}
+    for name in manifest.metric_names:
+        first.setdefault(name.rpartition("@")[2], name)
+    return [*first.values()]
 
 
 def _names(group: SeedGroup) -> tuple[str, ...]:
@@ -107,6 +118,7 @@ def _names(group: SeedGroup) -> tuple[str, ...]:
 def _table(
     key: tuple[str, str, str, int, str],
     members: Sequence[tuple[SeedGroup, MethodFigures]],
+    trainings: Mapping[tuple[str, ...], Mapping[str, Trainings]],
     tasks: TaskRegistry | None,
     interval: Interval,
 ) -> Table:
@@ -130,7 +142,7 @@ def _table(
         other_task=first.data.other_task,
         interval=interval,
         rows=[_row(rank, group, pooled, metrics) for rank, (group, pooled) in enumerate(ordered, 1)],
-        groups=tied_groups([read_trainings(group, metrics[0]) for group, _ in ordered]),
+        groups=tied_groups([trainings[_names(group)].get(metrics[0]) for group, _ in ordered]),
         # For an unknown task it is not known whether its data are real.
         reported=reported_for(first.benchmark, protocol)
         if known and not synthetic and first.data.other_task is None

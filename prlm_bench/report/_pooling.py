@@ -20,6 +20,7 @@ from ..results import (
     Stored,
     Summary,
     as_mean,
+    have_same_samples,
     limits_of,
     mean_value,
     seed_groups,
@@ -99,7 +100,7 @@ class SeedAggregation:
         Raises:
             DataError: its results answered different questions.
         """
-        deterministic = len(group) > 1 and _is_deterministic(group)
+        deterministic = len(group) > 1 and have_same_samples(group)
         if (len(group) == 1 or deterministic) and self._is_stored(group[0]):
             return MethodFigures.of(group[0].summary, deterministic=deterministic)
         if deterministic:
@@ -114,13 +115,9 @@ class SeedAggregation:
         """Group results into rows: the seeds of a method, or single results if samples for averaging are missing."""
         found: list[SeedGroup] = []
         for group in seed_groups(stored):
-            whole = all(result.has_samples for result in group) or _is_deterministic(group)
+            whole = all(result.has_samples for result in group) or have_same_samples(group)
             found += [group] if whole else [(result,) for result in group]
         return found
-
-
-def _is_deterministic(group: SeedGroup) -> bool:
-    return len({result.summary.samples_sha256 for result in group}) == 1
 
 
 class _Pool:

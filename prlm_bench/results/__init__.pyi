@@ -18,7 +18,12 @@ from ._schema import (
     SampleRecord as SampleRecord,
     Summary as Summary,
 )
-from ._seed_groups import SeedGroup as SeedGroup, seed_groups as seed_groups, seeds_of as seeds_of
+from ._seed_groups import (
+    SeedGroup as SeedGroup,
+    have_same_samples as have_same_samples,
+    seed_groups as seed_groups,
+    seeds_of as seeds_of,
+)
 from ._select import (
     by_questions as by_questions,
     data_key as data_key,

@@ -44,6 +44,11 @@ def seed_groups(stored: Iterable[Stored]) -> list[SeedGroup]:
     return [tuple(sorted(members, key=lambda result: result.manifest.seed)) for members in found.values()]
 
 
+def have_same_samples(group: SeedGroup) -> bool:
+    """True if all results have the same samples, as all seeds of a deterministic method have."""
+    return len({result.summary.samples_sha256 for result in group}) == 1
+
+
 def seeds_of(group: SeedGroup) -> tuple[int, ...]:
     """The seeds of a group."""
     return tuple(result.manifest.seed for result in group)
