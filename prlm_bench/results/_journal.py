@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import stat
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,16 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from .._util.checksums import seal, unseal
 from .._util.locks import try_lock
 from ..errors import RunError
 from ._schema import SampleRecord
 
 _log = logging.getLogger(__name__)
 
-#: The end of a line: after the fields of the sample, those of the journal.
-_END = re.compile(rb',"row":"([0-9a-f]{8})","crc32":"([0-9a-f]{8})"\}')
-_CHECKSUM = b',"crc32":"%08x"}'
-_CHECKSUM_LENGTH = len(_CHECKSUM % 0)
-_END_LENGTH = len(b',"row":"00000000"') + _CHECKSUM_LENGTH
+#: The end of a line before it is sealed: after the fields of the sample, that of the journal.
+_ROW = re.compile(rb',"row":"([0-9a-f]{8})"\}')
+_ROW_LENGTH = len(b',"row":"00000000"}')
 _BOM = b"\xef\xbb\xbf"
 #: The field of a line that `samples.jsonl` does not have: why a reward gave no value, by its spec.
 REWARD_FAILURES = "reward_failures"
@@ -178,19 +176,18 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _sealed(line: bytes, row: bytes) -> bytes:
-    body = line[:-1] + b',"row":"' + row + b'"'
-    return body + _CHECKSUM % zlib.crc32(body)
+    return seal(line[:-1] + b',"row":"' + row + b'"}')
 
 
 def _unsealed(line: bytes, row: bytes | None) -> bytes | None:
     """A line without its checksum and row; the line itself if it has none, None if they are wrong."""
-    end = _END.fullmatch(line[-_END_LENGTH:])
-    if end is None:
-        return line
-    written, checksum = end.groups()
-    if zlib.crc32(line[:-_CHECKSUM_LENGTH]) != int(checksum, 16) or row not in (None, written):
+    text = unseal(line)
+    if text is None or text is line:
+        return text
+    end = _ROW.fullmatch(text[-_ROW_LENGTH:])
+    if end is None or row not in (None, end.group(1)):
         return None
-    return line[:-_END_LENGTH] + b"}"
+    return text[:-_ROW_LENGTH] + b"}"
 
 
 def parsed_line(line: bytes, row: bytes | None = None, *, seen: bool = False) -> dict[str, Any] | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import re
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from functools import partial
@@ -13,6 +11,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from .._util.checksums import seal, unseal
 from ..errors import PrlmBenchError
 from ..records import Answer, Completion, Prompt
 
@@ -20,9 +19,6 @@ T = TypeVar("T", Completion, Answer)
 
 #: The largest count that can be stored.
 _LARGEST = 2**63 - 1
-_END = re.compile(rb',"crc32":"([0-9a-f]{8})"\}')
-_CHECKSUM = b',"crc32":"%08x"}'
-_END_LENGTH = len(_CHECKSUM % 0)
 
 
 def checked(record: T) -> T:
@@ -55,8 +51,7 @@ def check_prompt(prompt: Prompt) -> None:
 
 def to_row(key: str, completion: Completion) -> bytes:
     """The JSON text that keeps a completion, with a checksum over it and its key."""
-    body = orjson.dumps(asdict(completion))[:-1]
-    return body + _CHECKSUM % zlib.crc32(body, zlib.crc32(key.encode()))
+    return seal(orjson.dumps(asdict(completion)), key.encode())
 
 
 def from_row(key: str, row: object) -> Completion | None:
@@ -66,13 +61,11 @@ def from_row(key: str, row: object) -> Completion | None:
     """
     if not isinstance(row, bytes):
         return None
-    end = _END.fullmatch(row[-_END_LENGTH:])
-    if end is not None:
-        if zlib.crc32(row[:-_END_LENGTH], zlib.crc32(key.encode())) != int(end.group(1), 16):
-            return None
-        row = row[:-_END_LENGTH] + b"}"
+    text = unseal(row, key.encode())
+    if text is None:
+        return None
     try:
-        content = orjson.loads(row)
+        content = orjson.loads(text)
         return checked(Completion(**content)) if isinstance(content, Mapping) else None
     except (TypeError, ValueError, PrlmBenchError):
         return None
