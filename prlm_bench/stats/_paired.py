@@ -18,7 +18,7 @@ from ._users import Floats, Value
 
 #: Whether a difference is tested over users alone, or over users and trainings.
 Basis = Literal["users", "users and trainings"]
-#: Users that must differ for an interval: below, nothing is known of how far those may differ that were not asked.
+#: Users that must differ for an interval: below, nothing is known of how far those may differ who are not in the data.
 FEWEST_DIFFERENT = 4
 #: Beyond this number of users none are said to be enough.
 MOST_USERS = 10_000_000

@@ -16,8 +16,8 @@ from prlm_bench.prompting import open_reasoning, reasoning_marks
 
 from ._files import ModelError, one_line
 
-#: The day that chat templates print as today's, so that an answer does not depend on when it is asked for. Templates
-#: of Llama 3.2 print it themselves where they are told none.
+#: The day that chat templates print as today's, so that an answer does not depend on the day of the run. Templates
+#: of Llama 3.2 print it themselves where they get none.
 CHAT_DATE = "2024-07-26"
 
 #: A chat as a list of `{"role": ..., "content": ...}`, or plain text.

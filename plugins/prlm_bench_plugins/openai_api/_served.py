@@ -1,4 +1,4 @@
-"""What a server says about the model that it serves, beyond the name that it was asked for."""
+"""What a server says about the model that it serves, beyond the name in the request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def query_model(server: Server) -> tuple[str, Server]:
     """What the server says about the model, and the server with the names of the listed models.
 
     The first ends with `model not verified` if nothing in it tells the model from another one under the same name. The
-    server's own list is asked, and then what llama.cpp, Ollama, TGI and others have besides it.
+    server's own list is read, and then what llama.cpp, Ollama, TGI and others have besides it.
 
     Raises:
         RunError: the server cannot be reached, rejects the key, or sends a web page.
@@ -135,7 +135,7 @@ _PLACES: dict[str, Callable[[Facts, str], Facts]] = {
 
 
 def _ask_around(server: Server) -> Facts:
-    """What the server says in places that only some servers have; all are asked at once, and once."""
+    """What the server says in places that only some servers have; all are queried together, and once."""
     parts = urlsplit(server.url)
     root = f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/v1')}"
     brief = replace(server, url=root, timeout=min(server.timeout, _PATIENCE), max_retries=0)
