@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from .tasks import Task
 
 __all__ = [
+    "NOT_BATCH_INVARIANT",
     "NOT_VERIFIED",
+    "Activity",
     "Build",
     "CachesOnDisk",
     "Context",
@@ -35,6 +37,7 @@ __all__ = [
     "Progress",
     "PromptLimited",
     "Reasoner",
+    "ReportsActivity",
     "Retriever",
     "Reward",
     "SameResults",
@@ -49,6 +52,10 @@ __all__ = [
 #: What the fingerprint of a generator ends with if nothing tells its model from another one under the same name, as
 #: behind servers that answer under any name. Its completions are cached for one results folder alone.
 NOT_VERIFIED = "model not verified"
+
+#: In the fingerprint of a generator whose answers may hang on the other prompts of a batch, as in half precision: a
+#: near tie between two tokens can be decided by rounding.
+NOT_BATCH_INVARIANT = "not batch-invariant"
 
 #: A component as it is written: `bm25:k1=1.2`, or a mapping with its name and options.
 Spec = str | Mapping[str, Any]
@@ -298,6 +305,25 @@ class Streams(Protocol):
 
     def stream(self, prompts: Iterator[Prompt]) -> Iterator[tuple[int, Completion]]:
         """Yield `(number of the prompt, completion)`, in any order; prompts are drawn as there is room for them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a generator is doing at the moment, for the progress line."""
+
+    #: Prompts that are being answered at the same time.
+    rows: int | None = None
+    #: The share of its device that is in use, from 0 to 1.
+    busy: float | None = None
+
+
+@runtime_checkable
+class ReportsActivity(Protocol):
+    """A generator that knows how busy it is."""
+
+    def activity(self) -> Activity:
+        """What it is doing now; called from another thread at any time."""
         ...
 
 
