@@ -1,4 +1,4 @@
-"""GGUF files made of tiny checkpoints of transformers; in single precision, so that llama.cpp computes the same, by default."""
+"""GGUF files made of tiny checkpoints of transformers, by default in single precision, as llama.cpp computes."""
 
 from __future__ import annotations
 

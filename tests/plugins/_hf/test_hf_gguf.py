@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 pytest.importorskip("gguf", reason="needs gguf: pip install 'prlm-bench[smollm2]'")
-torch = pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
+pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
 
 import gguf
 import numpy as np
+import torch
 from gguf import GGUFReader, GGUFWriter
 from prlm_bench_plugins._hf import (
     ModelError,
