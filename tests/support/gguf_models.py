@@ -61,8 +61,8 @@ def write_gguf(
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
     _add_tokenizer(writer, tokenizer, config.vocab_size)
-    template = {"tokenizer__chat_template": tokenizer.chat_template, **changed}
-    for name, text in template.items():
+    texts = {"tokenizer__chat_template": tokenizer.chat_template, "tokenizer__ggml__pre": "gpt-2", **changed}
+    for name, text in texts.items():
         if text is not None:
             writer.add_string(name.replace("__", "."), text)
     if rope_factor is not None:
@@ -93,7 +93,6 @@ def _add_tokenizer(writer: GGUFWriter, tokenizer: Any, size: int) -> None:
     ]
     merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(texts)
     writer.add_token_types(kinds)
     writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])

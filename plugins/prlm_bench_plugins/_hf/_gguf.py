@@ -39,6 +39,10 @@ _RENAMED = {"qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "gpt-oss": "gpt_os
 _ENCODER_DECODERS = ("t5",)
 #: Vocabularies whose texts begin with a token of their own unless the file says otherwise.
 _BEGUN = ("llama3", "llama-v3", "llama-bpe")
+#: How texts are split before merges, by llama.cpp's names: as GPT-2 does, and with each digit alone. transformers knows
+#: of more, and takes any other for GPT-2's.
+_AS_GPT2 = ("gpt-2", "jais", "mpt", "olmo", "phi-2")
+_DIGITS_ALONE = ("codeshell", "command-r", "exaone", "minerva-7b", "refact", "smollm", "starcoder")
 #: Tokens that end an answer, as in llama.cpp, whatever the file calls them.
 _ENDS = (
     "<|eot_id|>", "<|im_end|>", "<|return|>", "<|call|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
@@ -236,6 +240,7 @@ def _convert(header: GgufHeader, folder: Path) -> None:
         (Path(alone) / "model.gguf").symlink_to(header.path.resolve())
         begun = {"add_bos_token": True} if header.values.get("tokenizer.ggml.pre") in _BEGUN else {}
         tokenizer = load_tokenizer(alone, what, gguf_file="model.gguf", **begun)
+        _split_as_stated(tokenizer, header)
         unpacked: Any = getattr(transformers, "GgufConfig", None)
         model = load_model(
             "AutoModelForSeq2SeqLM" if is_encoder_decoder(header) else "AutoModelForCausalLM",
@@ -281,6 +286,29 @@ def _quick_reading() -> Iterator[None]:
     finally:
         for (module, name, _), own in zip(names, before, strict=True):
             setattr(module, name, own)
+
+
+def _split_as_stated(tokenizer: Any, header: GgufHeader) -> None:
+    """Split texts as llama.cpp does for this vocabulary, where transformers would as for GPT-2's."""
+    if header.values.get("tokenizer.ggml.model") != "gpt2":
+        return
+    from tokenizers import pre_tokenizers
+
+    name = header.values.get("tokenizer.ggml.pre")
+    if name in _DIGITS_ALONE:
+        parts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
+        return
+    try:
+        from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS as known
+    except ImportError:
+        known = {}
+    if name not in (*_AS_GPT2, *known):
+        _log.warning(
+            "%s: transformers does not know how %r splits texts, so tokens may be others than llama.cpp's",
+            header.path,
+            name,
+        )
 
 
 def _end_ids(header: GgufHeader, tokenizer: Any) -> list[int]:

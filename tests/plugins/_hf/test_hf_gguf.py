@@ -276,6 +276,17 @@ def test_a_file_without_a_template_has_none(tmp_path: Path) -> None:
     assert load_tokenizer(path, "it").chat_template is None
 
 
+def test_texts_are_split_as_the_file_says(llama: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_gguf(llama, tmp_path / "digits.gguf", tokenizer__ggml__pre="smollm")
+    split = AutoTokenizer.from_pretrained(model_source(path)).backend_tokenizer.pre_tokenizer.pre_tokenize_str
+    # As the regular expressions of llama.cpp for this name: each digit alone, and spaces before one together.
+    assert [piece for piece, _ in split("in  2024 it's")] == ["in", "ĠĠ", "2", "0", "2", "4", "Ġit", "'s"]
+    assert not caplog.records
+    path = write_gguf(llama, tmp_path / "unknown.gguf", tokenizer__ggml__pre="brand-new")
+    load_tokenizer(path, "it")
+    assert "does not know how 'brand-new' splits texts" in caplog.text
+
+
 def test_positions_are_scaled_as_the_file_says(llama: Path, tmp_path: Path) -> None:
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
