@@ -103,11 +103,26 @@ def test_answers_and_tokens_are_those_of_llama_cpp(smollm2: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_run_and_a_step_of_training(smollm2: Path, cli: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_run(smollm2: Path, cli: Callable[..., Any], tmp_path: Path) -> None:
     options = "smollm2:max_new_tokens=8,dtype=float32,device=cpu"
-    ended = cli(*RUN, "--reasoner", "direct:protocol=chat", "--generator", options, "--results", "r", timeout=600)
+    ended = cli(*RUN, "--reasoner", "direct:protocol=chat", "--generator", options, "--results", "r", timeout=900)
     assert ended.status == 0, ended
     (samples,) = tmp_path.glob("r/**/samples.jsonl")
     rows = [json.loads(line) for line in samples.read_text().splitlines()]
     assert len(rows) == 3
     assert all(row["completion"]["text"] for row in rows)
+
+
+@pytest.mark.slow
+def test_a_step_of_training(smollm2: Path, tmp_path: Path) -> None:
+    pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
+    from prlm_bench_plugins.prlm._sft import make_sft
+    from support.prlm_shop import settings, training_context
+
+    small: dict[str, Any] = {"questions": 4, "steps": 1, "batch": 1, "every": 1}
+    changes = {f"sft__{name}": value for name, value in small.items()}
+    content = settings("smollm2", sft__lora={"r": 2, "target_modules": ["q_proj", "v_proj"]}, **changes)
+    made = make_sft(training_context(content, tmp_path))
+    assert made.manifest["steps"] == 1
+    assert made.manifest["identity"]["base"].startswith("files=")
+    assert "model.safetensors" in made.manifest["files"]
