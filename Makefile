@@ -12,7 +12,7 @@ run: $(VENV)/.base
 
 # SmolLM2 on mini-LaMP, and on the first questions of each task in PRLM_BENCH_DATA, where that is set: `LaMP_4_time` there,
 # or `LaMP_4_time_mine`, is data of the task lamp_4_time.
-REAL := --retriever bm25 -k 4 --generator smollm2:max_new_tokens=48 --limit 24
+REAL := --retriever bm25 -k 4 --generator smollm2:max_new_tokens=48 --limit 12
 run-real: $(VENV)/.real
 	$(BIN)/prlm-bench run --task mini_lamp_7 --task mini_lamp_4 $(REAL)
 	@status=0; for folder in $${PRLM_BENCH_DATA:+"$$PRLM_BENCH_DATA"/LaMP_*}; do \

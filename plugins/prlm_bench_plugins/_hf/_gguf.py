@@ -18,7 +18,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from prlm_bench.data import hash_file
 from prlm_bench.files import cache_root, pretty, write_whole
@@ -29,8 +29,9 @@ from ._gguf_header import GgufHeader, read_gguf
 
 _log = logging.getLogger(__name__)
 
+Stored = Literal["float32", "float16", "bfloat16"]
 #: Types of matrices that are no quantizations, by llama.cpp's number.
-_PLAIN = {0: "float32", 1: "float16", 30: "bfloat16"}
+_PLAIN: Mapping[int, Stored] = {0: "float32", 1: "float16", 30: "bfloat16"}
 #: What `dtype=auto` loads of a quantized model, as of those that it was made of.
 _RUN = "bfloat16"
 _PACKAGES = ("gguf", "transformers", "tokenizers")
@@ -204,7 +205,7 @@ def converted(header: GgufHeader) -> Path:
         raise ModelError(message, "free space, or set PRLM_BENCH_CACHE to another folder") from None
 
 
-def stored_dtype(kinds: Collection[int]) -> str:
+def stored_dtype(kinds: Collection[int]) -> Stored:
     """The type that converted weights are stored in: the one in which they are exactly those of the file.
 
     Rounded to bfloat16, weights of four bits were seen to change one greedy answer of eight.
@@ -212,7 +213,7 @@ def stored_dtype(kinds: Collection[int]) -> str:
     Args:
         kinds: of the file's matrices.
     """
-    found = {_PLAIN.get(kind, "float32") for kind in kinds}
+    found: set[Stored] = {_PLAIN.get(kind, "float32") for kind in kinds}
     return found.pop() if len(found) == 1 else "float32"
 
 
@@ -238,7 +239,7 @@ def _convert(header: GgufHeader, folder: Path) -> None:
 
         # In a folder of its own: beside other files, those would be read as its tokenizer.
         (Path(alone) / "model.gguf").symlink_to(header.path.resolve())
-        begun = {"add_bos_token": True} if header.values.get("tokenizer.ggml.pre") in _BEGUN else {}
+        begun: dict[str, Any] = {"add_bos_token": True} if header.values.get("tokenizer.ggml.pre") in _BEGUN else {}
         tokenizer = load_tokenizer(alone, what, gguf_file="model.gguf", **begun)
         _split_as_stated(tokenizer, header)
         unpacked: Any = getattr(transformers, "GgufConfig", None)

@@ -44,10 +44,8 @@ def smollm2(
     Raises:
         PrlmBenchError: the package is not installed or holds other weights, or options do not go together.
     """
-    options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "dtype": dtype}
-    options |= {"batch_tokens": batch_tokens, "overflow": overflow, **more}
-    if device is not None:
-        options["device"] = device
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
+    options |= {"dtype": dtype, "device": device, "batch_tokens": batch_tokens, "overflow": overflow, **more}
     made: Generator = context.build("generator", {"name": "prlm-bench/transformers", "model": "smollm2", **options})
     return made
 
