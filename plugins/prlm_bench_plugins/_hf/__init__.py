@@ -23,9 +23,11 @@ from ._chat import (
 from ._device import choose_device, free_memory, import_torch, is_out_of_memory, package_versions
 from ._files import ModelError, find_folder, has_weights, hash_files, one_line, read_json
 from ._load import Dtype, ModelTooLargeError, load_model, load_tokenizer, loading
+from ._settings import FOLLOWED, has_effect, stated_settings
 
 __all__ = [
     "CHAT_DATE",
+    "FOLLOWED",
     "Chat",
     "Dtype",
     "ModelError",
@@ -40,6 +42,7 @@ __all__ = [
     "find_folder",
     "fix_rendering",
     "free_memory",
+    "has_effect",
     "has_weights",
     "hash_files",
     "import_torch",
@@ -52,6 +55,7 @@ __all__ = [
     "pad_ids",
     "read_json",
     "require_template",
+    "stated_settings",
     "template_tokens",
     "token_batches",
     "turns",

@@ -193,10 +193,21 @@ class Backend:
 
     def length(self, rendered: Any) -> int | None:
         """Number of tokens of a prompt; None if the backend cannot count them."""
+        ids = self._ids(rendered)
+        return None if ids is None else len(ids)
+
+    def shown(self, rendered: Any) -> str:
+        """A prompt that `render` returned as text, with the special tokens that the backend adds where it says so."""
+        ids, tokenizer = self._ids(rendered), getattr(self._lm, "tokenizer", None)
+        if ids is not None and hasattr(tokenizer, "decode"):
+            return str(tokenizer.decode(ids))
+        return str(getattr(rendered, "prompt", rendered))
+
+    def _ids(self, rendered: Any) -> list[int] | None:
         if not isinstance(rendered, str) or not hasattr(self._lm, "tok_encode"):
             return None
         ids = self._lm.tok_encode(rendered)
-        return len(ids) if isinstance(ids, list) and all(isinstance(number, int) for number in ids) else None
+        return ids if isinstance(ids, list) and all(isinstance(number, int) for number in ids) else None
 
     def max_prompt_tokens(self, max_new_tokens: int) -> int | None:
         """Token limit of a prompt beside `max_new_tokens` new ones, which an encoder does not share; or None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
@@ -161,6 +162,11 @@ class OpenAIServer:
         requests = [Request("POST", *self._payload(prompt), prompt.example.id) for prompt in prompts]
         yield from send_all(self._server, requests, read)
         self._check_model()
+
+    def render(self, prompt: Prompt) -> str:
+        """The request's content as JSON; the server's own chat template is not known here."""
+        path, content = self._payload(prompt)
+        return json.dumps({"POST": path, **content}, ensure_ascii=False, indent=2)
 
     def _check_model(self) -> None:
         """Check that the server still serves the model of the fingerprint, if it says which."""

@@ -26,6 +26,7 @@ from .._hf import (
     encode_prompts,
     one_line,
     require_template,
+    stated_settings,
     template_tokens,
     turns,
 )
@@ -56,8 +57,8 @@ class TransformersGenerator:
         revision: branch, tag or commit on the hub.
         trust_remote_code: run the model's own Python files.
         allow_pickle: read weights that are not safetensors, which can run code too.
-        constrain: `object` leaves nothing possible but the answer object that a prompt asks for (llguidance): one of the
-            task's labels, or any text of one line without braces; reasoning before it stays free until it is closed.
+        constrain: `object` leaves nothing possible but the answer object that a prompt asks for (llguidance): one of
+            the task's labels, or any text of one line without braces; reasoning before it is free until it is closed.
         draw: for sampling: another number draws another completion of the same prompt.
         batch_tokens: tokens of a batch at most, padding and new tokens included.
         overflow: what happens to a prompt that is too long for the model's window: `error` stops the run;
@@ -136,7 +137,7 @@ class TransformersGenerator:
             raise ValueError(f"max_new_tokens={max_new_tokens} fills the model's window of {self._files.window} tokens")
 
     def fingerprint(self) -> str:
-        """Hashes of the files, the device, the libraries' versions; date and seed if they are used."""
+        """Hashes of the files, the device, the libraries' versions; date, seed and the checkpoint's settings if used."""
         packages = ["torch", "transformers", "tokenizers"]
         packages += ["peft"] if self._adapter else []
         packages += ["bitsandbytes"] if self._settings.quantization else []
@@ -148,6 +149,8 @@ class TransformersGenerator:
             files is not None and "strftime_now" in (files.template or "") for files in (self._files, self._adapter)
         ):
             parts.append(f"date={self._date}")
+        if settings := stated_settings(self._files.folder):
+            parts.append(f"follows {settings};")
         if self._decoding.temperature > 0:
             parts.append(f"seed={self._decoding.seed}")
         return " ".join(parts)
@@ -198,6 +201,16 @@ class TransformersGenerator:
             finish = "stop" if output.ended else "length"
             read = len(ids[output.index])
             yield output.index, Completion(text, finish=finish, tokens=len(output.ids), prompt_tokens=read)
+
+    def render(self, prompt: Prompt) -> str:
+        """What the model reads, with special tokens.
+
+        Raises:
+            PrlmBenchError: the chat template refuses the prompt.
+        """
+        (ids,) = encode_prompts(self._hf_tokenizer, [turns(prompt, self._chat)], self._files.label)
+        text: str = self._hf_tokenizer.decode(ids, skip_special_tokens=False)
+        return text
 
     @property
     def _hf_tokenizer(self) -> Any:
