@@ -137,7 +137,7 @@ class TransformersGenerator:
             raise ValueError(f"max_new_tokens={max_new_tokens} fills the model's window of {self._files.window} tokens")
 
     def fingerprint(self) -> str:
-        """Hashes of the files, the device, the libraries' versions; date, seed and the checkpoint's settings if used."""
+        """Hashes of files, the device, versions; date, seed and the checkpoint's settings where they are used."""
         packages = ["torch", "transformers", "tokenizers"]
         packages += ["peft"] if self._adapter else []
         packages += ["bitsandbytes"] if self._settings.quantization else []
