@@ -37,6 +37,7 @@ __all__ = [
     "Progress",
     "PromptLimited",
     "Reasoner",
+    "RendersPrompts",
     "ReportsActivity",
     "Retriever",
     "Reward",
@@ -278,6 +279,19 @@ class PromptLimited(Protocol):
     @property
     def max_prompt_tokens(self) -> int | None:
         """Tokens of a prompt at most, the chat template not counted; None for no limit."""
+        ...
+
+
+@runtime_checkable
+class RendersPrompts(Protocol):
+    """A generator that can show what its model reads."""
+
+    def render(self, prompt: Prompt) -> str:
+        """A prompt as the model reads it: in its chat template, with special tokens; or as a server gets it, as JSON.
+
+        Raises:
+            PrlmBenchError: the prompt cannot be put to the model.
+        """
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
@@ -44,7 +45,6 @@ class OpenAIServer:
         chat: `auto` and `always` send each prompt as a user's turn to /chat/completions; `never` sends the text as it
             is to /completions, for servers and models that have nothing else; `by-protocol` sends turns of a chat to
             the first and LaMP's own prompts to the second.
-        endpoint: an earlier name of `chat`, refused with the value to write now.
         system: a system prompt; before a plain completion, a paragraph of its own.
         max_tokens: maximum length of a completion in tokens.
         temperature: 0 is greedy; `none` leaves it to the server.
@@ -65,6 +65,7 @@ class OpenAIServer:
         extra: further fields of each request as JSON, such as {"reasoning_effort": "low"}.
         refused: what becomes of a prompt that the server's content filter refuses: `error` ends the row, `empty`
             counts it as an empty answer, which is marked as refused.
+        endpoint: the earlier name of `chat`, refused with the value to write now.
     """
 
     def __init__(
@@ -73,7 +74,6 @@ class OpenAIServer:
         model: str,
         base_url: str | None = None,
         chat: Chat = "auto",
-        endpoint: str | None = None,
         system: str | None = None,
         max_tokens: int = 256,
         temperature: float | None = 0.0,
@@ -91,6 +91,7 @@ class OpenAIServer:
         template: dict[str, Any] | None = None,
         extra: dict[str, Any] | None = None,
         refused: Literal["error", "empty"] = "error",
+        endpoint: str | None = None,
     ) -> None:
         # First, because other errors show the whole spec, and an address may contain a password.
         url, key = read_url(base_url), read_key(api_key_env)
@@ -105,7 +106,7 @@ class OpenAIServer:
         self._server = Server(
             url, model, key, api_key_env, concurrency, timeout, max_retries, max_reply_bytes=largest, refused=refused
         )
-        self._chat, self._system, self._template, self._extra = endpoint, system, template, extra or {}
+        self._chat, self._system, self._template, self._extra = chat, system, template, extra or {}
         sampled = temperature is None or temperature > 0
         seed = context.seed if seed is None and sampled else seed
         given = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop_texts(stop) or None}
@@ -161,6 +162,11 @@ class OpenAIServer:
         requests = [Request("POST", *self._payload(prompt), prompt.example.id) for prompt in prompts]
         yield from send_all(self._server, requests, read)
         self._check_model()
+
+    def render(self, prompt: Prompt) -> str:
+        """The request's content as JSON; the server's own chat template is not known here."""
+        path, content = self._payload(prompt)
+        return json.dumps({"POST": path, **content}, ensure_ascii=False, indent=2)
 
     def _check_model(self) -> None:
         """Check that the server still serves the model of the fingerprint, if it says which."""
