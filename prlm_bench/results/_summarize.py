@@ -286,7 +286,7 @@ def summarized_fields(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _known_sum(records: Sequence[Mapping[str, Any]], name: str) -> int | None:
-    known = [record[name] for record in records if record[name] is not None]
+    known = [record[name] for record in records if record.get(name) is not None]
     return sum(known) if known else None
 
 
