@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar, cast
 
-__all__ = ["Profile", "settle", "timed"]
+__all__ = ["Profile", "recording", "settle", "timed", "timed_each"]
 
 _OFF: AbstractContextManager[None] = nullcontext()
 _active: Profile | None = None
@@ -71,23 +71,6 @@ class Profile:
             lines.append(f"{stage:{width}}  {seconds:9.2f} s  {share:5.1f} %")
         return "\n".join(lines)
 
-    @contextmanager
-    def recording(self) -> Iterator[Profile]:
-        """Record what `timed` marks in this thread until the context ends.
-
-        Stages of another profile that is being recorded are not seen by that one meanwhile.
-        """
-        global _active
-        before, _active = _active, self
-        self._thread = threading.get_ident()
-        began = time.perf_counter()
-        try:
-            yield self
-        finally:
-            _active = before
-            self.wall += time.perf_counter() - began
-            self.settle([])
-
     def take(self) -> dict[str, dict[str, float]]:
         """What `rows` holds; it starts again from nothing."""
         self.settle([])
@@ -126,6 +109,28 @@ class Profile:
             if rows is not None:
                 self.settle(rows)
                 self._open = outer
+
+
+@contextmanager
+def recording(profile: Profile | None) -> Iterator[None]:
+    """Record what `timed` marks in this thread until the context ends; another profile sees nothing meanwhile.
+
+    Args:
+        profile: receives the seconds; None records nothing.
+    """
+    global _active
+    if profile is None:
+        yield
+        return
+    before, _active = _active, profile
+    profile._thread = threading.get_ident()
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        _active = before
+        profile.wall += time.perf_counter() - began
+        profile.settle([])
 
 
 def timed(stage: str, rows: Sequence[str] | None = None) -> AbstractContextManager[None]:

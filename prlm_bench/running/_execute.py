@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -12,7 +11,7 @@ from pathlib import Path
 from ..errors import RunError
 from ..host import PluginHost
 from ..interfaces import Activity, Engine
-from ..profiling import Profile, timed, timed_each
+from ..profiling import Profile, recording, timed, timed_each
 from ..progress import Progress, Silent, Watches
 from ..results import JOURNAL, Journal, begin, finish, finished_ids, is_finished, sample_line, tidy
 from ._config import RunConfig
@@ -142,8 +141,9 @@ class _TaskRun:
         try:
             for cell in pending:
                 manifest = task.manifests[cell]
-                self._journals[cell] = Journal(self._folders[cell] / JOURNAL, manifest.fingerprint)
-                begin(self._folders[cell], manifest)
+                with timed("journal", [self._names[cell]]):
+                    self._journals[cell] = Journal(self._folders[cell] / JOURNAL, manifest.fingerprint)
+                    begin(self._folders[cell], manifest)
             total = len(pending) * len(task.ids)
             done = sum(self._count_done(cell) for cell in pending)
             self._progress.start(f"{task.dataset.task.name} {task.dataset.split}", total, done)
@@ -248,6 +248,6 @@ def _start_work(config: RunConfig, extra: tuple[str, ...], name: str, results: P
 def _work(batch: tuple[int, dict[int, list[str]]]) -> tuple[list[Line], dict[int, str], dict[str, dict[str, float]]]:
     start, done = batch
     stop = min(start + BATCH, len(_worker.ids))
-    with nullcontext() if _profile is None else _profile.recording():
+    with recording(_profile):
         lines = list(_answered(_worker, start, stop, _Done(done)))
     return lines, _worker.pipeline.failed, {} if _profile is None else _profile.take()

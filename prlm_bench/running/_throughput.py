@@ -35,12 +35,12 @@ class Throughput:
                 self._counts.popleft()
 
     def __call__(self) -> str:
-        """Such as `1240 tok/s, 128 rows, 93 % busy`; only what is known."""
+        """Such as `1240 tok/s, 128 rows, 93% busy`; only what is known."""
         now = self._clock()
         tokens = sum(count for when, count in list(self._counts) if when >= now - _OVER)
         rate = tokens / max(min(_OVER, now - self._began), 1e-3)
         found = self._activity()
         words = [f"{rate:.0f} tok/s"] if tokens else []
         words += [f"{found.rows} rows"] if found.rows else []
-        words += [f"{100 * found.busy:.0f} % busy"] if found.busy is not None else []
+        words += [f"{100 * found.busy:.0f}% busy"] if found.busy is not None else []
         return ", ".join(words)
