@@ -154,11 +154,11 @@ def settle(row: str) -> None:
         _active.settle([row])
 
 
-def timed_each(stage: str, items: Iterable[T]) -> Iterator[T]:
-    """Items; getting the next one is a stage that belongs to no row."""
+def timed_each(stage: str, items: Iterable[T], rows: Sequence[str] | None = None) -> Iterator[T]:
+    """Items; getting the next one is a stage, see `timed`."""
     remaining = iter(items)
     while True:
-        with timed(stage, []):
+        with timed(stage, rows):
             found = next(remaining, _END)
         if found is _END:
             return

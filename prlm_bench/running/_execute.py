@@ -173,7 +173,8 @@ class _TaskRun:
         profile = self._outcome.profile
         given = (self._config, self._host.extra, self._task.requested, self._results, profile is not None)
         batches = ((start, self._done_in(start)) for start in range(0, n, BATCH))
-        for lines, failed, stages in timed_each("waiting", engine.map(_work, batches, partial(_start_work, *given))):
+        answers = engine.map(_work, batches, partial(_start_work, *given))
+        for lines, failed, stages in timed_each("waiting", answers, []):
             self._failed |= failed
             if profile is not None:
                 profile.add(stages)

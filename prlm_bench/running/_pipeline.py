@@ -73,7 +73,7 @@ class Pipeline:
             batches: the examples, drawn as there is room for them.
             done: whether a cell has already answered a question, by id.
         """
-        walk = (Batch(examples) for examples in timed_each("data", batches))
+        walk = (Batch(examples) for examples in timed_each("data", batches, []))
         if len(self._streaming) < 2:
             windows: Iterable[Iterable[Batch]] = [walk]
         else:

@@ -100,7 +100,8 @@ class Stages:
                 raise StageError("retriever", members, error) from error
         ranked = batch.ranked[key]
         try:
-            prompts = self._prompts(index, batch, ranked)
+            with timed("prompts", [self._cells[index].name]):
+                prompts = self._prompts(index, batch, ranked)
         except Exception as error:
             raise StageError("reasoner", [index], error) from error
         return [
@@ -133,8 +134,7 @@ class Stages:
         if key not in batch.prompts:
             parts, k = self._parts[index], self._cells[index].k
             cut = [Ranking(ranking.items[:k], ranking.scores[:k]) for ranking in ranked.rankings]
-            with timed("prompts", [self._cells[index].name]):
-                prompts = parts.reasoner.prompts(ranked.examples, cut, parts.generator)
+            prompts = parts.reasoner.prompts(ranked.examples, cut, parts.generator)
             if len(prompts) != len(ranked.examples):
                 raise PrlmBenchError(f"gave {len(prompts)} prompts for {len(ranked.examples)} examples")
             for prompt in prompts:
