@@ -30,8 +30,8 @@ def render_csv(tables: Sequence[Table]) -> str:
             method = ["measured", row.rank, "", row.retriever, row.k, row.reasoner, row.generator]
             size = ["+".join(map(str, row.seeds)), row.control, row.n, row.n_total, row.n_users]
             shares = [row.figures.parse_failures.value, row.figures.truncated_prompts.value, row.fingerprint]
-            speed = [row.figures.prompt_tokens, row.figures.completion_tokens]
-            speed += [row.figures.seconds, row.figures.timed_answers]
+            known = row.figures.speed
+            speed = [known.prompt_tokens, known.completion_tokens, known.seconds, known.timed_answers]
             for name, m in row.figures.metrics.items():
                 macro = [m.user_macro.value, m.user_macro.low, m.user_macro.high] if m.user_macro else [None] * 3
                 s = row.figures.spread.get(name)

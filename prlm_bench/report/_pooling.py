@@ -45,6 +45,34 @@ class SeedSpread:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """Tokens and seconds of a row, means over its seeds."""
+
+    #: Tokens of all prompts and of all completions, where known.
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
+    #: Completions that were generated for the row, not taken from the cache, and the seconds that they took.
+    timed_answers: float | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, group: SeedGroup) -> Speed:
+        """That of stored results."""
+        timings = [timing for timing in (result.timing for result in group) if timing is not None]
+        return cls(
+            prompt_tokens=_mean_of([result.summary.prompt_tokens for result in group]),
+            completion_tokens=_mean_of([result.summary.completion_tokens for result in group]),
+            timed_answers=_mean_of([timing.answers for timing in timings]),
+            seconds=_mean_of([timing.seconds for timing in timings]),
+        )
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is known."""
+        return any(value is not None for value in (self.prompt_tokens, self.completion_tokens, self.seconds))
+
+
+@dataclass(frozen=True)
 class MethodFigures:
     """The figures of a method in a table."""
 
@@ -62,12 +90,7 @@ class MethodFigures:
     spread: dict[str, SeedSpread] = field(default_factory=dict)
     #: Several seeds gave byte-identical samples.
     deterministic: bool = False
-    #: Tokens of all prompts and of all completions, where known.
-    prompt_tokens: float | None = None
-    completion_tokens: float | None = None
-    #: Completions that were generated for the row, not taken from the cache, and the seconds that they took.
-    timed_answers: float | None = None
-    seconds: float | None = None
+    speed: Speed = Speed()
 
     @classmethod
     def of(cls, group: SeedGroup, *, deterministic: bool = False) -> MethodFigures:
@@ -76,7 +99,7 @@ class MethodFigures:
         names = ("metrics", "rewards", "retrieval", "parse_failures", "truncated_prompts", "truncated_completions")
         return cls(
             **{name: getattr(summary, name) for name in (*names, "refused", "reward_failures", "items_shown")},
-            **_throughput(group),
+            speed=Speed.of(group),
             deterministic=deterministic,
         )
 
@@ -157,7 +180,7 @@ class _Pool:
             refused=_mean_of([s.refused for s in summaries]),
             reward_failures={name: why for s in summaries for name, why in s.reward_failures.items()},
             items_shown=sum(s.items_shown for s in summaries) / len(summaries),
-            **_throughput(self._group),
+            speed=Speed.of(self._group),
             spread={name: self._spread(name, values) for name, values in means.items()} if len(summaries) > 1 else {},
         )
 
@@ -237,17 +260,6 @@ class _Pool:
             return SeedSpread(values, sd, None, None, None)
         parts = variance_components(np.stack(own))
         return SeedSpread(values, sd, _or_none(parts.users), _or_none(parts.seeds), _or_none(parts.rest))
-
-
-def _throughput(group: SeedGroup) -> dict[str, float | None]:
-    """Tokens and seconds of a row, means over its seeds."""
-    timings = [result.timing for result in group]
-    return {
-        "prompt_tokens": _mean_of([result.summary.prompt_tokens for result in group]),
-        "completion_tokens": _mean_of([result.summary.completion_tokens for result in group]),
-        "timed_answers": _mean_of([timing and timing.answers for timing in timings]),
-        "seconds": _mean_of([timing and timing.seconds for timing in timings]),
-    }
 
 
 def _value(result: Stored, name: str) -> float | None:

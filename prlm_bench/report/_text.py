@@ -67,12 +67,12 @@ def cells(table: Table, row: Row, *, break_line: bool = False, speed: bool = Tru
 
 def speed_cells(row: Row) -> list[str]:
     """Tokens of prompts and of completions, and seconds; of how many answers where not all were generated."""
-    figures = row.figures
-    tokens = ["-" if count is None else f"{count:.0f}" for count in (figures.prompt_tokens, figures.completion_tokens)]
-    if figures.seconds is None:
+    speed = row.figures.speed
+    tokens = ["-" if count is None else f"{count:.0f}" for count in (speed.prompt_tokens, speed.completion_tokens)]
+    if speed.seconds is None:
         return [*tokens, "-"]
-    part = f" of {figures.timed_answers:.0f}" if figures.timed_answers and figures.timed_answers < row.n else ""
-    return [*tokens, f"{figures.seconds:.1f}{part}"]
+    part = f" of {speed.timed_answers:.0f}" if speed.timed_answers and speed.timed_answers < row.n else ""
+    return [*tokens, f"{speed.seconds:.1f}{part}"]
 
 
 def _spread_cells(figures: MethodFigures, name: str) -> list[str]:
@@ -269,8 +269,7 @@ def has_finishes(table: Table) -> bool:
 
 def has_speed(table: Table) -> bool:
     """Whether some row knows its tokens or seconds."""
-    known = (row.figures for row in table.rows)
-    return any(f.prompt_tokens is not None or f.completion_tokens is not None or f.seconds is not None for f in known)
+    return any(row.figures.speed.known for row in table.rows)
 
 
 def has_spread(table: Table) -> bool:

@@ -41,8 +41,10 @@ class Engine:
 def prlm_bench_register_generators(register):
     register("engine", Engine)
 """
-RUN = ("run", "--plugin", "engine.py", "--task", "mini_lamp_4", "--synth-users", 4, "--retriever", "bm25")
-RUN += ("--generator", "engine", "--generator", "copy", "--no-controls")
+RUN = (
+    *("run", "--plugin", "engine.py", "--task", "mini_lamp_4", "--synth-users", 4, "--retriever", "bm25"),
+    *("--generator", "engine", "--generator", "copy", "--no-controls"),
+)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from prlm_bench import profiling
 from prlm_bench.profiling import Profile, recording, settle, timed, timed_each
 
 
@@ -26,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(profiling.time, "perf_counter", made)
+    monkeypatch.setattr(time, "perf_counter", made)
     return made
 
 

@@ -304,13 +304,17 @@ def test_published_rows_are_there_once() -> None:
     assert len(keys) == len(set(keys))
 
 
+#: The marks of rows that are not verified and not batch-invariant.
+FORMS = dict.fromkeys(("terminal", "markdown", "html"), ("§", "¶")) | {"latex": ("\\S{}", "\\P{}")}
+
+
 def test_answers_that_depend_on_the_batch_are_marked_in_every_format() -> None:
     found = tables(
         stored("method1", rouge(0.3), says=f"dtype=bfloat16; {NOT_BATCH_INVARIANT}"),
         stored("method2", rouge(0.2), says=f"model=x; {NOT_VERIFIED}"),
         stored("method3", rouge(0.1), says="dtype=float32"),
     )
-    for form, marks in (("terminal", "§¶"), ("markdown", "§¶"), ("html", "§¶"), ("latex", ("\\S{}", "\\P{}"))):
+    for form, marks in FORMS.items():
         text = render(found, form)
         verified, batch = marks
         (first,), (second,), (third,) = (
@@ -328,7 +332,7 @@ def test_answers_that_depend_on_the_batch_are_marked_in_every_format() -> None:
 
 
 def test_tokens_and_seconds_are_in_every_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def timed(name: str, value: float, answers: int, **counts: int) -> Stored:
+    def timed(name: str, value: float, answers: int, **counts: Any) -> Stored:
         found = replace(stored(name, rouge(value), **counts), folder=tmp_path / name)
         found.folder.mkdir()
         (found.folder / "timing.json").write_text(f'{{"answers": {answers}, "seconds": 3.25}}')

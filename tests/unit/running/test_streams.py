@@ -159,7 +159,7 @@ def test_what_was_asked_is_what_batches_ask(bench: Bench) -> None:
             yield from ((j, Completion(f"answer to {prompt.text}")) for j, prompt in enumerate(prompts))
 
     plain = bench.add("generator", "plain", Plain())
-    assert isinstance(engine, Streams) and not isinstance(plain, Streams)
+    assert [isinstance(each, Streams) for each in (engine, plain)] == [True, False]
     streamed = bench.run(bench.pipeline(k=[1, 4]))
     one_by_one = bench.run(bench.pipeline(k=[1, 4], generators=["plain"]))
     assert answers(streamed) == answers(one_by_one)
