@@ -59,8 +59,9 @@ def run(
         str | None,
         typer.Option(
             "--profile",
-            metavar="[FILE.json]",
-            help="Write where the time went, and print a summary.  [FILE: RESULTS/profile.json]",
+            metavar="FILE",
+            help="Write where the time went to this .json file, and print a summary; FILE may be left out.  "
+            "[default: profile.json in the results folder]",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and what is done already.")] = False,
