@@ -315,10 +315,21 @@ class CachesOnDisk(Protocol):
 
 @runtime_checkable
 class Streams(Protocol):
-    """A generator that takes prompts as they come and answers as they finish, without waiting for a batch."""
+    """A generator that takes prompts as they come and answers as they finish, without waiting for a batch.
+
+    A run gives it one stream through all batches and cells, so that it never starves between them.
+    """
 
     def stream(self, prompts: Iterator[Prompt]) -> Iterator[tuple[int, Completion]]:
-        """Yield `(number of the prompt, completion)`, in any order; prompts are drawn as there is room for them."""
+        """Yield `(number of the prompt, completion)` once for each prompt, in any order, as they finish.
+
+        A run may have several streams of one generator, one after the other. While one waits to be continued, a reward
+        or a retriever that is built of the same generator may call `generate`.
+
+        Args:
+            prompts: numbered from 0 as they are drawn. Draw them as there is room, in the thread that iterates over the
+                answers: drawing one may retrieve items and shape prompts first.
+        """
         ...
 
 

@@ -24,6 +24,8 @@ _REPLY_BYTES, _TOKEN_BYTES = 4 << 20, 1 << 10
 _OURS = frozenset(
     {"model", "messages", "prompt", "stream", "n", "max_tokens", "max_completion_tokens", "temperature"}
 ) | {"top_p", "seed", "stop", "chat_template_kwargs"}
+#: Completions after which the server is asked again which model it serves.
+_CHECK_EVERY = 128
 _log = logging.getLogger(__name__)
 
 
@@ -143,14 +145,16 @@ class OpenAIServer:
         return self._identity
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
-        """Yield completions as they arrive.
+        """Yield completions as they arrive; see `stream`."""
+        return self.stream(iter(prompts))
+
+    def stream(self, prompts: Iterator[Prompt]) -> Iterator[tuple[int, Completion]]:
+        """Yield completions as they arrive, drawing prompts so that `concurrency` requests are always in flight.
 
         Raises:
-            RunError: a request failed for good, or the server serves another model at the end than when the fingerprint
+            RunError: a request failed for good, or the server serves another model by now than when the fingerprint
                 was taken; completions that arrived before were yielded.
         """
-        if not prompts:
-            return
         from ._client import Request, send_all
         from ._replies import read_completion
 
@@ -159,9 +163,14 @@ class OpenAIServer:
             chat = request.path == _CHAT
             return self._named_finish(read_completion(body, chat, self._server, url, request.question, self._prices))
 
-        requests = [Request("POST", *self._payload(prompt), prompt.example.id) for prompt in prompts]
-        yield from send_all(self._server, requests, read)
-        self._check_model()
+        requests = (Request("POST", *self._payload(prompt), prompt.example.id) for prompt in prompts)
+        arrived = 0
+        for arrived, answer in enumerate(send_all(self._server, requests, read), 1):
+            yield answer
+            if arrived % _CHECK_EVERY == 0:
+                self._check_model()
+        if arrived % _CHECK_EVERY:
+            self._check_model()
 
     def render(self, prompt: Prompt) -> str:
         """The request's content as JSON; the server's own chat template is not known here."""

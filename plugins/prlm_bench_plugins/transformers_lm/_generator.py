@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import MissingDependencyError, PrlmBenchError
 from prlm_bench.interfaces import Context
+from prlm_bench.profiling import timed, timed_each
 from prlm_bench.prompting import HubTokenizer
 
 from .._hf import (
@@ -184,9 +185,11 @@ class TransformersGenerator:
             return
         tokenizer, label = self._hf_tokenizer, self._files.label
         chats = [turns(prompt, self._chat) for prompt in prompts]
-        ids = encode_prompts(tokenizer, chats, label)
+        with timed("tokenizing"):
+            ids = encode_prompts(tokenizer, chats, label)
         self._check_lengths(prompts, ids)
-        loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
+        with timed("loading"):
+            loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
         from ._constraint import ObjectConstraints
         from ._engine import Request, generate_all
 
@@ -199,7 +202,7 @@ class TransformersGenerator:
             for index, (text, row) in enumerate(zip(texts, ids, strict=True))
         ]
         outputs = generate_all(loaded, requests, self._decoding, self._batch_tokens)
-        for output in _in_one_line(outputs, label):
+        for output in timed_each("device", _in_one_line(outputs, label)):
             text = decode_answer(tokenizer, output.ids, framed[output.index])
             finish = "stop" if output.ended else "length"
             read = len(ids[output.index])
@@ -265,4 +268,5 @@ def _in_one_line(outputs: Iterator[T], label: str) -> Iterator[T]:
 
 @lru_cache(maxsize=8)
 def _counting_tokenizer(folder: Path, digest: str) -> HubTokenizer:
-    return HubTokenizer(str(folder))
+    with timed("loading"):
+        return HubTokenizer(str(folder))
