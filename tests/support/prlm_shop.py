@@ -99,7 +99,7 @@ def settings(base: Path | str, **changes: Any) -> dict[str, Any]:
         "reasoner": "direct:protocol=lamp",
         "max_completion": 10,
         "held_back": 0.3,
-        "pairs": {"questions": 12},
+        "pairs": {"questions": 12, "plain": "direct:protocol=lamp"},
         "reward": {
             "base": {"vocabulary": 200, "hidden": 16, "layers": 1, "heads": 2},
             "learning_rate": 1e-3,
