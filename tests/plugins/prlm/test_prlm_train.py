@@ -18,7 +18,7 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
 
-from prlm_bench_plugins._training import VALIDATION, read_completions, read_log
+from prlm_bench_plugins._training import TRAIN, VALIDATION, read_completions, read_log
 from prlm_bench_plugins.prlm._recipe import read_recipe
 from support.prlm_shop import R1_TEMPLATE, make_bert, make_causal, recipe_file, settings, train
 
@@ -226,4 +226,9 @@ def test_two_processes(unbroken: Path, words: Words, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     manifest = json.loads((out / "policy" / "manifest.json").read_text())
     assert manifest["steps"] == 6 and manifest["files"]
+    rows = read_completions(out / "policy")
+    assert [row["step"] for row in rows if row["part"] == TRAIN] == [step for step in range(6) for _ in range(4)]
+    assert all(
+        len({row["id"] for row in rows if row["step"] == step and row["part"] == TRAIN}) == 2 for step in range(6)
+    )
     assert [row["step"] for row in read_log(out / "policy") if "loss" in row] == list(range(1, 7))
