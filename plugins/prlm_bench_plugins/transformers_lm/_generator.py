@@ -17,6 +17,7 @@ from prlm_bench.prompting import HubTokenizer
 
 from .._hf import (
     CHAT_DATE,
+    Chat,
     Dtype,
     chat_date,
     chat_text,
@@ -24,6 +25,7 @@ from .._hf import (
     decode_answer,
     encode_prompts,
     one_line,
+    require_template,
     template_tokens,
     turns,
 )
@@ -38,11 +40,10 @@ T = TypeVar("T")
 class TransformersGenerator:
     """Any causal or encoder-decoder model that transformers can load.
 
-    The model is loaded when it is first needed; its files are checked before. A turn of a chat goes
-    into the model's chat template; where it has none, the model reads the turn as plain text.
+    The model is loaded when it is first needed; its files are checked before.
 
     Args:
-        model: a folder, or a name on the hub.
+        model: a folder, a GGUF file, a name on the hub, or `smollm2`.
         max_new_tokens: an answer's tokens at most.
         temperature: 0 writes the most likely token each time; above 0, draws depend on prompt and seed alone.
         top_p: draw from the most likely tokens that have this share of the probability together.
@@ -59,11 +60,15 @@ class TransformersGenerator:
         batch_tokens: tokens of a batch at most, padding and new tokens included.
         overflow: what happens to a prompt that is too long for the model's window: `error` stops the run;
             `cut-items` has reasoners show less of the items, and stops where the question alone is too long.
+        chat: `auto` reads each prompt as a user's turn where the checkpoint has a chat template, and as plain text
+            where it has none; `always` refuses a checkpoint without one; `never` reads the text as it is; `by-protocol`
+            reads turns of a chat in the template and LaMP's own prompts as plain text.
         date: what the chat template prints as today's date, as YYYY-MM-DD.
         enable_thinking: argument of the chat templates of some reasoning models.
         chat_template_args: more arguments of the chat template, as JSON.
         batching: `padded`, `same-length`, `single`: which prompts go through the model together; `auto` tries it once
             for each checkpoint and takes the fastest way that writes what `generate()` writes.
+        gguf_file: name of a GGUF file in the folder or repository that `model` names.
 
     Raises:
         ValueError: options that do not go together.
@@ -89,10 +94,12 @@ class TransformersGenerator:
         draw: int = 0,
         batch_tokens: int = 16384,
         overflow: Literal["error", "cut-items"] = "error",
+        chat: Chat = "auto",
         date: str = CHAT_DATE,
         enable_thinking: bool | None = None,
         chat_template_args: dict[str, Any] | None = None,
         batching: Together | Literal["auto"] = "auto",
+        gguf_file: str | None = None,
     ) -> None:
         if max_new_tokens < 1 or num_beams < 1 or batch_tokens < 1:
             raise ValueError("max_new_tokens, num_beams and batch_tokens are at least 1")
@@ -102,7 +109,7 @@ class TransformersGenerator:
             raise ValueError("a beam search does not sample: num_beams=1 or temperature=0")
         if device is not None and device_map is not None:
             raise ValueError("give device or device_map, not both")
-        self._files = find_model(model, revision, code=trust_remote_code, pickle=allow_pickle)
+        self._files = find_model(model, revision, code=trust_remote_code, pickle=allow_pickle, gguf_file=gguf_file)
         _require("peft", "adapter", adapter)
         _require("bitsandbytes", "quantization", quantization)
         self._adapter = None if adapter is None else find_adapter(adapter)
@@ -110,7 +117,9 @@ class TransformersGenerator:
         self._settings = LoadSettings(
             dtype, device, device_map, self._adapter, quantization, trust_remote_code, allow_pickle, batching
         )
-        self._date = chat_date(date)
+        templates = [files.template for files in (self._adapter, self._files) if files is not None]
+        require_template(chat, any(templates), self._files.label)
+        self._chat, self._date = chat, chat_date(date)
         thinking = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
         self._rendering = json.dumps([self._date, {**(chat_template_args or {}), **thinking}])
         seed = f"{context.seed}/{draw}" if draw else str(context.seed)
@@ -123,6 +132,7 @@ class TransformersGenerator:
     def fingerprint(self) -> str:
         """Hashes of the files, the device, the libraries' versions; date and seed if they are used."""
         packages = ["torch", "transformers", "tokenizers"]
+        packages += ["gguf"] if self._files.header else []
         packages += ["peft"] if self._adapter else []
         packages += ["bitsandbytes"] if self._settings.quantization else []
         device = self._settings.device.partition(":")[0]
@@ -150,7 +160,7 @@ class TransformersGenerator:
         """
         if not self._cut_items or self._prompt_budget is None:
             return None
-        return max(1, self._prompt_budget - template_tokens(self._hf_tokenizer, self._files.label))
+        return max(1, self._prompt_budget - template_tokens(self._hf_tokenizer, self._files.label, self._chat))
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         """Answer prompts, longest first; answers come as they are finished.
@@ -161,7 +171,7 @@ class TransformersGenerator:
         if not prompts:
             return
         tokenizer, label = self._hf_tokenizer, self._files.label
-        chats = [turns(prompt) for prompt in prompts]
+        chats = [turns(prompt, self._chat) for prompt in prompts]
         ids = encode_prompts(tokenizer, chats, label)
         self._check_lengths(prompts, ids)
         loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
@@ -175,7 +185,7 @@ class TransformersGenerator:
         ]
         outputs = generate_all(loaded, requests, self._decoding, self._batch_tokens)
         for output in _in_one_line(outputs, label):
-            framed = texts[output.index] if prompts[output.index].chat else ""
+            framed = "" if isinstance(chats[output.index], str) else texts[output.index]
             text = decode_answer(tokenizer, output.ids, framed)
             finish = "stop" if output.ended else "length"
             read = len(ids[output.index])

@@ -135,7 +135,7 @@ class TestPairs:
             asked[bool(prompt.ranking.items)].append(prompt.text)
             return f"reasons\n</think>\n{ {'title': with_items(prompt)} }"
 
-        for plain, of_user in (("direct:protocol=chat", True), ("direct:protocol=plain", False)):
+        for plain, of_user in (("direct:protocol=chat", True), ("direct:protocol=impersonal", False)):
             for texts in asked.values():
                 texts.clear()
             ctx = make(say, reasoner="prlm", pairs__plain=plain)

@@ -33,7 +33,7 @@ PUBLISHED = {
     "pairs.questions": 5000,
     "pairs.negatives": [],
     "pairs.gold": False,
-    "pairs.plain": "direct:protocol=plain",
+    "pairs.plain": "direct:protocol=impersonal",
     "reward.base": "google-bert/bert-base-uncased",
     "reward.learning_rate": 5e-5,
     "reward.epochs": 3,
