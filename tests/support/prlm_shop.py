@@ -126,7 +126,7 @@ def settings(base: Path | str, **changes: Any) -> dict[str, Any]:
         "pairs": {"questions": 12, "plain": "direct:protocol=lamp"},
         "reward": {
             "base": {"vocabulary": 200, "hidden": 16, "layers": 1, "heads": 2},
-            "learning_rate": 1e-3,
+            "learning_rate": 3e-2,  # so that the scores of a policy's completions differ
             "epochs": 2,
             "batch": 2,
             "max_length": 64,

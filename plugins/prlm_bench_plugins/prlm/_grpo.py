@@ -6,8 +6,9 @@
 4. trl subtracts the group's mean of the weighted rewards and divides by its standard deviation: the advantages. It
    computes the clipped policy-gradient loss, with log-probabilities from `_prefix_sharing`, and takes the step.
 
-Sources: PrLM (arXiv 2508.07342); GRPO as in DeepSeekMath (arXiv 2402.03300), by trl. Prompts are those of the reasoner
-that a run uses, so that training and evaluation ask in the same words.
+Sources: PrLM (arXiv 2508.07342); GRPO as in DeepSeekMath (arXiv 2402.03300), by trl. By default the loss is the mean over
+all tokens of a step (DAPO, arXiv 2503.14476); `loss_type: grpo` is the paper's. Prompts are those of the reasoner that a
+run uses, so that training and evaluation ask in the same words.
 """
 
 from __future__ import annotations
@@ -364,10 +365,11 @@ def gathered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of all processes, in their order: each scores a part of the batch."""
     if world_size() == 1:
         return rows
-    from accelerate.utils import gather_object
+    import torch
 
-    found: list[dict[str, Any]] = gather_object(rows)
-    return found
+    parts: list[Any] = [None] * world_size()
+    torch.distributed.all_gather_object(parts, rows)
+    return [row for part in parts for row in part]
 
 
 def _is_before(row: Mapping[str, Any], step: int) -> bool:

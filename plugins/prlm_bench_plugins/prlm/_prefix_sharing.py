@@ -46,7 +46,8 @@ class PrefixSharingGRPOTrainer(GRPOTrainer):
 
     def _is_accumulating(self) -> bool:
         """Whether all parts of a generated batch go into one optimizer step, in which their order does not matter."""
-        return 1 < self.args.steps_per_generation == self.args.gradient_accumulation_steps
+        args: Any = self.args
+        return bool(1 < args.steps_per_generation == args.gradient_accumulation_steps)
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any

@@ -30,7 +30,7 @@ _CLOSING = "</think>"
 #: On LaMP_4 the published code gives this to an empty answer, and to one with the words that its prompt has in the
 #: answer's place.
 _PENALTY, _PLACEHOLDER = -10.0, "generated title"
-#: Variance of rewards that differ by rounding alone.
+#: Variance within a group from which nothing is learned: trl adds 1e-4 to the standard deviation that it divides by.
 _NO_SPREAD = 1e-12
 #: What our prompt has in the answer's place; other answers may contain it.
 _OUR_PLACEHOLDER = "..."

@@ -272,9 +272,18 @@ class TestSharing:
         """Groups stay together when a step is accumulated, and the weights after it are those of trl's trainer."""
 
         def step(shares: bool) -> tuple[dict[str, Any], list[int]]:
-            sizes = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "num_generations": 4}
+            sizes: dict[str, Any] = {
+                "per_device_train_batch_size": 2,
+                "gradient_accumulation_steps": 4,
+                "num_generations": 4,
+            }
             trained = {"max_steps": 1, "learning_rate": 1e-2, "optim": "sgd", "save_strategy": "no", "loss_type": loss}
-            options = {**sizes, **trained, "max_completion_length": 6, "gradient_checkpointing": checkpointed}
+            options: dict[str, Any] = {
+                **sizes,
+                **trained,
+                "max_completion_length": 6,
+                "gradient_checkpointing": checkpointed,
+            }
             trainer = trainer_of(models("Qwen2"), tmp_path / str(shares), **options)
             trainer.reward_funcs[0] = lambda completion_ids, **_: [float(sum(ids) % 7) for ids in completion_ids]
             trainer.rollout_func = lambda prompts, _: {
