@@ -6,9 +6,9 @@
 4. trl subtracts the group's mean of the weighted rewards and divides by its standard deviation: the advantages. It
    computes the clipped policy-gradient loss, with log-probabilities from `_prefix_sharing`, and takes the step.
 
-Sources: PrLM (arXiv 2508.07342); GRPO as in DeepSeekMath (arXiv 2402.03300), by trl. By default the loss is the mean over
-all tokens of a step (DAPO, arXiv 2503.14476); `loss_type: grpo` is the paper's. Prompts are those of the reasoner that a
-run uses, so that training and evaluation ask in the same words.
+Sources: PrLM (arXiv 2508.07342); GRPO as in DeepSeekMath (arXiv 2402.03300), by trl. By default the loss is the mean
+over all tokens of a step (DAPO, arXiv 2503.14476); `loss_type: grpo` is the paper's. Prompts are those of the reasoner
+that a run uses, so that training and evaluation ask in the same words.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Rollout:
         ids = encode_prompts(tokenizer, distinct)
         model = trainer.accelerator.unwrap_model(trainer.model)
         limits = (self.max_tokens, self.temperature, trainer.eos_token_ids, tokenizer.pad_token_id)
-        completions = sample_groups(model, ids, counts, *limits, bf16=trainer.args.bf16)
+        completions = sample_groups(model, ids, counts, *limits, bf16=trainer.args.bf16, fp16=trainer.args.fp16)
         repeated = [row for row, count in zip(ids, counts, strict=True) for _ in range(count)]
         return {"prompt_ids": repeated, "completion_ids": completions, "logprobs": None}
 
@@ -187,6 +187,7 @@ def sample_groups(
     end_ids: Sequence[int],
     pad_id: int,
     bf16: bool = False,
+    fp16: bool = False,
 ) -> list[list[int]]:
     """Sampled completions in the order of the prompts, each up to its end token or `max_tokens`.
 
@@ -199,6 +200,7 @@ def sample_groups(
         end_ids: tokens that end a completion.
         pad_id: token that pads.
         bf16: compute in bfloat16 where autocast does.
+        fp16: compute in float16 where autocast does, as the training does then.
     """
     import torch
 
@@ -207,7 +209,7 @@ def sample_groups(
     rows: list[list[int]] = [[] for _ in range(sum(counts))]
     training = model.training
     model.eval()
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with torch.no_grad(), torch.autocast(device.type, torch.float16 if fp16 else torch.bfloat16, enabled=bf16 or fp16):
         cache, logits, mask, position = _read_prompts(model, prompts, counts, pad_id)
         alive = torch.arange(len(rows), device=device)
         ended = torch.zeros(len(rows), dtype=torch.bool, device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from prlm_bench_plugins._training import make_artefact, plugin_code, read_artefact
+from prlm_bench_plugins._training import Artefact, make_artefact, plugin_code, read_artefact
 from prlm_bench_plugins.prlm import _stages
+from prlm_bench_plugins.prlm._callbacks import finding
 from prlm_bench_plugins.prlm._context import SOURCES
 from prlm_bench_plugins.prlm._recipe import GrpoSettings, change_recipe, read_recipe, recipe_names, recipe_text
 from prlm_bench_plugins.prlm._tuning import epoch_orders
@@ -198,6 +200,51 @@ def policy_of(changes: Sequence[str]) -> GrpoSettings:
     found = read_recipe("tiny", changes).policy
     assert found is not None
     return found
+
+
+class TestMethods:
+    """What a training says to run: `_stages` names methods for its models and for its base."""
+
+    def made(self, folder: Path, changes: Sequence[str]) -> dict[str, dict[str, Any]]:
+        recipe = read_recipe("tiny", ["base=acme/base", *changes])
+        policy = Artefact(folder / "policy", {"reasoner": "prlm"})
+        sft = Artefact(folder / "sft", {"reasoner": "direct:protocol=chat"})
+        trained = _stages._trained_methods(recipe, folder, {"policy": policy, "sft": sft})
+        return {**trained, **_stages._base_methods(recipe, folder)}
+
+    def test_trained_models_and_their_base_compute_in_one_precision(self, tmp_path: Path) -> None:
+        methods = self.made(tmp_path, [])
+        for name in ("no-rl", "think", "rag", "zero-shot"):
+            assert methods[name]["generator"].startswith("transformers:model=acme/base,dtype=float32,")
+        kept = inspect.signature(_stages.trained).parameters["dtype"].default
+        assert kept == "float32" and methods["prlm"]["generator"] == f"trained:checkpoint={tmp_path},stage=policy"
+
+    def test_runs_have_their_own_budget_of_tokens(self, tmp_path: Path) -> None:
+        assert self.made(tmp_path, [])["prlm"]["reasoner"] == "prlm"
+        methods = self.made(tmp_path, ["run_max_length=3000"])
+        assert {methods[name]["reasoner"] for name in ("prlm", "no-rl")} == {"prlm:max_length=3000"}
+        assert {methods[name]["reasoner"] for name in ("sft", "rag")} == {"direct:protocol=chat,max_length=3000"}
+        assert methods["think"]["reasoner"] == "think:max_length=3000"
+
+
+class TestFinding:
+    @staticmethod
+    def log(*flat: float) -> list[dict[str, float]]:
+        row = {"loss": 0.0, "completions/clipped_ratio": 0.94}
+        return [{**row, "step": number, "groups/without_spread": share} for number, share in enumerate(flat)]
+
+    def test_no_spread_in_any_step(self) -> None:
+        found = finding([{"step": 0, "eval_loss": 0.0}, *self.log(1, 1, 1)])
+        assert found == {
+            "finding": "nothing could be learned: 100% of the groups had the same reward for each completion, "
+            "and 94% of the completions were cut at the limit",
+            "learned": False,
+        }
+
+    def test_hardly_any_and_enough(self) -> None:
+        found = finding(self.log(1, 1, 0.9, 1))
+        assert found["learned"] and found["finding"].startswith("little could be learned: 98% of the groups")
+        assert finding(self.log(1, 1, 0.5)) == finding([]) == {}
 
 
 class TestEpochOrders:
