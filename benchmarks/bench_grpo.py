@@ -66,7 +66,7 @@ def trainer_of(folder: Path, kind: Any, steps: int, writing: Any, **options: Any
     ctx, prompts = setting(folder)
     asked = {prompt.example.id: prompt for prompt in prompts}
     built = build_rewards(ctx, REWARDS)
-    rewards = RewardSet(built, ctx.reasoner("direct:protocol=chat"), asked, folder, 1_000_000)
+    rewards = RewardSet(built, ctx.reasoner("direct:protocol=chat"), asked, folder, 1_000_000, GROUP)
     model, tokenizer = load_model(str(MODEL))
     config = GRPOConfig(
         output_dir=str(folder / "trl"),

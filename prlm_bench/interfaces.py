@@ -168,6 +168,10 @@ class Trainer(Protocol):
         Args:
             output: the folder of the artefact. It must not look whole before it is.
             progress: receives progress updates.
+
+        Returns:
+            JSON values that the command prints. `methods` runs what was trained, by name; `findings` are sentences
+            about the training; `learned` is false if it had nothing to learn from, and the command exits with status 1.
         """
         ...
 

@@ -40,7 +40,7 @@ def train(
     """Train a model or another artefact and print its manifest.
 
     --recipe, --base, --retriever, -k and --change set the trainer's options of the same names.
-    Interrupted runs resume when you repeat the command.
+    Interrupted runs resume when you repeat the command. The exit status is 1 if a policy had nothing to learn from.
     """
     host = host_for(plugin)
     flags = {"recipe": recipe, "base": base, "retriever": retriever, "k": k, "changes": change}
@@ -51,11 +51,15 @@ def train(
         manifest = made.train(output, progress)
     if json:
         print_json(manifest)
-        return
-    print_table("", ["", ""], [[name, value] for name, value in _lines(manifest)])
-    print(f"wrote {output}", file=sys.stderr)
-    for method in list(manifest.get("methods", {}).values())[:1]:
-        print(f"run it: {_command(given, method)}", file=sys.stderr)
+    else:
+        print_table("", ["", ""], [[name, value] for name, value in _lines(manifest) if name != "findings"])
+        print(f"wrote {output}", file=sys.stderr)
+        for method in list(manifest.get("methods", {}).values())[:1]:
+            print(f"run it: {_command(given, method)}", file=sys.stderr)
+    for finding in manifest.get("findings", ()):
+        print(f"finding: {finding}", file=sys.stderr)
+    if manifest.get("learned") is False:
+        raise typer.Exit(1)
 
 
 def _with_flags(host: PluginHost, trainer: str, flags: Mapping[str, Any]) -> dict[str, Any]:

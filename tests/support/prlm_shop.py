@@ -51,14 +51,36 @@ def make_tokenizer(template: str | None = TEMPLATE, **settings: Any) -> Any:
     return make(tokenizer_object=tokenizer, **settings)
 
 
+#: Beginnings of the names of transformers' classes, and what their configurations have besides the common sizes.
+ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
+    "Qwen2": {},
+    "Qwen3": {"head_dim": 16},
+    "Llama": {},
+    "Mistral": {"sliding_window": 8},
+    "Gemma3": {"head_dim": 16, "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
+    "Phi": {},
+    "Lfm2": {"layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False},
+    "Qwen3_5": {
+        "head_dim": 16,
+        "layer_types": ["linear_attention", "full_attention"],
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 2,
+        "linear_key_head_dim": 16,
+        "linear_value_head_dim": 16,
+    },
+}
+#: Those that are parts of models for images too.
+_TEXT = ("Gemma3", "Qwen3_5")
+
+
 def make_causal(folder: Path, kind: str = "Qwen2", template: str | None = TEMPLATE, seed: int = 2) -> Path:
-    """A causal model with random weights that ends some answers early."""
+    """A causal model with random weights that ends some answers early; its architecture may be any."""
     import torch
     import transformers
 
     torch.manual_seed(seed)
     library: Any = transformers
-    config = getattr(library, f"{kind}Config")(
+    config = getattr(library, f"{kind}{'Text' if kind in _TEXT else ''}Config")(
         vocab_size=300,
         hidden_size=32,
         intermediate_size=64,
@@ -69,6 +91,8 @@ def make_causal(folder: Path, kind: str = "Qwen2", template: str | None = TEMPLA
         eos_token_id=1,
         pad_token_id=0,
         bos_token_id=None,
+        tie_word_embeddings=False,
+        **ARCHITECTURES.get(kind, {}),
     )
     model = getattr(library, f"{kind}ForCausalLM")(config)
     with torch.no_grad():
@@ -99,10 +123,10 @@ def settings(base: Path | str, **changes: Any) -> dict[str, Any]:
         "reasoner": "direct:protocol=lamp",
         "max_completion": 10,
         "held_back": 0.3,
-        "pairs": {"questions": 12},
+        "pairs": {"questions": 12, "plain": "direct:protocol=lamp"},
         "reward": {
             "base": {"vocabulary": 200, "hidden": 16, "layers": 1, "heads": 2},
-            "learning_rate": 1e-3,
+            "learning_rate": 3e-2,  # so that the scores of a policy's completions differ
             "epochs": 2,
             "batch": 2,
             "max_length": 64,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,12 @@ CHECKPOINTS = "checkpoints"
 _COMPLETE = "whole"
 #: Parts of the names of figures that differ between runs of the same training.
 _TIMES = ("runtime", "per_second", "step_time", "profiling", "num_tokens", "total_flos")
+#: Share of the groups whose completions all have the same reward, so that nothing is learned from them.
+FLAT_GROUPS = "groups/without_spread"
+#: Share of the completions that were cut at the limit.
+_CUT = "completions/clipped_ratio"
+#: Steps that the warning looks back on, and the share of groups without spread from which it is given.
+_WINDOW, _FLAT = 5, 0.9
 #: Figures in the line that each evaluation prints.
 _PRINTED = ("loss", "reward", "entropy", "completions/clipped_ratio", "eval_loss", "eval_reward")
 
@@ -109,6 +115,62 @@ class ProgressCallback(TrainerCallback):
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
             write_whole(folder / _COMPLETE, orjson.dumps(names))
+
+
+class SpreadCallback(TrainerCallback):
+    """Warns while nearly no group of completions has rewards that differ.
+
+    Args:
+        progress: receives the warning.
+        label: what is trained.
+        folder: of the stage.
+    """
+
+    def __init__(self, progress: Progress, label: str, folder: Path) -> None:
+        self._progress, self._label, self._folder = progress, label, folder
+        self._warned = False
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
+        """Warn past five steps, and again if spread comes and goes."""
+        rows = _training_rows(state.log_history)[-_WINDOW:]
+        if state.global_step <= _WINDOW or len(rows) < _WINDOW:
+            return
+        flat = _mean(rows, FLAT_GROUPS)
+        if flat >= _FLAT and not self._warned:
+            self._progress.note(
+                f"warning: {self._label}, step {state.global_step}: {_what_is_flat(rows)} in the last {_WINDOW} steps; "
+                f"see `prlm-bench prlm completions {self._folder}`"
+            )
+        self._warned = flat >= _FLAT
+
+
+def finding(log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """For the manifest: that nearly nothing could be learned, as `finding`, and `learned`, false where nothing could.
+
+    Args:
+        log: of the stage.
+    """
+    rows = _training_rows(log)
+    if not rows or _mean(rows, FLAT_GROUPS) < _FLAT:
+        return {}
+    learned = any(row[FLAT_GROUPS] < 1 for row in rows)
+    consequence = "little could be learned" if learned else "nothing could be learned"
+    return {"finding": f"{consequence}: {_what_is_flat(rows)}", "learned": learned}
+
+
+def _training_rows(log: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [row for row in log if "loss" in row and FLAT_GROUPS in row]
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float:
+    return sum(row.get(name) or 0.0 for row in rows) / len(rows)
+
+
+def _what_is_flat(rows: Sequence[Mapping[str, Any]]) -> str:
+    return (
+        f"{_mean(rows, FLAT_GROUPS):.0%} of the groups had the same reward for each completion, and "
+        f"{_mean(rows, _CUT):.0%} of the completions were cut at the limit"
+    )
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

@@ -26,7 +26,7 @@ _CURVE = {
     "kl": "kl",
     "length": "completions/mean_length",
     "clipped": "completions/clipped_ratio",
-    "flat groups": "frac_reward_zero_std",
+    "flat groups": "groups/without_spread",
 }
 #: Characters of a text in a table.
 _WIDTH = 200
@@ -60,6 +60,8 @@ def curve(
     names = {title: name for title, name in _CURVE.items() if any(row.get(name) is not None for row in steps)}
     rewards = sorted({name for row in steps for name in row if name.startswith("rewards/") and name.endswith("/mean")})
     names |= {name.split("/")[1]: name for name in rewards}
+    shares = sorted({name for row in steps for name in row if name.startswith("rewards/") and name.endswith("/share")})
+    names |= {f"{name.split('/')[1]} share": name for name in shares}
     rows = [[row["step"], *(row.get(name) for name in names.values()), evaluated.get(row["step"])] for row in steps]
     print_table(str(folder), ["step", *names, "validation"], [[_text(cell) for cell in row] for row in rows])
 

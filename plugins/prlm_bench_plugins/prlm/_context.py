@@ -11,6 +11,7 @@ from typing import Any
 
 from prlm_bench import Completion, Example, Prompt, Ranking, Sample
 from prlm_bench.errors import PrlmBenchError, RunError
+from prlm_bench.host import parse_spec
 from prlm_bench.identity import package_versions
 from prlm_bench.interfaces import Context, Fingerprinted, Generator, Reasoner
 from prlm_bench.progress import Progress
@@ -221,7 +222,7 @@ class TrainingContext:
             "rewards": {
                 spec: identify("reward", spec)
                 for spec in getattr(settings, "rewards", ())
-                if spec != PERSONALIZATION  # identified by the hashes of its files
+                if not is_own_reward(spec)  # identified by the hashes of its files
             },
             **{field: getattr(recipe, field) for field in ("k", "max_completion", "held_back", "precision")},
             "chat": CHAT,
@@ -231,6 +232,12 @@ class TrainingContext:
             "versions": package_versions(*TRAINING_PACKAGES),
         }
         return make_artefact(self.output / name, name, identity, work)
+
+
+def is_own_reward(spec: str) -> bool:
+    """Whether a spec is `personalization` without a folder: the reward model of the same training."""
+    parsed = parse_spec(spec)
+    return parsed.name == PERSONALIZATION and not {"model", ""} & parsed.options.keys()  # "" is a value without a key
 
 
 def _fingerprint(generator: Generator) -> str:

@@ -15,6 +15,7 @@ from .._hf import chat_text
 from .._training import Artefact
 from ._context import TrainingContext
 from ._preference_pairs import Pair, make_pairs, read_pairs
+from ._recipe import DpoSettings, required
 from ._tuning import fit_rows, last_values
 
 #: Figures of the manifest, and trl's names for them.
@@ -23,15 +24,15 @@ _FIGURES = {"accuracy": "rewards/accuracies", "margin": "rewards/margins"}
 
 def make_dpo(ctx: TrainingContext) -> Artefact:
     """The model trained by DPO, after the pairs where they are missing."""
+    settings = required(ctx.recipe.dpo, "dpo")
     pairs = make_pairs(ctx)
-    return ctx.stage("dpo", ctx.recipe.dpo, lambda folder: _fit(ctx, pairs, folder), pairs=pairs.manifest["files"])
+    return ctx.stage("dpo", settings, lambda folder: _fit(ctx, settings, pairs, folder), pairs=pairs.manifest["files"])
 
 
-def _fit(ctx: TrainingContext, artefact: Artefact, folder: Path) -> Mapping[str, Any]:
+def _fit(ctx: TrainingContext, settings: DpoSettings, artefact: Artefact, folder: Path) -> Mapping[str, Any]:
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
 
-    settings = ctx.recipe.dpo
     pairs = [pair for pair in read_pairs(artefact) if pair.prompt]
     train = [pair for pair in pairs if not pair.held_back][: settings.questions]
     validation = [pair for pair in pairs if pair.held_back][: settings.judged]

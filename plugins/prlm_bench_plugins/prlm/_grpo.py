@@ -6,7 +6,8 @@
 4. trl subtracts the group's mean of the weighted rewards and divides by its standard deviation: the advantages. It
    computes the clipped policy-gradient loss, with log-probabilities from `_prefix_sharing`, and takes the step.
 
-Sources: PrLM (arXiv 2508.07342); GRPO as in DeepSeekMath (arXiv 2402.03300), by trl. Prompts are those of the reasoner
+Sources: PrLM (arXiv 2508.07342); GRPO as in DeepSeekMath (arXiv 2402.03300), by trl. By default the loss is the mean
+over all tokens of a step (DAPO, arXiv 2503.14476); `loss_type: grpo` is the paper's. Prompts are those of the reasoner
 that a run uses, so that training and evaluation ask in the same words.
 """
 
@@ -27,11 +28,12 @@ from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Reasoner, Reward
 
 from .._hf import chat_text, decode_answer, encode_prompts, pad_ids, stated_settings, turns
-from .._training import COMPLETIONS, TRAIN, VALIDATION, Artefact, is_main_process, world_size
+from .._training import COMPLETIONS, TRAIN, VALIDATION, Artefact, is_main_process, read_log, world_size
+from ._callbacks import FLAT_GROUPS, SpreadCallback, finding
 from ._context import TrainingContext, parsed_sample
-from ._recipe import GrpoSettings
+from ._recipe import GrpoSettings, required
 from ._reward_training import make_reward
-from ._rewards import build_rewards, needs_reward_model, reward_names
+from ._rewards import build_rewards, needs_reward_model, reward_names, spread_of_groups
 from ._tuning import adapter, building, epoch_orders, fit, last_values, load_model, training_arguments
 
 #: Figures of the manifest, and trl's names for them.
@@ -41,7 +43,7 @@ _FIGURES = {
     "share_clipped": "completions/clipped_ratio",
     "entropy": "entropy",
     "kl": "kl",
-    "share_of_groups_without_spread": "frac_reward_zero_std",
+    "share_of_groups_without_spread": FLAT_GROUPS,
 }
 #: Ended rows are removed from the batch once they are this share of it.
 _ENDED_SHARE = 0.25
@@ -55,7 +57,7 @@ def make_policy(ctx: TrainingContext, settings: GrpoSettings | None = None, name
         settings: of another policy than the recipe's, as in an ablation.
         name: of its folder.
     """
-    settings = settings or ctx.recipe.policy
+    settings = settings or required(ctx.recipe.policy, "policy")
     reward = make_reward(ctx).manifest["files"] if needs_reward_model(settings.rewards) else None
     return ctx.stage(name, settings, lambda folder: _fit(ctx, settings, folder, name), reward=reward)
 
@@ -66,10 +68,12 @@ def _fit(ctx: TrainingContext, settings: GrpoSettings, folder: Path, name: str) 
     validation, _ = ctx.training_prompts(reasoner, settings.judged, validation=True)
     rows = epoch_orders(train, settings, ctx.seed)
     prompts = {prompt.example.id: prompt for prompt in [*train, *validation]}
-    rewards = RewardSet(build_rewards(ctx, settings.rewards), reasoner, prompts, folder, settings.keep_every)
+    built = build_rewards(ctx, settings.rewards)
+    rewards = RewardSet(built, reasoner, prompts, folder, settings.keep_every, settings.group)
     label = f"training {name}"
     with building(label, folder):
         trainer = _trainer(ctx, settings, folder, rows, validation, rewards)
+    trainer.add_callback(SpreadCallback(ctx.progress, label, folder))
     figures = fit(ctx, folder, label, settings, trainer, rewards.keep_until)
     # The rollout draws from the model's own distribution, whatever the checkpoint asks of `generate()`.
     ignored = stated_settings(trainer.model.generation_config.to_dict())
@@ -80,6 +84,7 @@ def _fit(ctx: TrainingContext, settings: GrpoSettings, folder: Path, name: str) 
         "too_long": too_long,
         **({"rollout_ignores": ignored} if ignored else {}),
         **figures,
+        **finding(read_log(folder)),
         "last_steps": last_values(folder, {**_FIGURES, **_reward_figures(settings.rewards)}),
     }
 
@@ -103,14 +108,16 @@ def _trainer(
         max_completion_length=ctx.recipe.max_completion,
         temperature=settings.temperature,
         beta=settings.beta,
+        loss_type=settings.loss_type,
+        scale_rewards=settings.scale_rewards,
         reward_weights=rewards.weights,
         shuffle_dataset=False,
         metric_for_best_model="reward",
         greater_is_better=True,
-        **training_arguments(ctx, folder, settings, len(rows), settings.group),
+        **training_arguments(ctx, folder, settings, len(rows)),
     )
     # How several processes share a model is trl's own, and vLLM generates by itself.
-    own_rollout = world_size() == 1 and not config.use_vllm
+    own_rollout = world_size() == 1 and not config.use_vllm and can_repeat_cache(model)
     return disable_telemetry(PrefixSharingGRPOTrainer)(
         model=model,
         processing_class=tokenizer,
@@ -153,9 +160,19 @@ class Rollout:
         ids = encode_prompts(tokenizer, distinct)
         model = trainer.accelerator.unwrap_model(trainer.model)
         limits = (self.max_tokens, self.temperature, trainer.eos_token_ids, tokenizer.pad_token_id)
-        completions = sample_groups(model, ids, counts, *limits, bf16=trainer.args.bf16)
+        completions = sample_groups(model, ids, counts, *limits, bf16=trainer.args.bf16, fp16=trainer.args.fp16)
         repeated = [row for row, count in zip(ids, counts, strict=True) for _ in range(count)]
         return {"prompt_ids": repeated, "completion_ids": completions, "logprobs": None}
+
+
+def can_repeat_cache(model: Any) -> bool:
+    """Whether each layer of a model's cache can be repeated for the completions of a group.
+
+    Those of hybrid models (Qwen3.5, Qwen3-Next, LFM2) cannot; trl then generates by the model's own `generate()`.
+    """
+    from transformers import DynamicCache
+
+    return all(hasattr(layer, "batch_select_indices") for layer in DynamicCache(config=model.config).layers)
 
 
 def run_lengths(prompts: Sequence[Any]) -> tuple[list[Any], list[int]]:
@@ -173,6 +190,7 @@ def sample_groups(
     end_ids: Sequence[int],
     pad_id: int,
     bf16: bool = False,
+    fp16: bool = False,
 ) -> list[list[int]]:
     """Sampled completions in the order of the prompts, each up to its end token or `max_tokens`.
 
@@ -185,6 +203,7 @@ def sample_groups(
         end_ids: tokens that end a completion.
         pad_id: token that pads.
         bf16: compute in bfloat16 where autocast does.
+        fp16: compute in float16 where autocast does, as the training does then.
     """
     import torch
 
@@ -193,7 +212,7 @@ def sample_groups(
     rows: list[list[int]] = [[] for _ in range(sum(counts))]
     training = model.training
     model.eval()
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with torch.no_grad(), torch.autocast(device.type, torch.float16 if fp16 else torch.bfloat16, enabled=bf16 or fp16):
         cache, logits, mask, position = _read_prompts(model, prompts, counts, pad_id)
         alive = torch.arange(len(rows), device=device)
         ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
@@ -247,6 +266,7 @@ class RewardSet:
         prompts: by question id; training and validation questions.
         folder: of the stage, where completions are stored.
         keep_every: store the completions of every n-th step.
+        group: number of completions of a question.
     """
 
     def __init__(
@@ -256,8 +276,9 @@ class RewardSet:
         prompts: Mapping[str, Prompt],
         folder: Path,
         keep_every: int,
+        group: int,
     ) -> None:
-        self._reasoner, self._prompts, self._keep_every = reasoner, prompts, keep_every
+        self._reasoner, self._prompts, self._keep_every, self._group = reasoner, prompts, keep_every, group
         self._rewards = {name: reward for name, (reward, _) in rewards.items()}
         self.weights = [weight for _, weight in rewards.values()]
         self._path = folder / COMPLETIONS
@@ -292,7 +313,9 @@ class RewardSet:
                 self._samples = [self._parse(name, text) for name, text in zip(question, texts, strict=True)]
             self._scores[name] = self._score(name, trainer_state.global_step)
             if len(self._scores) == len(self._rewards):
-                self._store(trainer_state.global_step, part)
+                rows = gathered(self._rows(trainer_state.global_step, part))
+                self._log_spread(rows, more.get("log_metric"))
+                self._store(trainer_state.global_step, rows)
             return self._scores[name]
 
         score.__name__ = name
@@ -317,16 +340,41 @@ class RewardSet:
             raise RunError(f"reward {name} gave no finite number for each completion at step {step}")
         return scores
 
-    def _store(self, step: int, part: Sequence[str]) -> None:
-        if not is_main_process() or step % self._keep_every:
-            return
+    def _rows(self, step: int, part: Sequence[str]) -> list[dict[str, Any]]:
         rows = []
         for place, (done, of) in enumerate(zip(self._samples, part, strict=True)):
-            scores = {name: round(values[place], 4) for name, values in self._scores.items()}
+            scores = {name: values[place] for name, values in self._scores.items()}
             row = {"step": step, "part": of, "id": done.prompt.example.id, "completion": done.completion.text}
             rows.append({**row, "parsed": done.answer.parsed, "answer": done.answer.text, "rewards": scores})
+        return rows
+
+    def _log_spread(self, rows: Sequence[Mapping[str, Any]], log: Callable[[str, float], None] | None) -> None:
+        if log is None or len(rows) % self._group:
+            return
+        scores = {name: [row["rewards"][name] for row in rows] for name in self._rewards}
+        shares, flat = spread_of_groups(scores, self.weights, self._group)
+        log(FLAT_GROUPS, flat)
+        for name, share in shares.items():
+            log(f"rewards/{name}/share", share)
+
+    def _store(self, step: int, rows: Sequence[dict[str, Any]]) -> None:
+        if not is_main_process() or step % self._keep_every:
+            return
+        for row in rows:
+            row["rewards"] = {name: round(score, 4) for name, score in row["rewards"].items()}
         with self._path.open("ab") as file:
             file.write(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+
+
+def gathered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of all processes, in their order: each scores a part of the batch."""
+    if world_size() == 1:
+        return rows
+    import torch
+
+    parts: list[Any] = [None] * world_size()
+    torch.distributed.all_gather_object(parts, rows)
+    return [row for part in parts for row in part]
 
 
 def _is_before(row: Mapping[str, Any], step: int) -> bool:
@@ -336,7 +384,6 @@ def _is_before(row: Mapping[str, Any], step: int) -> bool:
 
 
 def _reward_figures(rewards: Mapping[str, float]) -> dict[str, str]:
+    figures = {"": "mean", "_spread": "std", "_share_of_variance": "share"}
     names = reward_names(rewards).values()
-    return {name: f"rewards/{name}/mean" for name in names} | {
-        f"{name}_spread": f"rewards/{name}/std" for name in names
-    }
+    return {name + suffix: f"rewards/{name}/{figure}" for suffix, figure in figures.items() for name in names}

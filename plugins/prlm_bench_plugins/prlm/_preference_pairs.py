@@ -1,7 +1,9 @@
 """Preference pairs: what the base model answers with the user's items, against what it answers without them.
 
 Source: PrLM (arXiv 2508.07342), the contrastive reward. Both answers come from the same base model, so that they
-differ by what the items contribute. Other negatives and gold answers go beyond the paper and are off by default.
+differ by what the items contribute. Without items the model is asked by another reasoner (`plain`): a request to
+reason about what "the above" shows of a user confuses it where nothing is above. Other negatives and gold answers go
+beyond the paper and are off by default.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ class _Reply:
 
 def make_pairs(ctx: TrainingContext) -> Artefact:
     """The pairs of a recipe: `pairs.jsonl`, and a manifest that counts the dropped ones by reason."""
-    return ctx.stage("pairs", ctx.recipe.pairs, lambda folder: _make(ctx, folder), one_process=True)
+    settings = ctx.recipe.pairs
+    plain = ctx.context.identity_of("reasoner", settings.plain)
+    return ctx.stage("pairs", settings, lambda folder: _make(ctx, folder), one_process=True, plain=plain)
 
 
 def read_pairs(artefact: Artefact) -> list[Pair]:
@@ -75,7 +79,8 @@ def _make(ctx: TrainingContext, folder: Path) -> Mapping[str, Any]:
     reasoner = ctx.reasoner(ctx.recipe.reasoner)
     rankings = ctx.rank(examples)
     better = _replies(ctx, reasoner, "answering with items", examples, rankings)
-    worse = {"no-items": _replies(ctx, reasoner, "answering without items", examples, None)}
+    plain = ctx.reasoner(settings.plain)
+    worse = {"no-items": _replies(ctx, plain, "answering without items", examples, None)}
     if "other-user" in settings.negatives:
         others = _rankings_of_others(examples, rankings, ctx.validation_users)
         worse["other-user"] = _replies(ctx, reasoner, "answering with another user's items", examples, others)

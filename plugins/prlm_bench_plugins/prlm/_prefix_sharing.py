@@ -1,8 +1,9 @@
 """GRPO's forward pass with each prompt read once for its group; the only module that uses trl's private parts.
 
 The completions of a group share their prompt, and the prompt is most of what a model reads: here its keys and values
-are computed once, with their gradients, and repeated for the completions. Log-probabilities equal those that trl
-computes up to rounding; the tests compare them.
+are computed once, with their gradients, and repeated for the completions. Checkpointed layers keep no cache; with them
+a group is one row, in which no completion sees another. Log-probabilities equal those that trl computes up to
+rounding; the tests compare them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import DynamicCache
+from trl.trainer import grpo_trainer
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from .._training import world_size
@@ -35,9 +37,17 @@ class PrefixSharingGRPOTrainer(GRPOTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """As trl, but without cuDNN's attention where trl's own forward pass reads prompts padded on the left."""
-        shares = self.can_share_prefix() and not self.args.gradient_checkpointing
-        with nullcontext() if shares else without_cudnn_attention():
+        with nullcontext() if self.can_share_prefix() else without_cudnn_attention():
             return super().train(*args, **kwargs)
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        with kept_in_order() if self.can_share_prefix() and self._is_accumulating() else nullcontext():
+            return super()._prepare_inputs(generation_batch)
+
+    def _is_accumulating(self) -> bool:
+        """Whether all parts of a generated batch go into one optimizer step, in which their order does not matter."""
+        args: Any = self.args
+        return bool(1 < args.steps_per_generation == args.gradient_accumulation_steps)
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any
@@ -60,7 +70,20 @@ class PrefixSharingGRPOTrainer(GRPOTrainer):
         supported = config.model_type in _SUPPORTED and set(kinds) == {"full_attention"}
         # With several processes gradients are summed by the wrapper that trl calls.
         alone = world_size() == 1 and not self.is_deepspeed_enabled and not self.is_fsdp_enabled
-        return supported and alone and not model.is_activation_checkpointing
+        # A group in one row needs a mask of its own, which flash attention does not take.
+        masked = not self.args.gradient_checkpointing or config._attn_implementation == "sdpa"
+        return supported and alone and masked
+
+
+@contextmanager
+def kept_in_order() -> Iterator[None]:
+    """Have trl divide a batch as it is, so that a group stays together; it shuffles the rows first."""
+    module: Any = grpo_trainer
+    shuffle, module.shuffle_sequence_dict = module.shuffle_sequence_dict, lambda batch: batch
+    try:
+        yield
+    finally:
+        module.shuffle_sequence_dict = shuffle
 
 
 @contextmanager
@@ -99,8 +122,30 @@ def log_probabilities(
         Two tensors of shape (rows, keep) in nats, 0 at padding.
     """
     width = input_ids.shape[1] - keep
-    written_ids, written = input_ids[:, width:], attention_mask[:, width:].bool()
+    written = attention_mask[:, width:].bool()
+    longest = max(1, int(written.sum(-1).max()))  # of these rows; others of the batch may be longer
+    ids, written_mask = input_ids[:, width : width + longest], attention_mask[:, width : width + longest]
     prompts, mask, row_of = _distinct(input_ids[:, :width], attention_mask[:, :width])
+    read = _read_in_one_row if model.is_activation_checkpointing and model.training else _read_with_cache
+    real = written_mask.bool()
+    hidden = read(model, prompts, mask, row_of, ids, written_mask)[real]
+    pairs = [
+        checkpoint(_project, model.lm_head, part, target, temperature, use_reentrant=False)
+        for part, target in zip(torch.split(hidden, _CHUNK), torch.split(ids[real], _CHUNK), strict=True)
+    ]
+    logps, entropies = (torch.cat(column) for column in zip(*pairs, strict=True))
+    zeros = logps.new_zeros(written.shape)
+    return zeros.masked_scatter(written, logps), zeros.masked_scatter(written, entropies)
+
+
+def _read_with_cache(model: Any, prompts: Any, mask: Any, row_of: Any, ids: Any, written: Any) -> Any:
+    """The states that each completion token is predicted from, of shape (rows, tokens, hidden).
+
+    Args:
+        model: a causal model of transformers.
+        prompts, mask, row_of: see `_distinct`.
+        ids, written: tokens of the completions and their mask, padded on the right.
+    """
     lengths = mask.sum(-1)
     cache = DynamicCache(config=model.config)
     positions = torch.arange(prompts.shape[1], device=prompts.device).expand_as(prompts)
@@ -110,20 +155,47 @@ def log_probabilities(
     last = read.last_hidden_state[row_of, lengths[row_of] - 1]
     cache.batch_select_indices(row_of)
     answer = model.model(
-        input_ids=written_ids,
-        attention_mask=torch.cat([mask[row_of], attention_mask[:, width:]], 1),
-        position_ids=lengths[row_of, None] + torch.arange(keep, device=prompts.device),
+        input_ids=ids,
+        attention_mask=torch.cat([mask[row_of], written], 1),
+        position_ids=lengths[row_of, None] + torch.arange(ids.shape[1], device=ids.device),
         past_key_values=cache,
         use_cache=True,
     )
-    hidden = torch.cat([last[:, None], answer.last_hidden_state[:, :-1]], 1)[written]
-    pairs = [
-        checkpoint(_project, model.lm_head, part, target, temperature, use_reentrant=False)
-        for part, target in zip(torch.split(hidden, _CHUNK), torch.split(written_ids[written], _CHUNK), strict=True)
-    ]
-    logps, entropies = (torch.cat(column) for column in zip(*pairs, strict=True))
-    zeros = logps.new_zeros(written.shape)
-    return zeros.masked_scatter(written, logps), zeros.masked_scatter(written, entropies)
+    return torch.cat([last[:, None], answer.last_hidden_state[:, :-1]], 1)
+
+
+def _read_in_one_row(model: Any, prompts: Any, mask: Any, row_of: Any, ids: Any, written: Any) -> Any:
+    """As `_read_with_cache`, in one forward pass: a prompt and all of its completions, one behind the other.
+
+    A completion sees the prompt and itself. Its positions go on from the end of the prompt.
+    """
+    device, keep, longest = ids.device, ids.shape[1], prompts.shape[1]
+    counts = torch.bincount(row_of, minlength=len(prompts))
+    order = row_of.argsort(stable=True)
+    slot = torch.empty_like(row_of)
+    slot[order] = torch.arange(len(row_of), device=device) - (counts.cumsum(0) - counts)[row_of[order]]
+    tokens, slots = torch.arange(keep, device=device), int(counts.max())
+    size = longest + slots * keep
+    place, row = longest + slot[:, None] * keep + tokens, row_of[:, None]
+
+    def in_one_row(of_prompts: Any, of_completions: Any) -> Any:
+        found = of_prompts.new_zeros(len(prompts), size)
+        found[:, :longest] = of_prompts
+        found[row, place] = of_completions
+        return found
+
+    lengths, at = mask.sum(-1), torch.arange(size, device=device)
+    part = torch.where(at < longest, 0, 1 + (at - longest) // keep)
+    seen = (at[:, None] >= at) & ((part == 0) | (part[:, None] == part))
+    # Padding sees itself, so that no query sees nothing.
+    seen = (seen & in_one_row(mask, written).bool()[:, None]) | torch.eye(size, dtype=torch.bool, device=device)
+    read = model.model(
+        input_ids=in_one_row(prompts, ids),
+        attention_mask=seen[:, None],
+        position_ids=in_one_row(at[:longest].expand_as(prompts), lengths[row] + tokens),
+        use_cache=False,
+    ).last_hidden_state
+    return torch.cat([read[row_of, lengths[row_of] - 1][:, None], read[row, place][:, :-1]], 1)
 
 
 def _distinct(input_ids: Any, attention_mask: Any) -> tuple[Any, Any, Any]:

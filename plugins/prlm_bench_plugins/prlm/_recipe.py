@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from prlm_bench.errors import UnknownNameError
+from prlm_bench.errors import RunError, UnknownNameError
 
-from .._training import Settings, load, with_changes
+from .._training import Settings, load, with_changes, world_size
+
+S = TypeVar("S")
 
 _FOLDER = Path(__file__).parent / "recipes"
-_HINT = "see docs/prlm.md"
+_HINT = "see docs/guides/prlm.md"
 
 
 class PairSettings(Settings):
@@ -23,6 +26,8 @@ class PairSettings(Settings):
     questions: int = Field(default=5000, ge=1)
     #: Worse answers besides the answer without items.
     negatives: list[Literal["other-user", "echo"]] = Field(default=[])
+    #: Reasoner of the prompts without items. Its wording has to fit a prompt that shows nothing of the user.
+    plain: str = "direct:protocol=chat"
     #: Also use the gold answer as a better answer.
     gold: bool = False
 
@@ -77,16 +82,43 @@ class TuningSettings(Settings):
     batch: int = Field(default=16, ge=1)
     #: Rows in a forward pass on one device; None for all rows of a step.
     device_batch: int | None = Field(default=None, ge=1)
+    #: Rows in a forward pass on one device during evaluation, rounded up to whole groups; None for `device_batch`.
+    eval_batch: int | None = Field(default=None, ge=1)
     max_grad_norm: float = Field(default=1.0, gt=0)
     lora: Lora | None = None
     #: Optimizer steps between two checkpoints; each is evaluated on the validation users.
     every: int = Field(default=50, ge=1)
+    #: Which checkpoint is kept: the best on the validation users, or the last.
+    select: Literal["best", "last"] = "best"
     #: Maximum number of validation questions in an evaluation.
     judged: int = Field(default=64, ge=1)
     #: Early stopping: number of checkpoints without improvement.
     patience: int | None = Field(default=None, ge=1)
     #: Further arguments of trl's configuration, by trl's names.
     trl: dict[str, Any] = Field(default={})
+
+    @property
+    def rows_per_question(self) -> int:
+        """Rows that a question takes in a batch."""
+        return 1
+
+    def batch_sizes(self) -> tuple[int, int]:
+        """Rows in a forward pass on one device, in training and in evaluation.
+
+        Raises:
+            RunError: the rows of a step cannot be divided among the devices.
+        """
+        rows, devices = self.batch * self.rows_per_question, world_size()
+        train = min(self.device_batch or rows, rows // devices)
+        if train < 1 or rows % (train * devices):
+            number = self.device_batch or train
+            raise RunError(
+                f"device_batch={number} on {devices} devices does not divide the {rows} rows of a step",
+                f"{self.batch} questions of {self.rows_per_question} rows; choose a divisor of {rows // devices}",
+            )
+        # A group's rewards are compared, so the devices together evaluate whole groups.
+        whole = self.rows_per_question // math.gcd(self.rows_per_question, devices)
+        return train, -(-(self.eval_batch or train) // whole) * whole
 
 
 class GrpoSettings(TuningSettings):
@@ -98,12 +130,22 @@ class GrpoSettings(TuningSettings):
     temperature: float = Field(default=0.7, gt=0)
     #: Weight of the KL divergence from the base model; 0 trains without a reference model.
     beta: float = Field(default=0.0, ge=0)
+    #: How the loss averages over tokens, by trl's names: `grpo` over each completion and then over completions, `dapo`
+    #: over all tokens of the step.
+    loss_type: Literal["grpo", "dapo", "bnpo", "dr_grpo"] = "dapo"
+    #: What advantages are divided by: the standard deviation of the question's group or of the batch, or nothing.
+    scale_rewards: Literal["group", "batch", "none"] = "group"
     #: Weight of each reward, by spec.
     rewards: dict[str, float] = Field(
         default={"accuracy": 1.0, "closed-reasoning": 0.1, "personalization": 0.1}, min_length=1
     )
     #: Store the completions of every n-th step.
     keep_every: int = Field(default=1, ge=1)
+
+    @property
+    def rows_per_question(self) -> int:
+        """The size of a group."""
+        return self.group
 
 
 class SftSettings(TuningSettings):
@@ -150,14 +192,28 @@ class Recipe(Settings):
     batch_tokens: int = Field(default=16384, ge=1)
     #: trl's `report_to`; `auto` is TensorBoard where it is installed.
     report_to: str = "auto"
+    #: Token budget of a prompt in runs of the trained models; None for that of training.
+    run_max_length: int | None = Field(default=None, ge=1)
     pairs: PairSettings = PairSettings()
     reward: RewardModelSettings = RewardModelSettings()
-    policy: GrpoSettings
-    sft: SftSettings
-    rft: RftSettings
-    dpo: DpoSettings
+    # Stages that a command does not train may be left out.
+    policy: GrpoSettings | None = None
+    sft: SftSettings | None = None
+    rft: RftSettings | None = None
+    dpo: DpoSettings | None = None
     #: Changes to the recipe for each policy of the ablation, by the policy's name.
     ablations: dict[str, dict[str, Any]] = Field(default={})
+
+
+def required(settings: S | None, stage: str) -> S:
+    """The settings of a stage.
+
+    Raises:
+        RunError: the recipe leaves the stage out.
+    """
+    if settings is None:
+        raise RunError(f"the recipe has no section {stage}", f"add one; `prlm-bench prlm recipes tiny` shows a {stage}")
+    return settings
 
 
 def recipe_names() -> list[str]:

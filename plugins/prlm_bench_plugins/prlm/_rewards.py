@@ -15,16 +15,25 @@ import numpy as np
 
 from prlm_bench import Sample
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.host import parse_spec
 from prlm_bench.interfaces import Context, Reward
 
 from .._training import MODEL, read_artefact
-from ._context import PERSONALIZATION, TrainingContext
+from ._context import PERSONALIZATION, TrainingContext, is_own_reward
 from ._reward_model import RewardModel, load_reward_model, question_text
 
 #: Of the `prlm` protocol.
 _OVERLAP = ("rouge-1@prlm", "rouge-2@prlm", "rouge-l@prlm")
 #: Some text, a line that closes the reasoning, and some text after it.
 _CLOSED = re.compile(r"\S.*\n\s*</think>\s*\S", re.DOTALL)
+_CLOSING = "</think>"
+#: On LaMP_4 the published code gives this to an empty answer, and to one with the words that its prompt has in the
+#: answer's place.
+_PENALTY, _PLACEHOLDER = -10.0, "generated title"
+#: Variance within a group from which nothing is learned: trl adds 1e-4 to the standard deviation that it divides by.
+_NO_SPREAD = 1e-12
+#: What our prompt has in the answer's place; other answers may contain it.
+_OUR_PLACEHOLDER = "..."
 
 
 class Accuracy:
@@ -64,7 +73,11 @@ class Accuracy:
 
 
 class ClosedReasoning:
-    """1 if a completion reasons, closes its reasoning by a line that is </think>, and then answers; 0 otherwise."""
+    """1 if a completion reasons, closes its reasoning once, by a line that is </think>, and then answers; else 0.
+
+    The published code gives 1 to a completion that closes its reasoning twice too, and so rewards an answer inside the
+    reasoning with another one after it.
+    """
 
     def fingerprint(self) -> str:
         """Empty: there are no options."""
@@ -73,7 +86,7 @@ class ClosedReasoning:
     def score(self, samples: Sequence[Sample]) -> list[float]:
         """One number for each sample."""
         texts = [sample.completion.text.lstrip().removeprefix("<think>").lstrip() for sample in samples]
-        return [float(_CLOSED.match(text) is not None) for text in texts]
+        return [float(text.count(_CLOSING) == 1 and _CLOSED.match(text) is not None) for text in texts]
 
 
 class Personalization:
@@ -82,12 +95,14 @@ class Personalization:
     Args:
         model: the folder that `prlm-bench train prlm.reward` wrote, or its run's folder; `{seed}` in it stands
             for the run's seed.
+        published: as the published code. On LaMP_4, -10 for an empty answer and for one that repeats the placeholder
+            of the prompt; on other tasks the model scores an empty answer as any other.
 
     Raises:
         PrlmBenchError: the folder has no reward model, or one of another task.
     """
 
-    def __init__(self, context: Context, model: str) -> None:
+    def __init__(self, context: Context, model: str, published: bool = False) -> None:
         run = Path(model.replace("{seed}", str(context.seed)))
         folder = run / "reward" if (run / "reward").is_dir() else run
         artefact = read_artefact(folder, "reward")
@@ -98,6 +113,7 @@ class Personalization:
                 "train one for this task",
             )
         self._manifest, self._folder = artefact.manifest, folder / MODEL
+        self._published, self._penalizes = published, published and context.task.benchmark == "LaMP_4"
 
     def fingerprint(self) -> str:
         """Hashes of the model's files."""
@@ -109,7 +125,8 @@ class Personalization:
 
     def score(self, samples: Sequence[Sample]) -> list[float]:
         """One number for each sample."""
-        answered = [place for place, sample in enumerate(samples) if sample.answer.text.strip()]
+        answers = [sample.answer.text.strip() for sample in samples]
+        answered = [place for place, answer in enumerate(answers) if answer or self._published]
         profile = bool(self._manifest["profile"])
         texts = []
         for place in answered:
@@ -120,7 +137,43 @@ class Personalization:
         scores = self._model.score(texts, [samples[place].answer.text for place in answered])
         for place, value in zip(answered, scores, strict=True):
             found[place] = float(1 / (1 + np.exp(-value)))
+        if self._penalizes:
+            for place, answer in enumerate(answers):
+                if answer in ("", _OUR_PLACEHOLDER) or _PLACEHOLDER in answer:
+                    found[place] = _PENALTY
         return found
+
+
+def spread_of_groups(
+    scores: Mapping[str, Sequence[float]], weights: Sequence[float], group: int
+) -> tuple[dict[str, float], float]:
+    """What each reward contributes to the differences that a policy learns from.
+
+    A reward's share in a group is the covariance of its weighted scores with the weighted sum, over the variance of the
+    sum: shares sum to 1, and one that works against the sum is negative. Groups count alike, as they do where
+    advantages are divided by their group's standard deviation.
+
+    Args:
+        scores: by reward; rows of a group follow each other.
+        weights: of the rewards, in the same order.
+        group: number of completions of a question.
+
+    Returns:
+        The mean share of each reward over the groups with spread, empty if there are none; and the share of the groups
+        without spread.
+    """
+    columns = np.array(
+        [np.asarray(values, float) * weight for values, weight in zip(scores.values(), weights, strict=True)]
+    )
+    columns = columns.reshape(len(columns), -1, group)
+    within = columns - columns.mean(-1, keepdims=True)
+    total = within.sum(0)
+    variance = (total**2).mean(-1)
+    spread = variance > _NO_SPREAD
+    if not spread.any():
+        return {}, 1.0
+    shares = (within * total).mean(-1)[:, spread] / variance[spread]
+    return dict(zip(scores, shares.mean(-1).tolist(), strict=True)), float(1 - spread.mean())
 
 
 def reward_names(rewards: Mapping[str, float]) -> dict[str, str]:
@@ -136,13 +189,13 @@ def build_rewards(ctx: TrainingContext, rewards: Mapping[str, float]) -> dict[st
         ctx: the training.
         rewards: weights by spec.
     """
-    own = {"name": f"prlm-bench/{PERSONALIZATION}", "model": str(ctx.output / "reward")}
-    return {
-        name: (ctx.context.build("reward", own if spec == PERSONALIZATION else spec), rewards[spec])
-        for spec, name in reward_names(rewards).items()
-    }
+    made = {}
+    for spec, name in reward_names(rewards).items():
+        own = {**parse_spec(spec).options, "name": f"prlm-bench/{PERSONALIZATION}", "model": str(ctx.output / "reward")}
+        made[name] = (ctx.context.build("reward", own if is_own_reward(spec) else spec), rewards[spec])
+    return made
 
 
 def needs_reward_model(rewards: Mapping[str, float]) -> bool:
     """Whether one of the rewards is the reward model of the same training."""
-    return PERSONALIZATION in rewards
+    return any(map(is_own_reward, rewards))

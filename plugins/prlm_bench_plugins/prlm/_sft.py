@@ -17,7 +17,7 @@ from prlm_bench.errors import RunError
 from .._hf import encode_completions, encode_prompts, turns
 from .._training import Artefact
 from ._context import TrainingContext
-from ._recipe import RftSettings, SftSettings
+from ._recipe import RftSettings, SftSettings, required
 from ._reward_training import make_reward
 from ._rewards import build_rewards, needs_reward_model
 from ._tuning import fit_rows
@@ -36,13 +36,13 @@ class TrainingExample:
 
 def make_sft(ctx: TrainingContext) -> Artefact:
     """The model fine-tuned on gold answers."""
-    settings = ctx.recipe.sft
+    settings = required(ctx.recipe.sft, "sft")
     return ctx.stage("sft", settings, lambda folder: _fit(ctx, settings, folder, "sft", _golds(ctx, settings)))
 
 
 def make_rft(ctx: TrainingContext) -> Artefact:
     """The model fine-tuned on its own best completions, after the reward model where that is needed and missing."""
-    settings = ctx.recipe.rft
+    settings = required(ctx.recipe.rft, "rft")
     reward = make_reward(ctx).manifest["files"] if needs_reward_model(settings.rewards) else None
 
     def work(folder: Path) -> Mapping[str, Any]:

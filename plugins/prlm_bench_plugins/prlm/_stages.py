@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.host import parse_spec
 from prlm_bench.interfaces import Context, Generator
 from prlm_bench.progress import Progress
 
+from .._hf import Dtype
 from .._training import MODEL, Artefact, read_artefact, trainer_fingerprint
 from ._context import SOURCES, TrainingContext
-from ._recipe import Recipe, change_recipe, read_recipe
+from ._recipe import Recipe, TuningSettings, change_recipe, read_recipe, required
 
+#: In which trained models are saved.
+_DTYPE: Dtype = "float32"
 #: Trainers: what `prlm-bench list trainers` says of each, and the stages whose manifests it shows. A stage makes the
 #: ones that it needs. `ablations` stands for a policy for each of the recipe's ablations.
 TRAINERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -35,14 +39,14 @@ class StageTrainer:
     """Trains stages of PrLM in a folder that all of them share, and resumes what was interrupted.
 
     Args:
-        recipe: a recipe that ships (`tiny`, `small`, `published`) or the path of a YAML file.
+        recipe: a recipe that ships (`tiny`, `small`, `published`, `published-fast`) or the path of a YAML file.
         base: the base model instead of the recipe's: a hub name, a folder, a GGUF file, `smollm2`, or `trainer:SPEC`.
         retriever: instead of the recipe's.
         k: items in a prompt, instead of the recipe's.
         changes: further changes, such as policy.learning_rate=1e-5.
 
     Raises:
-        PrlmBenchError: no such recipe, or a wrong setting.
+        PrlmBenchError: no such recipe, a wrong setting, or a stage that the recipe leaves out.
     """
 
     stages: ClassVar[tuple[str, ...]] = ()
@@ -58,6 +62,8 @@ class StageTrainer:
     ) -> None:
         self._context = context
         self.recipe = read_recipe(recipe, changes or (), base=base, retriever=retriever, k=k)
+        for settings in _trained_settings(self.recipe, self.stages):
+            settings.batch_sizes()
 
     def fingerprint(self) -> str:
         """The code of this plugin and the libraries."""
@@ -65,6 +71,10 @@ class StageTrainer:
 
     def train(self, output: Path, progress: Progress) -> Mapping[str, Any]:
         """Make the stages below `output`; finished ones are kept.
+
+        Returns:
+            The manifests, with `methods` that run what was trained. If a stage had little to learn from, `findings`
+            says so; `learned` is false if one had nothing, and the command then exits with status 1.
 
         Raises:
             PrlmBenchError: `output` was made with other settings, or a stage fails.
@@ -76,7 +86,7 @@ class StageTrainer:
         methods = _trained_methods(self.recipe, output, made)
         if "ablations" in self.stages:
             methods |= _base_methods(self.recipe, output)
-        return {**_shown(made), **({"methods": methods} if methods else {})}
+        return {**_shown(made), **_findings(made), **({"methods": methods} if methods else {})}
 
 
 def _stage_trainer(name: str) -> type[StageTrainer]:
@@ -86,6 +96,20 @@ def _stage_trainer(name: str) -> type[StageTrainer]:
 
 
 prlm, pairs, reward, policy, sft, rft, dpo, ablation = map(_stage_trainer, TRAINERS)
+
+
+def _trained_settings(recipe: Recipe, stages: Sequence[str]) -> Iterator[TuningSettings]:
+    """The settings of each training of the language model.
+
+    Raises:
+        RunError: the recipe leaves one of the stages out.
+    """
+    for stage in stages:
+        if stage == "ablations":
+            for changes in recipe.ablations.values():
+                yield required(change_recipe(recipe, changes).policy, "policy")
+        elif stage not in ("pairs", "reward"):
+            yield required(getattr(recipe, stage), stage)
 
 
 def _make(ctx: TrainingContext, stage: str) -> dict[str, Artefact]:
@@ -110,13 +134,22 @@ def _make(ctx: TrainingContext, stage: str) -> dict[str, Artefact]:
     return {stage: make(ctx)}
 
 
+def _findings(made: Mapping[str, Artefact]) -> dict[str, Any]:
+    """What was found about trainings that had nothing to learn from; nothing where all is well."""
+    found = {name: artefact.manifest for name, artefact in made.items() if "finding" in artefact.manifest}
+    if not found:
+        return {}
+    findings = [f"{name}: {manifest['finding']}" for name, manifest in found.items()]
+    return {"findings": findings, "learned": all(manifest["learned"] for manifest in found.values())}
+
+
 def _trained_methods(recipe: Recipe, output: Path, made: Mapping[str, Artefact]) -> dict[str, dict[str, Any]]:
     """Methods that run the trained models, the policy first, each with the reasoner that it was trained with."""
     return {
         "prlm" if name == "policy" else name: {
             "retriever": recipe.retriever,
             "k": recipe.k,
-            "reasoner": artefact.manifest["reasoner"],
+            "reasoner": _of_runs(recipe, artefact.manifest["reasoner"]),
             "generator": f"trained:checkpoint={output},stage={name}",
         }
         for name, artefact in made.items()
@@ -124,23 +157,34 @@ def _trained_methods(recipe: Recipe, output: Path, made: Mapping[str, Artefact])
     }
 
 
+def _of_runs(recipe: Recipe, reasoner: str) -> str:
+    """A reasoner's spec with the token budget of runs."""
+    if recipe.run_max_length is None or "max_length" in parse_spec(reasoner).options:
+        return reasoner
+    return f"{reasoner}{',' if ':' in reasoner else ':'}max_length={recipe.run_max_length}"
+
+
 def _base_methods(recipe: Recipe, output: Path) -> dict[str, dict[str, Any]]:
-    """Methods that run the base model with each prompt that a policy is trained on."""
+    """Methods that run the base model with each prompt that a policy is trained on.
+
+    It computes in the precision that trained models are saved in, so that rows differ by their training alone.
+    """
     made = (output / "base").is_dir()
-    base = f"trained:checkpoint={output},stage=base" if made else f"transformers:model={recipe.base}"
+    base = f"trained:checkpoint={output},stage=base" if made else f"transformers:model={recipe.base},dtype={_DTYPE}"
     base += f",max_new_tokens={recipe.max_completion}"
     items = {"retriever": recipe.retriever, "k": recipe.k, "generator": base}
+    direct = _of_runs(recipe, required(recipe.sft, "sft").reasoner)
     return {
-        "no-rl": {**items, "reasoner": recipe.reasoner},
-        "think": {**items, "reasoner": "think"},
-        "rag": {**items, "reasoner": recipe.sft.reasoner},
-        "zero-shot": {"reasoner": recipe.sft.reasoner, "generator": base},
+        "no-rl": {**items, "reasoner": _of_runs(recipe, recipe.reasoner)},
+        "think": {**items, "reasoner": _of_runs(recipe, "think")},
+        "rag": {**items, "reasoner": direct},
+        "zero-shot": {"reasoner": direct, "generator": base},
     }
 
 
 def _shown(made: Mapping[str, Artefact]) -> Mapping[str, Any]:
     """Manifests for the user, by stage; the manifest itself if there is one stage."""
-    hidden = ("identity", "files", "stage")
+    hidden = ("identity", "files", "stage", "finding", "learned")
     found = {name: {k: v for k, v in a.manifest.items() if k not in hidden} for name, a in made.items()}
     return found if len(found) > 1 else next(iter(found.values()))
 
@@ -152,6 +196,7 @@ def trained(
     max_new_tokens: int | None = None,
     temperature: float = 0.0,
     batch_tokens: int = 16384,
+    dtype: Dtype = _DTYPE,
 ) -> Generator:
     """A model that `prlm-bench train prlm...` trained, or its base model.
 
@@ -162,6 +207,7 @@ def trained(
         max_new_tokens: maximum number of tokens in a completion; by default as in training.
         temperature: 0 decodes greedily.
         batch_tokens: token budget of a batch.
+        dtype: of the weights. Rows to compare need the same one; `transformers` loads a base in that of its files.
 
     Raises:
         PrlmBenchError: the folder has no such stage, or an unfinished one.
@@ -187,6 +233,7 @@ def trained(
             "temperature": temperature,
             "batch_tokens": batch_tokens,
             "overflow": "cut-items",
+            "dtype": dtype,
             "chat": chat,
         },
     )

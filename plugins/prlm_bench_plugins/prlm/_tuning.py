@@ -68,9 +68,7 @@ def epoch_orders(rows: Sequence[T], settings: TuningSettings, seed: int) -> list
     return order[: min(steps, settings.steps or steps) * settings.batch]
 
 
-def training_arguments(
-    ctx: TrainingContext, folder: Path, settings: TuningSettings, questions: int, rows_per_question: int
-) -> dict[str, Any]:
+def training_arguments(ctx: TrainingContext, folder: Path, settings: TuningSettings, questions: int) -> dict[str, Any]:
     """Arguments of transformers' Trainer, by its names.
 
     Args:
@@ -78,21 +76,16 @@ def training_arguments(
         folder: of the stage.
         settings: of the stage.
         questions: in all steps together.
-        rows_per_question: rows that a question takes in a batch.
     """
     import torch
 
-    rows = settings.batch * rows_per_question
-    device_batch = min(settings.device_batch or rows, rows // world_size())
-    if device_batch < 1 or rows % (device_batch * world_size()):
-        raise RunError(
-            f"device_batch={device_batch} on {world_size()} devices does not divide the {rows} rows of a step"
-        )
+    rows = settings.batch * settings.rows_per_question
+    device_batch, eval_batch = settings.batch_sizes()
     cpu = not torch.cuda.is_available()
     return {
         "output_dir": str(folder / CHECKPOINTS),
         "per_device_train_batch_size": device_batch,
-        "per_device_eval_batch_size": device_batch,
+        "per_device_eval_batch_size": eval_batch,
         "gradient_accumulation_steps": rows // (device_batch * world_size()),
         "max_steps": questions // settings.batch,
         "learning_rate": settings.learning_rate,
@@ -107,7 +100,7 @@ def training_arguments(
         "save_strategy": "steps",
         "save_steps": settings.every,
         "save_total_limit": 2,
-        "load_best_model_at_end": True,
+        "load_best_model_at_end": settings.select == "best",
         # Early stopping counts checkpoints from before an interruption too.
         "restore_callback_states_from_checkpoint": settings.patience is not None,
         "logging_steps": 1,
@@ -171,7 +164,7 @@ def fit_rows(
             metric_for_best_model="loss",
             greater_is_better=False,
             **options,
-            **training_arguments(ctx, folder, settings, len(rows), 1),
+            **training_arguments(ctx, folder, settings, len(rows)),
         )
         trainer = disable_telemetry(make)(
             model=model,
@@ -219,7 +212,7 @@ def fit(
             _save(trainer, folder / MODEL)
     metric = f"eval_{trainer.args.metric_for_best_model.removeprefix('eval_')}"
     curve = [[row["step"], round(row[metric], 4)] for row in read_log(folder) if metric in row]
-    best = trainer.state.best_model_checkpoint
+    best = trainer.state.best_model_checkpoint if settings.select == "best" else None
     return {
         "steps": trainer.state.global_step,
         "best_step": int(Path(best).name.rpartition("-")[2]) if best else trainer.state.global_step,

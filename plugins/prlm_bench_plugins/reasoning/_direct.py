@@ -21,7 +21,8 @@ class Direct(ChatReasoner):
     Args:
         protocol: `lamp`, LaMP's in-prompt augmentation, where the completion is the answer; `chat`, this project's
             own wording, answered by an object such as {'title': '...'}; `plain`, the same wording, answered by the text
-            alone, so that the completion is the answer.
+            alone, so that the completion is the answer; `impersonal`, the question and the request for the object,
+            without items and without a word about the user.
         shots: solved questions of other users to show first, drawn from the train split by the seed and the question's
             id. They count towards `max_length`: items are cut first, then examples are left out.
         max_length: token budget of the prompt; lower where the generator's own limit is.
@@ -35,7 +36,7 @@ class Direct(ChatReasoner):
     def __init__(
         self,
         context: Context,
-        protocol: Literal["lamp", "chat", "plain"] = "lamp",
+        protocol: Literal["lamp", "chat", "plain", "impersonal"] = "lamp",
         shots: int = 0,
         max_length: int = 512,
         tokenizer: str | None = None,
@@ -45,7 +46,11 @@ class Direct(ChatReasoner):
             raise ValueError("shots must be at least 0")
         self._lamp = protocol == "lamp"
         self._ask = plain_ask(self._task) if protocol == "plain" else None
-        self._key = self._task.prompts.chat.key if protocol == "chat" else None
+        self._template, self._impersonal = self._task.prompts.chat, protocol == "impersonal"
+        if self._impersonal:
+            ask = f"Answer with {{'{self._template.key}': '...'}} and nothing after it."
+            self._template = self._template.model_copy(update={"ask": ask})
+        self._key = self._template.key if protocol in ("chat", "impersonal") else None
         self._shots = Shots(context, shots) if shots else None
 
     def fingerprint(self) -> str:
@@ -76,7 +81,7 @@ class Direct(ChatReasoner):
     def _prompt(
         self, example: Example, ranking: Ranking, tokenizer: Tokenizer, max_length: int, block: str = ""
     ) -> Prompt:
-        chat = self._task.prompts.chat
+        chat, ranking = self._template, Ranking() if self._impersonal else ranking
         if self._shots is not None:
             frame = chat_prompt(chat, example, Ranking(), tokenizer, max_length, ask=self._ask)
             block = self._shots.block(example, self._key, tokenizer, max_length - frame.tokens - 2)

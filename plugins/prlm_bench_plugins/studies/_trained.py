@@ -81,6 +81,8 @@ def _train(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> dict[
         components = Components(config.host, dataset, cache_root())
         config.progress.note(f"{trainer['name']} on {config.task_name}, seed {seed}")
         manifest = components.ready("trainer", trainer, seed).train(folder, config.progress)
+        for finding in manifest.get("findings", ()):
+            config.progress.note(f"finding, seed {seed}: {finding}")
         named = manifest.get("methods")
         if not named:
             raise PluginError(f"trainer {trainer['name']} names no methods", "see docs/reference/plugins.md")

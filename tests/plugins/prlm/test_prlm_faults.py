@@ -49,8 +49,14 @@ class Flat:
         return [1.0] * len(samples)
 
 
+class Length(Flat):
+    def score(self, samples):
+        return [float(len(sample.completion.text)) for sample in samples]
+
+
 @hookimpl
 def prlm_bench_register_rewards(register):
+    register("length", Length)
     register("moody", Moody)
     register("flat", Flat)
 '''
@@ -130,7 +136,13 @@ class TestPolicy:
 
     def test_all_rewards_equal(self, run: Run, tmp_path: Path) -> None:
         status, told = run("prlm.policy", "policy.rewards={flat: 1.0}")
-        assert status == 0, told
+        assert status == 1 and "Traceback" not in told, told
+        warning = "warning: training policy, step 6: 100% of the groups had the same reward for each completion, and "
+        assert told.count(warning) == 1, told
+        found = [line for line in told.splitlines() if line.startswith("finding: policy: nothing could be learned: ")]
+        assert len(found) == 1 and "of the completions were cut at the limit" in found[0], told
+        again, told = run("prlm.policy", "policy.rewards={flat: 1.0}")
+        assert again == 1 and found[0] in told, "a finished training says it again"
         manifest = json.loads((tmp_path / "out" / "policy" / "manifest.json").read_text())
         assert manifest["steps"] == 6
         assert manifest["last_steps"]["share_of_groups_without_spread"] == 1
@@ -153,10 +165,24 @@ class TestPolicy:
         rewards = "policy.rewards={accuracy: 1.0, closed-reasoning: 0.1, 'personalization:model=%s': 1.0}"
         change = rewards % (tmp_path / "out")
         status, told = train_in(run, tmp_path / "other", change, f"base={folder}")
-        assert status == 0, told
+        assert status == 1 and "0% of the completions were cut" in told, told
         rows = read_completions(tmp_path / "other" / "policy")
         assert rows and {row["completion"] for row in rows} == {""}
         assert {value for row in rows for value in row["rewards"].values()} == {0.0}
+
+    def test_groups_larger_than_a_forward_pass(self, run: Run, tmp_path: Path) -> None:
+        changes = [
+            "policy.batch=2",
+            "policy.group=4",
+            "policy.device_batch=2",
+            "policy.steps=2",
+            "policy.scale_rewards=none",
+        ]
+        status, told = train_in(run, tmp_path / "other", "policy.rewards={length: 1.0}", *changes)
+        assert status == 0, told
+        rows = read_log(tmp_path / "other" / "policy")
+        assert [row["step"] for row in rows if "loss" in row] == [1, 2]
+        assert all(row["rewards/length/share"] == pytest.approx(1) for row in rows if "rewards/length/share" in row)
 
     def test_questions_over_the_window(self, run: Run, tmp_path: Path) -> None:
         line = mistake(train_in(run, tmp_path / "other", ALONE, "max_completion=895"))

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
+from prlm_bench_plugins._training import remove_folder
 from prlm_bench_plugins.prlm._context import TrainingContext, parsed_sample
 from prlm_bench_plugins.prlm._preference_pairs import make_pairs, read_pairs
 from support.prlm_shop import settings, training_context
@@ -126,6 +127,25 @@ class TestPairs:
         }
         assert {int(pair.id) % 3 for pair in read_pairs(artefact)} == {2}
         assert artefact.manifest["pairs"] == kinds.count(2)
+
+    def test_negatives_are_asked_in_words_that_fit_no_items(self, make: Make) -> None:
+        asked: dict[bool, list[str]] = {True: [], False: []}
+
+        def say(prompt: Prompt) -> str:
+            asked[bool(prompt.ranking.items)].append(prompt.text)
+            return f"reasons\n</think>\n{ {'title': with_items(prompt)} }"
+
+        for plain, of_user in (("direct:protocol=chat", True), ("direct:protocol=impersonal", False)):
+            for texts in asked.values():
+                texts.clear()
+            ctx = make(say, reasoner="prlm", pairs__plain=plain)
+            pairs = read_pairs(make_pairs(ctx))
+            assert len(pairs) == len(asked[True]) == len(asked[False]) == 18
+            assert all("the above shows" in text for text in asked[True])
+            assert not any("above" in text or "Reason first" in text for text in asked[False])
+            assert all(("as this author would" in text) is of_user for text in asked[False])
+            assert {pair.prompt for pair in pairs} == set(asked[True])
+            remove_folder(ctx.output)
 
     def test_none_left_is_one_line_and_leaves_nothing_whole(self, make: Make) -> None:
         ctx = make(lambda prompt: "the same")

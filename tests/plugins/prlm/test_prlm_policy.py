@@ -149,6 +149,21 @@ class TestRollout:
         assert (counts - chances).abs().max() < 0.03
         assert chances.max() < 0.9, "the made model has to be unsure"
 
+    @pytest.mark.parametrize(
+        ("given", "dtype"), [({}, torch.float32), ({"bf16": True}, torch.bfloat16), ({"fp16": True}, torch.float16)]
+    )
+    def test_it_samples_in_the_precision_of_the_training(
+        self, models: Callable[[str], Path], given: dict[str, bool], dtype: Any
+    ) -> None:
+        model, tokenizer = load_model(str(models("Llama")))
+        seen: set[Any] = set()
+        handle = model.lm_head.register_forward_hook(lambda module, args, out: seen.add(out.dtype))
+        try:
+            sample_groups(model, encode_prompts(tokenizer, ["what"]), [2], 3, 1.0, [1], 0, **given)
+        finally:
+            handle.remove()
+        assert seen == {dtype}
+
     def test_the_same_seed_writes_the_same(self, models: Callable[[str], Path]) -> None:
         model, tokenizer = load_model(str(models("Qwen2")))
         ids = encode_prompts(tokenizer, ["a headline", "b"])
@@ -166,7 +181,7 @@ class TestRollout:
             accelerator=SimpleNamespace(unwrap_model=lambda model: model),
             model=model,
             eos_token_ids=[1],
-            args=SimpleNamespace(bf16=False),
+            args=SimpleNamespace(bf16=False, fp16=False),
         )
         a, b = ([{"role": "user", "content": text}] for text in ("a", "bb bb"))
         assert run_lengths([a, a, b, a]) == ([a, b, a], [2, 1, 1])
@@ -202,7 +217,7 @@ def trainer_of(model: Path, folder: Path, lora: Lora | None = None, **options: A
             processing_class=tokenizer,
             reward_funcs=[lambda completions, **_: [0.0] * len(completions)],
             args=config,
-            train_dataset=Dataset.from_list([{"prompt": "a"}] * 2),
+            train_dataset=Dataset.from_list([{"prompt": "a"}, {"prompt": "what of it"}]),
             peft_config=adapter(lora),
         )
     for name, weights in trainer.model.named_parameters():
@@ -213,19 +228,24 @@ def trainer_of(model: Path, folder: Path, lora: Lora | None = None, **options: A
 
 class TestSharing:
     def test_what_cannot_be_shared_is_left_to_trl(self, models: Callable[[str], Path], tmp_path: Path) -> None:
-        trainer = trainer_of(models("Qwen2"), tmp_path)
-        trainer.model.activation_checkpointing_enable()
+        trainer = trainer_of(models("Qwen2"), tmp_path, gradient_checkpointing=True)
+        assert trainer.can_share_prefix()
+        trainer.model.config._attn_implementation = "eager"
         assert not trainer.can_share_prefix()
         make_causal(tmp_path / "gemma", "Gemma")
         assert not trainer_of(tmp_path / "gemma", tmp_path).can_share_prefix()
 
     @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's
+    @pytest.mark.parametrize("checkpointed", [False, True])
     @pytest.mark.parametrize("adapted", [False, True])
     @pytest.mark.parametrize("kind", KINDS)
     def test_log_probabilities_and_gradients_are_trls(
-        self, models: Callable[[str], Path], kind: str, adapted: bool, tmp_path: Path
+        self, models: Callable[[str], Path], kind: str, adapted: bool, checkpointed: bool, tmp_path: Path
     ) -> None:
-        trainer = trainer_of(models(kind), tmp_path, Lora() if adapted else None)
+        lora = Lora() if adapted else None
+        trainer = trainer_of(models(kind), tmp_path, lora, gradient_checkpointing=checkpointed)
+        if checkpointed:
+            trainer.model.activation_checkpointing_enable()
         whole = trainer.model.train()
         ids, mask, keep = batch_of(trainer.processing_class)
         assert trainer.can_share_prefix()
@@ -246,6 +266,64 @@ class TestSharing:
         for name, gradient in gradients[0].items():
             assert torch.allclose(gradients[1][name], gradient, atol=1e-5, rtol=1e-3), name
         assert any(gradient.abs().max() > 1e-4 for gradient in gradients[0].values())
+
+    def test_checkpointing_is_used(self, models: Callable[[str], Path], tmp_path: Path) -> None:
+        trainer = trainer_of(models("Llama"), tmp_path, gradient_checkpointing=True)
+        trainer.model.activation_checkpointing_enable()
+        calls: list[bool] = []
+        layer = trainer.model.model.layers[0]
+        layer.self_attn.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+        ids, mask, keep = batch_of(trainer.processing_class)
+        logps, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model.train(), ids, mask, keep)
+        assert len(calls) == 1, "one forward pass for prompts and completions"
+        logps.sum().backward()
+        assert len(calls) == 2, "and again in the backward pass"
+
+    @pytest.mark.parametrize("loss", ["grpo", "dapo"])
+    @pytest.mark.parametrize("checkpointed", [False, True])
+    def test_a_step_in_parts_is_the_step(
+        self, models: Callable[[str], Path], tmp_path: Path, loss: str, checkpointed: bool
+    ) -> None:
+        """Groups stay together when a step is accumulated, and the weights after it are those of trl's trainer."""
+
+        def step(shares: bool) -> tuple[dict[str, Any], list[int]]:
+            sizes: dict[str, Any] = {
+                "per_device_train_batch_size": 2,
+                "gradient_accumulation_steps": 4,
+                "num_generations": 4,
+            }
+            trained = {"max_steps": 1, "learning_rate": 1e-2, "optim": "sgd", "save_strategy": "no", "loss_type": loss}
+            options: dict[str, Any] = {
+                **sizes,
+                **trained,
+                "max_completion_length": 6,
+                "gradient_checkpointing": checkpointed,
+            }
+            trainer = trainer_of(models("Qwen2"), tmp_path / str(shares), **options)
+            trainer.reward_funcs[0] = lambda completion_ids, **_: [float(sum(ids) % 7) for ids in completion_ids]
+            trainer.rollout_func = lambda prompts, _: {
+                "prompt_ids": encode_prompts(trainer.processing_class, prompts),
+                "completion_ids": [[20 + n, 30, 40 + n, 1][: 2 + n % 3] for n in range(len(prompts))],
+                "logprobs": None,
+            }
+            compute, prompts = trainer._get_per_token_logps_and_entropies, []
+
+            def noted(model: Any, ids: Any, mask: Any, keep: int, *more: Any, **others: Any) -> Any:
+                prompts.append(len(torch.unique(ids[:, :-keep], dim=0)))
+                return compute(model, ids, mask, keep, *more, **others)
+
+            trainer._get_per_token_logps_and_entropies = noted
+            trainer.can_share_prefix = lambda: shares
+            with silenced():
+                trainer.train()
+            return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}, prompts
+
+        (ours, prompts), (theirs, _) = step(True), step(False)
+        assert prompts == [1, 1, 1, 1]
+        before = {name: p.detach() for name, p in load_model(str(models("Qwen2")))[0].named_parameters()}
+        assert max(float((before[name] - weight).abs().max()) for name, weight in ours.items()) > 1e-4
+        for name, weight in ours.items():
+            assert torch.allclose(weight, theirs[name], atol=2e-6), name
 
 
 class TestLoading:

@@ -9,18 +9,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
 from prlm_bench_plugins._training import COMPLETIONS, TRAIN, VALIDATION
+from prlm_bench_plugins.prlm._context import is_own_reward
 from prlm_bench_plugins.prlm._grpo import RewardSet
 from prlm_bench_plugins.prlm._preference_pairs import Pair
 from prlm_bench_plugins.prlm._recipe import EncoderConfig
 from prlm_bench_plugins.prlm._reward_model import RewardModel, load_reward_model, new_reward_model, question_text
 from prlm_bench_plugins.prlm._reward_training import evaluate
-from prlm_bench_plugins.prlm._rewards import reward_names
+from prlm_bench_plugins.prlm._rewards import reward_names, spread_of_groups
 from support.prlm_shop import make_bert
 
 from prlm_bench import Answer, Completion, Document, Example, Prompt, Ranking, Sample
@@ -96,6 +98,7 @@ class TestClosedReasoningContract(RewardContract):
         ("<think>\n\n</think>\n\nanswer", 0),
         ("reasons\n</think>\n", 0),
         ("reasons and never closes", 0),
+        ("reasons\n</think>\n{'title': 'a draft'}\n</think>\n{'title': 'x'}", 0),  # published: 1
         ("answer", 0),
         ("", 0),
     ],
@@ -212,6 +215,24 @@ class TestPersonalization:
         with pytest.raises(PrlmBenchError, match=r"no reward in .*make it with"):
             context.build("reward", {"name": "personalization", "model": str(tmp_path)})
 
+    def test_the_published_rule_for_unusable_answers(self, tmp_path: Path) -> None:
+        samples = [attempt("g", answer, "x") for answer in ("", "the generated title", "...", "and so on...")]
+        scores = {}
+        for task in ("mini_lamp_4", "mini_lamp_7"):
+            folder = kept_reward(tmp_path / task, task=task)
+            for published in (False, True):
+                spec = {"name": "personalization", "model": str(folder), "published": published}
+                scores[task, published] = context_of(task, tmp_path).build("reward", spec).score(samples)
+        assert scores["mini_lamp_4", True][:3] == [-10, -10, -10]
+        assert scores["mini_lamp_4", True][3] == pytest.approx(scores["mini_lamp_4", False][3], abs=1e-6)
+        assert scores["mini_lamp_4", False][0] == scores["mini_lamp_7", False][0] == 0 < scores["mini_lamp_7", True][0]
+        assert scores["mini_lamp_7", True][1:] == pytest.approx(scores["mini_lamp_7", False][1:], abs=1e-6)
+
+    def test_which_specs_name_the_trainings_own_model(self) -> None:
+        assert is_own_reward("personalization") and is_own_reward("personalization:published=true")
+        for spec in ("personalization:runs/a", "personalization:model=runs/a,published=true", "accuracy"):
+            assert not is_own_reward(spec), spec
+
     def test_seeds_are_one_column(self, tmp_path: Path) -> None:
         kept_reward(tmp_path / "run0")
         spec = {"name": "personalization", "model": str(tmp_path / "run{seed}")}
@@ -238,11 +259,13 @@ class Counted:
 class TestRewardSet:
     @pytest.fixture
     def rewards_of(self, tmp_path: Path) -> Callable[..., Any]:
-        def made(counted: Counted, keep_every: int = 1, rewards: Sequence[str] = ("one", "two")) -> RewardSet:
+        def made(
+            counted: Counted, keep_every: int = 1, rewards: Sequence[str] = ("one", "two"), group: int = 1
+        ) -> RewardSet:
             prompts = {name: replace(attempt("g", "x").prompt, text=name) for name in "abc"}
             reader: Any = counted
             weighted: dict[str, Any] = dict.fromkeys(rewards, (counted, 0.5))
-            return RewardSet(weighted, reader, prompts, tmp_path, keep_every)
+            return RewardSet(weighted, reader, prompts, tmp_path, keep_every, group)
 
         return made
 
@@ -320,5 +343,36 @@ class TestRewardSet:
         with pytest.raises(PrlmBenchError, match="reward one gave no finite number for each completion at step 0"):
             self.ask(rewards_of(Counted(lambda sample: value)), ["x", "y"])
 
+    def test_shares_and_groups_without_spread_are_logged(self, rewards_of: Any) -> None:
+        made = rewards_of(Counted(lambda sample: len(sample.answer.text)), group=2)
+        logged: dict[str, float] = {}
+        given: dict[str, Any] = {"trainer_state": SimpleNamespace(global_step=0), "log_metric": logged.__setitem__}
+        texts = ["x", "yyy", "zz", "zz"]
+        for function in made.functions:
+            function(completions=texts, question=["a", "a", "b", "b"], part=[TRAIN] * 4, **given)
+        assert logged == {"groups/without_spread": 0.5, "rewards/one/share": 0.5, "rewards/two/share": 0.5}
+
     def test_two_of_one_component_keep_their_options_as_names(self) -> None:
         assert reward_names({"a:x=1": 1, "a:x=2": 1, "b:y=3": 1}) == {"a:x=1": "a:x=1", "a:x=2": "a:x=2", "b:y=3": "b"}
+
+
+class TestSpread:
+    def test_a_small_reward_takes_over_where_the_large_one_is_flat(self) -> None:
+        accuracy = [1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 2.0, 1.0, 3.0, 3.0, 3.0, 3.0]
+        personal = [0.82, 0.80, 0.79, 0.83, 0.5, 0.5, 0.5, 0.5, 0.7, 0.7, 0.7, 0.7]
+        shares, flat = spread_of_groups({"accuracy": accuracy, "personal": personal}, [1.0, 0.1], 4)
+        assert shares == pytest.approx({"accuracy": 0.5, "personal": 0.5})  # all of one group each
+        assert flat == pytest.approx(1 / 3)
+
+    def test_shares_are_of_the_variance_and_sum_to_one(self) -> None:
+        rng = np.random.default_rng(0)
+        one, two = rng.normal(size=(2, 8))
+        shares, _ = spread_of_groups({"one": one, "two": two}, [1.0, 0.5], 8)
+        total = one + 0.5 * two
+        assert shares["two"] == pytest.approx(np.cov(0.5 * two, total)[0, 1] / np.var(total, ddof=1))
+        assert sum(shares.values()) == pytest.approx(1)
+        against, _ = spread_of_groups({"one": [0.0, 2.0], "two": [1.0, 0.0]}, [1.0, 1.0], 2)
+        assert against == {"one": 2, "two": -1}
+
+    def test_no_group_with_spread(self) -> None:
+        assert spread_of_groups({"one": [1.0, 1.0], "two": [0.3, 0.3]}, [1, 1], 2) == ({}, 1)
