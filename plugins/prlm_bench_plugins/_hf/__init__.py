@@ -22,7 +22,7 @@ from ._chat import (
 )
 from ._device import choose_device, free_memory, import_torch, is_out_of_memory, package_versions
 from ._files import ModelError, find_folder, has_weights, hash_files, one_line, read_json
-from ._gguf import PACKAGED, check_gguf, converted, find_gguf, is_encoder_decoder, model_source
+from ._gguf import PACKAGED, auto_dtype, check_gguf, converted, find_gguf, is_encoder_decoder, model_source
 from ._gguf_header import GgufHeader, read_gguf
 from ._load import Dtype, ModelTooLargeError, load_model, load_tokenizer, loading
 from ._settings import FOLLOWED, has_effect, stated_settings
@@ -37,6 +37,7 @@ __all__ = [
     "ModelError",
     "ModelTooLargeError",
     "Turns",
+    "auto_dtype",
     "chat_date",
     "chat_text",
     "check_gguf",

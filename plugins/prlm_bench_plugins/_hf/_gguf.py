@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 Stored = Literal["float32", "float16", "bfloat16"]
 #: Types of matrices that are no quantizations, by llama.cpp's number.
 _PLAIN: Mapping[int, Stored] = {0: "float32", 1: "float16", 30: "bfloat16"}
-#: What `dtype=auto` loads of a quantized model, as of those that it was made of.
-_RUN = "bfloat16"
+#: What a quantized model counts as for `dtype=auto`: as most that are quantized.
+_RUN: Stored = "bfloat16"
 _PACKAGES = ("gguf", "transformers", "tokenizers")
 #: llama.cpp's names of architectures that transformers calls otherwise.
 _RENAMED = {"qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "gpt-oss": "gpt_oss", "minimax-m2": "minimax_m2"}
@@ -217,6 +217,12 @@ def stored_dtype(kinds: Collection[int]) -> Stored:
     return found.pop() if len(found) == 1 else "float32"
 
 
+def auto_dtype(header: GgufHeader) -> Stored:
+    """The type that the converted model's config.json states, which `dtype=auto` takes."""
+    kinds = _matrices(header)
+    return stored_dtype(kinds) if kinds <= _PLAIN.keys() else _RUN
+
+
 def _matrices(header: GgufHeader) -> set[int]:
     return {tensor.kind for tensor in header.tensors.values() if len(tensor.shape) > 1}
 
@@ -261,9 +267,8 @@ def _convert(header: GgufHeader, folder: Path) -> None:
         model.generation_config.eos_token_id = _end_ids(header, tokenizer)
         model.save_pretrained(folder, safe_serialization=True)
         tokenizer.save_pretrained(folder)
-    if not _matrices(header) <= _PLAIN.keys():
-        config = folder / "config.json"
-        write_whole(config, pretty({**read_json(config), "dtype": _RUN}))
+    config = folder / "config.json"
+    write_whole(config, pretty({**read_json(config), "dtype": auto_dtype(header)}))
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors makes files readable for their owner alone
 

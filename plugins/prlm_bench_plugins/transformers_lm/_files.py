@@ -15,6 +15,7 @@ from prlm_bench.data import hash_file
 from .._hf import (
     GgufHeader,
     ModelError,
+    auto_dtype,
     check_gguf,
     converted,
     find_folder,
@@ -147,7 +148,7 @@ def find_model(
 
 def _gguf_files(name: str, path: Path) -> ModelFiles:
     header = check_gguf(path)
-    config: dict[str, Any] = {"is_encoder_decoder": is_encoder_decoder(header)}
+    config: dict[str, Any] = {"is_encoder_decoder": is_encoder_decoder(header), "dtype": auto_dtype(header)}
     if header.window is not None and not is_encoder_decoder(header):
         config["max_position_embeddings"] = header.window
     return ModelFiles(name, path, (path.name,), config, header)

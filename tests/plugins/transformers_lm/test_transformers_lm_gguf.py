@@ -14,6 +14,7 @@ pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
 
 import peft
 import torch
+from prlm_bench_plugins.transformers_lm._files import find_model
 from support.checkpoints import set_generation
 from support.gguf_models import random_gguf, write_gguf
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -69,6 +70,14 @@ def test_planning_converts_nothing(make: Make, pair: tuple[Path, Path], tmp_path
     assert not (cache_root() / "gguf").exists()
     with pytest.raises(PrlmBenchError, match="fills the model's window of 700 tokens"):
         make(pair[1], max_new_tokens=700)
+
+
+def test_what_is_planned_with_is_what_comes_of_it(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    for file in (pair[1], write_gguf(pair[0], tmp_path / "packed.gguf", kind="Q8_0")):
+        planned = find_model(str(file), None)
+        made = find_model(str(planned.folder), None)
+        assert {name: made.config.get(name, False) for name in planned.config} == planned.config
+        assert (made.window, made.template, made.has_tokenizer) == (planned.window, planned.template, True)
 
 
 def test_a_file_without_a_template_reads_plain_text(make: Make, tmp_path: Path, prompts: list[Prompt]) -> None:
