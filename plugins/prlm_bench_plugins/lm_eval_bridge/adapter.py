@@ -204,7 +204,7 @@ class Backend:
     def shown(self, rendered: Any) -> str:
         """A prompt that `render` returned as text, with the special tokens that the backend adds where it says so."""
         ids, tokenizer = self._ids(rendered), getattr(self._lm, "tokenizer", None)
-        if ids is not None and hasattr(tokenizer, "decode"):
+        if ids is not None and tokenizer is not None and hasattr(tokenizer, "decode"):
             return str(tokenizer.decode(ids))
         return str(getattr(rendered, "prompt", rendered))
 

@@ -268,7 +268,7 @@ def test_unreadable_and_cut_answers_are_shown_with_what_to_try(here: Any, tmp_pa
         "def prlm_bench_register_generators(register):\n"
         "    register('rambling', Rambling)\n"
     )
-    words = ("--plugin", plugin, "run", *RUN, "--generator", "rambling", "--no-controls")
+    words = ("run", "--plugin", plugin, *RUN, "--retriever", "none", "--generator", "rambling", "--no-controls")
     shown = here(*words, "--reasoner", "direct:protocol=chat").stdout
     quoted = "first: 'Well, \\x1b[31m so so so"
     assert f"{quoted}" in shown and "\x1b[31m" not in shown
