@@ -263,7 +263,7 @@ def documented(function: Any) -> tuple[str, dict[str, str]]:
 
 
 def result_schema() -> str:
-    """The three files of a result folder, field by field: names and types from the models, meanings from comments."""
+    """The files of a result folder, field by field: names and types from the models, meanings from comments."""
     meanings = field_meanings()
     models = stored_models()
     lines = [
@@ -281,11 +281,12 @@ def result_schema() -> str:
     return "\n".join(lines)
 
 
-#: The three files first to last, each followed by what it is made of.
+#: The files first to last, each followed by what it is made of.
 _ORDER = (
     *("Manifest", "DataIdentity", "MethodIdentity", "ComponentIdentity"),
     *("SampleRecord", "ItemRecord"),
     *("Summary", "Estimate", "MetricSummary", "RewardSummary"),
+    "Timing",
 )
 
 

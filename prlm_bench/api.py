@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from ._util.files import pretty, write_whole
 from .data import ScoreReader
 from .errors import PluginError, UnknownNameError
 from .host import PluginHost
 from .interfaces import Engine, Logger
+from .profiling import Profile, recording, timed
 from .progress import Progress
 from .report import CORRECTIONS, choose_results, compare_stored
 from .results import Scores, find_results, load_folders, score_answers
@@ -42,6 +44,7 @@ def run(
     plugins: Sequence[str | Path] = (),
     host: PluginHost | None = None,
     progress: bool | Progress = False,
+    profile: str | Path | None = None,
     **options: Any,
 ) -> Results:
     """Run a grid of methods and return its rows. Finished questions are not asked again: a repeated call resumes.
@@ -61,6 +64,7 @@ def run(
         plugins: local plugins to load: `path/to/file.py` or `package.module`.
         host: loaded plugins, in place of `plugins`.
         progress: True draws progress on standard error; an object receives the updates.
+        profile: write to this JSON file where the time went; `Results.outcome.profile` shows it too.
         options: further fields of a run file: `data`, `split`, `limit`, `view`, `dates`, `controls`, `skip_invalid`,
             `any_task`, `synth_users`.
 
@@ -77,7 +81,16 @@ def run(
     fields |= {"k": _listed(k), "seeds": _listed(seeds), **options}
     plan = read_run_config(None if config is None else Path(config), fields)
     with progress_context(progress) as shown:
-        return run_config(plan, host, Path(results), jobs=jobs, engine=engine, loggers=_listed(loggers), progress=shown)
+        return run_config(
+            plan,
+            host,
+            Path(results),
+            jobs=jobs,
+            engine=engine,
+            loggers=_listed(loggers),
+            progress=shown,
+            profile=None if profile is None else Path(profile),
+        )
 
 
 def run_config(
@@ -89,12 +102,22 @@ def run_config(
     engine: str | Engine | None = None,
     loggers: Sequence[str | Logger] = (),
     progress: Progress | None = None,
+    profile: Path | None = None,
 ) -> Results:
     """Run a config that has been read already; see `run`."""
     made: Engine | None = _by_name(host, "engine", engine)
     receivers: list[Logger] = [_by_name(host, "logger", logger) for logger in loggers]
-    tasks = prepare_tasks(config, host, progress)
-    outcome = execute(config, host, results, jobs=jobs, engine=made, tasks=tasks, progress=progress)
+    recorded = None if profile is None else Profile()
+    with recording(recorded), timed("planning", []):
+        tasks = prepare_tasks(config, host, progress)
+    try:
+        with recording(recorded):
+            outcome = execute(
+                config, host, results, jobs=jobs, engine=made, tasks=tasks, progress=progress, profile=recorded
+            )
+    finally:  # of a run that was interrupted too
+        if profile is not None and recorded is not None:
+            write_whole(profile, pretty(recorded.to_dict()))
     found = Results(results, load_folders([*outcome.finished, *outcome.already]), [], host, outcome)
     for receiver in receivers:
         receiver.log(found.to_dicts())

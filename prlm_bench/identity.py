@@ -48,8 +48,12 @@ RESULT_MODULES = (
     "prlm_bench.prompting",
     "prlm_bench.records",
     "prlm_bench.results._summarize",
+    "prlm_bench.running._cached_generator",
     "prlm_bench.running._components",
+    "prlm_bench.running._feed",
     "prlm_bench.running._pipeline",
+    "prlm_bench.running._scoring",
+    "prlm_bench.running._stages",
     "prlm_bench.stats",
     "prlm_bench.tasks",
 )

@@ -37,6 +37,7 @@ __all__ = [
     "Progress",
     "PromptLimited",
     "Reasoner",
+    "RendersPrompts",
     "ReportsActivity",
     "Retriever",
     "Reward",
@@ -286,6 +287,19 @@ class PromptLimited(Protocol):
 
 
 @runtime_checkable
+class RendersPrompts(Protocol):
+    """A generator that can show what its model reads."""
+
+    def render(self, prompt: Prompt) -> str:
+        """A prompt as the model reads it: in its chat template, with special tokens; or as a server gets it, as JSON.
+
+        Raises:
+            PrlmBenchError: the prompt cannot be put to the model.
+        """
+        ...
+
+
+@runtime_checkable
 class PreparesTexts(Protocol):
     """A tokenizer that is faster when it meets many texts at once."""
 
@@ -305,10 +319,21 @@ class CachesOnDisk(Protocol):
 
 @runtime_checkable
 class Streams(Protocol):
-    """A generator that takes prompts as they come and answers as they finish, without waiting for a batch."""
+    """A generator that takes prompts as they come and answers as they finish, without waiting for a batch.
+
+    A run gives it one stream through all batches and cells, so that it never starves between them.
+    """
 
     def stream(self, prompts: Iterator[Prompt]) -> Iterator[tuple[int, Completion]]:
-        """Yield `(number of the prompt, completion)`, in any order; prompts are drawn as there is room for them."""
+        """Yield `(number of the prompt, completion)` once for each prompt, in any order, as they finish.
+
+        A run may have several streams of one generator, one after the other. While one waits to be continued, a reward
+        or a retriever that is built of the same generator may call `generate`.
+
+        Args:
+            prompts: numbered from 0 as they are drawn. Draw them as there is room, in the thread that iterates over the
+                answers: drawing one may retrieve items and shape prompts first.
+        """
         ...
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
-__all__ = ["ByteProgress", "Progress", "Silent"]
+__all__ = ["ByteProgress", "Progress", "Silent", "Watches"]
 
 
 class Progress(Protocol):
@@ -20,6 +21,18 @@ class Progress(Protocol):
 
     def note(self, text: str) -> None:
         """Show one line to the user."""
+        ...
+
+
+@runtime_checkable
+class Watches(Protocol):
+    """A `Progress` that also shows what a run is doing at the moment."""
+
+    def watch(self, status: Callable[[], str]) -> None:
+        """Show what `status` returns, a few words, beside the progress of the stage that began last.
+
+        It is called from any thread, whenever the progress is drawn.
+        """
         ...
 
 

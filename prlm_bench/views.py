@@ -117,7 +117,7 @@ class Results:
         """One mapping for each stored row and metric, with its interval."""
         found = []
         for row in self.rows:
-            manifest, summary = row.manifest, row.summary
+            manifest, summary, timing = row.manifest, row.summary, row.timing
             method = manifest.method
             parts = {kind: getattr(method, kind).spec for kind in ("retriever", "reasoner", "generator")}
             head = {"task": manifest.task, "split": manifest.split, **parts, "k": method.k, "seed": manifest.seed}
@@ -126,6 +126,10 @@ class Results:
                 "parse_failures": summary.parse_failures.value,
                 "truncated_prompts": summary.truncated_prompts.value,
                 "truncated_completions": summary.truncated_completions,
+                "prompt_tokens": summary.prompt_tokens,
+                "completion_tokens": summary.completion_tokens,
+                "seconds": timing and timing.seconds,
+                "timed_answers": timing and timing.answers,
                 "fingerprint": manifest.fingerprint,
             }
             for name, metric in summary.metrics.items():

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Seconds between plain lines.
 _EVERY = 10.0
+#: Columns of a terminal below which a bar is short, and the rate gives way to what a run is doing.
+_WIDE = 110
 
 
 class PlainProgress:
@@ -16,6 +23,7 @@ class PlainProgress:
     def __init__(self) -> None:
         self._label, self._total, self._done, self._first = "", 0, 0, 0
         self._began = self._reported = time.monotonic()
+        self._status: Callable[[], str] = str
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -27,6 +35,7 @@ class PlainProgress:
         """Report the start of a stage."""
         self._label, self._total, self._done, self._first = label, total, done, done
         self._began = self._reported = time.monotonic()
+        self._status = str
         self.note(f"{label}: {total} to do" + (f", {done} done before" if done else ""))
 
     def advance(self, count: int = 1) -> None:
@@ -39,7 +48,12 @@ class PlainProgress:
             self._reported = now
             rate = (self._done - self._first) / max(now - self._began, 1e-9)
             left = (self._total - self._done) / rate if rate else 0.0
-            self.note(f"{self._label}: {self._done}/{self._total}, {rate:.0f}/s, {left:.0f} s left")
+            words = [f"{self._done}/{self._total}", f"{rate:.0f}/s", f"{left:.0f} s left", self._status()]
+            self.note(f"{self._label}: {', '.join(filter(None, words))}")
+
+    def watch(self, status: Callable[[], str]) -> None:
+        """Show what a run is doing in the lines of this stage."""
+        self._status = status
 
     def note(self, text: str) -> None:
         """Print a line."""
@@ -47,9 +61,13 @@ class PlainProgress:
 
 
 class BarProgress:
-    """Shows a live progress bar."""
+    """Shows a live progress bar.
 
-    def __init__(self) -> None:
+    Args:
+        console: where; by default standard error.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -67,14 +85,21 @@ class BarProgress:
             def render(self, task: Task) -> Text:
                 return Text(f"{task.speed:.0f}/s" if task.speed else "")
 
+        class Status(ProgressColumn):
+            def render(_, task: Task) -> Text:
+                return Text(self._status() if task.id == self._task else "")
+
+        console = console or Console(stderr=True)
+        wide = console.width >= _WIDE
+        self._status: Callable[[], str] = str
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(40 if wide else 8),
             MofNCompleteColumn(),
-            Rate(),
-            TimeElapsedColumn(),
+            *((Rate(), TimeElapsedColumn()) if wide else ()),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            Status(),
+            console=console,
         )
         self._task: int | None = None
 
@@ -89,6 +114,7 @@ class BarProgress:
 
     def start(self, label: str, total: int, done: int = 0) -> None:
         """Show a new bar."""
+        self._status = str
         self._task = self._bar.add_task(label, total=total, completed=done)
 
     def advance(self, count: int = 1) -> None:
@@ -97,6 +123,10 @@ class BarProgress:
             from rich.progress import TaskID
 
             self._bar.advance(TaskID(self._task), count)
+
+    def watch(self, status: Callable[[], str]) -> None:
+        """Show what a run is doing at the end of the bar."""
+        self._status = status
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""

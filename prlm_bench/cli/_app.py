@@ -15,6 +15,7 @@ from typer.exceptions import Abort, TyperException
 from .. import __version__
 from ..errors import PrlmBenchError
 from . import COMMANDS
+from ._run import with_profile_value
 from .options import forget_hosts, host_for
 
 app = typer.Typer(
@@ -92,7 +93,7 @@ def _run(words: list[str]) -> int:
     try:
         _add_commands()
         _add_plugin_commands(words)
-        status = app(args=_leading_plugins_removed(words), standalone_mode=False)
+        status = app(args=with_profile_value(_leading_plugins_removed(words)), standalone_mode=False)
         sys.stdout.flush()
         return int(status or 0)
     except PrlmBenchError as error:

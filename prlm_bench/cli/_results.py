@@ -62,12 +62,13 @@ def findings_of_results(
 @app.command("schema")
 def schema() -> None:
     """Print the JSON schema of the files of a result folder."""
-    from ..results import Manifest, SampleRecord, Summary
+    from ..results import Manifest, SampleRecord, Summary, Timing
 
     files: dict[str, type[BaseModel]] = {
         "manifest.json": Manifest,
         "samples.jsonl (each line)": SampleRecord,
         "summary.json": Summary,
+        "timing.json": Timing,
     }
     print_json({name: model.model_json_schema() for name, model in files.items()})
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import RunError
 from ._output import print_json, print_table
 from .options import DEFAULT_RESULTS, DataOption, JsonOption, PluginOption, ResultsOption, host_for
 
@@ -54,6 +55,15 @@ def run(
         str | None, typer.Option("--engine", help="Registered engine that computes the batches elsewhere.")
     ] = None,
     log: Annotated[list[str] | None, _many("--log", help="Registered logger that receives the rows.")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="FILE",
+            help="Write where the time went to this .json file, and print a summary; FILE may be left out.  "
+            "[default: profile.json in the results folder]",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run and what is done already.")] = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
@@ -83,7 +93,7 @@ def run(
     if dry_run:
         _show_plan(plan, host, results, json)
     else:
-        _execute(plan, host, results, jobs, engine, log or [], json)
+        _execute(plan, host, results, jobs, engine, log or [], json, _profile_file(profile, results))
 
 
 def _show_plan(config: RunConfig, host: PluginHost, results: Path, json: bool) -> None:
@@ -103,8 +113,37 @@ def _show_plan(config: RunConfig, host: PluginHost, results: Path, json: bool) -
     print(f"{len(rows)} methods, {samples} samples, {done} done, {samples - done} to run; results in {results}")
 
 
+def with_profile_value(words: list[str]) -> list[str]:
+    """The words of a command line; in one of `run`, `--profile` gets an empty value where none follows.
+
+    What follows is its value if it ends in `.json`, so that a run file is not taken for one.
+    """
+    if words[:1] != ["run"]:
+        return words
+    given: list[str] = []
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        alone = word == "--profile" and not after.endswith(".json")
+        given.append("--profile=" if alone else word)
+    return given
+
+
+def _profile_file(given: str | None, results: Path) -> Path | None:
+    if given is None:
+        return None
+    if given and not given.endswith(".json"):
+        raise RunError(f"--profile={given}: the profile is a JSON file", "give it a name that ends in .json")
+    return Path(given) if given else results / "profile.json"
+
+
 def _execute(
-    config: RunConfig, host: PluginHost, results: Path, jobs: int, engine: str | None, loggers: list[str], json: bool
+    config: RunConfig,
+    host: PluginHost,
+    results: Path,
+    jobs: int,
+    engine: str | None,
+    loggers: list[str],
+    json: bool,
+    profile: Path | None,
 ) -> None:
     from .._util.progress_bars import make_progress
     from ..api import run_config
@@ -113,7 +152,9 @@ def _execute(
 
     try:
         with make_progress() as progress:
-            found = run_config(config, host, results, jobs=jobs, engine=engine, loggers=loggers, progress=progress)
+            found = run_config(
+                config, host, results, jobs=jobs, engine=engine, loggers=loggers, progress=progress, profile=profile
+            )
     except KeyboardInterrupt:
         again = shlex.join(["prlm-bench", *sys.argv[1:]])
         print(f"prlm-bench: interrupted; finished samples are kept. Resume with: {again}", file=sys.stderr)
@@ -125,6 +166,8 @@ def _execute(
         print("\n".join([render(tables, "terminal"), *to_lines(findings)]))
     assert found.outcome is not None
     _print_outcome(found.outcome, results)
+    if found.outcome.profile is not None:
+        print(f"{found.outcome.profile!r}\nby row: {profile}", file=sys.stderr)
     if found.outcome.failed or found.outcome.failed_rewards:
         raise typer.Exit(1)
 

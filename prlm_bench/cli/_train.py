@@ -26,7 +26,7 @@ def train(
     data: DataOption = None,
     seed: Annotated[int | None, typer.Option(help="Random seed.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Training recipe, by name or as a YAML file.")] = None,
-    base: Annotated[str | None, typer.Option(help="Base model: a hub name or a folder.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base model: a hub name, a folder or a GGUF file.")] = None,
     retriever: Annotated[str | None, typer.Option(help="Retriever of the items that prompts show.")] = None,
     k: Annotated[int | None, typer.Option("-k", min=0, help="Number of items to show.")] = None,
     change: Annotated[

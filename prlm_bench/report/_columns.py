@@ -22,9 +22,10 @@ class SampleColumns:
     #: Whether the answer was parsed, and whether an item was cut or dropped.
     parsed: list[bool] = field(default_factory=list)
     cut: list[bool] = field(default_factory=list)
-    #: Why each completion ended, where known, and the first completion without an answer.
+    #: Why each completion ended, where known; the first completion without an answer, and the first that was cut off.
     finish: list[str | None] = field(default_factory=list)
     unreadable: str | None = None
+    cut_off: str | None = None
     metrics: list[dict[str, float | None]] = field(default_factory=list)
     rewards: list[dict[str, float | None]] = field(default_factory=list)
     retrieval: list[dict[str, float | None]] = field(default_factory=list)
@@ -47,6 +48,8 @@ class SampleColumns:
             columns.finish.append(sample.finish)
             if sample.parsed is None and columns.unreadable is None:
                 columns.unreadable = sample.completion
+            if sample.finish == "length" and columns.cut_off is None:
+                columns.cut_off = sample.completion
             columns.metrics.append(sample.metrics)
             columns.rewards.append(sample.rewards)
             columns.retrieval.append(sample.retrieval)

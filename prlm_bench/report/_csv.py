@@ -15,6 +15,7 @@ _CSV_COLUMNS = (
     *("user_macro", "user_macro_low", "user_macro_high", "parse_failures", "truncated_prompts", "fingerprint"),
     *("interval", "seed_sd", "between_users_sd", "between_seeds_sd", "rest_sd"),
     *("truncated_completions", "no_interval", "group", "refused"),
+    *("prompt_tokens", "completion_tokens", "seconds", "timed_answers", "verified", "batch_invariant"),
 )
 
 
@@ -29,6 +30,8 @@ def render_csv(tables: Sequence[Table]) -> str:
             method = ["measured", row.rank, "", row.retriever, row.k, row.reasoner, row.generator]
             size = ["+".join(map(str, row.seeds)), row.control, row.n, row.n_total, row.n_users]
             shares = [row.figures.parse_failures.value, row.figures.truncated_prompts.value, row.fingerprint]
+            known = row.figures.speed
+            speed = [known.prompt_tokens, known.completion_tokens, known.seconds, known.timed_answers]
             for name, m in row.figures.metrics.items():
                 macro = [m.user_macro.value, m.user_macro.low, m.user_macro.high] if m.user_macro else [None] * 3
                 s = row.figures.spread.get(name)
@@ -45,10 +48,13 @@ def render_csv(tables: Sequence[Table]) -> str:
                         m.why,
                         group,
                         row.figures.refused,
+                        *speed,
+                        row.verified,
+                        row.batch_invariant,
                     ]
                 )
         for r in table.reported:
             method = ["reported", "", r.source, r.method, "", "", r.model]
             for name, number in r.metrics.items():
-                writer.writerow([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 17])
+                writer.writerow([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 23])
     return out.getvalue()

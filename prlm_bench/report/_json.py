@@ -22,6 +22,7 @@ def to_json(tables: Sequence[Table]) -> dict[str, Any]:
     def plain(row: Row) -> dict[str, Any]:
         fields = asdict(row)
         fields |= fields.pop("figures")
+        fields |= fields.pop("speed")
         for name in ("metrics", "rewards", "retrieval"):
             fields[name] = {key: value.model_dump() for key, value in getattr(row.figures, name).items()}
         for name in ("parse_failures", "truncated_prompts"):

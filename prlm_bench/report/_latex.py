@@ -40,6 +40,8 @@ def _escape(text: str) -> str:
         "†": "$\\dagger$",
         "‡": "$\\ddagger$",
         "×": "$\\times$",
+        "§": "\\S{}",
+        "¶": "\\P{}",
         "\n": " ",
     }
     return "".join(special.get(char, char) for char in text)

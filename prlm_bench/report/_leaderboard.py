@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..interfaces import NOT_VERIFIED
+from ..interfaces import NOT_BATCH_INVARIANT, NOT_VERIFIED
 from ..results import Manifest, SeedGroup, Stored, data_key, seeds_of
 from ..stats import Interval
 from ..tasks import TaskRegistry
@@ -40,6 +40,8 @@ class Row:
     schema_version: int
     #: False if the server of the generator does not say which model it serves.
     verified: bool
+    #: False if an answer of the generator may hang on the other prompts of its batch.
+    batch_invariant: bool
     #: Fingerprints of the first seed's result and of all seeds' results.
     fingerprint: str
     fingerprints: tuple[str, ...]
@@ -178,6 +180,7 @@ def _row(rank: int, group: SeedGroup, pooled: MethodFigures, metrics: Sequence[s
         figures=pooled.of_metrics(metrics),
         schema_version=manifest.schema_version,
         verified=NOT_VERIFIED not in method.generator.fingerprint,
+        batch_invariant=NOT_BATCH_INVARIANT not in method.generator.fingerprint,
         fingerprint=manifest.fingerprint,
         fingerprints=_names(group),
     )

@@ -18,7 +18,6 @@ from ..results import (
     RewardSummary,
     SeedGroup,
     Stored,
-    Summary,
     as_mean,
     have_same_samples,
     limits_of,
@@ -46,6 +45,34 @@ class SeedSpread:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """Tokens and seconds of a row, means over its seeds."""
+
+    #: Tokens of all prompts and of all completions, where known.
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
+    #: Completions that were generated for the row, not taken from the cache, and the seconds that they took.
+    timed_answers: float | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, group: SeedGroup) -> Speed:
+        """That of stored results."""
+        timings = [timing for timing in (result.timing for result in group) if timing is not None]
+        return cls(
+            prompt_tokens=_mean_of([result.summary.prompt_tokens for result in group]),
+            completion_tokens=_mean_of([result.summary.completion_tokens for result in group]),
+            timed_answers=_mean_of([timing.answers for timing in timings]),
+            seconds=_mean_of([timing.seconds for timing in timings]),
+        )
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is known."""
+        return any(value is not None for value in (self.prompt_tokens, self.completion_tokens, self.seconds))
+
+
+@dataclass(frozen=True)
 class MethodFigures:
     """The figures of a method in a table."""
 
@@ -63,14 +90,16 @@ class MethodFigures:
     spread: dict[str, SeedSpread] = field(default_factory=dict)
     #: Several seeds gave byte-identical samples.
     deterministic: bool = False
+    speed: Speed = Speed()
 
     @classmethod
-    def of(cls, summary: Summary, *, deterministic: bool = False) -> MethodFigures:
-        """The figures of one stored result."""
+    def of(cls, group: SeedGroup, *, deterministic: bool = False) -> MethodFigures:
+        """The figures of one stored result, the first of a group with the same samples."""
+        summary = group[0].summary
         names = ("metrics", "rewards", "retrieval", "parse_failures", "truncated_prompts", "truncated_completions")
         return cls(
-            **{name: getattr(summary, name) for name in (*names, "refused", "reward_failures")},
-            items_shown=summary.items_shown,
+            **{name: getattr(summary, name) for name in (*names, "refused", "reward_failures", "items_shown")},
+            speed=Speed.of(group),
             deterministic=deterministic,
         )
 
@@ -102,7 +131,7 @@ class SeedAggregation:
         """
         deterministic = len(group) > 1 and have_same_samples(group)
         if (len(group) == 1 or deterministic) and self._is_stored(group[0]):
-            return MethodFigures.of(group[0].summary, deterministic=deterministic)
+            return MethodFigures.of(group, deterministic=deterministic)
         if deterministic:
             return replace(_Pool(group[:1], self).pooled(), deterministic=True)
         return _Pool(group, self).pooled()
@@ -151,6 +180,7 @@ class _Pool:
             refused=_mean_of([s.refused for s in summaries]),
             reward_failures={name: why for s in summaries for name, why in s.reward_failures.items()},
             items_shown=sum(s.items_shown for s in summaries) / len(summaries),
+            speed=Speed.of(self._group),
             spread={name: self._spread(name, values) for name, values in means.items()} if len(summaries) > 1 else {},
         )
 

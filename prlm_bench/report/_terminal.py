@@ -27,28 +27,32 @@ def render_terminal(tables: Sequence[Table]) -> str:
     width = max(shutil.get_terminal_size().columns, 100) if terminal else _UNBOUNDED
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=terminal, highlight=False)
+    unbounded = console.options.update(width=_UNBOUNDED)
+    speed = False
     for table in tables:
-        wide = _measured(table, narrow=False)
-        unbounded = console.options.update(width=_UNBOUNDED)
-        fits = console.measure(wide, options=unbounded).maximum <= width
-        console.print(wide if fits else _measured(table, narrow=True))
+        for narrow, fast in ((False, True), (False, False), (True, False)):
+            drawn = _measured(table, narrow, fast)
+            if console.measure(drawn, options=unbounded).maximum <= width:
+                break
+        speed |= fast
+        console.print(drawn)
         if table.reported:
             console.print(_reported(table))
-    console.print(Text(legend(tables)), soft_wrap=True)
+    console.print(Text(legend(tables, speed=speed)), soft_wrap=True)
     return out.getvalue()
 
 
-def _measured(table: Table, narrow: bool) -> RichTable:
-    """A table of measured rows; if `narrow`, intervals are on separate lines."""
+def _measured(table: Table, narrow: bool, speed: bool) -> RichTable:
+    """A table of measured rows; if `narrow`, intervals are on separate lines, and without `speed` it has no tokens."""
     title = Text(heading(table), style="table.title")
     drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     numbers = {"#", "k", "seed"}
-    for name in columns(table):
+    for name in columns(table, speed=speed):
         left = name in ("retriever", "reasoner", "generator")
         drawn.add_column(Text(name), justify="left" if left else "right", no_wrap=name in numbers, overflow="fold")
     for row in table.rows:
         style = "dim" if row.control else ""
-        drawn.add_row(*(Text(cell) for cell in cells(table, row, break_line=narrow)), style=style)
+        drawn.add_row(*(Text(cell) for cell in cells(table, row, break_line=narrow, speed=speed)), style=style)
     return drawn
 
 

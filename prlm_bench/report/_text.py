@@ -20,8 +20,12 @@ def heading(table: Table) -> str:
     )
 
 
-def columns(table: Table) -> list[str]:
-    """The column titles of a table."""
+def columns(table: Table, *, speed: bool = True) -> list[str]:
+    """The column titles of a table.
+
+    Args:
+        speed: with tokens and seconds, where some row knows them.
+    """
     seeds = ["seed"] if len({row.seeds for row in table.rows}) > 1 or has_spread(table) else []
     spread = ["seed sd", "user sd"] if has_spread(table) else []
     retrieval, rewards = names_in(table, "retrieval"), reward_names(table)
@@ -29,10 +33,11 @@ def columns(table: Table) -> list[str]:
     shares += ["refused"] if has_refused(table) else []
     groups = ["group"] if table.groups.numbers else []
     parts = ["#", *groups, "retriever", "k", "reasoner", "generator", *seeds]
-    return [*parts, *table.metrics, "by user", *spread, *retrieval, *rewards, *shares]
+    fast = ["tokens in", "tokens out", "seconds"] if speed and has_speed(table) else []
+    return [*parts, *table.metrics, "by user", *spread, *retrieval, *rewards, *shares, *fast]
 
 
-def cells(table: Table, row: Row, *, break_line: bool = False) -> list[str]:
+def cells(table: Table, row: Row, *, break_line: bool = False, speed: bool = True) -> list[str]:
     """A row's cells, aligned with `columns`."""
     shown = len({other.seeds for other in table.rows}) > 1 or has_spread(table)
     seeds = [", ".join(map(str, row.seeds))] if shown else []
@@ -51,11 +56,23 @@ def cells(table: Table, row: Row, *, break_line: bool = False) -> list[str]:
         shares.append(_share(figures.refused))
     groups = [group_name(table.groups.numbers[row.rank - 1])] if table.groups.numbers else []
     marks = [("†", row.control), ("‡", row.schema_version == 1), ("§", not row.verified)]
+    marks += [("¶", not row.batch_invariant)]
     generator = row.generator + "".join(f" {mark}" for mark, holds in marks if holds)
     return [
         str(row.rank), *groups, row.retriever, str(row.k), row.reasoner, generator,
         *seeds, *metrics, *macro, *spread, *retrieval, *rewards, *shares,
+        *(speed_cells(row) if speed and has_speed(table) else []),
     ]  # fmt: skip
+
+
+def speed_cells(row: Row) -> list[str]:
+    """Tokens of prompts and of completions, and seconds; of how many answers where not all were generated."""
+    speed = row.figures.speed
+    tokens = ["-" if count is None else f"{count:.0f}" for count in (speed.prompt_tokens, speed.completion_tokens)]
+    if speed.seconds is None:
+        return [*tokens, "-"]
+    part = f" of {speed.timed_answers:.0f}" if speed.timed_answers and speed.timed_answers < row.n else ""
+    return [*tokens, f"{speed.seconds:.1f}{part}"]
 
 
 def _spread_cells(figures: MethodFigures, name: str) -> list[str]:
@@ -89,6 +106,14 @@ FAILED = "failed: the reward raised an error or gave too few numbers; --json has
 #: The share of unreadable or cut answers from which a table says so.
 MANY = 0.2
 UNVERIFIED = "§ model not verified: the server does not say which model it serves, beyond the name in the request."
+DEPENDS_ON_BATCH = (
+    "¶ not batch-invariant: an answer may hang on the other prompts of its batch, since in half precision rounding can "
+    "decide between two tokens that are nearly as likely."
+)
+SPEED = (
+    "tokens in, tokens out: of prompts and completions, as the generator counted them. seconds: that it took to "
+    "generate them; 'of N': only N were generated, the others were in the cache."
+)
 
 GROUPS = (
     "group: rows with the letter of the best row are not shown to differ from it (paired test over users, Holm's "
@@ -110,7 +135,7 @@ EARLIER = "‡ produced by an earlier version of prlm-bench, with another finger
 REPORTED = "Reported by others; not measured here and not ranked, since split, model or prompt differ."
 
 
-def legend(tables: Sequence[Table]) -> str:
+def legend(tables: Sequence[Table], *, speed: bool = True) -> str:
     """The legend of these tables."""
     rows = [row for table in tables for row in table.rows]
     kinds = [text for kind, text in BOOTSTRAP.items() if any(table.interval == kind for table in tables)]
@@ -120,9 +145,23 @@ def legend(tables: Sequence[Table]) -> str:
     seeds = [SEEDS] if any(map(has_spread, tables)) else []
     same = [SAME] if any(row.figures.deterministic for row in rows) else []
     earlier = [EARLIER] if any(row.schema_version == 1 for row in rows) else []
-    unverified = [] if all(row.verified for row in rows) else [UNVERIFIED]
-    about_rows = [*seeds, *same, *earlier, *unverified, *_about_groups(tables), *_about_answers(tables)]
+    about_rows = [
+        *seeds,
+        *same,
+        *earlier,
+        *notes_on(tables, speed=speed),
+        *_about_groups(tables),
+        *_about_answers(tables),
+    ]
     return " ".join([LEGEND, *cut, *kinds, *about_rows])
+
+
+def notes_on(tables: Sequence[Table], *, speed: bool = True) -> list[str]:
+    """What the marks of generators mean, and the columns of tokens and seconds, where there are some."""
+    rows = [row for table in tables for row in table.rows]
+    found = [] if all(row.verified for row in rows) else [UNVERIFIED]
+    found += [] if all(row.batch_invariant for row in rows) else [DEPENDS_ON_BATCH]
+    return found + ([SPEED] if speed and any(map(has_speed, tables)) else [])
 
 
 def _about_answers(tables: Sequence[Table]) -> list[str]:
@@ -226,6 +265,11 @@ def has_refused(table: Table) -> bool:
 def has_finishes(table: Table) -> bool:
     """Whether some row knows how many completions stopped at the length limit."""
     return any(row.figures.truncated_completions is not None for row in table.rows)
+
+
+def has_speed(table: Table) -> bool:
+    """Whether some row knows its tokens or seconds."""
+    return any(row.figures.speed.known for row in table.rows)
 
 
 def has_spread(table: Table) -> bool:

@@ -17,6 +17,7 @@ from ._schema import (
     RewardSummary as RewardSummary,
     SampleRecord as SampleRecord,
     Summary as Summary,
+    Timing as Timing,
 )
 from ._seed_groups import (
     SeedGroup as SeedGroup,
@@ -38,6 +39,7 @@ from ._store import (
     MANIFEST as MANIFEST,
     SAMPLES as SAMPLES,
     SUMMARY as SUMMARY,
+    TIMING as TIMING,
     Stored as Stored,
     Unfinished as Unfinished,
     find_results as find_results,

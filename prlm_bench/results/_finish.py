@@ -12,10 +12,10 @@ import orjson
 from .._util.files import pretty, replacing, write_whole
 from ..errors import DataError
 from ..metrics import Metric
-from ._journal import REWARD_FAILURES, Journal, lock_of
-from ._schema import Manifest, Summary
-from ._store import JOURNAL, MANIFEST, SAMPLES, SUMMARY, read_manifest
-from ._summarize import SUMMARIZED, summarize
+from ._journal import JOURNAL_FIELDS, REWARD_FAILURES, SECONDS, Journal, lock_of
+from ._schema import Manifest, Summary, Timing
+from ._store import JOURNAL, MANIFEST, SAMPLES, SUMMARY, TIMING, read_manifest
+from ._summarize import summarize, summarized_fields
 
 
 def begin(folder: Path, manifest: Manifest) -> None:
@@ -46,10 +46,12 @@ def finish(
     # Prompts and completions are large, so they are read again line by line when the samples are written.
     records = []
     failures: dict[str, str] = {}
+    seconds: list[float] = []
     for identifier in ids:
         record = journal.read(identifier)
         failures = record.get(REWARD_FAILURES, {}) | failures
-        records.append({key: record[key] for key in SUMMARIZED})
+        seconds += [record[SECONDS]] if SECONDS in record else []
+        records.append(summarized_fields(record))
     failures = dict(sorted(failures.items()))
     for record in records:
         record["rewards"] = _without(record["rewards"], failures)
@@ -59,18 +61,28 @@ def finish(
     with replacing(folder / SAMPLES) as file:
         for identifier, single in zip(ids, summarized.samples, strict=True):
             text = journal.text(identifier)
-            if failures:
+            if failures or seconds:
                 record = orjson.loads(text)
-                record.pop(REWARD_FAILURES, None)
-                text = orjson.dumps({**record, "rewards": _without(record["rewards"], failures)})
+                kept = {name: value for name, value in record.items() if name not in JOURNAL_FIELDS}
+                text = orjson.dumps({**kept, "rewards": _without(record["rewards"], failures)})
             line = text[:-1] + b',"metrics":' + orjson.dumps(single) + b"}\n"
             checksum.update(line)
             file.write(line)
     summary = summarized.summary(manifest, checksum.hexdigest(), failures)
+    _write_timing(folder, seconds)
     write_whole(folder / SUMMARY, pretty(summary.model_dump()))
     journal.close()
     tidy(folder)
     return summary
+
+
+def _write_timing(folder: Path, seconds: Sequence[float]) -> None:
+    """Write how long the completions took that were generated; nothing where none were."""
+    if seconds:
+        timing = Timing(answers=len(seconds), seconds=round(sum(seconds), 6))
+        write_whole(folder / TIMING, pretty(timing.model_dump()))
+    else:
+        (folder / TIMING).unlink(missing_ok=True)
 
 
 def _without(rewards: dict[str, Any], failed: dict[str, str]) -> dict[str, Any]:

@@ -28,8 +28,10 @@ _log = logging.getLogger(__name__)
 _ROW = re.compile(rb',"row":"([0-9a-f]{8})"\}')
 _ROW_LENGTH = len(b',"row":"00000000"}')
 _BOM = b"\xef\xbb\xbf"
-#: The field of a line that `samples.jsonl` does not have: why a reward gave no value, by its spec.
-REWARD_FAILURES = "reward_failures"
+#: Fields of a line that `samples.jsonl` does not have: why a reward gave no value, by its spec; and the seconds that
+#: generating the completion took.
+REWARD_FAILURES, SECONDS = "reward_failures", "seconds"
+JOURNAL_FIELDS = (REWARD_FAILURES, SECONDS)
 
 
 class Journal:
@@ -82,7 +84,7 @@ class Journal:
         self._end += len(content)
 
     def read(self, identifier: str) -> dict[str, Any]:
-        """A finished sample, with `REWARD_FAILURES` where there are some.
+        """A finished sample, with those of `JOURNAL_FIELDS` that it has.
 
         Raises:
             RunError: another program has changed the journal since the sample was written.
@@ -217,7 +219,10 @@ def _follows_schema(record: dict[str, Any]) -> bool:
     failures = record.get(REWARD_FAILURES, {})
     if not isinstance(failures, dict) or not all(isinstance(reason, str) for reason in failures.values()):
         return False
-    sample = {name: value for name, value in record.items() if name != REWARD_FAILURES}
+    seconds = record.get(SECONDS, 0.0)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
+        return False
+    sample = {name: value for name, value in record.items() if name not in JOURNAL_FIELDS}
     if "metrics" in sample:
         return False
     try:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ..errors import DataError
 from ..records import Sample
-from ._journal import REWARD_FAILURES
+from ._journal import REWARD_FAILURES, SECONDS
 from ._schema import ITEM_TEXT, SampleRecord
 from ._store import SAMPLES, first_problem
 
@@ -20,14 +20,16 @@ def sample_line(
     retrieval: Mapping[str, float],
     rewards: Mapping[str, float],
     reward_failures: Mapping[str, str] | None = None,
+    seconds: float | None = None,
 ) -> bytes:
-    """The journal's line for a finished sample: `SampleRecord` without its metrics, and why rewards are missing.
+    """The journal's line for a finished sample: `SampleRecord` without its metrics, and what only the journal holds.
 
     Args:
         sample: the sample.
         retrieval: retrieval measures of its ranking; empty without relevance labels.
         rewards: rewards by name.
         reward_failures: why a reward gave no value, by its name.
+        seconds: that generating the completion took; None where it was not generated.
     """
     prompt, completion, answer = sample.prompt, sample.completion, sample.answer
     example, ranking = prompt.example, prompt.ranking
@@ -58,6 +60,7 @@ def sample_line(
             "retrieval": retrieval,
             "rewards": rewards,
             **({REWARD_FAILURES: reward_failures} if reward_failures else {}),
+            **({} if seconds is None else {SECONDS: round(seconds, 6)}),
         }
     )
 

@@ -1,8 +1,9 @@
 """What a result folder holds; `prlm-bench results schema` prints it as JSON schema.
 
 A folder is one row: `manifest.json` (what was run), `samples.jsonl` (a line for each question, in the order of the
-data) and `summary.json` (the figures; written last, so a folder that has it is complete). Nothing in it depends on when
-or how fast it was made: the same inputs give the same bytes.
+data) and `summary.json` (the figures; written last, so a folder that has it is complete). Nothing in these depends on
+when or how fast they were made: the same inputs give the same bytes. `timing.json` says how long it took, where a model
+generated completions.
 
 The comment `#:` above each field is its description in the documentation.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..identity import json_digest
 
@@ -235,6 +236,10 @@ class Summary(_Stored):
     #: Share of the prompts that a server refused to answer and that count as empty answers; null where no generator
     #: said why it stopped.
     refused: float | None = None
+    #: Tokens of all prompts as the generator counted them, as far as they are known; null where none are.
+    prompt_tokens: int | None = None
+    #: Tokens of all completions, as far as they are known; null where none are.
+    completion_tokens: int | None = None
     #: Mean number of items in a prompt.
     items_shown: float
     #: SHA-256 of `samples.jsonl`.
@@ -248,3 +253,12 @@ class Summary(_Stored):
         # Without defaults, so that optional fields of later releases do not change it.
         content = self.model_dump(exclude={"digest"}, exclude_defaults=True)
         return json_digest([content, manifest.model_dump(exclude={"command"}, exclude_defaults=True)])
+
+
+class Timing(_Stored):
+    """`timing.json`: how long the completions took that were generated for this row, in all its runs together."""
+
+    #: Completions that were generated; the others came from the cache.
+    answers: int = Field(ge=1)
+    #: Seconds of wall time that the generator took for them.
+    seconds: float = Field(ge=0, allow_inf_nan=False)

@@ -16,11 +16,12 @@ from .._util.cache_folder import cache_root
 from ..data import has_hash
 from ..errors import DataError
 from ._manifest import upgraded
-from ._schema import Manifest, Summary
+from ._schema import Manifest, Summary, Timing
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.jsonl"
 SUMMARY = "summary.json"
+TIMING = "timing.json"
 JOURNAL = "journal.jsonl"
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,14 @@ class Stored:
     def has_samples(self) -> bool:
         """Whether the folder contains the samples."""
         return (self.folder / SAMPLES).is_file()
+
+    @property
+    def timing(self) -> Timing | None:
+        """How long its completions took; None where nothing is known, as of published rows."""
+        try:
+            return _read(self.folder / TIMING, Timing)
+        except DataError:  # nothing else depends on it
+            return None
 
 
 @dataclass(frozen=True)

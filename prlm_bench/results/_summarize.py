@@ -274,7 +274,20 @@ def describe_samples(records: Sequence[Mapping[str, Any]], users: Sequence[str])
 
 
 #: The fields of a sample record that a summary depends on.
-SUMMARIZED = ("user", "gold", "answer", "parsed", "shown", "cut", "dropped", "finish", "rewards", "retrieval")
+SUMMARIZED = (
+    *("user", "gold", "answer", "parsed", "shown", "cut", "dropped", "finish", "rewards", "retrieval"),
+    *("completion_tokens", "generator_prompt_tokens"),
+)
+
+
+def summarized_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a sample record that a summary depends on."""
+    return {name: record.get(name) for name in SUMMARIZED}
+
+
+def _known_sum(records: Sequence[Mapping[str, Any]], name: str) -> int | None:
+    known = [record[name] for record in records if record.get(name) is not None]
+    return sum(known) if known else None
 
 
 @dataclass(frozen=True)
@@ -327,6 +340,8 @@ def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metri
         **described["shares"],
         "truncated_completions": finishes.count("length") / len(finishes) if finishes else None,
         "refused": finishes.count("refused") / len(finishes) if finishes else None,
+        "prompt_tokens": _known_sum(records, "generator_prompt_tokens"),
+        "completion_tokens": _known_sum(records, "completion_tokens"),
         "items_shown": sum(record["shown"] for record in records) / len(records),
     }
     return Summarized(figures, scored.samples)

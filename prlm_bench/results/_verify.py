@@ -15,7 +15,7 @@ from ._manifest import manifest_fingerprint
 from ._samples import read_samples
 from ._schema import Manifest, SampleRecord, Summary
 from ._store import JOURNAL, SAMPLES, Stored, load_unchecked
-from ._summarize import SUMMARIZED, summarize
+from ._summarize import summarize, summarized_fields
 
 #: Relative tolerance of recomputed figures, for differences between machines.
 _TOLERANCE = 1e-9
@@ -85,7 +85,7 @@ def _figures(
     if not records:
         return
     plain = [record.model_dump() for record in records]
-    light = [{key: record[key] for key in SUMMARIZED} for record in plain]
+    light = [summarized_fields(record) for record in plain]
     summarized = summarize(light, task.labels, metrics)
     again = summarized.summary(manifest, summary.samples_sha256, summary.reward_failures)
     stored, recomputed = (_comparable(each, summary) for each in (summary, again))
@@ -97,8 +97,11 @@ def _figures(
 
 
 def _comparable(summary: Summary, stored: Summary) -> dict[str, Any]:
-    """The figures of a summary; `digest` is checked by itself, and earlier files do not count the values of rewards."""
+    """The figures of a summary; `digest` is checked by itself, and earlier files count neither tokens nor rewards."""
     content = summary.model_dump(exclude={"schema_version", "digest"})
+    for name in ("prompt_tokens", "completion_tokens"):
+        if getattr(stored, name) is None:
+            del content[name]
     for name, reward in content["rewards"].items():
         if name in stored.rewards and stored.rewards[name].n is None:
             del reward["n"]

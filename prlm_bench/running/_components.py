@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RunError
 from ..host import NEEDS, Component, ComponentChoice, PluginHost
 from ..identity import json_digest
-from ..interfaces import NOT_VERIFIED, Context, Generator
-from ._generation_cache import CachedGenerator, GenerationCache
+from ..interfaces import NOT_VERIFIED, Context, Generator, Streams
+from ._cached_generator import CachedGenerator, CachedStream
+from ._generation_cache import GenerationCache
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -75,7 +76,8 @@ class Components:
             generator: Generator = made
             return generator
         if id(made) not in self._cached:
-            self._cached[id(made)] = CachedGenerator(made, GenerationCache(root, identity))
+            kind = CachedStream if isinstance(made, Streams) else CachedGenerator
+            self._cached[id(made)] = kind(made, GenerationCache(root, identity))
         return self._cached[id(made)]
 
     def close(self) -> None:

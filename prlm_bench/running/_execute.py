@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from ..errors import RunError
 from ..host import PluginHost
-from ..interfaces import Engine
-from ..progress import Progress, Silent
+from ..interfaces import Activity, Engine
+from ..profiling import Profile, recording, timed, timed_each
+from ..progress import Progress, Silent, Watches
 from ..results import JOURNAL, Journal, begin, finish, finished_ids, is_finished, sample_line, tidy
 from ._config import RunConfig
 from ._engines import ProcessEngine
-from ._pipeline import Pipeline, Result
+from ._pipeline import Pipeline
 from ._plan import Skipped
 from ._prepare import PreparedTask, prepare_task, prepare_tasks
+from ._scoring import Result
+from ._throughput import Throughput
 
-#: Examples per batch.
+#: Examples per batch, and results that rewards are computed for together.
 BATCH = 128
 
 
@@ -33,6 +37,8 @@ class Outcome:
     #: Folders of finished rows in which a reward has no value, by `(task, reward, reason)`.
     failed_rewards: dict[tuple[str, str, str], list[Path]] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
+    #: Where the time went, if that was asked for.
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Line:
     cell: int
     identifier: str
     content: bytes
+    #: Tokens that were generated for it, if any were.
+    tokens: int = 0
 
 
 def execute(
@@ -53,6 +61,7 @@ def execute(
     engine: Engine | None = None,
     tasks: Sequence[PreparedTask] | None = None,
     progress: Progress | None = None,
+    profile: Profile | None = None,
 ) -> Outcome:
     """Run everything that is not finished yet.
 
@@ -64,6 +73,7 @@ def execute(
         engine: computes the batches; by default it depends on `jobs`.
         tasks: the config's tasks, if already prepared.
         progress: receives progress updates.
+        profile: is being recorded by the caller; receives the stages of worker processes.
 
     Raises:
         PrlmBenchError: the config cannot run. Failures of single components are in the outcome instead.
@@ -75,7 +85,7 @@ def execute(
         raise RunError(
             "components given as objects run in this process only", "use jobs=1, or register them as a plugin"
         )
-    outcome = Outcome()
+    outcome = Outcome(profile=profile)
     for task in tasks if tasks is not None else prepare_tasks(config, host, progress):
         outcome.skipped += task.plan.skipped
         _TaskRun(config, host, results, task, progress, outcome).run(engine)
@@ -115,6 +125,7 @@ class _TaskRun:
         self._folders = [task.folder(results, cell) for cell in range(len(task.plan.cells))]
         self._journals: dict[int, Journal] = {}
         self._failed: dict[int, str] = {}
+        self._names = [cell.name for cell in task.plan.cells]
 
     def run(self, engine: Engine | None) -> None:
         task = self._task
@@ -130,13 +141,19 @@ class _TaskRun:
         try:
             for cell in pending:
                 manifest = task.manifests[cell]
-                self._journals[cell] = Journal(self._folders[cell] / JOURNAL, manifest.fingerprint)
-                begin(self._folders[cell], manifest)
+                with timed("journal", [self._names[cell]]):
+                    self._journals[cell] = Journal(self._folders[cell] / JOURNAL, manifest.fingerprint)
+                    begin(self._folders[cell], manifest)
             total = len(pending) * len(task.ids)
             done = sum(self._count_done(cell) for cell in pending)
             self._progress.start(f"{task.dataset.task.name} {task.dataset.split}", total, done)
+            throughput = Throughput(task.pipeline.activity if engine is None else Activity)
+            if isinstance(self._progress, Watches):
+                self._progress.watch(throughput)
             for line in self._lines(engine):
-                self._journals[line.cell].append(line.identifier, line.content)
+                with timed("journal", [self._names[line.cell]]):
+                    self._journals[line.cell].append(line.identifier, line.content)
+                throughput.add(line.tokens)
                 self._progress.advance()
             self._finish(pending)
         finally:
@@ -148,16 +165,19 @@ class _TaskRun:
         return sum(identifier in wanted for identifier in self._journals[cell].lines)
 
     def _lines(self, engine: Engine | None) -> Iterator[Line]:
-        starts = range(0, len(self._task.ids), BATCH)
+        n = len(self._task.ids)
         if engine is None:
-            for start in starts:
-                yield from batch_lines(self._task, start, self._is_done)
+            yield from _answered(self._task, 0, n, self._is_done)
             self._failed = self._task.pipeline.failed
             return
-        begin_work = partial(_start_work, self._config, self._host.extra, self._task.requested, self._results)
-        batches = ((start, self._done_in(start)) for start in starts)
-        for lines, failed in engine.map(_work, batches, begin_work):
+        profile = self._outcome.profile
+        given = (self._config, self._host.extra, self._task.requested, self._results, profile is not None)
+        batches = ((start, self._done_in(start)) for start in range(0, n, BATCH))
+        answers = engine.map(_work, batches, partial(_start_work, *given))
+        for lines, failed, stages in timed_each("waiting", answers, []):
             self._failed |= failed
+            if profile is not None:
+                profile.add(stages)
             yield from lines
 
     def _is_done(self, cell: int, identifier: str) -> bool:
@@ -178,29 +198,30 @@ class _TaskRun:
                 self._outcome.failed.append((folder, reason))
                 continue
             journal = self._journals[cell]
-            summary = finish(folder, task.manifests[cell], journal, task.ids, labels, task.metrics)
+            with timed("metrics", [self._names[cell]]):
+                summary = finish(folder, task.manifests[cell], journal, task.ids, labels, task.metrics)
             del self._journals[cell]
             self._outcome.finished.append(folder)
             for name, why in summary.reward_failures.items():
                 self._outcome.failed_rewards.setdefault((task.dataset.task.name, name, why), []).append(folder)
 
 
-def batch_lines(task: PreparedTask, start: int, done: Callable[[int, str], bool]) -> Iterator[Line]:
-    """The lines of one batch, each yielded as soon as its sample is finished."""
-    stop = min(start + BATCH, len(task.ids))
-    for examples in task.dataset.batches(BATCH, start, stop):
-        for result in _rewarded(task.pipeline, task.pipeline.run(examples, done)):
-            line = sample_line(result.sample, result.retrieval, result.rewards, result.reward_failures)
-            yield Line(result.cell, result.sample.prompt.example.id, line)
+def _answered(task: PreparedTask, start: int, stop: int, done: Callable[[int, str], bool]) -> Iterator[Line]:
+    """The lines of some examples, each yielded as soon as its sample is finished."""
+    batches = task.dataset.batches(BATCH, start, stop)
+    for result in _rewarded(task.pipeline, task.pipeline.run(batches, done)):
+        sample = result.sample
+        line = sample_line(sample, result.retrieval, result.rewards, result.reward_failures, result.seconds)
+        tokens = 0 if result.seconds is None else sample.completion.tokens or 0
+        yield Line(result.cell, sample.prompt.example.id, line, tokens)
 
 
 def _rewarded(pipeline: Pipeline, results: Iterator[Result]) -> Iterator[Result]:
-    """Results with rewards: streamed if there are no rewards, else scored batch by batch."""
+    """Results with rewards: streamed if there are no rewards, else scored in groups."""
     if not pipeline.rewards:
         yield from results
         return
-    gathered = list(results)
-    if gathered:
+    while gathered := list(islice(results, BATCH)):
         yield from pipeline.score(gathered)
 
 
@@ -215,14 +236,19 @@ class _Done:
 
 
 _worker: PreparedTask
+_profile: Profile | None
 
 
-def _start_work(config: RunConfig, extra: tuple[str, ...], name: str, results: Path) -> None:
-    global _worker
+def _start_work(config: RunConfig, extra: tuple[str, ...], name: str, results: Path, profiled: bool) -> None:
+    global _worker, _profile
     _worker = prepare_task(config, PluginHost(extra), name)
     _worker.components.results = results
+    _profile = Profile() if profiled else None
 
 
-def _work(batch: tuple[int, dict[int, list[str]]]) -> tuple[list[Line], dict[int, str]]:
+def _work(batch: tuple[int, dict[int, list[str]]]) -> tuple[list[Line], dict[int, str], dict[str, dict[str, float]]]:
     start, done = batch
-    return list(batch_lines(_worker, start, _Done(done))), _worker.pipeline.failed
+    stop = min(start + BATCH, len(_worker.ids))
+    with recording(_profile):
+        lines = list(_answered(_worker, start, stop, _Done(done)))
+    return lines, _worker.pipeline.failed, {} if _profile is None else _profile.take()

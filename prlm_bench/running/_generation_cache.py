@@ -9,17 +9,15 @@ from __future__ import annotations
 import logging
 import sqlite3
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from ..identity import json_digest
-from ..interfaces import Generator, Tokenizer
-from ..prompting import max_prompt_tokens
 from ..records import Completion, Prompt
-from ._checked_records import checked, from_row, to_row
+from ._checked_records import from_row, to_row
 
 _log = logging.getLogger(__name__)
 
@@ -145,47 +143,3 @@ class GenerationCache:
 def _is_broken(error: Exception) -> bool:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return isinstance(error, _ForeignFileError) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-class CachedGenerator:
-    """A generator that calls another one only on cache misses.
-
-    Args:
-        generator: called on a cache miss.
-        cache: its cached completions.
-    """
-
-    def __init__(self, generator: Generator, cache: GenerationCache) -> None:
-        self._generator, self._cache = generator, cache
-
-    @property
-    def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer of the generator."""
-        return self._generator.tokenizer
-
-    @property
-    def max_prompt_tokens(self) -> int | None:
-        """The prompt limit of the generator, in tokens."""
-        return max_prompt_tokens(self._generator)
-
-    def close(self) -> None:
-        """Close the file of the cache."""
-        self._cache.close()
-
-    def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
-        """Yield cached completions first, then new ones; equal prompts are generated once."""
-        places: dict[str, list[int]] = {}
-        for index, prompt in enumerate(prompts):
-            places.setdefault(prompt_key(prompt), []).append(index)
-        missing = []
-        for indices in places.values():
-            known = self._cache.get(prompts[indices[0]])
-            if known is None:
-                missing.append(indices)
-            else:
-                yield from ((index, known) for index in indices)
-        requested = [prompts[indices[0]] for indices in missing]
-        for number, given in self._generator.generate(requested) if requested else ():
-            completion = checked(given)
-            self._cache.put(requested[number], completion)
-            yield from ((index, completion) for index in missing[number])

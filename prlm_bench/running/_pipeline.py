@@ -1,54 +1,32 @@
-"""Processes batches of examples through a tree of cells; a stage shared by cells is computed once.
+"""Takes batches of examples through a tree of cells; a stage shared by cells is computed once.
 
-Rankings are computed once for the largest k and cut; prompts are built once for all generators with the same tokenizer
-and limit. A failing component affects only the cells that use it.
+Generators that can stream get one stream of prompts that walks through batches and cells; the others get a batch of one
+cell at a time. A failing component affects only the cells that use it.
 """
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
-from .._util.text import well_formed
 from ..errors import PrlmBenchError
 from ..host import ComponentChoice
-from ..interfaces import Fingerprinted, Generator, Reasoner, Retriever, Reward
-from ..prompting import max_prompt_tokens, parse_completion
-from ..records import Completion, Example, Prompt, Ranking, Sample
-from ._checked_records import check_prompt, checked
+from ..interfaces import Activity, Generator, ReportsActivity, Reward, Streams
+from ..profiling import settle, timed, timed_each
+from ..prompting import parse_completion
+from ..records import Completion, Example, Sample
+from ._cached_generator import CachedGenerator
+from ._checked_records import checked
 from ._components import Components
-from ._plan import Cell, component_key
+from ._feed import Feed, Question
+from ._plan import Cell
+from ._scoring import Result, Scoring, one_line
+from ._stages import Batch, Done, MethodComponents, StageError, Stages, grouped
 
-if TYPE_CHECKING:
-    pass
-
-#: Retrieval measures, computed if there are relevance labels, and their depth.
-RETRIEVAL_MEASURES = ("nDCG@5", "R@5")
-RETRIEVAL_DEPTH = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A finished sample of one cell."""
-
-    cell: int
-    sample: Sample
-    retrieval: dict[str, float]
-    rewards: dict[str, float]
-    #: Why a reward gave no value, in one line, by its name.
-    reward_failures: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class MethodComponents:
-    """The created components of a cell."""
-
-    retriever: Retriever
-    reasoner: Reasoner
-    generator: Generator
+#: Batches that are kept for all streams where several generators stream, and that may wait for other generators.
+WINDOW = 8
 
 
 class Pipeline:
@@ -71,142 +49,193 @@ class Pipeline:
         self._cells = cells
         self._components = components
         self.parts = [self._parts(cell) for cell in cells]
-        self.rewards: dict[str, Reward] = {str(choice): components.make(choice, 0)[0] for choice in rewards}
+        self._scoring = Scoring({str(choice): components.make(choice, 0)[0] for choice in rewards})
         #: The error, in one line, of each failed cell by index.
         self.failed: dict[int, str] = {}
-        #: Why a reward failed, by cell and the name of the reward.
-        self._lost: defaultdict[int, dict[str, str]] = defaultdict(dict)
+        self._names = [cell.name for cell in cells]
+        self._stages = Stages(cells, self.parts, self._open)
+        self._streaming = self._streams()
+        streamed = {index for members in self._streaming for index in members}
+        self._batched = [index for index in self._stages.order if index not in streamed]
 
-    def run(self, examples: Sequence[Example], done: Callable[[int, str], bool]) -> Iterator[Result]:
+    @property
+    def rewards(self) -> dict[str, Reward]:
+        """The rewards by name."""
+        return self._scoring.rewards
+
+    def run(self, batches: Iterable[Sequence[Example]], done: Done) -> Iterator[Result]:
         """Answer the questions that are not done, yielding each sample as soon as it is finished.
 
+        With one streaming generator its stream never ends before the examples do. With several, each in turn gets the
+        prompts of a few batches, so that rankings and prompts can be shared.
+
         Args:
-            examples: one batch.
+            batches: the examples, drawn as there is room for them.
             done: whether a cell has already answered a question, by id.
         """
-        for members in _grouped(range(len(self._cells)), self._retrieval_key):
-            wanted = [e for e in examples if any(self._open(i) and not done(i, e.id) for i in members)]
-            if not wanted:
-                continue
-            try:
-                rankings = self._rank(members, wanted)
-                retrieves = any(self._cells[i].k for i in members)
-                retrieval = _judge_retrieval(wanted, rankings) if retrieves else [{}] * len(wanted)
-            except Exception as error:
-                self._fail(members, "retriever", error)
-                continue
-            for inner in _grouped(members, self._prompts_key):
-                yield from self._answer(inner, wanted, rankings, retrieval, done)
-
-    def _answer(
-        self,
-        members: Sequence[int],
-        examples: Sequence[Example],
-        rankings: Sequence[Ranking],
-        retrieval: Sequence[dict[str, float]],
-        done: Callable[[int, str], bool],
-    ) -> Iterator[Result]:
-        k = self._cells[members[0]].k
-        cut = [Ranking(ranking.items[:k], ranking.scores[:k]) for ranking in rankings]
-        built: dict[Any, Sequence[Prompt]] = {}
-        for index in members:
-            todo = [j for j, example in enumerate(examples) if not done(index, example.id)]
-            if not todo or not self._open(index):
-                continue
-            stage = "reasoner"
-            try:
-                prompts = self._prompts(index, built, examples, cut)
-                stage = "generator"
-                for j, completion in self._generate(index, [prompts[j] for j in todo]):
-                    prompt, stage = prompts[todo[j]], "reasoner"
-                    answer = checked(parse_completion(self.parts[index].reasoner, prompt, completion))
-                    sample = Sample(prompt, completion, answer)
-                    yield Result(index, sample, retrieval[todo[j]], {})
-                    stage = "generator"
-            except Exception as error:
-                self._fail([index], stage, error)
+        walk = (Batch(examples) for examples in timed_each("data", batches, []))
+        if len(self._streaming) < 2:
+            windows: Iterable[Iterable[Batch]] = [walk]
+        else:
+            windows = iter(lambda: list(islice(walk, WINDOW)), [])
+        for window in windows:
+            for number, members in enumerate(self._streaming or [[]]):
+                yield from self._walk(members, iter(window), self._batched if number == 0 else [], done)
 
     def score(self, results: Sequence[Result]) -> list[Result]:
-        """Copies of the results with rewards; each reward is called once for all of them.
+        """Copies of the results with rewards; each reward is called once for all of them, see `Scoring`."""
+        return self._scoring.score(results, [self._names[result.cell] for result in results])
 
-        A reward that raises, or does not give one number for each sample, is called again for each cell alone, so that
-        it has no value only in the cells where it fails. There it is not called for later samples.
-        """
-        scored = list(results)
-        for name in self.rewards:
-            places = [j for j, result in enumerate(scored) if name not in self._lost[result.cell]]
-            if places:
-                self._score(name, places, scored)
-        return [replace(result, reward_failures=dict(self._lost[result.cell])) for result in scored]
+    def activity(self) -> Activity:
+        """What the generators are doing now, as far as they say."""
+        inner = {id(made): made for made in (_inner(part.generator) for part in self.parts)}
+        found = [made.activity() for made in inner.values() if isinstance(made, ReportsActivity)]
+        rows = [each.rows for each in found if each.rows is not None]
+        busy = [each.busy for each in found if each.busy is not None]
+        return Activity(sum(rows) if rows else None, max(busy) if busy else None)
 
-    def _score(self, name: str, places: Sequence[int], scored: list[Result]) -> None:
-        try:
-            values = _reward_values(self.rewards[name], [scored[j].sample for j in places])
-        except Exception as error:
-            cells = _grouped(places, lambda j: scored[j].cell)
-            if len(cells) == 1:
-                self._lost[scored[places[0]].cell][name] = _one_line(error)
-                return
-            for cell in cells:
-                self._score(name, cell, scored)
-            return
-        for j, value in zip(places, values, strict=True):
-            scored[j] = replace(scored[j], rewards=scored[j].rewards | {name: value})
+    def _walk(
+        self, streaming: Sequence[int], batches: Iterator[Batch], batched: Sequence[int], done: Done
+    ) -> Iterator[Result]:
+        """Answer batches: those of `streaming` in a stream, those of `batched` once the stream has come by."""
+        passed: deque[Batch] = deque()
+        questions = self._questions(streaming, batches, passed, batched, done)
+        feed = Feed(questions)
+        while any(map(self._open, streaming)) and not feed.ended:
+            answers = self._answers(streaming, feed, stream=True)
+            failure: Exception | None = None
+            while True:
+                try:
+                    result = next(answers, None)
+                except Exception as error:
+                    failure, result = error, None
+                if result is not None:
+                    yield result
+                while passed:
+                    yield from self._answer_batch(batched, passed.popleft(), done)
+                if result is None:
+                    break
+            if feed.broken is not None:
+                raise feed.broken
+            if failure is not None:
+                yield from self._ask_apart(streaming, feed, failure)
+            feed = Feed(questions) if not feed.ended else feed
+        for batch in batches:
+            yield from self._answer_batch(batched, batch, done)
 
-    def _rank(self, members: Sequence[int], examples: Sequence[Example]) -> list[Ranking]:
-        depth = max(self._cells[i].k for i in members)
-        if depth and any(example.relevant is not None for example in examples):
-            depth = max(depth, RETRIEVAL_DEPTH)
-        rankings = list(self.parts[members[0]].retriever.rank(examples, depth))
-        if len(rankings) != len(examples):
-            raise PrlmBenchError(f"gave {len(rankings)} rankings for {len(examples)} examples")
-        for ranking in rankings:
-            if len(ranking.items) != len(ranking.scores):
-                raise PrlmBenchError(f"gave {len(ranking.items)} items and {len(ranking.scores)} scores")
-        # Plain floats, since numpy floats cannot be written as JSON.
-        return [Ranking(r.items[:depth], tuple(map(float, r.scores[:depth]))) for r in rankings]
-
-    def _prompts(
+    def _questions(
         self,
-        index: int,
-        built: dict[Any, Sequence[Prompt]],
-        examples: Sequence[Example],
-        rankings: Sequence[Ranking],
-    ) -> Sequence[Prompt]:
-        parts = self.parts[index]
-        # Prompts are shared between generators with the same token budget.
-        if "generator" in self._cells[index].reasoner.component.needs:
-            key: Any = component_key(self._cells[index].generator)
-        else:
-            tokenizer = parts.generator.tokenizer
-            known: Any = index  # a tokenizer without a fingerprint is not shared with other cells
-            if tokenizer is None or isinstance(tokenizer, Fingerprinted):
-                known = tokenizer and (type(tokenizer).__qualname__, tokenizer.fingerprint())
-            key = known, max_prompt_tokens(parts.generator)
-        if key not in built:
-            prompts = parts.reasoner.prompts(examples, rankings, parts.generator)
-            if len(prompts) != len(examples):
-                raise PrlmBenchError(f"gave {len(prompts)} prompts for {len(examples)} examples")
-            for prompt in prompts:
-                check_prompt(prompt)
-            built[key] = prompts
-        return built[key]
+        streaming: Sequence[int],
+        batches: Iterator[Batch],
+        passed: deque[Batch],
+        batched: Sequence[int],
+        done: Done,
+    ) -> Iterator[Question | None]:
+        """The prompts of a stream; None where the batches that it has passed have to be answered first."""
+        for batch in batches:
+            if any(not done(index, e.id) for index in batched if self._open(index) for e in batch.examples):
+                passed.append(batch)
+            for index in streaming:
+                for question in self._questions_of(index, batch, done):
+                    if not self._open(index):
+                        break
+                    yield question
+            if len(passed) >= WINDOW:
+                yield None
+            if not any(map(self._open, streaming)):
+                return
 
-    def _generate(self, index: int, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
-        missing = set(range(len(prompts)))
-        for j, completion in self.parts[index].generator.generate(prompts):
-            if j not in missing:
-                raise PrlmBenchError(f"answered prompt {j} twice, or it does not exist")
-            missing.remove(j)
-            yield j, checked(completion)
-        if missing:
-            raise PrlmBenchError(f"left {len(missing)} of {len(prompts)} prompts without an answer")
+    def _answer_batch(self, members: Sequence[int], batch: Batch, done: Done) -> Iterator[Result]:
+        for index in members:
+            questions = self._questions_of(index, batch, done)
+            if questions:
+                try:
+                    yield from self._answers([index], Feed(iter(questions)), stream=False)
+                except Exception as error:
+                    self._fail([index], "generator", error)
 
-    def _retrieval_key(self, index: int) -> Any:
-        return self._cells[index].seed, component_key(self._cells[index].retriever)
+    def _questions_of(self, index: int, batch: Batch, done: Done) -> list[Question]:
+        try:
+            return self._stages.questions(index, batch, done)
+        except StageError as failure:
+            self._fail(failure.members, failure.kind, failure.error)
+            return []
 
-    def _prompts_key(self, index: int) -> Any:
-        return self._cells[index].k, component_key(self._cells[index].reasoner)
+    def _ask_apart(self, members: Sequence[int], feed: Feed, failure: Exception) -> Iterator[Result]:
+        """Find the cells for which a generator failed: those whose prompts fail without the others' too."""
+        questions = [question for question in feed.unanswered.values() if self._open(question.cell)]
+        groups = grouped(range(len(questions)), lambda j: questions[j].cell)
+        if len(groups) < 2:
+            self._fail([questions[0].cell] if questions else members, "generator", failure)
+            return
+        for places in groups:
+            cell = questions[places[0]].cell
+            try:
+                yield from self._answers([cell], Feed(iter([questions[j] for j in places])), stream=True)
+            except Exception as error:
+                self._fail([cell], "generator", error)
+
+    def _answers(self, members: Sequence[int], feed: Feed, *, stream: bool) -> Iterator[Result]:
+        """The answers of a generator to the prompts of a feed.
+
+        Raises:
+            Exception: the generator failed.
+        """
+        generator = self.parts[members[0]].generator
+        produced: Iterator[tuple[int, Completion]] | None = None
+        seconds = 0.0
+        try:
+            while any(map(self._open, members)):
+                began, before = time.perf_counter(), feed.seconds
+                with timed("generation"):
+                    if produced is None:
+                        produced = _produced(generator, feed, stream=stream)
+                    answer = next(produced, None)
+                seconds += time.perf_counter() - began - (feed.seconds - before)
+                if answer is None:
+                    feed.check()
+                    return
+                question, completion = feed.answered(answer[0]), checked(answer[1])
+                settle(self._names[question.cell])
+                fresh = not (completion.is_answer or getattr(generator, "reused", False))
+                result = self._parsed(question, completion, seconds if fresh else None)
+                # The time of completions from the cache is that of the ones being generated meanwhile.
+                seconds = 0.0 if fresh else seconds
+                if result is not None:
+                    yield result
+        finally:
+            close = getattr(produced, "close", None)
+            if close is not None:
+                close()
+
+    def _parsed(self, question: Question, completion: Completion, seconds: float | None) -> Result | None:
+        cell = question.cell
+        if not self._open(cell):
+            return None
+        try:
+            with timed("parsing", [self._names[cell]]):
+                answer = checked(parse_completion(self.parts[cell].reasoner, question.prompt, completion))
+        except Exception as error:
+            self._fail([cell], "reasoner", error)
+            return None
+        return Result(cell, Sample(question.prompt, completion, answer), question.retrieval, {}, seconds=seconds)
+
+    def _streams(self) -> list[list[int]]:
+        """The cells that share a stream: those of one generator that can stream.
+
+        A generator that a reasoner asks while it makes prompts is left out: prompts are made within its stream.
+        """
+        asked = {
+            id(part.generator)
+            for cell, part in zip(self._cells, self.parts, strict=True)
+            if "generator" in cell.reasoner.component.needs
+        }
+        can = [
+            index
+            for index in self._stages.order
+            if isinstance(self.parts[index].generator, Streams) and id(self.parts[index].generator) not in asked
+        ]
+        return grouped(can, lambda index: id(self.parts[index].generator))
 
     def _open(self, index: int) -> bool:
         return index not in self.failed
@@ -214,7 +243,7 @@ class Pipeline:
     def _fail(self, members: Sequence[int], kind: str, error: Exception) -> None:
         choice: ComponentChoice = getattr(self._cells[members[0]], kind)
         for index in members:
-            message = f"{kind} {choice} from {choice.component.origin}: {_one_line(error)}"
+            message = f"{kind} {choice} from {choice.component.origin}: {one_line(error)}"
             self.failed.setdefault(index, message)
 
     def _parts(self, cell: Cell) -> MethodComponents:
@@ -226,45 +255,13 @@ class Pipeline:
         )
 
 
-def _grouped(members: Sequence[int], key: Callable[[int], Any]) -> list[list[int]]:
-    groups: dict[Any, list[int]] = {}
-    for index in members:
-        groups.setdefault(key(index), []).append(index)
-    return list(groups.values())
+def _produced(generator: Generator, feed: Feed, *, stream: bool) -> Iterator[tuple[int, Completion]]:
+    if not stream:
+        return iter(generator.generate(list(feed)))
+    if not isinstance(generator, Streams):
+        raise PrlmBenchError("cannot stream")
+    return iter(generator.stream(feed))
 
 
-def _reward_values(reward: Reward, samples: Sequence[Sample]) -> list[float]:
-    """One number for each sample; nan where the reward gives None or no finite number.
-
-    Raises:
-        Exception: the reward raises, or gives something else; its message does not depend on the number of samples.
-    """
-    given = reward.score(samples)
-    if isinstance(given, str | bytes | Mapping):
-        raise PrlmBenchError(f"gave a {type(given).__name__}, not a sequence of numbers")
-    values = list(given)
-    if len(values) != len(samples):
-        raise PrlmBenchError(f"gave {'fewer' if len(values) < len(samples) else 'more'} scores than samples")
-    if any(isinstance(value, str | bytes) for value in values):
-        raise PrlmBenchError("gave text, not numbers")
-    numbers = [math.nan if value is None else float(value) for value in values]
-    return [value if math.isfinite(value) else math.nan for value in numbers]
-
-
-def _one_line(error: Exception) -> str:
-    reason = str(error) if isinstance(error, PrlmBenchError) else f"{type(error).__name__}: {error}"
-    return well_formed(" ".join(reason.split()))
-
-
-def _judge_retrieval(examples: Sequence[Example], rankings: Sequence[Ranking]) -> list[dict[str, float]]:
-    known = [j for j, example in enumerate(examples) if example.relevant is not None]
-    scores: list[dict[str, float]] = [{} for _ in examples]
-    if known:
-        from ..metrics._retrieval import retrieval_scores
-
-        ranked = [[item.id for item in rankings[j].items] for j in known]
-        relevant = [examples[j].relevant or frozenset() for j in known]
-        for name, values in retrieval_scores(ranked, relevant, RETRIEVAL_MEASURES).items():
-            for j, value in zip(known, values, strict=True):
-                scores[j][name] = value
-    return scores
+def _inner(generator: Generator) -> Generator:
+    return generator.inner if isinstance(generator, CachedGenerator) else generator

@@ -45,6 +45,13 @@ class Cell:
             "seed": self.seed,
         }
 
+    @property
+    def name(self) -> str:
+        """Task, method and seed, in one line."""
+        parts = self.parts
+        method = f"{parts['retriever']} × k={parts['k']} × {parts['reasoner']} × {parts['generator']}"
+        return f"{self.task}: {method}, seed {self.seed}"
+
 
 @dataclass(frozen=True)
 class Skipped:

@@ -15,7 +15,7 @@ from .. import __version__
 from .._util.html import safe_json
 from ..report import SeedSpread, Table, estimate, percent
 from ..report._groups import group_name
-from ..report._text import REPORTED, reported_cells, value
+from ..report._text import REPORTED, has_speed, notes_on, reported_cells, speed_cells, value
 from ..report.findings import Finding
 from ..results import Estimate, Stored
 from ._charts import WIDTH, axis_for, draw
@@ -42,7 +42,8 @@ def index_page(tables: Sequence[tuple[Table, Sequence[Entry]]]) -> str:
     }
     views = [_view(table, entries) for table, entries in tables]
     bca = any(table.interval == "bca" for table, _ in tables)
-    return _render("index.html", title="Leaderboard", root=".", views=views, facets=facets, bca=bca)
+    notes = [text.lstrip("§¶ ") for text in notes_on([table for table, _ in tables])]
+    return _render("index.html", title="Leaderboard", root=".", views=views, facets=facets, bca=bca, notes=notes)
 
 
 def _view(table: Table, entries: Sequence[Entry]) -> dict[str, Any]:
@@ -56,6 +57,7 @@ def _view(table: Table, entries: Sequence[Entry]) -> dict[str, Any]:
         "retrieval": _names(entries, "retrieval"),
         "rewards": _names(entries, "rewards"),
         "reported": reported_cells(table) if table.reported else None,
+        "speed": has_speed(table),
     }
 
 
@@ -91,6 +93,7 @@ def run_page(
         root="../..",
         manifest=manifest,
         summary=result.summary,
+        timing=result.timing,
         name=_name(result),
         tables=[(anchor(table), table) for table, _ in tables],
         seeds=[(seed, fingerprint[:12]) for seed, fingerprint in seeds] if len(seeds) > 1 else [],
@@ -177,6 +180,7 @@ def _environment() -> Environment:
         letters=group_name,
         parts=split_spec,
         seeds=seed_range,
+        speed_cells=speed_cells,
     )
     environment.globals.update(version=__version__, reported_note=REPORTED, drawing_width=WIDTH)
     return environment

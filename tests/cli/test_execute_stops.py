@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from prlm_bench.results import finished_ids
+from prlm_bench.results import TIMING, finished_ids
 
 Command = Callable[..., Any]
 MORE_MOMENTS = ["before:manifest.json", "before:samples.jsonl", "after:samples.jsonl"]
@@ -93,7 +93,9 @@ def run_words(results: str, jobs: int) -> list[str]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """All files but those that say how long a run took."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != TIMING)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 def finished_samples(results: Path) -> int:

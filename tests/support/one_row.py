@@ -11,6 +11,7 @@ import pytest
 from prlm_bench import Completion, Prompt
 from prlm_bench.host import Origin, PluginHost
 from prlm_bench.host._registry import make_component
+from prlm_bench.results import TIMING
 from prlm_bench.running import (
     PreparedTask,
     RunConfig,
@@ -85,7 +86,8 @@ def begun(host: PluginHost, model: Model, task: PreparedTask, results: Path) -> 
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """All files but the one that says how long a run took."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != TIMING}
 
 
 def flipped(content: bytes, place: int) -> bytes:

@@ -186,6 +186,7 @@ def test_chat_prompts_ask_for_their_key(name: str) -> None:
     assert f"{{'{chat.key}': '" in chat.ask
     expected = {"lamp_1": "reference", "lamp_2": "tag", "lamp_3": "score", "lamp_7": "tweet"}
     assert chat.key == expected.get(name, "title")
+    assert (chat.plain_ask is not None and "{" not in chat.plain_ask and "alone" in chat.plain_ask) or name == "lamp_1"
 
 
 @pytest.mark.parametrize("name", USER)

@@ -25,9 +25,11 @@ from ._files import ModelError, find_folder, has_weights, hash_files, one_line, 
 from ._gguf import PACKAGED, check_gguf, converted, find_gguf, is_encoder_decoder, model_source
 from ._gguf_header import GgufHeader, read_gguf
 from ._load import Dtype, ModelTooLargeError, load_model, load_tokenizer, loading
+from ._settings import FOLLOWED, has_effect, stated_settings
 
 __all__ = [
     "CHAT_DATE",
+    "FOLLOWED",
     "PACKAGED",
     "Chat",
     "Dtype",
@@ -47,6 +49,7 @@ __all__ = [
     "find_gguf",
     "fix_rendering",
     "free_memory",
+    "has_effect",
     "has_weights",
     "hash_files",
     "import_torch",
@@ -62,6 +65,7 @@ __all__ = [
     "read_gguf",
     "read_json",
     "require_template",
+    "stated_settings",
     "template_tokens",
     "token_batches",
     "turns",

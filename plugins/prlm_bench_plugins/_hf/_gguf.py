@@ -10,31 +10,40 @@ import hashlib
 import logging
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from prlm_bench.data import hash_file
-from prlm_bench.files import cache_root
+from prlm_bench.files import cache_root, pretty, write_whole
 
 from .._stored_folder import stored_folder
-from ._files import ModelError, find_folder
+from ._files import ModelError, find_folder, read_json
 from ._gguf_header import GgufHeader, read_gguf
 
 _log = logging.getLogger(__name__)
 
-#: Kinds of numbers that are stored as they are; quantized weights become `_STORED`.
-_STORED = "bfloat16"
-_PACKAGES = ("gguf", "torch", "transformers", "tokenizers")
+Stored = Literal["float32", "float16", "bfloat16"]
+#: Types of matrices that are no quantizations, by llama.cpp's number.
+_PLAIN: Mapping[int, Stored] = {0: "float32", 1: "float16", 30: "bfloat16"}
+#: What `dtype=auto` loads of a quantized model, as of those that it was made of.
+_RUN = "bfloat16"
+_PACKAGES = ("gguf", "transformers", "tokenizers")
 #: llama.cpp's names of architectures that transformers calls otherwise.
 _RENAMED = {"qwen2moe": "qwen2_moe", "qwen3moe": "qwen3_moe", "gpt-oss": "gpt_oss", "minimax-m2": "minimax_m2"}
 _ENCODER_DECODERS = ("t5",)
 #: Vocabularies whose texts begin with a token of their own unless the file says otherwise.
 _BEGUN = ("llama3", "llama-v3", "llama-bpe")
+#: How texts are split before merges, by llama.cpp's names: as GPT-2 does, and with each digit alone. transformers knows
+#: of more, and takes any other for GPT-2's.
+_AS_GPT2 = ("gpt-2", "jais", "mpt", "olmo", "phi-2")
+_DIGITS_ALONE = ("codeshell", "command-r", "exaone", "minerva-7b", "refact", "smollm", "starcoder")
 #: Tokens that end an answer, as in llama.cpp, whatever the file calls them.
 _ENDS = (
     "<|eot_id|>", "<|im_end|>", "<|return|>", "<|call|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>",
@@ -196,8 +205,25 @@ def converted(header: GgufHeader) -> Path:
         raise ModelError(message, "free space, or set PRLM_BENCH_CACHE to another folder") from None
 
 
+def stored_dtype(kinds: Collection[int]) -> Stored:
+    """The type that converted weights are stored in: the one in which they are exactly those of the file.
+
+    Rounded to bfloat16, weights of four bits were seen to change one greedy answer of eight.
+
+    Args:
+        kinds: of the file's matrices.
+    """
+    found: set[Stored] = {_PLAIN.get(kind, "float32") for kind in kinds}
+    return found.pop() if len(found) == 1 else "float32"
+
+
+def _matrices(header: GgufHeader) -> set[int]:
+    return {tensor.kind for tensor in header.tensors.values() if len(tensor.shape) > 1}
+
+
 def _check_space(header: GgufHeader, folder: Path) -> None:
-    needed = header.numbers * 2 + 100_000_000
+    width = 4 if stored_dtype(_matrices(header)) == "float32" else 2
+    needed = header.numbers * width + 100_000_000
     free = shutil.disk_usage(folder).free
     if free < needed:
         message = f"{header.path} takes {needed / 1e9:.1f} GB when converted, and {folder.parent} has {free / 1e9:.1f}"
@@ -208,20 +234,20 @@ def _convert(header: GgufHeader, folder: Path) -> None:
     from ._load import load_model, load_tokenizer, loading
 
     what = f"model {str(header.path)!r}"
-    with loading(what), TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as alone:
+    with loading(what), TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as alone, _quick_reading():
         import transformers
 
         # In a folder of its own: beside other files, those would be read as its tokenizer.
         (Path(alone) / "model.gguf").symlink_to(header.path.resolve())
-        _hide_progress()
-        begun = {"add_bos_token": True} if header.values.get("tokenizer.ggml.pre") in _BEGUN else {}
+        begun: dict[str, Any] = {"add_bos_token": True} if header.values.get("tokenizer.ggml.pre") in _BEGUN else {}
         tokenizer = load_tokenizer(alone, what, gguf_file="model.gguf", **begun)
+        _split_as_stated(tokenizer, header)
         unpacked: Any = getattr(transformers, "GgufConfig", None)
         model = load_model(
             "AutoModelForSeq2SeqLM" if is_encoder_decoder(header) else "AutoModelForCausalLM",
             alone,
             what,
-            dtype=_STORED,
+            dtype=stored_dtype(_matrices(header)),
             safetensors=None,
             gguf_file="model.gguf",
             **({} if unpacked is None else {"quantization_config": unpacked(dequantize=True)}),
@@ -235,18 +261,55 @@ def _convert(header: GgufHeader, folder: Path) -> None:
         model.generation_config.eos_token_id = _end_ids(header, tokenizer)
         model.save_pretrained(folder, safe_serialization=True)
         tokenizer.save_pretrained(folder)
+    if not _matrices(header) <= _PLAIN.keys():
+        config = folder / "config.json"
+        write_whole(config, pretty({**read_json(config), "dtype": _RUN}))
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors makes files readable for their owner alone
 
 
-def _hide_progress() -> None:
-    """transformers draws a bar of its own while it reads tensors."""
+@contextmanager
+def _quick_reading() -> Iterator[None]:
+    """Without the bar that transformers draws, and with what it reads three or hundreds of times read once."""
+    import gguf
+    from transformers import modeling_gguf_pytorch_utils as reading
+
+    names: list[tuple[Any, str, Any]] = [
+        (gguf, "GGUFReader", lru_cache(maxsize=1)(gguf.GGUFReader)),
+        (gguf, "get_tensor_name_map", lru_cache(maxsize=1)(gguf.get_tensor_name_map)),
+        (reading, "tqdm", lambda tensors, **_: tensors),
+    ]
+    before = [getattr(module, name) for module, name, _ in names]
     try:
-        from transformers import modeling_gguf_pytorch_utils as reader
-    except ImportError:
+        for module, name, quick in names:
+            setattr(module, name, quick)
+        yield
+    finally:
+        for (module, name, _), own in zip(names, before, strict=True):
+            setattr(module, name, own)
+
+
+def _split_as_stated(tokenizer: Any, header: GgufHeader) -> None:
+    """Split texts as llama.cpp does for this vocabulary, where transformers would as for GPT-2's."""
+    if header.values.get("tokenizer.ggml.model") != "gpt2":
         return
-    module: Any = reader
-    module.tqdm = lambda tensors, **_: tensors
+    from tokenizers import pre_tokenizers
+
+    name = header.values.get("tokenizer.ggml.pre")
+    if name in _DIGITS_ALONE:
+        parts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
+        return
+    try:
+        from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS as known
+    except ImportError:
+        known = {}
+    if name not in (*_AS_GPT2, *known):
+        _log.warning(
+            "%s: transformers does not know how %r splits texts, so tokens may be others than llama.cpp's",
+            header.path,
+            name,
+        )
 
 
 def _end_ids(header: GgufHeader, tokenizer: Any) -> list[int]:
@@ -295,7 +358,7 @@ def _llama3_scaling(config: Any, header: GgufHeader) -> dict[str, Any]:
     with header.path.open("rb") as file:
         file.seek(tensor.begin)
         factors = np.frombuffer(file.read(tensor.end - tensor.begin), dtype="<f4")
-    base, most = float(config.rope_parameters["rope_theta"]), float(factors.max())
+    base, most = float(config.rope_parameters["rope_theta"]), round(float(factors.max()), 3)
     if most == 1:
         return {}
     lengths = 2 * np.pi * base ** (np.arange(len(factors)) / len(factors))

@@ -1,6 +1,7 @@
-"""What a GGUF file says of itself, read without its weights: within a moment, and refused in one line where it cannot be.
+"""What a GGUF file says of itself, read without its weights, within a moment; one that cannot be read is one line.
 
-The reader of the package gguf makes an object of each token, which takes seconds, and shows damage as an error of numpy.
+The reader of the package gguf makes an object of each token, which takes seconds, and reports damage as an error of
+numpy.
 Format: github.com/ggml-org/ggml, docs/gguf.md.
 """
 

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -14,6 +15,8 @@ from typing import Any
 
 from prlm_bench.data import hash_file
 from prlm_bench.errors import PrlmBenchError
+
+from .._hf import stated_settings
 
 #: Packages that answers may depend on, where they are installed.
 _PACKAGES = ("lm_eval", "torch", "transformers", "tokenizers", "peft", "vllm", "sglang", "litellm", "optimum")
@@ -33,6 +36,9 @@ _MODEL_PACKAGES = {
 #: Base class of the backends that use a server, and the packages that it needs.
 _SERVER_CLASS = "TemplateAPI"
 _SERVER_PACKAGES = ("aiohttp", "tqdm", "tenacity", "requests")
+#: Backends that answer by `generate()` of transformers, and what else it reads of generation_config.json there.
+_GENERATE = ("hf", "hf-auto", "huggingface")
+_MORE_FOLLOWED = ("guidance_scale", "num_beam_groups", "num_beams", "penalty_alpha", "stop_strings")
 #: Seconds to wait for the hub.
 _TIMEOUT = 10.0
 
@@ -78,6 +84,23 @@ def identify(options: Mapping[str, str], cache: Path) -> str:
         address = re.sub(r"/(chat/)?completions/?$", "", options["base_url"])
         parts.append(f"served={served_model(address, options.get('model') or options.get('pretrained') or '')}")
     return " ".join(parts)
+
+
+def followed_settings(backend: str, options: Mapping[str, str]) -> str:
+    """What a backend follows of the generation_config.json of a model on this machine; "" where it follows nothing.
+
+    Only transformers' `generate()` reads that file; lm_eval leaves to it whatever is no sampling.
+    """
+    folder = Path(options.get("pretrained", "")).expanduser()
+    if backend not in _GENERATE or "pretrained" not in options:
+        return ""
+    if not folder.is_dir():
+        from huggingface_hub import try_to_load_from_cache
+
+        with suppress(ValueError):  # not a valid name on the hub
+            found = try_to_load_from_cache(str(folder), "generation_config.json", revision=options.get("revision"))
+            folder = Path(found).parent if isinstance(found, str) else folder
+    return stated_settings(folder, _MORE_FOLLOWED)
 
 
 def _has_cuda() -> bool:

@@ -12,7 +12,7 @@ from prlm_bench.interfaces import Context, Tokenizer
 from prlm_bench.prompting import load_tokenizer, open_reasoning, stop_texts
 
 from .._hf import CHAT_DATE, Chat, chat_date, turns
-from ._backends import check_folders, identify
+from ._backends import check_folders, followed_settings, identify
 
 if TYPE_CHECKING:
     from .adapter import Backend
@@ -82,13 +82,15 @@ class LmEvalGenerator:
         return identify(self._more, self._cache_dir)
 
     def fingerprint(self) -> str:
-        """Versions of the libraries, hashes of the files that options name, commits on the hub, the server's models.
+        """Versions of the libraries, hashes of files, commits on the hub, the server's models, a checkpoint's settings.
 
         Raises:
             RunError: no server answers at `base_url`.
         """
-        here = "" if "base_url" in self._more else f" date={self._date}"
-        return self._identity + here
+        if "base_url" in self._more:
+            return self._identity
+        follows = followed_settings(self._backend, self._more)
+        return f"{self._identity} date={self._date}" + (f" follows {follows}" if follows else "")
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
@@ -117,6 +119,15 @@ class LmEvalGenerator:
             answers = backend.write([texts[place] for place in places], self._kwargs)
             for place, answer in zip(places, answers, strict=True):
                 yield place, Completion(self._whole(texts[place], answer, prompts[place], backend))
+
+    def render(self, prompt: Prompt) -> str:
+        """What the backend gets, as tokens where it tokenizes here; the model is loaded for it.
+
+        Raises:
+            PrlmBenchError: the backend cannot be loaded, or refuses the prompt.
+        """
+        backend = self._load()
+        return backend.shown(backend.render(turns(prompt, self._chat), self._chat))
 
     def _whole(self, text: Any, answer: str, prompt: Prompt, backend: Backend) -> str:
         """An answer with the mark of reasoning that its chat template has opened."""

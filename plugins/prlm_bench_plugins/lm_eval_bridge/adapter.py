@@ -102,6 +102,10 @@ def _unusable(name: str, error: Exception) -> PrlmBenchError:
     return PrlmBenchError(f"the backend {name!r} of lm_eval cannot be loaded: {type(error).__name__}: {reason}")
 
 
+class _Framed(str):
+    """A text that a chat template has written, with the special tokens that belong to it."""
+
+
 class Backend:
     """A model of lm_eval, loaded.
 
@@ -123,6 +127,7 @@ class Backend:
         except Exception as error:  # each backend raises errors of its own
             raise _unusable(name, error) from None
         self._name = name
+        self._own_start = "add_bos_token" in options
         self._prepare(date)
         takes_switch = "disable_tqdm" in inspect.signature(self._lm.generate_until).parameters
         self._silent = {"disable_tqdm": True} if takes_switch else {}
@@ -174,7 +179,7 @@ class Backend:
         found = self._in_template(turn) if self._has_template() else None
         # Where lm_eval has no template for a server of plain completions, it gives the turn itself, as JSON.
         if found is not None and (self.is_chat_only or type(found).__name__ != "JsonChatStr"):
-            return found
+            return _Framed(found) if isinstance(found, str) else found
         require_template(chat, None, f"the backend {self._name!r}")
         return turn[0]["content"]
 
@@ -193,10 +198,22 @@ class Backend:
 
     def length(self, rendered: Any) -> int | None:
         """Number of tokens of a prompt; None if the backend cannot count them."""
+        ids = self._ids(rendered)
+        return None if ids is None else len(ids)
+
+    def shown(self, rendered: Any) -> str:
+        """A prompt that `render` returned as text, with the special tokens that the backend adds where it says so."""
+        ids, tokenizer = self._ids(rendered), getattr(self._lm, "tokenizer", None)
+        if ids is not None and hasattr(tokenizer, "decode"):
+            return str(tokenizer.decode(ids))
+        return str(getattr(rendered, "prompt", rendered))
+
+    def _ids(self, rendered: Any) -> list[int] | None:
         if not isinstance(rendered, str) or not hasattr(self._lm, "tok_encode"):
             return None
-        ids = self._lm.tok_encode(rendered)
-        return len(ids) if isinstance(ids, list) and all(isinstance(number, int) for number in ids) else None
+        with self._special_tokens(rendered):
+            ids = self._lm.tok_encode(rendered)
+        return ids if isinstance(ids, list) and all(isinstance(number, int) for number in ids) else None
 
     def max_prompt_tokens(self, max_new_tokens: int) -> int | None:
         """Token limit of a prompt beside `max_new_tokens` new ones, which an encoder does not share; or None."""
@@ -207,12 +224,30 @@ class Backend:
 
     def write(self, prompts: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
         """The answers to prompts that `render` returned, in their order."""
-        requests = [
-            Instance("generate_until", doc={}, arguments=(prompt, dict(kwargs)), idx=index)
-            for index, prompt in enumerate(prompts)
-        ]
-        with quiet():
-            return [str(answer) for answer in self._lm.generate_until(requests, **self._silent)]
+        found: dict[int, str] = {}
+        for framed in (True, False):
+            places = [place for place, prompt in enumerate(prompts) if isinstance(prompt, _Framed) is framed]
+            requests = [
+                Instance("generate_until", doc={}, arguments=(prompts[place], dict(kwargs)), idx=index)
+                for index, place in enumerate(places)
+            ]
+            if requests:
+                with quiet(), self._special_tokens(prompts[places[0]]):
+                    found |= zip(places, map(str, self._lm.generate_until(requests, **self._silent)), strict=True)
+        return [found[place] for place in range(len(prompts))]
+
+    @contextmanager
+    def _special_tokens(self, rendered: Any) -> Iterator[None]:
+        """Have the backend add no special tokens to what a chat template has written, unless an option decides it."""
+        before = getattr(self._lm, "add_bos_token", None)
+        if not isinstance(rendered, _Framed) or self._own_start or not hasattr(self._lm, "add_bos_token"):
+            yield
+            return
+        self._lm.add_bos_token = False
+        try:
+            yield
+        finally:
+            self._lm.add_bos_token = before
 
 
 def _read(value: str) -> Any:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from queue import SimpleQueue
 from typing import Any, Literal, TypeVar
 
@@ -22,6 +24,7 @@ from tenacity.stop import stop_base
 from tenacity.wait import wait_base, wait_exponential, wait_random_exponential
 
 from prlm_bench.errors import RunError
+from prlm_bench.profiling import timed
 
 from ._errors import RefusedError, RequestError, RetryableError, UnreadableReplyError, refusal
 from ._json import one_line
@@ -72,7 +75,7 @@ class _Reply:
 
 
 def send_all(
-    server: Server, requests: Sequence[Request], read: Callable[[Request, bytes], T]
+    server: Server, requests: Iterable[Request], read: Callable[[Request, bytes], T]
 ) -> Iterator[tuple[int, T]]:
     """Yield `(index into requests, what read returned)` as replies arrive.
 
@@ -81,18 +84,29 @@ def send_all(
 
     Args:
         server: endpoint, credentials and limits.
-        requests: what to send.
+        requests: what to send; drawn in this thread, twice `server.concurrency` ahead of the replies, so that there is
+            always one to send.
         read: reads a reply; raises `RequestError` if it cannot.
 
     Raises:
         RunError: a request failed for good.
     """
     results: SimpleQueue[tuple[int, T] | None] = SimpleQueue()
-    with start_blocking_portal(name="openai-api") as portal:
-        future = portal.start_task_soon(_send_all, server, requests, read, results.put)
+    pending = enumerate(requests)
+    ahead = list(islice(pending, 2 * server.concurrency))
+    if not ahead:
+        return
+    with closing(_Queue(ahead)) as queue, start_blocking_portal(name="openai-api") as portal:
+        future = portal.start_task_soon(_send_all, server, queue, read, results.put)
         future.add_done_callback(lambda _: results.put(None))
-        while (result := results.get()) is not None:
+        while True:
+            with timed("waiting"):
+                result = results.get()
+            if result is None:
+                break
             yield result
+            if queue.is_open:
+                portal.call(queue.put, next(pending, None))
         future.result()
 
 
@@ -115,19 +129,49 @@ def try_all(server: Server, requests: Sequence[Request], read: Callable[[Request
     return found
 
 
+class _Queue:
+    """Requests on their way to the event loop.
+
+    Args:
+        first: those to begin with.
+    """
+
+    def __init__(self, first: Sequence[tuple[int, Request]]) -> None:
+        self._send, self.requests = anyio.create_memory_object_stream[tuple[int, Request]](math.inf)
+        self.is_open = True
+        for item in first:
+            self._send.send_nowait(item)
+
+    def put(self, item: tuple[int, Request] | None) -> None:
+        """Add a request; None says that there are no more. In the event loop."""
+        if item is None:
+            self.end()
+        elif self.is_open:
+            self._send.send_nowait(item)
+
+    def end(self) -> None:
+        """Take no more requests; whoever waits for one stops waiting. In the event loop."""
+        self.is_open = False
+        self._send.close()
+
+    def close(self) -> None:
+        """Close both ends, when the event loop has ended."""
+        self._send.close()
+        self.requests.close()
+
+
 async def _send_all(
     server: Server,
-    requests: Sequence[Request],
+    queue: _Queue,
     read: Callable[[Request, bytes], T],
     put: Callable[[tuple[int, T]], None],
 ) -> None:
     """Put every result; raise the first failure once no request is in flight."""
-    pending = iter(enumerate(requests))
     failures: list[Exception] = []
     async with Client(server) as client, anyio.create_task_group() as group:
 
         async def work() -> None:
-            for index, request in pending:
+            async for index, request in queue.requests:
                 if client.stopped.is_set():
                     return
                 try:
@@ -135,8 +179,9 @@ async def _send_all(
                 except Exception as error:
                     failures.append(error)
                     client.stopped.set()
+                    queue.end()
 
-        for _ in range(min(server.concurrency, len(requests))):
+        for _ in range(server.concurrency):
             group.start_soon(work)
     client.warn()
     if failures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
@@ -23,6 +24,8 @@ _REPLY_BYTES, _TOKEN_BYTES = 4 << 20, 1 << 10
 _OURS = frozenset(
     {"model", "messages", "prompt", "stream", "n", "max_tokens", "max_completion_tokens", "temperature"}
 ) | {"top_p", "seed", "stop", "chat_template_kwargs"}
+#: Completions after which the server is asked again which model it serves.
+_CHECK_EVERY = 128
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +47,6 @@ class OpenAIServer:
         chat: `auto` and `always` send each prompt as a user's turn to /chat/completions; `never` sends the text as it
             is to /completions, for servers and models that have nothing else; `by-protocol` sends turns of a chat to
             the first and LaMP's own prompts to the second.
-        endpoint: an earlier name of `chat`, refused with the value to write now.
         system: a system prompt; before a plain completion, a paragraph of its own.
         max_tokens: maximum length of a completion in tokens.
         temperature: 0 is greedy; `none` leaves it to the server.
@@ -65,6 +67,7 @@ class OpenAIServer:
         extra: further fields of each request as JSON, such as {"reasoning_effort": "low"}.
         refused: what becomes of a prompt that the server's content filter refuses: `error` ends the row, `empty`
             counts it as an empty answer, which is marked as refused.
+        endpoint: the earlier name of `chat`, refused with the value to write now.
     """
 
     def __init__(
@@ -73,7 +76,6 @@ class OpenAIServer:
         model: str,
         base_url: str | None = None,
         chat: Chat = "auto",
-        endpoint: str | None = None,
         system: str | None = None,
         max_tokens: int = 256,
         temperature: float | None = 0.0,
@@ -91,6 +93,7 @@ class OpenAIServer:
         template: dict[str, Any] | None = None,
         extra: dict[str, Any] | None = None,
         refused: Literal["error", "empty"] = "error",
+        endpoint: str | None = None,
     ) -> None:
         # First, because other errors show the whole spec, and an address may contain a password.
         url, key = read_url(base_url), read_key(api_key_env)
@@ -105,7 +108,7 @@ class OpenAIServer:
         self._server = Server(
             url, model, key, api_key_env, concurrency, timeout, max_retries, max_reply_bytes=largest, refused=refused
         )
-        self._chat, self._system, self._template, self._extra = endpoint, system, template, extra or {}
+        self._chat, self._system, self._template, self._extra = chat, system, template, extra or {}
         sampled = temperature is None or temperature > 0
         seed = context.seed if seed is None and sampled else seed
         given = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop_texts(stop) or None}
@@ -142,14 +145,16 @@ class OpenAIServer:
         return self._identity
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
-        """Yield completions as they arrive.
+        """Yield completions as they arrive; see `stream`."""
+        return self.stream(iter(prompts))
+
+    def stream(self, prompts: Iterator[Prompt]) -> Iterator[tuple[int, Completion]]:
+        """Yield completions as they arrive, drawing prompts so that `concurrency` requests are always in flight.
 
         Raises:
-            RunError: a request failed for good, or the server serves another model at the end than when the fingerprint
+            RunError: a request failed for good, or the server serves another model by now than when the fingerprint
                 was taken; completions that arrived before were yielded.
         """
-        if not prompts:
-            return
         from ._client import Request, send_all
         from ._replies import read_completion
 
@@ -158,9 +163,19 @@ class OpenAIServer:
             chat = request.path == _CHAT
             return self._named_finish(read_completion(body, chat, self._server, url, request.question, self._prices))
 
-        requests = [Request("POST", *self._payload(prompt), prompt.example.id) for prompt in prompts]
-        yield from send_all(self._server, requests, read)
-        self._check_model()
+        requests = (Request("POST", *self._payload(prompt), prompt.example.id) for prompt in prompts)
+        arrived = 0
+        for arrived, answer in enumerate(send_all(self._server, requests, read), 1):
+            yield answer
+            if arrived % _CHECK_EVERY == 0:
+                self._check_model()
+        if arrived % _CHECK_EVERY:
+            self._check_model()
+
+    def render(self, prompt: Prompt) -> str:
+        """The request's content as JSON; the server's own chat template is not known here."""
+        path, content = self._payload(prompt)
+        return json.dumps({"POST": path, **content}, ensure_ascii=False, indent=2)
 
     def _check_model(self) -> None:
         """Check that the server still serves the model of the fingerprint, if it says which."""

@@ -27,7 +27,7 @@ from prlm_bench.cli.plugin_api import write_whole
 from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Reasoner, Reward
 
-from .._hf import chat_text, decode_answer, encode_prompts, pad_ids, turns
+from .._hf import chat_text, decode_answer, encode_prompts, pad_ids, stated_settings, turns
 from .._training import COMPLETIONS, TRAIN, VALIDATION, Artefact, is_main_process, read_log, world_size
 from ._callbacks import FLAT_GROUPS, SpreadCallback, finding
 from ._context import TrainingContext, parsed_sample
@@ -75,11 +75,14 @@ def _fit(ctx: TrainingContext, settings: GrpoSettings, folder: Path, name: str) 
         trainer = _trainer(ctx, settings, folder, rows, validation, rewards)
     trainer.add_callback(SpreadCallback(ctx.progress, label, folder))
     figures = fit(ctx, folder, label, settings, trainer, rewards.keep_until)
+    # The rollout draws from the model's own distribution, whatever the checkpoint asks of `generate()`.
+    ignored = stated_settings(trainer.model.generation_config.to_dict())
     return {
         "task": ctx.task.name,
         "reasoner": settings.reasoner,
         "questions": len(train),
         "too_long": too_long,
+        **({"rollout_ignores": ignored} if ignored else {}),
         **figures,
         **finding(read_log(folder)),
         "last_steps": last_values(folder, {**_FIGURES, **_reward_figures(settings.rewards)}),

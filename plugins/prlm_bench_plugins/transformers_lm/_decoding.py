@@ -7,16 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._hf import ModelError, one_line, read_json
+from .._hf import FOLLOWED, ModelError, has_effect, one_line, read_json
 
-#: Fields of generation_config.json that are followed: they decide which token comes next, and greedily too.
-HONOURED = frozenset({
-    "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "decoder_start_token_id", "early_stopping",
-    "encoder_no_repeat_ngram_size", "encoder_repetition_penalty", "eos_token_id", "exponential_decay_length_penalty",
-    "forced_bos_token_id", "forced_eos_token_id", "length_penalty", "min_length", "min_new_tokens",
-    "no_repeat_ngram_size", "pad_token_id", "remove_invalid_values", "renormalize_logits", "repetition_penalty",
-    "sequence_bias", "suppress_tokens",
-})  # fmt: skip
 #: Fields that the generator's options or its engine decide, and fields without any effect on an answer.
 DECIDED_HERE = frozenset({
     "cache_config", "cache_implementation", "compile_config", "continuous_batching_config", "disable_compile",
@@ -29,10 +21,6 @@ DECIDED_HERE = frozenset({
     "is_assistant", "max_matching_ngram_size", "num_assistant_tokens", "num_assistant_tokens_schedule",
     "prompt_lookup_num_tokens", "speculation_type", "target_lookbehind",
 })  # fmt: skip
-#: Other fields are left out with a line that names them, unless they have a value that does nothing: `stop_strings`,
-#: `penalty_alpha`, `guidance_scale`, `watermarking_config` and whatever a later release brings.
-_NO_EFFECT: tuple[Any, ...] = (None, False, 0, 0.0, [], {}, "")
-_NEUTRAL: Mapping[str, Any] = {"guidance_scale": 1, "num_beam_groups": 1}
 _TOKENS = ("_token_id", "_tokens")
 #: Fields whose effect depends on where an answer began, which an engine that resumes does not tell.
 _PLACED = ("begin_suppress_tokens", "exponential_decay_length_penalty", "forced_bos_token_id", "min_new_tokens")
@@ -64,6 +52,9 @@ class Decoding:
 def own_settings(folder: Path, label: str) -> tuple[Any, list[str]]:
     """What a checkpoint's generation_config.json sets: the fields that are followed, and the names of those left out.
 
+    Left out are `stop_strings`, `penalty_alpha`, `guidance_scale`, `watermarking_config` and whatever a later release
+    brings, unless the value does nothing.
+
     Args:
         folder: of the checkpoint.
         label: the model, for messages.
@@ -81,10 +72,7 @@ def own_settings(folder: Path, label: str) -> tuple[Any, list[str]]:
     ignored = sorted(
         name
         for name, value in content.items()
-        if name not in HONOURED | DECIDED_HERE
-        and not name.startswith("_")
-        and value not in _NO_EFFECT
-        and value != _NEUTRAL.get(name)
+        if name not in FOLLOWED | DECIDED_HERE and not name.startswith("_") and has_effect(name, value)
     )
     return followed(content, label), ignored
 
@@ -98,7 +86,7 @@ def followed(content: Mapping[str, Any], label: str) -> Any:
     import transformers
 
     make: Any = transformers.GenerationConfig
-    fields = {name: value for name, value in content.items() if name in HONOURED}
+    fields = {name: value for name, value in content.items() if name in FOLLOWED}
     try:
         wrong = next((name for name in fields if name.endswith(_TOKENS) and not _are_ids(fields[name])), None)
         if wrong is not None:

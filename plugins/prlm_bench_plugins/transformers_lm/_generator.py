@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from prlm_bench import Completion, Prompt
-from prlm_bench.errors import PrlmBenchError
+from prlm_bench.errors import MissingDependencyError, PrlmBenchError
 from prlm_bench.interfaces import Context
+from prlm_bench.profiling import timed, timed_each
 from prlm_bench.prompting import HubTokenizer
 
 from .._hf import (
@@ -26,6 +27,7 @@ from .._hf import (
     encode_prompts,
     one_line,
     require_template,
+    stated_settings,
     template_tokens,
     turns,
 )
@@ -56,6 +58,8 @@ class TransformersGenerator:
         revision: branch, tag or commit on the hub.
         trust_remote_code: run the model's own Python files.
         allow_pickle: read weights that are not safetensors, which can run code too.
+        constrain: `object` leaves nothing possible but the answer object that a prompt asks for (llguidance): one of
+            the task's labels, or any text of one line without braces; reasoning before it is free until it is closed.
         draw: for sampling: another number draws another completion of the same prompt.
         batch_tokens: tokens of a batch at most, padding and new tokens included.
         overflow: what happens to a prompt that is too long for the model's window: `error` stops the run;
@@ -91,6 +95,7 @@ class TransformersGenerator:
         revision: str | None = None,
         trust_remote_code: bool = False,
         allow_pickle: bool = False,
+        constrain: Literal["object"] | None = None,
         draw: int = 0,
         batch_tokens: int = 16384,
         overflow: Literal["error", "cut-items"] = "error",
@@ -107,11 +112,16 @@ class TransformersGenerator:
             raise ValueError("temperature is at least 0, and top_p, for sampling only, above 0 and at most 1")
         if num_beams > 1 and temperature > 0:
             raise ValueError("a beam search does not sample: num_beams=1 or temperature=0")
+        if constrain is not None and num_beams > 1:
+            raise ValueError("constrained decoding has no beams: num_beams=1, or leave constrain out")
         if device is not None and device_map is not None:
             raise ValueError("give device or device_map, not both")
         self._files = find_model(model, revision, code=trust_remote_code, pickle=allow_pickle, gguf_file=gguf_file)
         _require("peft", "adapter", adapter)
         _require("bitsandbytes", "quantization", quantization)
+        if constrain is not None and find_spec("llguidance") is None:
+            raise MissingDependencyError(f"constrain={constrain}", "llguidance", "constrain")
+        self._constrain, self._task = constrain is not None, context.task
         self._adapter = None if adapter is None else find_adapter(adapter)
         device = device_map or choose_device(device)
         self._settings = LoadSettings(
@@ -130,11 +140,12 @@ class TransformersGenerator:
             raise ValueError(f"max_new_tokens={max_new_tokens} fills the model's window of {self._files.window} tokens")
 
     def fingerprint(self) -> str:
-        """Hashes of the files, the device, the libraries' versions; date and seed if they are used."""
+        """Hashes of files, the device, versions; date, seed and the checkpoint's settings where they are used."""
         packages = ["torch", "transformers", "tokenizers"]
         packages += ["gguf"] if self._files.header else []
         packages += ["peft"] if self._adapter else []
         packages += ["bitsandbytes"] if self._settings.quantization else []
+        packages += ["llguidance"] if self._constrain else []
         device = self._settings.device.partition(":")[0]
         parts = [f"files={self._digest}", f"device={device}"]
         parts += [f"{name}={version(name)}" for name in packages]
@@ -142,6 +153,8 @@ class TransformersGenerator:
             files is not None and "strftime_now" in (files.template or "") for files in (self._files, self._adapter)
         ):
             parts.append(f"date={self._date}")
+        if settings := stated_settings(self._files.folder):
+            parts.append(f"follows {settings};")
         if self._decoding.temperature > 0:
             parts.append(f"seed={self._decoding.seed}")
         return " ".join(parts)
@@ -172,24 +185,38 @@ class TransformersGenerator:
             return
         tokenizer, label = self._hf_tokenizer, self._files.label
         chats = [turns(prompt, self._chat) for prompt in prompts]
-        ids = encode_prompts(tokenizer, chats, label)
+        with timed("tokenizing"):
+            ids = encode_prompts(tokenizer, chats, label)
         self._check_lengths(prompts, ids)
-        loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
+        with timed("loading"):
+            loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
+        from ._constraint import ObjectConstraints
         from ._engine import Request, generate_all
 
         texts = [chat_text(tokenizer, chat, label) for chat in chats]
+        framed = ["" if isinstance(chat, str) else text for chat, text in zip(chats, texts, strict=True)]
+        made = ObjectConstraints(self._task, tokenizer, loaded.end_ids, label) if self._constrain else None
         requests = [
             # A model has to read something, so an empty prompt is a token of padding.
-            Request(index, text, row or [loaded.pad_id])
+            Request(index, text, row or [loaded.pad_id], made.of(prompts[index], framed[index]) if made else None)
             for index, (text, row) in enumerate(zip(texts, ids, strict=True))
         ]
         outputs = generate_all(loaded, requests, self._decoding, self._batch_tokens)
-        for output in _in_one_line(outputs, label):
-            framed = "" if isinstance(chats[output.index], str) else texts[output.index]
-            text = decode_answer(tokenizer, output.ids, framed)
+        for output in timed_each("device", _in_one_line(outputs, label)):
+            text = decode_answer(tokenizer, output.ids, framed[output.index])
             finish = "stop" if output.ended else "length"
             read = len(ids[output.index])
             yield output.index, Completion(text, finish=finish, tokens=len(output.ids), prompt_tokens=read)
+
+    def render(self, prompt: Prompt) -> str:
+        """What the model reads, with special tokens.
+
+        Raises:
+            PrlmBenchError: the chat template refuses the prompt.
+        """
+        (ids,) = encode_prompts(self._hf_tokenizer, [turns(prompt, self._chat)], self._files.label)
+        text: str = self._hf_tokenizer.decode(ids, skip_special_tokens=False)
+        return text
 
     @property
     def _hf_tokenizer(self) -> Any:
@@ -241,4 +268,5 @@ def _in_one_line(outputs: Iterator[T], label: str) -> Iterator[T]:
 
 @lru_cache(maxsize=8)
 def _counting_tokenizer(folder: Path, digest: str) -> HubTokenizer:
-    return HubTokenizer(str(folder))
+    with timed("loading"):
+        return HubTokenizer(str(folder))

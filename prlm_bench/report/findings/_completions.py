@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from .._text import MANY
-from ._finding import Finding, Group, Status, share
+from ._finding import Finding, Group, ResultRow, Status, share
 
+_LONGER = "a larger max_new_tokens"
 #: Characters of a completion that a line quotes.
 _QUOTED = 60
 #: What LaMP's ROUGE (rouge_score without a tokenizer of its own) reads of a text.
@@ -30,7 +31,7 @@ def completions(group: Group) -> Iterator[Finding]:
         text = share(found)
         example = next((columns.unreadable for columns in line.columns if columns.unreadable is not None), None)
         if example is not None:
-            text += f"; first: {_quoted(example)}; try another reasoner or its protocol option, or a larger model"
+            text += f"; first: {_quoted(example)}; {_advice(line)}"
         yield group.finding("completions", "found" if found.value >= MANY else "passed", [line], what, text, found)
         finishes = [columns.finish for columns in line.columns]
         if not any(finish is not None for each in finishes for finish in each):
@@ -39,10 +40,25 @@ def completions(group: Group) -> Iterator[Finding]:
             "share"
         ]
         what = "completions stopped at the length limit"
-        text = f"{share(found)}; try a larger max_new_tokens, or stop strings"
+        example = next((columns.cut_off for columns in line.columns if columns.cut_off is not None), None)
+        first = "" if example is None else f"; first: {_quoted(example)}"
+        text = f"{share(found)}{first}; try {_LONGER}, or texts that end an answer (stop, until)"
         status: Status = "found" if (found.value or 0) >= MANY else "passed"
         yield group.finding("completions", status, [line], what, text, found)
     yield from _script(group)
+
+
+def _advice(line: ResultRow) -> str:
+    """What to try where answers cannot be read, the likeliest first."""
+    method = line.result.manifest.method
+    pairs = [pair for each in line.columns for pair in zip(each.parsed, each.finish, strict=True)]
+    lost = [finish for parsed, finish in pairs if not parsed]
+    tips = [_LONGER] if 2 * sum(finish == "length" for finish in lost) >= len(lost) else []
+    if "protocol=plain" not in method.reasoner.spec:
+        tips.append("direct:protocol=plain")
+        tips += [] if "constrain=" in method.generator.spec else ["constrain=object of a local model"]
+    tips.append("another value of chat=")
+    return f"try {', '.join(tips)}; `prlm-bench prompts --generator` shows what the model reads"
 
 
 def _script(group: Group) -> Iterator[Finding]:

@@ -320,3 +320,10 @@ def test_a_longer_timeout_or_a_price_asks_nothing_again(fake: FakeServer, here: 
     for folder in ("out", "other"):  # a completion keeps the cost that it had when it was generated
         ((stored,), _) = find_results(tmp_path / folder)
         assert {sample.cost for sample in read_samples(stored.folder)} == {7e-6}
+
+
+def test_the_request_can_be_shown(build: Callable[..., Any]) -> None:
+    shown = json.loads(build(system="Be brief.").render(prompts(1, chat=False)[0]))
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "prompt 0"}]
+    assert (shown["POST"], shown["messages"]) == ("/chat/completions", turns)
+    assert json.loads(build(chat="never").render(prompts(1)[0]))["prompt"] == "prompt 0"

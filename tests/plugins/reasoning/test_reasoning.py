@@ -12,10 +12,10 @@ from hypothesis import given, strategies as st
 from prlm_bench_plugins.reasoning import Prlm
 
 from prlm_bench.data import open_split
-from prlm_bench.errors import PrlmBenchError
+from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Context
-from prlm_bench.prompting import WordTokenizer, chat_prompt, shown_items
+from prlm_bench.prompting import WordTokenizer, chat_prompt, plain_ask, shown_items
 from prlm_bench.records import Completion, Document, Example, Prompt, Ranking
 from prlm_bench.results import find_results, read_samples
 from prlm_bench.running import Components
@@ -415,3 +415,109 @@ def test_odd_items_are_shown_on_one_line_each(context: Context) -> None:
     made = context.build("reasoner", "cite:max_length=100000").prompts([example], [ranked(*example.profile)], Model())
     assert made[0].shown == len(ODD_TEXTS)
     assert len(made[0].text.split("\n")) == len(ODD_TEXTS) + 5
+
+
+# The text alone, and solved examples
+
+
+@pytest.mark.parametrize("name", ["lamp_1", "lamp_2", "lamp_3", "lamp_4", "lamp_7"])
+def test_plain_asks_for_the_text_alone(name: str, host: PluginHost, tmp_path: Path) -> None:
+    context = Components(host, open_split(host.tasks.get(f"mini_{name}"), "dev", synth_users=4), tmp_path).context(0)
+    examples = next(context.dataset.batches(3))
+    rankings = [Ranking(e.profile[:2], (0.0,) * len(e.profile[:2])) for e in examples]
+    chat, plain = (
+        context.build("reasoner", f"direct:protocol={protocol},max_length=2000").prompts(examples, rankings, Model())
+        for protocol in ("chat", "plain")
+    )
+    for one, two in zip(chat, plain, strict=True):
+        ask = BOOK.get(name).prompts.chat.plain_ask
+        assert ask is not None and two.text == one.text.removesuffix(BOOK.get(name).prompts.chat.ask) + ask
+        assert (one.chat, two.chat, one.key, two.key) == (True, True, context.task.prompts.chat.key, None)
+        assert (one.shown, one.ranking) == (two.shown, two.ranking)
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "answer"),
+    [
+        ("mini_lamp_4", " A title: 'as it is' \n", "A title: 'as it is'"),
+        ("mini_lamp_4", "<think>first</think>\nA title", "A title"),
+        ("mini_lamp_4", "<think>cut off", None),
+        ("mini_lamp_4", " \n", None),
+        ("mini_lamp_2", "sci-fi", "sci-fi"),
+        ("mini_lamp_2", "The tag is sci-fi.", None),
+        ("mini_lamp_3", "4", "4"),
+    ],
+)
+def test_the_whole_completion_is_the_answer(
+    host: PluginHost, tmp_path: Path, task: str, text: str, answer: str | None
+) -> None:
+    context = Components(host, open_split(host.tasks.get(task), "dev", synth_users=4), tmp_path).context(0)
+    reasoner = context.build("reasoner", "direct:protocol=plain")
+    found = reasoner.parse(Prompt(question(), Ranking(), "", True), Completion(text, finish="stop"))
+    assert (found.text, found.parsed) == ((answer, "whole") if answer else ("", None))
+
+
+def test_a_task_without_a_wording_gets_a_general_one() -> None:
+    for name, words in (("lamp_4", "the text alone"), ("lamp_1", "one of [1], [2], written exactly so")):
+        task = BOOK.get(name)
+        chat = task.prompts.chat.model_copy(update={"plain_ask": None})
+        assert words in plain_ask(task.model_copy(update={"prompts": task.prompts.model_copy(update={"chat": chat})}))
+
+
+@pytest.mark.parametrize("protocol", ["lamp", "chat", "plain"])
+def test_shots_are_solved_questions_of_other_users(context: Context, examples: list[Example], protocol: str) -> None:
+    spec = f"direct:protocol={protocol},shots=2,max_length=4000"
+    reasoner = context.build("reasoner", spec)
+    train = context.dataset.sibling("train")
+    assert train is not None
+    solved = {example.input: example for batch in train.batches(100) for example in batch}
+    rankings = [Ranking(example.profile[:1], (0.0,)) for example in examples]
+    bare = context.build("reasoner", spec.replace("shots=2", "shots=0")).prompts(examples, rankings, Model())
+    prompts = reasoner.prompts(examples, rankings, Model())
+    blocks = set()
+    for example, prompt, without in zip(examples, prompts, bare, strict=True):
+        block, _, rest = prompt.text.rpartition("\n\n" + without.text)
+        assert (prompt.shown, rest) == (1, "")
+        blocks.add(block)
+        heading, *shots = block.split("\n\n")
+        assert heading == "Solved examples of other users:"
+        found = [shot.rpartition("\n") for shot in shots]
+        assert len(found) == 2
+        for asked, _, answer in found:
+            other = solved[asked]
+            assert other.user != example.user
+            assert answer == (repr({"title": other.gold}) if protocol == "chat" else other.gold)
+    assert reasoner.prompts(examples[::-1], rankings[::-1], Model()) == prompts[::-1]
+    assert len(blocks) > 1
+
+
+@pytest.mark.parametrize("protocol", ["lamp", "plain"])
+def test_shots_count_towards_the_budget(context: Context, examples: list[Example], protocol: str) -> None:
+    rankings = [Ranking(example.profile[:4], (0.0,) * 4) for example in examples]
+    for length in (60, 120, 240, 480):
+        spec = f"direct:protocol={protocol},shots=3,max_length={length}"
+        for example, prompt in zip(
+            examples, context.build("reasoner", spec).prompts(examples, rankings, Model()), strict=True
+        ):
+            alone = context.build("reasoner", spec.replace("shots=3", "shots=0")).prompts(
+                [example], [Ranking()], Model()
+            )[0]
+            assert prompt.tokens <= max(length, alone.tokens)
+
+
+def test_shots_and_wording_are_part_of_the_identity(context: Context, host: PluginHost, tmp_path: Path) -> None:
+    made = [
+        context.build("reasoner", f"direct:{options}").fingerprint()
+        for options in ("protocol=chat", "protocol=plain", "protocol=chat,shots=1")
+    ]
+    assert made[0] == "" and len(set(made)) == 3
+    again = Components(host, context.dataset, tmp_path).context(1).build("reasoner", "direct:protocol=chat,shots=1")
+    assert again.fingerprint() != made[2]
+
+
+def test_shots_need_a_train_split_with_answers(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(context.dataset), "sibling", lambda self, split: None)
+    with pytest.raises(RunError, match=r"shots=2 shows solved examples of the train split, and mini_lamp_4 has none"):
+        context.build("reasoner", "direct:shots=2")
+    with pytest.raises(PrlmBenchError, match="shots must be at least 0"):
+        context.build("reasoner", "direct:shots=-1")

@@ -153,8 +153,8 @@ class TestGenerationConfig:
     def test_every_field_of_the_library_is_in_the_table(self) -> None:
         """A field that neither table names is reported when a checkpoint sets it."""
         known = {name for name in vars(transformers.GenerationConfig()) if not name.startswith("_")}
-        assert known >= decoding.HONOURED
-        assert not decoding.HONOURED & decoding.DECIDED_HERE
+        assert known >= decoding.FOLLOWED
+        assert not decoding.FOLLOWED & decoding.DECIDED_HERE
 
 
 SIZES = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -253,3 +253,27 @@ def test_without_controls_it_says_what_could_not_be_checked(here: Any) -> None:
 def test_nothing_to_check_is_said(here: Any, tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     assert here("results", "findings", "--results", "r").stdout == "Nothing to check: no finished results.\n"
+
+
+def test_unreadable_and_cut_answers_are_shown_with_what_to_try(here: Any, tmp_path: Path) -> None:
+    plugin = tmp_path / "rambling.py"
+    plugin.write_text(
+        "from prlm_bench import Completion, hookimpl\n\n"
+        "class Rambling:\n"
+        "    tokenizer = None\n"
+        "    def generate(self, prompts):\n"
+        "        for place, _ in enumerate(prompts):\n"
+        "            yield place, Completion('Well,\\n\\x1b[31m ' + 'so ' * 40, finish='length')\n\n"
+        "@hookimpl\n"
+        "def prlm_bench_register_generators(register):\n"
+        "    register('rambling', Rambling)\n"
+    )
+    words = ("--plugin", plugin, "run", *RUN, "--generator", "rambling", "--no-controls")
+    shown = here(*words, "--reasoner", "direct:protocol=chat").stdout
+    quoted = "first: 'Well, \\x1b[31m so so so"
+    assert f"{quoted}" in shown and "\x1b[31m" not in shown
+    tips = "direct:protocol=plain, constrain=object of a local model, another value of chat="
+    assert f"…'; try a larger max_new_tokens, {tips}; `prlm-bench prompts --generator` shows" in shown
+    assert "…'; try a larger max_new_tokens, or texts that end an answer" in shown
+    plain = here(*words, "--reasoner", "direct:protocol=plain").stdout
+    assert "…'; try a larger max_new_tokens, another value of chat=; `prlm-bench" in plain

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from support.made_results import sample, write_result
 
 from prlm_bench.host import PluginHost
+from prlm_bench.interfaces import NOT_BATCH_INVARIANT, NOT_VERIFIED
 from prlm_bench.report import FORMATS, Table, build_tables, render
 from prlm_bench.report._reported import all_reported, reported_for
-from prlm_bench.report._text import LEGEND, REPORTED, columns, heading
+from prlm_bench.report._text import LEGEND, REPORTED, cells, columns, heading
 from prlm_bench.results import Manifest, Stored, Summary, find_results
 from prlm_bench.tasks import TaskRegistry
 
@@ -43,9 +45,10 @@ def stored(
     control: bool = False,
     seed: int = 0,
     named: list[str] | None = None,
+    says: str = "",
     **summary: Any,
 ) -> Stored:
-    """A finished result whose retriever has the name `name`."""
+    """A finished result whose retriever has the name `name`, and whose generator `says` something of itself."""
     identity = {"sha256": {"q": "0"}, "n_total": 12, "n_invalid": 0, "n": 10, "n_users": 5, "view": "lamp"}
     identity |= {"dates": False} | (data or {})
     manifest = Manifest.model_validate(
@@ -53,6 +56,7 @@ def stored(
         | {"data": identity, "rewards": [], "core": "", "seed": seed, "control": control}
         | {"metrics": [component(each) for each in named or metrics]}
         | {"method": {part: component("direct") for part in ("reasoner", "generator")}
+           | {"generator": component("direct") | {"fingerprint": says}}
            | {"retriever": component(name), "k": k}, "versions": {}, "command": ""}
     )  # fmt: skip
     figures = {"fingerprint": manifest.fingerprint, "n": identity["n"], "n_total": 12, "n_users": 5, "metrics": metrics}
@@ -298,6 +302,68 @@ def test_every_published_row_refers_to_what_there_is(host: PluginHost) -> None:
 def test_published_rows_are_there_once() -> None:
     keys = [(row.source, row.benchmark, row.split, row.protocol, row.model, row.method) for row in all_reported()]
     assert len(keys) == len(set(keys))
+
+
+#: The marks of rows that are not verified and not batch-invariant.
+FORMS = dict.fromkeys(("terminal", "markdown", "html"), ("§", "¶")) | {"latex": ("\\S{}", "\\P{}")}
+
+
+def test_answers_that_depend_on_the_batch_are_marked_in_every_format() -> None:
+    found = tables(
+        stored("method1", rouge(0.3), says=f"dtype=bfloat16; {NOT_BATCH_INVARIANT}"),
+        stored("method2", rouge(0.2), says=f"model=x; {NOT_VERIFIED}"),
+        stored("method3", rouge(0.1), says="dtype=float32"),
+    )
+    for form, marks in FORMS.items():
+        text = render(found, form)
+        verified, batch = marks
+        (first,), (second,), (third,) = (
+            [x for x in re.split("\n|<tr>", text) if name in x] for name in ("method1", "method2", "method3")
+        )
+        assert [batch in line for line in (first, second, third)] == [True, False, False], form
+        assert [verified in line for line in (first, second, third)] == [False, True, False], form
+        assert f"{batch} not batch-invariant: an answer may hang on the other prompts" in text
+    rows = sheet(render(found, "csv"))[:3]
+    assert [row["batch_invariant"] for row in rows] == ["False", "True", "True"]
+    assert [row["verified"] for row in rows] == ["True", "False", "True"]
+    (plain,) = json.loads(render(found, "json"))["tables"]
+    assert [row["batch_invariant"] for row in plain["rows"]] == [False, True, True]
+    assert "batch-invariant" not in render(tables(stored("method3", rouge(0.1))), "markdown")
+
+
+def test_tokens_and_seconds_are_in_every_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(name: str, value: float, answers: int, **counts: Any) -> Stored:
+        found = replace(stored(name, rouge(value), **counts), folder=tmp_path / name)
+        found.folder.mkdir()
+        (found.folder / "timing.json").write_text(f'{{"answers": {answers}, "seconds": 3.25}}')
+        return found
+
+    rows = [
+        timed("half", 0.3, 4, prompt_tokens=1234, completion_tokens=56),
+        timed("named", 0.2, 10, completion_tokens=56),
+        stored("whole", rouge(0.1)),
+    ]
+    found = tables(*rows)
+    shown = [["1234", "56", "3.2 of 4"], ["-", "56", "3.2"], ["-", "-", "-"]]
+    assert [cells(found[0], row)[-3:] for row in found[0].rows] == shown
+    assert columns(found[0])[-3:] == ["tokens in", "tokens out", "seconds"]
+    for form in ("terminal", "markdown", "html", "latex"):
+        text = render(found, form)
+        assert ("tokens in" in text, "3.2 of 4" in text, "only N were generated" in text) == (True, True, True), form
+    first, second, third = (
+        [row[name] for name in ("prompt_tokens", "completion_tokens", "seconds", "timed_answers")]
+        for row in sheet(render(found, "csv"))[:3]
+    )
+    assert first == ["1234.0", "56.0", "3.25", "4.0"]
+    assert (second, third) == (["", "56.0", "3.25", "10.0"], ["", "", "", ""])
+    (plain,) = json.loads(render(found, "json"))["tables"]
+    assert [row["seconds"] for row in plain["rows"]] == [3.25, 3.25, None]
+    assert "tokens in" not in render(tables(rows[2]), "markdown")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for width, wide in ((100, False), (300, True)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        text = render(found, "terminal")
+        assert (("tokens in" in text), ("only N were generated" in text)) == (wide, wide), width
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "html", "latex"])

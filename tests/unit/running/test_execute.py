@@ -21,7 +21,7 @@ from prlm_bench import Completion, Prompt
 from prlm_bench.errors import RunError
 from prlm_bench.host import Origin, PluginHost
 from prlm_bench.host._registry import make_component
-from prlm_bench.results import Journal, find_results, finished_ids, read_manifest
+from prlm_bench.results import TIMING, Journal, find_results, finished_ids, read_manifest
 from prlm_bench.running import Outcome, RunConfig, execute, prepare_tasks, preview
 
 Command = Callable[..., Any]
@@ -61,7 +61,9 @@ def study(**fields: Any) -> RunConfig:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """All files but those that say how long a run took."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != TIMING)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 def names(folder: Path) -> list[str]:
@@ -73,7 +75,7 @@ def only(outcome: Outcome) -> Path:
     return folder
 
 
-WHOLE = ["manifest.json", "samples.jsonl", "summary.json"]
+WHOLE = ["manifest.json", "samples.jsonl", "summary.json", "timing.json"]
 
 
 def test_a_finished_run_does_nothing(host: PluginHost, model: Model, tmp_path: Path) -> None:

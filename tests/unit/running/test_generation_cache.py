@@ -237,7 +237,7 @@ class TestPipeline:
         study = RunConfig(tasks=["mini_lamp_4"], controls=False, retrievers=["none"], **fields)
         cells = plan_cells(study, host, dataset).cells
         pipeline = Pipeline(cells, [], Components(host, dataset, root))
-        results = list(pipeline.run(next(dataset.batches(100)), lambda cell, identifier: False))
+        results = list(pipeline.run(dataset.batches(100), lambda cell, identifier: False))
         assert pipeline.failed == {}
         return [result.sample.completion.text for result in results]
 

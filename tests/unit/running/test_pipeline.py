@@ -91,7 +91,7 @@ def bench(host: PluginHost, dataset: Dataset, tmp_path: Path) -> PipelineMaker:
 def run(
     pipeline: Pipeline, examples: Sequence[Example], done: Callable[[int, str], bool] = lambda cell, identifier: False
 ) -> list[Result]:
-    return list(pipeline.run(examples, done))
+    return list(pipeline.run([examples], done))
 
 
 def counts(results: Sequence[Result], cells: int) -> list[int]:
@@ -190,7 +190,7 @@ def test_samples_come_as_they_are_finished(bench: PipelineMaker, examples: list[
 
     generator = bench.add("generator", "mine", Slow())
     pipeline = bench.pipeline(retrievers=["bm25"], generators=["mine"])
-    stream = pipeline.run(examples, lambda cell, identifier: False)
+    stream = pipeline.run([examples], lambda cell, identifier: False)
     for number in range(4):
         assert next(stream).sample.prompt.example.id == examples[number].id
         assert generator.calls == list(range(number + 1))
