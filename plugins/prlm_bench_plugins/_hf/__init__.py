@@ -8,6 +8,7 @@ from __future__ import annotations
 from ._batches import pad_ids, token_batches
 from ._chat import (
     CHAT_DATE,
+    Chat,
     Turns,
     chat_date,
     chat_text,
@@ -15,16 +16,20 @@ from ._chat import (
     encode_completions,
     encode_prompts,
     fix_rendering,
+    require_template,
     template_tokens,
     turns,
 )
 from ._device import choose_device, free_memory, import_torch, is_out_of_memory, package_versions
 from ._files import ModelError, find_folder, has_weights, hash_files, one_line, read_json
+from ._gguf_header import GgufHeader, read_gguf
 from ._load import Dtype, ModelTooLargeError, load_model, load_tokenizer, loading
 
 __all__ = [
     "CHAT_DATE",
+    "Chat",
     "Dtype",
+    "GgufHeader",
     "ModelError",
     "ModelTooLargeError",
     "Turns",
@@ -47,7 +52,9 @@ __all__ = [
     "one_line",
     "package_versions",
     "pad_ids",
+    "read_gguf",
     "read_json",
+    "require_template",
     "template_tokens",
     "token_batches",
     "turns",
