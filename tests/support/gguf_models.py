@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gguf import GGUFWriter, TokenType
-from support.checkpoints import make_random
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from support.checkpoints import count_tokens, make_random, set_generation
 
 #: Names of transformers and of llama.cpp, within a layer.
 _LAYER = {
@@ -25,12 +26,13 @@ _LAYER = {
 _WHOLE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 
 
-def write_gguf(folder: Path, path: Path, **changed: Any) -> Path:
+def write_gguf(folder: Path, path: Path, *, begins: bool = False, **changed: Any) -> Path:
     """Write a checkpoint as a GGUF file.
 
     Args:
         folder: of the checkpoint, a Qwen2, or a Llama without rotary order of its own (all weights of attention zero).
         path: of the file.
+        begins: the vocabulary puts its first token before each text.
         **changed: strings of the metadata with `__` for dots, such as `tokenizer__chat_template`; None leaves one out.
     """
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
@@ -50,6 +52,7 @@ def write_gguf(folder: Path, path: Path, **changed: Any) -> Path:
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
     _add_tokenizer(writer, tokenizer, config.vocab_size)
+    writer.add_add_bos_token(begins)
     template = {"tokenizer__chat_template": tokenizer.chat_template, **changed}
     for name, text in template.items():
         if text is not None:
@@ -83,7 +86,6 @@ def _add_tokenizer(writer: GGUFWriter, tokenizer: Any, size: int) -> None:
     writer.add_eos_token_id(tokenizer.eos_token_id)
     if tokenizer.bos_token_id is not None:
         writer.add_bos_token_id(tokenizer.bos_token_id)
-    writer.add_add_bos_token(bool(tokenizer("")["input_ids"]))
 
 
 def _renamed(name: str) -> str:
@@ -97,4 +99,6 @@ def _renamed(name: str) -> str:
 def random_gguf(folder: Path, **changed: Any) -> tuple[Path, Path]:
     """A Qwen2 with random weights: its folder for transformers, and its GGUF file."""
     checkpoint = make_random(folder / "checkpoint")
+    # The class adds <|endoftext|>, which llama.cpp takes for an end whatever the file calls its end.
+    set_generation(checkpoint, eos_token_id=[1, count_tokens(checkpoint) - 1])
     return checkpoint, write_gguf(checkpoint, folder / "model.gguf", **changed)

@@ -47,6 +47,11 @@ class GgufFile:
         """SHA-256 of the file; that of an unchanged file is remembered in `cache`."""
         return hash_file(cache, self.path)
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        return len(self.header.values[_TOKENS])
+
     @cached_property
     def special(self) -> Mapping[str, int]:
         """The control tokens: their texts and ids."""
@@ -109,10 +114,11 @@ def check_memory(file: GgufFile, window: int, slots: int) -> None:
     needed = file.path.stat().st_size + file.cache_bytes(window * slots)
     there = _memory()
     if there is not None and needed > there:
-        gigabytes = (
-            f"{needed / 1e9:.1f} GB for {slots} slots of {window} tokens, and this machine has {there / 1e9:.1f} GB"
+        message = (
+            f"{file.label} needs {needed / 1e9:.1f} GB of memory with {slots} slots of {window} tokens, and there are "
+            f"{there / 1e9:.1f} GB"
         )
-        raise ModelError(f"{file.label} needs {gigabytes}", "a smaller window or slots, or a smaller quantization")
+        raise ModelError(message, "a smaller window or slots, or a smaller quantization")
 
 
 def _memory() -> int | None:

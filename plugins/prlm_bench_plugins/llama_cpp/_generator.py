@@ -11,12 +11,12 @@ from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from prlm_bench import Completion, Prompt
-from prlm_bench.errors import PrlmBenchError, RunError
+from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import NOT_BATCH_INVARIANT, Activity, Context, SameResults
 
 from .._hf import CHAT_DATE, Chat, chat_date, require_template
 from ._files import find_file
-from ._grammar import forced_grammar, object_grammar
+from ._grammar import object_grammar
 from ._model import LlamaModel, LoadSettings, Reply, load_model
 from ._slots import in_slots
 from ._text import Encoded, LlamaTokenizer, Texts, template_arguments
@@ -155,8 +155,6 @@ class LlamaCppGenerator:
     def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
         """The log-probability of each continuation of each prompt, which is read once; see `ScoresContinuations`.
 
-        A token of a probability below that of the smallest float counts as -103.3, its logarithm.
-
         Raises:
             PrlmBenchError: a prompt is too long, or the model cannot be loaded.
         """
@@ -165,7 +163,7 @@ class LlamaCppGenerator:
         model = self._model()
 
         def score(slot: int, job: tuple[list[int], list[list[int]]], stop: threading.Event) -> list[float]:
-            return [_score(model, slot, job[0], ids, stop) for ids in job[1]]
+            return [model.score(slot, job[0], ids, stop) for ids in job[1]]
 
         found = dict(in_slots(model, self._pairs(prompts, continuations), score))
         return [found[place] for place in range(len(prompts))]
@@ -232,21 +230,6 @@ class LlamaCppGenerator:
     @cached_property
     def _digest(self) -> str:
         return self._file.digest(self._cache_dir)
-
-
-def _score(model: LlamaModel, slot: int, prompt: Sequence[int], ids: Sequence[int], stop: threading.Event) -> float:
-    """The log-probability of tokens after a prompt, as a sum."""
-    if not ids or stop.is_set():
-        return 0.0
-    fields = {"max_tokens": len(ids), "temperature": 0.0, "n_probs": 1, "grammar": forced_grammar(ids)}
-    scores = model.write(slot, prompt, fields, stop).scores
-    if len(scores) < len(ids) and not stop.is_set():
-        raise RunError(f"{model.label} ends at a token inside a continuation", "leave special tokens out of it")
-    return sum(max(score, _LOWEST) for score in scores)
-
-
-#: The logarithm of the smallest float; llama.cpp gives the lowest number there is for what is below.
-_LOWEST = -103.3
 
 
 def _choose_window(wanted: int | None, own: int | None) -> int:

@@ -1,4 +1,4 @@
-"""Grammars of llama.cpp (GBNF): an answer object, or given tokens one after the other.
+"""The answer object as a grammar of llama.cpp (GBNF).
 
 Format: github.com/ggml-org/llama.cpp, grammars/README.md.
 """
@@ -6,7 +6,6 @@ Format: github.com/ggml-org/llama.cpp, grammars/README.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 _OBJECT = r"""
 root ::= "{" blank name blank ":" blank value blank "}"
@@ -25,8 +24,3 @@ def object_grammar(key: str) -> str:
     """
     names = (json.dumps(f"{quote}{key}{quote}", ensure_ascii=False) for quote in "'\"")
     return _OBJECT.replace("NAME", " | ".join(names)).strip()
-
-
-def forced_grammar(ids: Sequence[int]) -> str:
-    """These tokens and no others."""
-    return "root ::= " + " ".join(f"<[{number}]>" for number in ids)

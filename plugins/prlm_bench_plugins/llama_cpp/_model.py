@@ -1,6 +1,6 @@
-"""Loads a model with xllamacpp, and asks it: llama.cpp's server without its HTTP, in this process.
+"""Loads a model with xllamacpp, and asks it: llama.cpp's server, in this process.
 
-Only tokenizing has no other door than HTTP, so the server listens on this machine, on a free port and with a secret key.
+Tokenizing alone goes through its HTTP: the server listens on this machine, on a free port and with a secret key.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ import orjson
 
 from prlm_bench.errors import RunError
 
-from .._hf import ModelError
+from .._hf import ModelError, one_line
 from ._files import GgufFile, check_memory
 
 #: Signals whose handlers llama.cpp replaces by its own, which end its server and not the command.
@@ -32,6 +33,9 @@ _TAKEN = (signal.SIGINT, signal.SIGTERM)
 _SIGACTION = 512
 #: llama.cpp rounds the tokens of a slot up to a multiple.
 _STEP = 256
+#: A bias that makes a token the most likely one, and the logarithm of the smallest float: llama.cpp gives the lowest
+#: number there is for probabilities below it.
+_FORCED, _LOWEST = 1e9, -103.3
 #: Draws as transformers does: no other filters, and the temperature before `top_p`.
 _SAMPLING: Mapping[str, Any] = {"samplers": ["temperature", "top_p"], "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
 
@@ -60,8 +64,6 @@ class Reply:
     text: str
     finish: str
     tokens: int
-    #: Natural log-probability of each token, where they were asked for.
-    scores: tuple[float, ...] = ()
 
 
 @dataclass
@@ -74,12 +76,16 @@ class LlamaModel:
         label: the model, for messages.
         free: numbers of the slots that answer nothing.
         slots: how many there are.
+        vocabulary: how many tokens there are.
+        end: a token that is a whole text.
     """
 
     server: Any
     http: httpx.Client
     label: str
     slots: int
+    vocabulary: int
+    end: int
     free: SimpleQueue[int] = field(default_factory=SimpleQueue)
 
     def __post_init__(self) -> None:
@@ -147,18 +153,58 @@ class LlamaModel:
         return self._read(chunks)
 
     def _read(self, chunks: Sequence[bytes]) -> Reply:
-        text, finish, tokens, scores = [], "stop", 0, []
+        text, finish, tokens = [], "stop", 0
         for chunk in map(orjson.loads, chunks):
-            error = chunk.get("error") or (chunk if "choices" not in chunk else None)
-            if error:
-                raise RunError(f"llama.cpp cannot answer with {self.label}: {error.get('message', error)}")
-            for choice in chunk["choices"]:
+            for choice in self._choices(chunk):
                 text.append(choice["text"])
                 finish = choice["finish_reason"] or finish
-                found = (choice.get("logprobs") or {}).get("content") or []
-                scores += [token["logprob"] for token in found]
             tokens = (chunk.get("usage") or {}).get("completion_tokens", tokens)
-        return Reply("".join(text), finish, tokens, tuple(scores))
+        return Reply("".join(text), finish, tokens)
+
+    def _choices(self, reply: Mapping[str, Any]) -> list[dict[str, Any]]:
+        error = reply.get("error") or (reply if "choices" not in reply else None)
+        if error:
+            raise RunError(
+                f"llama.cpp cannot answer with {self.label}: {one_line(RuntimeError(error.get('message', error)))}"
+            )
+        choices: list[dict[str, Any]] = reply["choices"]
+        return choices
+
+    def score(self, slot: int, prompt: Sequence[int], ids: Sequence[int], stop: threading.Event) -> float:
+        """The natural log-probability of tokens after a prompt, as a sum; 0 for none.
+
+        A token whose probability no float holds counts with that of the smallest float, -103.3.
+
+        Args:
+            slot: see `slot`.
+            prompt: token ids, at least one.
+            ids: of the tokens.
+            stop: once set, the result is not needed.
+
+        Raises:
+            RunError: llama.cpp refuses the request.
+        """
+        read, total = list(prompt), 0.0
+        for number in ids:
+            if stop.is_set():
+                break
+            # Scores are those before the bias, which has the token written.
+            found = self._next(slot, read, {"n_probs": 1, "logit_bias": [[number, _FORCED]]})
+            # None comes with a token that ends inside a character.
+            score = found[0]["logprob"] if found else self.next_scores(slot, read)[number]
+            total += max(score, _LOWEST)
+            read.append(number)
+        return total
+
+    def next_scores(self, slot: int, ids: Sequence[int]) -> dict[int, float]:
+        """The natural log-probability of each token of the vocabulary after others; takes a while."""
+        fields = {"n_probs": self.vocabulary, "logit_bias": [[self.end, _FORCED]]}
+        return {token["id"]: token["logprob"] for token in self._next(slot, ids, fields)[0]["top_logprobs"]}
+
+    def _next(self, slot: int, ids: Sequence[int], fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+        request = {"prompt": list(ids), "id_slot": slot, "cache_prompt": True, "max_tokens": 1, "temperature": 0.0}
+        (choice,) = self._choices(self.server.handle_completions({**request, **fields}))
+        return (choice.get("logprobs") or {}).get("content") or []
 
 
 _loading = threading.Lock()
@@ -190,7 +236,9 @@ def _load(file: GgufFile, settings: LoadSettings) -> LlamaModel:
         raise ModelError(message, hint) from None
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     http = httpx.Client(base_url=server.listening_address, headers=headers, trust_env=False, timeout=60)
-    return LlamaModel(server, http, file.label, settings.slots)
+    model = LlamaModel(server, http, file.label, settings.slots, file.vocabulary, file.token_id("eos") or 0)
+    weakref.finalize(model, http.close)
+    return model
 
 
 def _parameters(xllamacpp: Any, settings: LoadSettings, key: str) -> Any:
@@ -207,6 +255,8 @@ def _parameters(xllamacpp: Any, settings: LoadSettings, key: str) -> Any:
         threads.n_threads, threads.poll = settings.threads, 0
     parameters.hostnames, parameters.port, parameters.api_keys = ["127.0.0.1"], 0, [key]
     parameters.ui = parameters.endpoint_slots = False
+    # Chats are rendered before; one that llama.cpp cannot read would keep the model from loading.
+    parameters.chat_template = "chatml"
     # Silent; and nothing is changed to fit into memory, or kept of prompts that have left their slot.
     parameters.verbosity = -1
     parameters.fit_params = parameters.warmup = parameters.cache_idle_slots = False

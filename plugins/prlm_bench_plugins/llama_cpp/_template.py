@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from datetime import date as Date, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from jinja2 import nodes
 from jinja2.exceptions import TemplateError
@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 class _Generation(Extension):
     """The tag `generation`, by which training knows the assistant's words; here it prints what is inside."""
 
-    tags = {"generation"}
+    tags: ClassVar[set[str]] = {"generation"}
 
     def parse(self, parser: Any) -> Any:
         line = next(parser.stream).lineno

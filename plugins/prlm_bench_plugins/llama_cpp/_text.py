@@ -1,4 +1,4 @@
-"""Texts and token ids of one model: prompts in its chat template, continuations, answers, and a tokenizer for budgets."""
+"""Texts and token ids of one model: its chat template, continuations, answers, and a tokenizer for budgets."""
 
 from __future__ import annotations
 
@@ -119,8 +119,9 @@ class Texts:
     def answer(self, encoded: Encoded, text: str) -> str:
         """A completion with the marks of reasoning, also with one that its chat template has opened."""
         for mark, written in self.marks.items():
-            text = text.removeprefix(mark) if text.startswith(mark) else text
+            begins = text.startswith(mark)
             text = text.replace(mark, written)
+            text = text.lstrip() if begins else text
         return open_reasoning(encoded.text, text) if encoded.framed else text
 
     @property
