@@ -79,6 +79,10 @@ class Prompt:
     cut: int = 0
     #: Items of the ranking left out for lack of space.
     dropped: int = 0
+    #: The key of the answer object that the prompt asks for; None if the whole completion is the answer.
+    key: str | None = None
+    #: True if the completion should begin with reasoning, closed by `</think>`.
+    reasons: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,7 +240,7 @@ class Session:
         self,
         retriever: Any,
         k: int,
-        protocol: Literal["lamp", "chat"],
+        protocol: Literal["lamp", "chat", "plain"],
         tokenizer: Tokenizer,
         max_length: int = 512,
     ) -> Iterator[bytes]:

@@ -134,6 +134,9 @@ class ChatPrompt(_Strict):
     key: str
     #: The instruction that follows the input.
     ask: str
+    #: The instruction in its place that asks for the text of the answer alone; by default made from the kind of answer.
+    #: It is part of the identity of what reads it.
+    plain_ask: str | None = Field(default=None, min_length=1, exclude=True)
 
 
 class Prompts(_Strict):

@@ -10,13 +10,16 @@ from .._util.progress_bars import make_progress
 from ._output import print_or_write_pieces
 from .options import OutputOption, RetrieverOption, SplitOptions, takes
 
+_PROTOCOLS = ("lamp", "chat", "plain")
+_PROTOCOL_HELP = "lamp: LaMP's own prompt; chat: asks for an answer object; plain: asks for the text of the answer."
+
 
 @takes(SplitOptions)
 def prompts(
     options: SplitOptions,
     retriever: RetrieverOption = "none",
     k: Annotated[int, typer.Option("-k", min=0, help="Number of items to show.")] = 4,
-    protocol: Annotated[str, typer.Option(help="lamp: LaMP's own prompt; chat: asks for an answer object.")] = "lamp",
+    protocol: Annotated[str, typer.Option(help=_PROTOCOL_HELP)] = "lamp",
     tokenizer: Annotated[str, typer.Option(help="words, or a tokenizer by folder or hub name.")] = "words",
     max_length: Annotated[int, typer.Option(min=1, help="Token budget of a prompt.")] = 512,
     output: OutputOption = None,
@@ -25,9 +28,9 @@ def prompts(
     from ..errors import UnknownNameError
     from ..prompting import load_tokenizer
 
-    if protocol not in ("lamp", "chat"):
-        raise UnknownNameError("prompt protocol", protocol, ("lamp", "chat"))
-    kind = cast(Literal["lamp", "chat"], protocol)
+    if protocol not in _PROTOCOLS:
+        raise UnknownNameError("prompt protocol", protocol, _PROTOCOLS)
+    kind = cast(Literal["lamp", "chat", "plain"], protocol)
     counter = load_tokenizer(tokenizer)
     with make_progress() as progress, options.open(progress) as session:
         print_or_write_pieces(session.prompt_lines(retriever, k, kind, counter, max_length), output)

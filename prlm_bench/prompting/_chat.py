@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..interfaces import Tokenizer
 from ..records import Document, Example, Prompt, Ranking
-from ..tasks import ChatPrompt
+from ..tasks import ChatPrompt, Task
 
 #: Minimum tokens of an item's long field; an item with fewer is dropped.
 _MIN_TOKENS = 4
@@ -20,6 +20,8 @@ def chat_prompt(
     block: str = "",
     mark: str = "",
     instruction: str = "",
+    ask: str | None = None,
+    reasons: bool = False,
 ) -> Prompt:
     """Build the user message of a chat: block, items, question, instruction, and the request for an answer.
 
@@ -37,7 +39,11 @@ def chat_prompt(
         block: a paragraph before the items, such as a summary of the profile.
         mark: template of the prefix of each item; `{n}` is its rank, from 1.
         instruction: how to answer; placed before the request for the answer.
+        ask: in place of the template's request for an answer object, as `plain_ask` writes it.
+        reasons: the instruction asks for reasoning before the answer.
     """
+    key = template.key if ask is None else None
+    template = template if ask is None else template.model_copy(update={"ask": ask})
     frame = _write(template, example, [], block, instruction)
     # Token counts of parts do not add up exactly; 8 tokens cover heading and line breaks.
     left = max_length - tokenizer.count(frame) - tokenizer.count(template.heading) - 8
@@ -50,7 +56,17 @@ def chat_prompt(
         shown.pop()  # a line may take more tokens next to others, or when it is cut and decoded
     cut = sum(shortened for _, shortened in shown)
     dropped = len(ranking.items) - len(shown)
-    return Prompt(example, ranking, text, chat=True, tokens=tokens, shown=len(shown), cut=cut, dropped=dropped)
+    counts = {"tokens": tokens, "shown": len(shown), "cut": cut, "dropped": dropped}
+    return Prompt(example, ranking, text, chat=True, **counts, key=key, reasons=reasons)
+
+
+def plain_ask(task: Task) -> str:
+    """The request for the text of an answer alone, without an answer object: the task's own, or a general one."""
+    if task.prompts.chat.plain_ask is not None:
+        return task.prompts.chat.plain_ask
+    if task.output == "text":
+        return "Answer with the text alone, and nothing before or after it."
+    return f"Answer with one of {', '.join(task.labels)}, written exactly so, and nothing else."
 
 
 def shown_items(template: ChatPrompt, prompt: Prompt, mark: str) -> dict[int, Document]:

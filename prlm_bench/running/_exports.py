@@ -9,7 +9,7 @@ import orjson
 
 from ..interfaces import Retriever, Tokenizer
 from ..progress import Progress
-from ..prompting import chat_prompt, lamp_prompts
+from ..prompting import chat_prompt, lamp_prompts, plain_ask
 from ..records import Example, Ranking
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def prompt_lines(
     dataset: Dataset,
     retriever: Retriever,
     k: int,
-    protocol: Literal["lamp", "chat"],
+    protocol: Literal["lamp", "chat", "plain"],
     tokenizer: Tokenizer,
     max_length: int,
     limit: int | None,
@@ -41,13 +41,14 @@ def prompt_lines(
 ) -> Iterator[bytes]:
     """One JSON line for each question: its id, its prompt, and how many items are shown, cut and dropped."""
     templates = dataset.task.prompts
+    ask = plain_ask(dataset.task) if protocol == "plain" else None
     for examples, rankings in _ranked(dataset, retriever, k, limit, progress):
         cut = [Ranking(ranking.items[:k], ranking.scores[:k]) for ranking in rankings]
         if protocol == "lamp":
             prompts = lamp_prompts(templates.lamp, examples, cut, tokenizer, max_length)
         else:
             pairs = zip(examples, cut, strict=True)
-            prompts = [chat_prompt(templates.chat, example, top, tokenizer, max_length) for example, top in pairs]
+            prompts = [chat_prompt(templates.chat, *pair, tokenizer, max_length, ask=ask) for pair in pairs]
         for prompt in prompts:
             counts = {"tokens": prompt.tokens, "shown": prompt.shown, "cut": prompt.cut, "dropped": prompt.dropped}
             yield orjson.dumps({"id": prompt.example.id, "prompt": prompt.text, **counts}) + b"\n"

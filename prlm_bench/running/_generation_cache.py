@@ -36,8 +36,8 @@ _TABLES = """
 
 
 def prompt_key(prompt: Prompt) -> str:
-    """A digest of everything that a cached generator may read from a prompt: its text, and whether it is a chat."""
-    return json_digest([prompt.text, prompt.chat])
+    """A digest of everything that a cached generator may read from a prompt: its text and the form of its answer."""
+    return json_digest([prompt.text, prompt.chat, prompt.key, prompt.reasons])
 
 
 class _ForeignFileError(Exception):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ._batches import pad_ids, token_batches
 from ._chat import (
     CHAT_DATE,
+    Chat,
     Turns,
     chat_date,
     chat_text,
@@ -15,6 +16,7 @@ from ._chat import (
     encode_completions,
     encode_prompts,
     fix_rendering,
+    require_template,
     template_tokens,
     turns,
 )
@@ -25,6 +27,7 @@ from ._load import Dtype, ModelTooLargeError, load_model, load_tokenizer, loadin
 
 __all__ = [
     "CHAT_DATE",
+    "Chat",
     "Dtype",
     "GgufHeader",
     "ModelError",
@@ -51,6 +54,7 @@ __all__ = [
     "pad_ids",
     "read_gguf",
     "read_json",
+    "require_template",
     "template_tokens",
     "token_batches",
     "turns",

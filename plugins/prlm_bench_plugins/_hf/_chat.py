@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date as Date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from prlm_bench import Prompt
 from prlm_bench.prompting import open_reasoning, reasoning_marks
@@ -19,6 +19,11 @@ from ._files import ModelError, one_line
 #: The day that chat templates print as today's, so that an answer does not depend on the day of the run. Templates
 #: of Llama 3.2 print it themselves where they get none.
 CHAT_DATE = "2024-07-26"
+
+#: Which prompts are a user's turn in the model's chat template: `auto`, all of them where there is a template;
+#: `always`, all of them, and a model without a template is refused; `never`; `by-protocol`, those that a reasoner asks
+#: as a turn, while LaMP's own prompts are plain text.
+Chat = Literal["auto", "always", "never", "by-protocol"]
 
 #: A chat as a list of `{"role": ..., "content": ...}`, or plain text.
 Turns = str | list[dict[str, str]]
@@ -87,9 +92,27 @@ def _today(day: Date) -> Iterator[None]:
         module.datetime = before
 
 
-def turns(prompt: Prompt) -> Turns:
-    """A prompt as trl's datasets hold it: the user's turn of a chat, or plain text."""
-    return [{"role": "user", "content": prompt.text}] if prompt.chat else prompt.text
+def turns(prompt: Prompt, chat: Chat = "auto") -> Turns:
+    """A prompt as every model reads it, in training and in a run: a user's turn, or plain text.
+
+    Args:
+        prompt: of a reasoner.
+        chat: see `Chat`; where there is no template, `chat_text` and `encode_prompts` read a turn as plain text.
+    """
+    framed = prompt.chat if chat == "by-protocol" else chat != "never"
+    return [{"role": "user", "content": prompt.text}] if framed else prompt.text
+
+
+def require_template(chat: Chat, template: Any, name: str) -> None:
+    """Refuse `chat=always` for a model without a chat template.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if chat == "always" and not template:
+        raise ModelError(
+            f"{name} has no chat template, which chat=always needs", "chat=auto reads prompts as plain text"
+        )
 
 
 def chat_text(tokenizer: Any, prompt: Turns, name: str = "the model", *, begin: bool = True) -> str:
@@ -180,13 +203,13 @@ def encode_completions(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     return [[*ids, tokenizer.eos_token_id] for ids in found]
 
 
-def template_tokens(tokenizer: Any, name: str = "the model") -> int:
-    """The tokens that the chat template puts around a user's turn, one more at most; 0 where there is no template.
+def template_tokens(tokenizer: Any, name: str = "the model", chat: Chat = "auto") -> int:
+    """The tokens that the chat template puts around a user's turn, one more at most; 0 where none is used.
 
     Raises:
         ModelError: the template refuses a turn.
     """
-    if not tokenizer.chat_template:
+    if chat == "never" or not tokenizer.chat_template:
         return 0
     chats: list[Turns] = [[{"role": "user", "content": text}] for text in ("a", "")]
     return max(map(len, encode_prompts(tokenizer, chats, name)))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context, Tokenizer
 from prlm_bench.prompting import load_tokenizer, open_reasoning, stop_texts
 
-from .._hf import CHAT_DATE, chat_date
+from .._hf import CHAT_DATE, Chat, chat_date, turns
 from ._backends import check_folders, identify
 
 if TYPE_CHECKING:
@@ -28,17 +28,17 @@ _loaded: dict[str, Backend] = {}
 class LmEvalGenerator:
     """Any model backend of lm_eval, such as hf, vllm, sglang or local-chat-completions; greedy.
 
-    Other options go to the backend: `pretrained`, `dtype`, `batch_size`, `device`, `base_url` and so on. The backend
-    applies its chat template to a turn of a chat; a model without a template reads the turn as plain text. The
-    model is loaded when it is first needed.
+    Other options go to the backend: `pretrained`, `dtype`, `batch_size`, `device`, `base_url` and so on. The model is
+    loaded when it is first needed.
 
     Args:
         backend: the backend's name in lm_eval.
         max_new_tokens: token limit of an answer.
         until: texts that end an answer, joined by `+`; `\\n`, `\\t` and `\\\\` stand for line break, tab and backslash.
         chunk: number of prompts in one call of the backend, which returns only when all of them are answered.
-        chat: `auto` applies the chat template to turns of a chat, and to everything if the backend is a chat server;
-            `always`; `never`.
+        chat: `auto` reads each prompt as a user's turn where the backend has a chat template or is a chat server, and
+            as plain text where not; `always` refuses a backend without one; `never` reads the text as it is;
+            `by-protocol` reads turns of a chat in the template and LaMP's own prompts as plain text.
         date: what chat templates of models that run here print as today's date, as YYYY-MM-DD.
         more: options of the backend, as text; JSON for lists and mappings.
 
@@ -54,7 +54,7 @@ class LmEvalGenerator:
         max_new_tokens: int = 128,
         until: list[str] | None = None,
         chunk: int = 64,
-        chat: Literal["auto", "always", "never"] = "auto",
+        chat: Chat = "auto",
         date: str = CHAT_DATE,
         **more: str,
     ) -> None:
@@ -107,7 +107,7 @@ class LmEvalGenerator:
         if not prompts:
             return
         backend = self._load()
-        texts = [backend.render(prompt.text, self._is_chat(prompt, backend)) for prompt in prompts]
+        texts = [backend.render(turns(prompt, self._chat), self._chat) for prompt in prompts]
         limit = int(self._kwargs["max_gen_toks"])
         for prompt, text in zip(prompts, texts, strict=True):
             _check_length(backend, prompt, text, limit)
@@ -120,11 +120,8 @@ class LmEvalGenerator:
 
     def _whole(self, text: Any, answer: str, prompt: Prompt, backend: Backend) -> str:
         """An answer with the mark of reasoning that its chat template has opened."""
-        framed = isinstance(text, str) and self._is_chat(prompt, backend) and not backend.strips_reasoning
-        return open_reasoning(text, answer) if framed else answer
-
-    def _is_chat(self, prompt: Prompt, backend: Backend) -> bool:
-        return self._chat == "always" or (self._chat == "auto" and (prompt.chat or backend.is_chat_only))
+        framed = not isinstance(turns(prompt, self._chat), str) and not backend.strips_reasoning
+        return open_reasoning(text, answer) if isinstance(text, str) and framed else answer
 
     def _load(self) -> Backend:
         from .adapter import Backend

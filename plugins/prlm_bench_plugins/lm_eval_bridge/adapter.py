@@ -26,6 +26,7 @@ from lm_eval.utils import handle_arg_string
 from prlm_bench.errors import PrlmBenchError, RunError, UnknownNameError
 from prlm_bench.prompting import split_reasoning
 
+from .._hf import Chat, Turns, decode_answer, fix_rendering, require_template
 from ._backends import missing_packages
 from ._frozen_prompts import find_frozen_prompts
 from ._score_docs import PlannedMethod, ScoredDocs, aggregate
@@ -128,8 +129,6 @@ class Backend:
 
     def _prepare(self, date: str) -> None:
         """Have templates print the date, and leave it to `find_reasoning` what is reasoning."""
-        from .._hf import decode_answer, fix_rendering
-
         tokenizer = getattr(self._lm, "tokenizer", None)
         if hasattr(tokenizer, "apply_chat_template") and hasattr(tokenizer, "added_tokens_decoder"):
             fix_rendering(tokenizer, date)
@@ -157,17 +156,32 @@ class Backend:
         """Whether it is a chat server that accepts nothing but turns of a chat."""
         return "chat" in type(self._lm).__name__.lower()
 
-    def render(self, text: str, chat: bool) -> Any:
-        """The backend's input: the text, or the text in its chat template.
+    def render(self, prompt: Turns, chat: Chat) -> Any:
+        """The backend's input: the text, or the turn in its chat template.
+
+        Args:
+            prompt: see `turns` of `_hf`.
+            chat: the option that made it.
 
         Raises:
-            PrlmBenchError: the template refuses a user's turn.
+            PrlmBenchError: the template refuses a user's turn, or the backend cannot be asked in this way.
         """
-        if not chat or not self._has_template():
-            return text
+        if chat == "never" and self.is_chat_only:
+            raise PrlmBenchError(f"the backend {self._name!r} accepts turns alone", "leave chat=never out")
+        if isinstance(prompt, str) and not self.is_chat_only:
+            return prompt
+        turn = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        found = self._in_template(turn) if self._has_template() else None
+        # Where lm_eval has no template for a server of plain completions, it gives the turn itself, as JSON.
+        if found is not None and (self.is_chat_only or type(found).__name__ != "JsonChatStr"):
+            return found
+        require_template(chat, None, f"the backend {self._name!r}")
+        return turn[0]["content"]
+
+    def _in_template(self, turn: list[dict[str, str]]) -> Any:
         try:
             with quiet():
-                return self._lm.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True)
+                return self._lm.apply_chat_template(turn, add_generation_prompt=True)
         except Exception as error:  # a template may raise anything
             reason = " ".join(str(error).split())
             raise PrlmBenchError(f"the chat template of {self._name!r} refuses a user's turn: {reason}") from None

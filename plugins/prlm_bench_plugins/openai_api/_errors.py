@@ -39,8 +39,8 @@ _COMPLAINTS = (
     (r"chat_template_kwargs|enable_thinking", "leave template= out"),
     (r"['\"`]stop['\"`]|\bstop (sequence|word|token|string|parameter)|\bparameter:? stop\b", "leave stop= out"),
     (r"\bsystem\b.{0,40}\b(role|prompt|message|instruction)|\brole.{0,20}\bsystem\b", "leave system= out"),
-    (r"chat.?template", "endpoint=completions, or start the server with a chat template"),
-    (r"(not|n't) a chat model|v1/completions", "endpoint=completions"),
+    (r"chat.?template", "chat=never, or start the server with a chat template"),
+    (r"(not|n't) a chat model|v1/completions", "chat=never"),
     (
         r"\bmodel\b.{0,80}(not (exist|found|supported|available)|unknown|invalid)|(unknown|invalid) model",
         "check model=",
@@ -155,7 +155,7 @@ def _final_hint(server: Server, status: int, words: str) -> str:
 
 def _not_found_hint(server: Server) -> str:
     if not server.listed or server.model in server.listed:
-        return "base_url usually ends in /v1; for a server without /completions, endpoint=chat"
+        return "base_url usually ends in /v1; without /completions, chat=always; without /chat/completions, chat=never"
     close = get_close_matches(server.model, server.listed, n=3) or server.listed[:5]
     return "the server has the model " + " or ".join(one_line(name, server.key) for name in close)
 

@@ -11,9 +11,12 @@ from prlm_bench.errors import RunError
 from prlm_bench.interfaces import NOT_VERIFIED, Context, SameResults, Tokenizer
 from prlm_bench.prompting import load_tokenizer, stop_texts
 
+from .._hf import Chat, turns
 from ._server import Server, read_key, read_url
 
 _CHAT, _PLAIN = "/chat/completions", "/completions"
+#: What the values of the option `endpoint` are called now.
+_ENDPOINTS = {"auto": "by-protocol", "chat": "always", "completions": "never"}
 #: Bytes that a reply may have, and as many more for each token that may be generated: far more than any token has.
 _REPLY_BYTES, _TOKEN_BYTES = 4 << 20, 1 << 10
 #: Fields of a request that `extra` must not contain.
@@ -38,8 +41,9 @@ class OpenAIServer:
         model: the model's name on the server.
         base_url: the part of the address before `/chat/completions`, such as http://localhost:8000/v1; by
             default the value of OPENAI_BASE_URL.
-        endpoint: `chat` or `completions` for every prompt; `auto` sends chat prompts (one user turn) to
-            /chat/completions and plain ones to /completions.
+        chat: `auto` and `always` send each prompt as a user's turn to /chat/completions; `never` sends the text as it
+            is to /completions, for servers and models that have nothing else; `by-protocol` sends turns of a chat to
+            the first and LaMP's own prompts to the second.
         system: a system prompt; before a plain completion, a paragraph of its own.
         max_tokens: maximum length of a completion in tokens.
         temperature: 0 is greedy; `none` leaves it to the server.
@@ -60,6 +64,7 @@ class OpenAIServer:
         extra: further fields of each request as JSON, such as {"reasoning_effort": "low"}.
         refused: what becomes of a prompt that the server's content filter refuses: `error` ends the row, `empty`
             counts it as an empty answer, which is marked as refused.
+        endpoint: the earlier name of `chat`, refused with the value to write now.
     """
 
     def __init__(
@@ -67,7 +72,7 @@ class OpenAIServer:
         context: Context,
         model: str,
         base_url: str | None = None,
-        endpoint: Literal["auto", "chat", "completions"] = "auto",
+        chat: Chat = "auto",
         system: str | None = None,
         max_tokens: int = 256,
         temperature: float | None = 0.0,
@@ -85,9 +90,13 @@ class OpenAIServer:
         template: dict[str, Any] | None = None,
         extra: dict[str, Any] | None = None,
         refused: Literal["error", "empty"] = "error",
+        endpoint: str | None = None,
     ) -> None:
         # First, because other errors show the whole spec, and an address may contain a password.
         url, key = read_url(base_url), read_key(api_key_env)
+        if endpoint is not None:
+            now = _ENDPOINTS.get(endpoint, "auto")
+            raise ValueError(f"endpoint={endpoint} is now chat={now}")
         if min(max_tokens, concurrency) < 1 or timeout <= 0 or max_retries < 0:
             raise ValueError("max_tokens and concurrency must be at least 1, timeout above 0, max_retries at least 0")
         if reserved := sorted(_OURS & (extra or {}).keys()):
@@ -96,7 +105,7 @@ class OpenAIServer:
         self._server = Server(
             url, model, key, api_key_env, concurrency, timeout, max_retries, max_reply_bytes=largest, refused=refused
         )
-        self._endpoint, self._system, self._template, self._extra = endpoint, system, template, extra or {}
+        self._chat, self._system, self._template, self._extra = chat, system, template, extra or {}
         sampled = temperature is None or temperature > 0
         seed = context.seed if seed is None and sampled else seed
         given = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop": stop_texts(stop) or None}
@@ -181,10 +190,11 @@ class OpenAIServer:
     def _payload(self, prompt: Prompt) -> tuple[str, dict[str, Any]]:
         """Path and content of the request."""
         fields = {**self._extra, **self._sampling}
-        if self._endpoint == "chat" or (self._endpoint == "auto" and prompt.chat):
+        turn = turns(prompt, self._chat)
+        if not isinstance(turn, str):
             if self._template is not None:
                 fields["chat_template_kwargs"] = self._template
             system = [{"role": "system", "content": self._system}] if self._system else []
-            return _CHAT, {**fields, "messages": [*system, {"role": "user", "content": prompt.text}]}
+            return _CHAT, {**fields, "messages": [*system, *turn]}
         text = f"{self._system}\n\n{prompt.text}" if self._system else prompt.text
         return _PLAIN, {**fields, "prompt": text}

@@ -17,11 +17,14 @@ from prlm_bench.progress import Progress
 from prlm_bench.prompting import parse_completion
 from prlm_bench.running import CachedGenerator, GenerationCache
 
+from .._hf import Chat
 from .._training import MANIFEST, TRAINING_PACKAGES, Artefact, make_artefact, plugin_code, world_size
 from ._recipe import Recipe
 
 #: The reward that reads the reward model of the same training.
 PERSONALIZATION = "personalization"
+#: How a training puts prompts to the model: what `turns` makes of them, as a run does by default.
+CHAT: Chat = "auto"
 #: Folders of the code that decides the outcome of a training, besides `_training`.
 SOURCES = ("prlm", "_hf")
 #: Prefix of a base model that a registered trainer makes.
@@ -77,6 +80,7 @@ class TrainingContext:
                 "draw": draw,
                 "batch_tokens": self.recipe.batch_tokens,
                 "overflow": "cut-items",
+                "chat": CHAT,
             },
         )
         return made
@@ -220,6 +224,7 @@ class TrainingContext:
                 if spec != PERSONALIZATION  # identified by the hashes of its files
             },
             **{field: getattr(recipe, field) for field in ("k", "max_completion", "held_back", "precision")},
+            "chat": CHAT,
             "settings": settings.model_dump(),
             **inputs,
             "code": plugin_code(*SOURCES),

@@ -54,12 +54,10 @@ def make_rft(ctx: TrainingContext) -> Artefact:
 def _golds(ctx: TrainingContext, settings: SftSettings) -> list[list[TrainingExample]]:
     """Examples of the training users, and of the validation users."""
     reasoner = ctx.reasoner(settings.reasoner)
-    key = ctx.task.prompts.chat.key
     splits = []
     for validation, limit in ((False, settings.questions), (True, settings.judged)):
         prompts, _ = ctx.training_prompts(reasoner, limit, validation=validation)
-        # A chat is answered by an object, LaMP's prompt by the answer itself.
-        golds = [repr({key: p.example.gold}) if p.chat else p.example.gold or "" for p in prompts]
+        golds = [p.example.gold or "" if p.key is None else repr({p.key: p.example.gold}) for p in prompts]
         splits.append([TrainingExample(prompt, gold) for prompt, gold in zip(prompts, golds, strict=True)])
     return splits
 

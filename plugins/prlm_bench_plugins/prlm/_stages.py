@@ -168,14 +168,16 @@ def trained(
     """
     run = Path(checkpoint.replace("{seed}", str(context.seed)))
     if stage == "base":
-        folder, max_completion = run / "base", 768
+        folder, max_completion, chat = run / "base", 768, "auto"
         if not (folder / "config.json").is_file():
             raise PrlmBenchError(
                 f"no base model in {run}", "it was not made by this training; name it by transformers:"
             )
     else:
         artefact = read_artefact(run / stage, stage)
-        folder, max_completion = artefact.folder / MODEL, artefact.manifest["identity"]["max_completion"]
+        folder, identity = artefact.folder / MODEL, artefact.manifest["identity"]
+        # Trainings that do not say read LaMP's own prompts as plain text.
+        max_completion, chat = identity["max_completion"], identity.get("chat", "by-protocol")
     made: Generator = context.build(
         "generator",
         {
@@ -185,6 +187,7 @@ def trained(
             "temperature": temperature,
             "batch_tokens": batch_tokens,
             "overflow": "cut-items",
+            "chat": chat,
         },
     )
     return made

@@ -87,8 +87,9 @@ class ChatReasoner:
     def _prompt(
         self, example: Example, ranking: Ranking, tokenizer: Tokenizer, max_length: int, block: str = ""
     ) -> Prompt:
-        chat, instruction = self._task.prompts.chat, self.instruction
-        return chat_prompt(chat, example, ranking, tokenizer, max_length, block=block, instruction=instruction)
+        parts = {"block": block, "instruction": self.instruction}
+        chat, reasons = self._task.prompts.chat, self.expects_reasoning
+        return chat_prompt(chat, example, ranking, tokenizer, max_length, **parts, reasons=reasons)
 
 
 class Think(ChatReasoner):
@@ -152,9 +153,8 @@ class Cite(ChatReasoner):
         cites = self.instruction.format(mark=self._mark.format(n=1))
         instruction = cites if ranking.items else Think.instruction
         chat, mark = self._task.prompts.chat, f"{self._mark} "
-        return chat_prompt(
-            chat, example, ranking, tokenizer, max_length, block=block, mark=mark, instruction=instruction
-        )
+        parts = {"block": block, "mark": mark, "instruction": instruction}
+        return chat_prompt(chat, example, ranking, tokenizer, max_length, **parts, reasons=True)
 
     def _named(self, reasoning: str, known: Collection[int]) -> Iterator[int]:
         """The numbers that the reasoning names, as far as they are known; a range such as [1-3] names all in it."""

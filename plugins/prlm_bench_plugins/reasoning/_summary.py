@@ -58,7 +58,7 @@ class Summary(ChatReasoner):
             raise ValueError("items, words and profile_length must be at least 1")
         super().__init__(context, max_length, tokenizer)
         self._items, self._profile_length = items, profile_length
-        self._template = self._task.prompts.chat.model_copy(update={"ask": _ASK.format(words=words)})
+        self._ask = _ASK.format(words=words)
         #: Descriptions by the generator's id. The generator is kept too, so that no other object can get its id.
         self._written: dict[int, tuple[Generator, dict[str, str]]] = {}
 
@@ -107,7 +107,8 @@ class Summary(ChatReasoner):
             if source and key not in written and key not in wanted:
                 question = replace(example, input=_QUESTION)
                 ranking = Ranking(source, tuple(float(-place) for place in range(len(source))))
-                wanted[key] = chat_prompt(self._template, question, ranking, tokenizer, max_length)
+                chat = self._task.prompts.chat
+                wanted[key] = chat_prompt(chat, question, ranking, tokenizer, max_length, ask=self._ask)
         keys = list(wanted)
         if keys:
             for index, completion in generator.generate(list(wanted.values())):

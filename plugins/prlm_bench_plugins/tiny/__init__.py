@@ -34,7 +34,7 @@ def tiny(
         PrlmBenchError: the `transformers` generator is missing, or an option has no effect.
     """
     options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
-    fixed = {"model": str(MODEL), "dtype": "float32", "device": "cpu", "overflow": "cut-items"}
+    fixed = {"model": str(MODEL), "dtype": "float32", "device": "cpu", "overflow": "cut-items", "chat": "by-protocol"}
     made: Generator = context.build(
         "generator", {"name": "prlm-bench/transformers", **fixed, **options, "batch_tokens": batch_tokens}
     )

@@ -31,6 +31,7 @@ from prlm_bench.errors import PrlmBenchError
 
 from .._hf import free_memory, is_out_of_memory, pad_ids
 from ._batching import Batching, unmixed
+from ._constraint import ConstrainedRows, RowConstraint
 from ._decoding import Decoding, can_resume
 from ._loading import LoadedModel
 
@@ -52,6 +53,8 @@ class Request:
     #: What its random numbers depend on; not used without sampling.
     text: str
     ids: list[int]
+    #: What the answer may be; None for anything.
+    constraint: RowConstraint | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,8 @@ class Batch:
         own = self.is_causal and decoding.beams == 1 and loaded.batching.cache != "plain"
         cache = preallocated_cache(loaded.model) if own else None
         start = ids.shape[1] if self.is_causal else 1
-        return _State(ids.to(device), mask.to(device), start, cache, numbers)
+        constraints = [request.constraint for request in self.requests]
+        return _State(ids.to(device), mask.to(device), start, cache, numbers, constraints)
 
     def options(self, state: _State) -> dict[str, Any]:
         """Options of `generate()`."""
@@ -236,9 +240,12 @@ class Batch:
             pad_token_id=loaded.pad_id,
             return_dict_in_generate=True,
         )
-        options: dict[str, Any] = {"generation_config": config}
+        processors: list[LogitsProcessor] = []
+        if any(state.constraints):
+            processors.append(ConstrainedRows(state.constraints, state.start))
         if state.numbers is not None:
-            options["logits_processor"] = [RowSampler(state.numbers, state.start, decoding.temperature, decoding.top_p)]
+            processors.append(RowSampler(state.numbers, state.start, decoding.temperature, decoding.top_p))
+        options: dict[str, Any] = {"generation_config": config, "logits_processor": processors}
         if state.cache is not None and loaded.model.device.type == "cpu" and loaded.batching.cache == "chunked":
             config.update(prefill_chunk_size=PREFILL_CHUNK)
         if state.cache is not None and len(self.requests) >= MIN_ROWS_TO_COMPACT and can_resume(config):
@@ -260,6 +267,7 @@ class _State:
         start: where answers begin in the sequences that the model returns.
         cache: keys and values, if rows can be removed from them.
         numbers: random numbers of shape (rows, max new tokens).
+        constraints: of each row.
     """
 
     ids: Any
@@ -267,6 +275,7 @@ class _State:
     start: int
     cache: Any
     numbers: Any
+    constraints: Sequence[RowConstraint | None]
 
     def inputs(self) -> dict[str, Any]:
         """The model's inputs."""
@@ -280,7 +289,8 @@ class _State:
         new = ids.shape[1] - self.ids.shape[1]
         mask = torch.cat([self.mask[kept], self.mask.new_ones(len(places), new)], dim=1)
         self.cache.batch_select_indices(kept)
-        return _State(ids, mask, self.start, self.cache, None if self.numbers is None else self.numbers[kept])
+        numbers = None if self.numbers is None else self.numbers[kept]
+        return _State(ids, mask, self.start, self.cache, numbers, [self.constraints[place] for place in places])
 
 
 class _HalfEnded(StoppingCriteria):

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from prlm_bench import Completion, Prompt
-from prlm_bench.errors import PrlmBenchError
+from prlm_bench.errors import MissingDependencyError, PrlmBenchError
 from prlm_bench.interfaces import Context
 from prlm_bench.prompting import HubTokenizer
 
 from .._hf import (
     CHAT_DATE,
+    Chat,
     Dtype,
     chat_date,
     chat_text,
@@ -24,6 +25,7 @@ from .._hf import (
     decode_answer,
     encode_prompts,
     one_line,
+    require_template,
     template_tokens,
     turns,
 )
@@ -38,8 +40,7 @@ T = TypeVar("T")
 class TransformersGenerator:
     """Any causal or encoder-decoder model that transformers can load.
 
-    The model is loaded when it is first needed; its files are checked before. A turn of a chat goes
-    into the model's chat template; where it has none, the model reads the turn as plain text.
+    The model is loaded when it is first needed; its files are checked before.
 
     Args:
         model: a folder, or a name on the hub.
@@ -55,10 +56,15 @@ class TransformersGenerator:
         revision: branch, tag or commit on the hub.
         trust_remote_code: run the model's own Python files.
         allow_pickle: read weights that are not safetensors, which can run code too.
+        constrain: `object` leaves nothing possible but the answer object that a prompt asks for (llguidance): one of the
+            task's labels, or any text of one line without braces; reasoning before it stays free until it is closed.
         draw: for sampling: another number draws another completion of the same prompt.
         batch_tokens: tokens of a batch at most, padding and new tokens included.
         overflow: what happens to a prompt that is too long for the model's window: `error` stops the run;
             `cut-items` has reasoners show less of the items, and stops where the question alone is too long.
+        chat: `auto` reads each prompt as a user's turn where the checkpoint has a chat template, and as plain text
+            where it has none; `always` refuses a checkpoint without one; `never` reads the text as it is; `by-protocol`
+            reads turns of a chat in the template and LaMP's own prompts as plain text.
         date: what the chat template prints as today's date, as YYYY-MM-DD.
         enable_thinking: argument of the chat templates of some reasoning models.
         chat_template_args: more arguments of the chat template, as JSON.
@@ -86,9 +92,11 @@ class TransformersGenerator:
         revision: str | None = None,
         trust_remote_code: bool = False,
         allow_pickle: bool = False,
+        constrain: Literal["object"] | None = None,
         draw: int = 0,
         batch_tokens: int = 16384,
         overflow: Literal["error", "cut-items"] = "error",
+        chat: Chat = "auto",
         date: str = CHAT_DATE,
         enable_thinking: bool | None = None,
         chat_template_args: dict[str, Any] | None = None,
@@ -100,17 +108,24 @@ class TransformersGenerator:
             raise ValueError("temperature is at least 0, and top_p, for sampling only, above 0 and at most 1")
         if num_beams > 1 and temperature > 0:
             raise ValueError("a beam search does not sample: num_beams=1 or temperature=0")
+        if constrain is not None and num_beams > 1:
+            raise ValueError("constrained decoding has no beams: num_beams=1, or leave constrain out")
         if device is not None and device_map is not None:
             raise ValueError("give device or device_map, not both")
         self._files = find_model(model, revision, code=trust_remote_code, pickle=allow_pickle)
         _require("peft", "adapter", adapter)
         _require("bitsandbytes", "quantization", quantization)
+        if constrain is not None and find_spec("llguidance") is None:
+            raise MissingDependencyError(f"constrain={constrain}", "llguidance", "constrain")
+        self._constrain, self._task = constrain is not None, context.task
         self._adapter = None if adapter is None else find_adapter(adapter)
         device = device_map or choose_device(device)
         self._settings = LoadSettings(
             dtype, device, device_map, self._adapter, quantization, trust_remote_code, allow_pickle, batching
         )
-        self._date = chat_date(date)
+        templates = [files.template for files in (self._adapter, self._files) if files is not None]
+        require_template(chat, any(templates), self._files.label)
+        self._chat, self._date = chat, chat_date(date)
         thinking = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
         self._rendering = json.dumps([self._date, {**(chat_template_args or {}), **thinking}])
         seed = f"{context.seed}/{draw}" if draw else str(context.seed)
@@ -125,6 +140,7 @@ class TransformersGenerator:
         packages = ["torch", "transformers", "tokenizers"]
         packages += ["peft"] if self._adapter else []
         packages += ["bitsandbytes"] if self._settings.quantization else []
+        packages += ["llguidance"] if self._constrain else []
         device = self._settings.device.partition(":")[0]
         parts = [f"files={self._digest}", f"device={device}"]
         parts += [f"{name}={version(name)}" for name in packages]
@@ -150,7 +166,7 @@ class TransformersGenerator:
         """
         if not self._cut_items or self._prompt_budget is None:
             return None
-        return max(1, self._prompt_budget - template_tokens(self._hf_tokenizer, self._files.label))
+        return max(1, self._prompt_budget - template_tokens(self._hf_tokenizer, self._files.label, self._chat))
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         """Answer prompts, longest first; answers come as they are finished.
@@ -161,22 +177,24 @@ class TransformersGenerator:
         if not prompts:
             return
         tokenizer, label = self._hf_tokenizer, self._files.label
-        chats = [turns(prompt) for prompt in prompts]
+        chats = [turns(prompt, self._chat) for prompt in prompts]
         ids = encode_prompts(tokenizer, chats, label)
         self._check_lengths(prompts, ids)
         loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
+        from ._constraint import ObjectConstraints
         from ._engine import Request, generate_all
 
         texts = [chat_text(tokenizer, chat, label) for chat in chats]
+        framed = ["" if isinstance(chat, str) else text for chat, text in zip(chats, texts, strict=True)]
+        made = ObjectConstraints(self._task, tokenizer, loaded.end_ids, label) if self._constrain else None
         requests = [
             # A model has to read something, so an empty prompt is a token of padding.
-            Request(index, text, row or [loaded.pad_id])
+            Request(index, text, row or [loaded.pad_id], made.of(prompts[index], framed[index]) if made else None)
             for index, (text, row) in enumerate(zip(texts, ids, strict=True))
         ]
         outputs = generate_all(loaded, requests, self._decoding, self._batch_tokens)
         for output in _in_one_line(outputs, label):
-            framed = texts[output.index] if prompts[output.index].chat else ""
-            text = decode_answer(tokenizer, output.ids, framed)
+            text = decode_answer(tokenizer, output.ids, framed[output.index])
             finish = "stop" if output.ended else "length"
             read = len(ids[output.index])
             yield output.index, Completion(text, finish=finish, tokens=len(output.ids), prompt_tokens=read)

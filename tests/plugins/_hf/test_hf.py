@@ -301,7 +301,7 @@ def prompt(text: str, chat: bool) -> Prompt:
 
 def test_a_chat_brings_its_special_tokens_and_plain_text_gets_them() -> None:
     tokenizer = letters()
-    prompts = [hf.turns(prompt("ab", chat)) for chat in (True, False, True)]
+    prompts = [hf.turns(prompt("ab", chat), "by-protocol") for chat in (True, False, True)]
     ids = hf.encode_prompts(tokenizer, prompts)
     assert [tokenizer.decode(row) for row in ids] == [
         "<s><user>ab<assistant>",
@@ -310,14 +310,29 @@ def test_a_chat_brings_its_special_tokens_and_plain_text_gets_them() -> None:
     ]
     assert hf.encode_prompts(tokenizer, []) == []
     assert hf.template_tokens(tokenizer) == 1 + len("<user>a<assistant>")
+    assert hf.template_tokens(tokenizer, chat="never") == 0
     assert hf.chat_text(tokenizer, prompts[0], begin=False) == "<user>ab<assistant>"
 
 
 def test_without_a_template_a_chat_is_plain_text() -> None:
     tokenizer = letters(None)
-    chat, plain = (hf.encode_prompts(tokenizer, [hf.turns(prompt("ab", chat))]) for chat in (True, False))
+    chat, plain = (hf.encode_prompts(tokenizer, [hf.turns(prompt("ab", True), how)]) for how in ("auto", "never"))
     assert chat == plain
     assert hf.template_tokens(tokenizer) == 0
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize(("option", "framed"), [("auto", True), ("always", True), ("never", False)])
+def test_the_option_decides_what_is_a_turn(option: hf.Chat, framed: bool, asked: bool) -> None:
+    assert isinstance(hf.turns(prompt("ab", asked), option), list) is framed
+    assert isinstance(hf.turns(prompt("ab", asked), "by-protocol"), list) is asked
+
+
+def test_always_refuses_a_model_without_a_template() -> None:
+    with pytest.raises(ModelError, match=r"^model 'x' has no chat template, which chat=always needs$"):
+        hf.require_template("always", None, "model 'x'")
+    for option in ("auto", "never", "by-protocol"):
+        hf.require_template(option, None, "model 'x'")
 
 
 def test_a_template_that_refuses_is_one_line() -> None:

@@ -210,15 +210,14 @@ def context(host: PluginHost, tmp_path: Path) -> Context:
 class FakeBackend:
     """Says a prompt's length, and remembers what it was asked."""
 
-    is_chat_only = False
     strips_reasoning = False
 
     def __init__(self, name: str, options: dict[str, str], date: str = "") -> None:
         self.asked: list[list[str]] = []
         self.kwargs: Any = None
 
-    def render(self, text: str, chat: bool) -> str:
-        return f"<{text}>" if chat else text
+    def render(self, prompt: Any, chat: str) -> str:
+        return prompt if isinstance(prompt, str) else f"<{prompt[0]['content']}>"
 
     def length(self, rendered: str) -> int:
         return len(rendered)
@@ -262,7 +261,7 @@ def prompts(*texts: str, chat: bool = False) -> list[Prompt]:
 
 @needs_lm_eval
 def test_chunks_are_bounded_and_kept_as_they_come(made: Callable[..., Any]) -> None:
-    component, backend = made("chunk=2,max_new_tokens=10,until=stop+end")
+    component, backend = made("chunk=2,max_new_tokens=10,until=stop+end,chat=never")
     answers = component.generate(prompts("a", "ccc", "bb", "eeeee", "dddd"))
     first = [next(answers), next(answers)]
     assert [(index, completion.text) for index, completion in first] == [(3, "eeeee!"), (4, "dddd!")]
@@ -274,24 +273,24 @@ def test_chunks_are_bounded_and_kept_as_they_come(made: Callable[..., Any]) -> N
 
 @needs_lm_eval
 @pytest.mark.parametrize(
-    ("option", "chat", "only", "expected"),
+    ("option", "chat", "expected"),
     [
-        ("auto", True, False, "<a>!"),
-        ("auto", False, False, "a!"),
-        ("auto", False, True, "<a>!"),
-        ("never", True, True, "a!"),
-        ("always", False, False, "<a>!"),
+        ("auto", True, "<a>!"),
+        ("auto", False, "<a>!"),
+        ("never", True, "a!"),
+        ("always", False, "<a>!"),
+        ("by-protocol", True, "<a>!"),
+        ("by-protocol", False, "a!"),
     ],
 )
-def test_turns_of_a_chat(made: Callable[..., Any], option: str, chat: bool, only: bool, expected: str) -> None:
-    component, backend = made(f"chat={option},max_new_tokens=10")
-    backend.is_chat_only = only
+def test_turns_of_a_chat(made: Callable[..., Any], option: str, chat: bool, expected: str) -> None:
+    component, _ = made(f"chat={option},max_new_tokens=10")
     assert [completion.text for _, completion in component.generate(prompts("a", chat=chat))] == [expected]
 
 
 @needs_lm_eval
 def test_a_prompt_that_is_too_long_is_no_answer(made: Callable[..., Any]) -> None:
-    component, backend = made("max_new_tokens=60")
+    component, backend = made("max_new_tokens=60,chat=never")
     with pytest.raises(PrlmBenchError, match="question q1 has 41 tokens, and the model has room for 40 beside 60"):
         list(component.generate(prompts("a", "b" * 41)))
     assert backend.asked == []

@@ -56,23 +56,31 @@ def test_chat_prompts_are_one_users_turn(fake: FakeServer, build: Callable[..., 
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "chat", "path"),
+    ("option", "chat", "path"),
     [
         ("auto", True, "/v1/chat/completions"),
-        ("auto", False, "/v1/completions"),
-        ("chat", False, "/v1/chat/completions"),
-        ("completions", True, "/v1/completions"),
+        ("auto", False, "/v1/chat/completions"),
+        ("always", False, "/v1/chat/completions"),
+        ("never", True, "/v1/completions"),
+        ("by-protocol", True, "/v1/chat/completions"),
+        ("by-protocol", False, "/v1/completions"),
     ],
 )
-def test_endpoints(fake: FakeServer, build: Callable[..., Any], endpoint: str, chat: bool, path: str) -> None:
-    assert texts(list(build(endpoint=endpoint).generate(prompts(1, chat)))) == ["to prompt 0"]
+def test_endpoints(fake: FakeServer, build: Callable[..., Any], option: str, chat: bool, path: str) -> None:
+    assert texts(list(build(chat=option).generate(prompts(1, chat)))) == ["to prompt 0"]
     assert [request.path for request in fake.posts] == [path]
+
+
+@pytest.mark.parametrize(("before", "now"), [("auto", "by-protocol"), ("chat", "always"), ("completions", "never")])
+def test_the_earlier_option_names_the_new_one(build: Callable[..., Any], before: str, now: str) -> None:
+    with pytest.raises(PrlmBenchError, match=f"endpoint={before} is now chat={now}"):
+        build(endpoint=before)
 
 
 def test_options_are_sent(fake: FakeServer, build: Callable[..., Any]) -> None:
     options = {"temperature": 0.7, "top_p": 0.9, "stop": "###+\\n+\\\\n", "max_tokens": 9, "system": "Be brief."}
     list(build(**options, limit_key="max_completion_tokens").generate(prompts(1)))
-    list(build(**options, seed=3).generate(prompts(1, chat=False)))
+    list(build(**options, seed=3, chat="never").generate(prompts(1)))
     sampled = {"model": "fake", "temperature": 0.7, "top_p": 0.9, "stop": ["###", "\n", "\\n"]}
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "prompt 0"}]
     assert [request.content for request in fake.posts] == [
@@ -88,7 +96,7 @@ def test_options_are_sent(fake: FakeServer, build: Callable[..., Any]) -> None:
 def test_arguments_of_the_template_go_with_chats(fake: FakeServer, build: Callable[..., Any]) -> None:
     more = {"template": '{"enable_thinking": false}', "extra": '{"reasoning_effort": "low", "top_k": 5}'}
     list(build(**more).generate(prompts(1)))
-    list(build(**more).generate(prompts(1, chat=False)))
+    list(build(**more, chat="never").generate(prompts(1)))
     chat, plain = (request.content for request in fake.posts)
     assert chat["chat_template_kwargs"] == {"enable_thinking": False}
     assert "chat_template_kwargs" not in plain
@@ -100,7 +108,7 @@ def test_usage_and_cost(fake: FakeServer, build: Callable[..., Any]) -> None:
     assert completion == Completion("to prompt 0", False, "stop", 3, 7, pytest.approx(44e-6))
     ((_, completion),) = build().generate(prompts(1))
     assert (completion.tokens, completion.prompt_tokens, completion.cost) == (3, 7, None)
-    ((_, completion),) = build(price_in=2).generate(prompts(1, chat=False))
+    ((_, completion),) = build(price_in=2, chat="never").generate(prompts(1))
     assert completion == Completion("to prompt 0", False, "length")
 
 
@@ -131,7 +139,7 @@ WITHOUT_EFFECT = {
         ({"max_tokens": 255}, False),
         ({"stop": "x"}, False),
         ({"system": "x"}, False),
-        ({"endpoint": "chat"}, False),
+        ({"chat": "never"}, False),
         ({"limit_key": "max_completion_tokens"}, False),
         ({"tokenizer": "words"}, False),
         ({"template": {"enable_thinking": False}}, False),

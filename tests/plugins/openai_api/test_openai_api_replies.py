@@ -255,7 +255,7 @@ def test_servers_words_for_a_refused_prompt(status: int, error: dict[str, Any]) 
         ("Unsupported parameter: 'stop' is not supported with this model.", "leave stop= out"),
         ("System role not supported", "leave system= out"),
         ("unrecognized field chat_template_kwargs", "leave template= out"),
-        ("default chat template is no longer allowed, so you must provide a chat template", "endpoint=completions, or"),
+        ("default chat template is no longer allowed, so you must provide a chat template", "chat=never, or"),
         ("The model `x` does not exist", "check model="),
         ("seed: Extra inputs are not permitted", "leave seed= out"),
         ("something else", "the server's log may say more"),

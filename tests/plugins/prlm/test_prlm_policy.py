@@ -64,12 +64,9 @@ class TestEncoding:
         prompts = [prompt_of(text, chat) for text in [*ODD_TEXTS, "What does the user like?"]]
         ids = encode_prompts(tokenizer, [turns(prompt) for prompt in prompts])
         for prompt, found in zip(prompts, ids, strict=True):
-            if chat:
-                turn = [{"role": "user", "content": prompt.text}]
-                framed = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)
-                assert found == framed["input_ids"]
-            else:
-                assert found == tokenizer(prompt.text)["input_ids"]
+            turn = [{"role": "user", "content": prompt.text}]
+            framed = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=True)
+            assert found == framed["input_ids"]
         assert encode_prompts(tokenizer, []) == []
 
     def test_completions_keep_their_reasoning_and_end(self) -> None:

@@ -227,7 +227,9 @@ def test_prlm_has_one_prompt_for_training_and_evaluation(context: Context, examp
     made = context.build("reasoner", "prlm").prompts(examples, rankings, Model())
     chat = context.task.prompts.chat
     pairs = zip(examples, rankings, strict=True)
-    again = [chat_prompt(chat, e, r, WordTokenizer(), 512, instruction=Prlm.instruction) for e, r in pairs]
+    again = [
+        chat_prompt(chat, e, r, WordTokenizer(), 512, instruction=Prlm.instruction, reasons=True) for e, r in pairs
+    ]
     assert made == again
     assert all(f"\n{Prlm.instruction}\n{chat.ask}" in prompt.text for prompt in made)
 

@@ -28,7 +28,8 @@ def components(tmp_path_factory: pytest.TempPathFactory) -> Components:
 def make(components: Components) -> Make:
     def made(model: Path | str, seed: int = 0, **options: Any) -> Generator:
         context = components.context(seed)
-        options = {"max_new_tokens": 12, "device": "cpu", **options}
+        # The prompts of these tests are turns and plain texts by turns.
+        options = {"max_new_tokens": 12, "device": "cpu", "chat": "by-protocol", **options}
         chosen = PluginHost().registry.choose("generator", {"name": "transformers", "model": str(model), **options})
         made: Generator = chosen.make(context)
         return made
