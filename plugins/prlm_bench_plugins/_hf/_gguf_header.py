@@ -1,6 +1,7 @@
-"""What a GGUF file says of itself, read without its weights: within a moment, and refused in one line where it cannot be.
+"""What a GGUF file says of itself, read without its weights, within a moment; one that cannot be read is one line.
 
-The reader of the package gguf makes an object of each token, which takes seconds, and shows damage as an error of numpy.
+The reader of the package gguf makes an object of each token, which takes seconds, and reports damage as an error of
+numpy.
 Format: github.com/ggml-org/ggml, docs/gguf.md.
 """
 
@@ -137,7 +138,9 @@ def _check_kind(header: GgufHeader) -> None:
         message = f"{path} is part {int(values.get('split.no', 0)) + 1} of {count} of a model"
         raise ModelError(message, "join them: llama-gguf-split --merge FIRST-PART OUT.gguf")
     if values.get("general.type") == "adapter":
-        raise ModelError(f"{path} is an adapter, not a model", "an adapter is given in peft's format, as adapter=FOLDER")
+        raise ModelError(
+            f"{path} is an adapter, not a model", "an adapter is given in peft's format, as adapter=FOLDER"
+        )
     if not header.tensors:
         raise ModelError(f"{path} has no weights", "some files hold a vocabulary only; take that of the model")
 

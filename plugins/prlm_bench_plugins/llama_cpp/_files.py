@@ -73,10 +73,11 @@ class GgufFile:
     def cache_bytes(self, tokens: int) -> int:
         """Memory for the keys and values of so many tokens, in bytes; 0 where the file does not say."""
         values, name = self.header.values, self.header.architecture
-        layers, heads = values.get(f"{name}.block_count"), values.get(f"{name}.attention.head_count")
-        width = values.get(f"{name}.embedding_length")
-        if not all(isinstance(value, int) and value > 0 for value in (layers, heads, width)):
+        numbers = [values.get(f"{name}.{key}") for key in ("block_count", "attention.head_count", "embedding_length")]
+        known = [number for number in numbers if isinstance(number, int) and number > 0]
+        if len(known) < len(numbers):
             return 0  # hybrid and recurrent models list these by layer
+        layers, heads, width = known
         shared = values.get(f"{name}.attention.head_count_kv", heads)
         size = values.get(f"{name}.attention.key_length", width // heads)
         return 2 * _CACHED * layers * shared * size * tokens if isinstance(shared, int) else 0

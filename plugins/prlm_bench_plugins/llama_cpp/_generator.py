@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import NOT_BATCH_INVARIANT, Activity, Context, SameResults
+from prlm_bench.prompting import open_reasoning
 
 from .._hf import CHAT_DATE, Chat, chat_date, require_template
 from ._files import find_file
@@ -49,8 +50,8 @@ class LlamaCppGenerator:
         date: what the chat template prints as today's date, as YYYY-MM-DD.
         enable_thinking: argument of the chat templates of some reasoning models.
         chat_template_args: more arguments of the chat template, as JSON.
-        constrain: `object` has a grammar force every completion to be the answer object that the task's chat prompt
-            asks for, such as {'title': '...'}; not for reasoners that ask for anything else.
+        constrain: `object` has a grammar leave nothing possible but the answer object that a prompt asks for: one of
+            the task's labels, or a text. Prompts that ask for reasoning first are refused.
         draw: for sampling: another number draws another completion of the same prompt.
         overflow: what happens to a prompt that is too long for the window: `error` stops the run; `cut-items` has
             reasoners show less of the items, and stops where the question alone is too long.
@@ -94,9 +95,8 @@ class LlamaCppGenerator:
         self._texts = Texts(self._file, self._model, chat, chat_date(date), arguments)
         self._load = (slots, threads or _threads(), gpu_layers, flash_attention)
         self._temperature, self._seed, self._draw = temperature, context.seed, draw
-        self._fields = {"max_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
-        if constrain == "object":
-            self._fields["grammar"] = object_grammar(context.task.prompts.chat.key)
+        self._fields: dict[str, Any] = {"max_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
+        self._constrain, self._task = constrain is not None, context.task
         self._cut_items, self._cache_dir = overflow == "cut-items", context.cache_dir
         #: The model, once it is loaded.
         self._loaded: LlamaModel | None = None
@@ -180,7 +180,7 @@ class LlamaCppGenerator:
                 yield self._fitting(self._texts.encode(prompt))
 
         def write(slot: int, job: Encoded, stop: threading.Event) -> list[Completion]:
-            fields = {**self._fields, "preserved_tokens": [*self._texts.marks]}
+            fields = {**self._fields, "preserved_tokens": [*self._texts.marks], **self._grammar(job)}
             replies = (
                 model.write(slot, job.ids, {**fields, "seed": self._draw_seed(job.text, self._draw + number)}, stop)
                 for number in range(n)
@@ -196,6 +196,18 @@ class LlamaCppGenerator:
             ids, rows = self._texts.continuations(self._texts.encode(prompt), wanted)
             self._check_length(prompt, len(ids), self._window - max(map(len, rows), default=0))
             yield ids, rows
+
+    def _grammar(self, job: Encoded) -> dict[str, str]:
+        prompt = job.prompt
+        if not self._constrain:
+            return {}
+        if prompt.key is None:
+            message = f"constrain=object: the prompt of question {prompt.example.id} asks for no answer object"
+            raise PrlmBenchError(message, "take direct:protocol=chat, or leave constrain out")
+        if prompt.reasons or (job.framed and open_reasoning(job.text, "")):
+            message = f"constrain=object: the answer to question {prompt.example.id} begins with reasoning"
+            raise PrlmBenchError(message, "take direct:protocol=chat, or enable_thinking=false, or leave constrain out")
+        return {"grammar": object_grammar(self._task, prompt.key)}
 
     def _completion(self, job: Encoded, reply: Reply) -> Completion:
         text = self._texts.answer(job, reply.text)

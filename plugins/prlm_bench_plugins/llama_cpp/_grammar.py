@@ -1,4 +1,4 @@
-"""The answer object as a grammar of llama.cpp (GBNF).
+"""The answer objects that a task allows, as a grammar of llama.cpp (GBNF).
 
 Format: github.com/ggml-org/llama.cpp, grammars/README.md.
 """
@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import json
 
-_OBJECT = r"""
-root ::= "{" blank name blank ":" blank value blank "}"
-blank ::= " "?
-name ::= NAME
-value ::= "'" single+ "'" | "\"" double+ "\""
-single ::= [^'\\\x00-\x1F] | "\\" ['"\\nt]
-double ::= [^"\\\x00-\x1F] | "\\" ['"\\nt]
+from prlm_bench.tasks import Task
+
+#: A value that an answer object can hold, as `transformers` has it: one line without braces, not blank and no copied
+#: `...`. It ends with a quote before the brace, so that apostrophes in it need no backslash.
+_TEXT = r"""
+value ::= "'" any* word any* "'"
+any ::= [^{}\x00-\x1F]
+word ::= [^{}\x00-\x20.…'"]
 """
 
 
-def object_grammar(key: str) -> str:
-    """What an answer object with this key may look like: `{'title': '...'}`, with single or double quotes.
+def object_grammar(task: Task, key: str) -> str:
+    """The answer objects of a task: one of its labels, or any text.
 
-    Every text of the grammar is read by `prlm_bench.prompting.read_object` at its strictest step.
+    Args:
+        task: of the question.
+        key: of the object.
     """
-    names = (json.dumps(f"{quote}{key}{quote}", ensure_ascii=False) for quote in "'\"")
-    return _OBJECT.replace("NAME", " | ".join(names)).strip()
+    labels = " | ".join(_literal(repr(label)) for label in task.labels)
+    value = f"value ::= {labels}" if labels else _TEXT.strip()
+    return f'root ::= {_literal("{" + repr(key) + ": ")} value "}}"\n{value}'
+
+
+def _literal(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

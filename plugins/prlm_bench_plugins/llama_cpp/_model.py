@@ -24,7 +24,7 @@ import orjson
 
 from prlm_bench.errors import RunError
 
-from .._hf import ModelError, one_line
+from .._hf import ModelError
 from ._files import GgufFile, check_memory
 
 #: Signals whose handlers llama.cpp replaces by its own, which end its server and not the command.
@@ -164,9 +164,8 @@ class LlamaModel:
     def _choices(self, reply: Mapping[str, Any]) -> list[dict[str, Any]]:
         error = reply.get("error") or (reply if "choices" not in reply else None)
         if error:
-            raise RunError(
-                f"llama.cpp cannot answer with {self.label}: {one_line(RuntimeError(error.get('message', error)))}"
-            )
+            reason = " ".join(str(error.get("message", error)).split())[:300]
+            raise RunError(f"llama.cpp cannot answer with {self.label}: {reason}")
         choices: list[dict[str, Any]] = reply["choices"]
         return choices
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from datetime import date as Date, datetime
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 from jinja2 import nodes
 from jinja2.exceptions import TemplateError
@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 class _Generation(Extension):
     """The tag `generation`, by which training knows the assistant's words; here it prints what is inside."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}  # noqa: RUF012  (jinja declares it as a variable of instances)
 
     def parse(self, parser: Any) -> Any:
         line = next(parser.stream).lineno
@@ -42,7 +42,8 @@ def render(template: str, turns: list[dict[str, str]], day: str, values: Mapping
         Exception: whatever else a template does wrong.
     """
     given = {"tools": None, "documents": None, "add_generation_prompt": True, **values}
-    return _compiled(template, day).render(messages=turns, **given)
+    text: str = _compiled(template, day).render(messages=turns, **given)
+    return text
 
 
 @lru_cache(maxsize=16)

@@ -93,10 +93,10 @@ def test_more_than_memory(make: Make, model: Path, prompts: list[Prompt], monkey
 
 
 TEMPLATES = [
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
-    "{{ strftime_now('%d %b %Y') }}\n{%- for m in messages %}\n  {{ m | tojson }}\n{% endfor %}{{ bos_token }}|{{ eos_token }}",
-    "{% for m in messages %}{% generation %}{{ m.content | trim }}{% endgeneration %}{% break %}{% endfor %}{{ extra }}",
-    "{% if tools is not none %}tools{% endif %}{{ messages[0]['content'].split(' ')[-1] }}{% if not enable_thinking %}x{% endif %}",
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}{% if add_generation_prompt %}you:{% endif %}",
+    "{{ strftime_now('%d %b %Y') }}\n{%- for m in messages %}\n  {{ m | tojson }}\n{% endfor %}{{ bos_token }}",
+    "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% break %}{% endfor %}{{ extra }}",
+    "{% if tools is not none %}tools{% endif %}{{ messages[0]['content'].split(' ')[2] }}{% if not thinks %}x{% endif %}",
 ]
 
 
