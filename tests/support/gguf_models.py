@@ -1,4 +1,4 @@
-"""GGUF files made of tiny checkpoints of transformers, in single precision, so that llama.cpp computes the same."""
+"""GGUF files made of tiny checkpoints of transformers, by default in single precision, as llama.cpp computes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gguf import GGUFWriter, TokenType
+import numpy as np
+from gguf import GGMLQuantizationType, GGUFWriter, TokenType, quantize
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from support.checkpoints import count_tokens, make_random, set_generation
+from support.checkpoints import make_random
 
 #: Names of transformers and of llama.cpp, within a layer.
 _LAYER = {
@@ -26,13 +27,23 @@ _LAYER = {
 _WHOLE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
 
 
-def write_gguf(folder: Path, path: Path, *, begins: bool = False, **changed: Any) -> Path:
+def write_gguf(
+    folder: Path,
+    path: Path,
+    kind: str = "F32",
+    rope_factor: float | None = None,
+    rope_freqs: Any = None,
+    begins: bool = False,
+    **changed: Any,
+) -> Path:
     """Write a checkpoint as a GGUF file.
 
     Args:
-        folder: of the checkpoint, a Qwen2, or a Llama without rotary order of its own (all weights of attention zero).
+        folder: of the checkpoint, a Qwen2 or a Llama.
         path: of the file.
-        begins: the vocabulary puts its first token before each text.
+        kind: of the matrices, such as Q4_1.
+        rope_factor, rope_freqs: how positions are scaled: by one factor, or by one for each frequency.
+        begins: the vocabulary puts its first token before each text, where the checkpoint's does not.
         **changed: strings of the metadata with `__` for dots, such as `tokenizer__chat_template`; None leaves one out.
     """
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
@@ -51,14 +62,19 @@ def write_gguf(folder: Path, path: Path, *, begins: bool = False, **changed: Any
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
-    _add_tokenizer(writer, tokenizer, config.vocab_size)
-    writer.add_add_bos_token(begins)
-    template = {"tokenizer__chat_template": tokenizer.chat_template, **changed}
-    for name, text in template.items():
+    _add_tokenizer(writer, tokenizer, config.vocab_size, begins)
+    texts = {"tokenizer__chat_template": tokenizer.chat_template, "tokenizer__ggml__pre": "gpt-2", **changed}
+    for name, text in texts.items():
         if text is not None:
             writer.add_string(name.replace("__", "."), text)
+    if rope_factor is not None:
+        writer.add_rope_scaling_factor(rope_factor)
+    if rope_freqs is not None:
+        writer.add_tensor("rope_freqs.weight", np.asarray(rope_freqs, dtype=np.float32))
     for name, weights in model.state_dict().items():
-        writer.add_tensor(_renamed(name), weights.float().numpy())
+        values = _ordered(name, weights.float(), config).numpy()
+        packed = GGMLQuantizationType[kind if values.ndim > 1 else "F32"]
+        writer.add_tensor(_renamed(name), quantize(values, packed), raw_dtype=packed)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -66,7 +82,7 @@ def write_gguf(folder: Path, path: Path, *, begins: bool = False, **changed: Any
     return path
 
 
-def _add_tokenizer(writer: GGUFWriter, tokenizer: Any, size: int) -> None:
+def _add_tokenizer(writer: GGUFWriter, tokenizer: Any, size: int, begins: bool) -> None:
     added = tokenizer.added_tokens_decoder
     texts = [tokenizer.convert_ids_to_tokens(number) or f"[unused{number}]" for number in range(size)]
     kinds = [
@@ -79,13 +95,21 @@ def _add_tokenizer(writer: GGUFWriter, tokenizer: Any, size: int) -> None:
     ]
     merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(texts)
     writer.add_token_types(kinds)
     writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
     writer.add_eos_token_id(tokenizer.eos_token_id)
     if tokenizer.bos_token_id is not None:
         writer.add_bos_token_id(tokenizer.bos_token_id)
+    writer.add_add_bos_token(begins or bool(tokenizer("")["input_ids"]))
+
+
+def _ordered(name: str, weights: Any, config: Any) -> Any:
+    """In the order of llama.cpp, which pairs neighbours where transformers pairs halves of a head, for Llama."""
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(name.split(".")[-2])
+    if config.model_type != "llama" or heads is None:
+        return weights
+    return weights.reshape(heads, 2, -1, *weights.shape[1:]).swapaxes(1, 2).reshape(weights.shape)
 
 
 def _renamed(name: str) -> str:
@@ -99,6 +123,4 @@ def _renamed(name: str) -> str:
 def random_gguf(folder: Path, **changed: Any) -> tuple[Path, Path]:
     """A Qwen2 with random weights: its folder for transformers, and its GGUF file."""
     checkpoint = make_random(folder / "checkpoint")
-    # The class adds <|endoftext|>, which llama.cpp takes for an end whatever the file calls its end.
-    set_generation(checkpoint, eos_token_id=[1, count_tokens(checkpoint) - 1])
     return checkpoint, write_gguf(checkpoint, folder / "model.gguf", **changed)

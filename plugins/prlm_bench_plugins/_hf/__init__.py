@@ -1,4 +1,4 @@
-"""What the plugins that use Hugging Face models share: finding, loading, batching and chat templates.
+"""What the plugins that use Hugging Face models share: finding, converting, loading, batching and chat templates.
 
 Not a plugin itself. Importing it imports neither torch nor transformers; the functions do when they are called.
 """
@@ -22,11 +22,13 @@ from ._chat import (
 )
 from ._device import choose_device, free_memory, import_torch, is_out_of_memory, package_versions
 from ._files import ModelError, find_folder, has_weights, hash_files, one_line, read_json
+from ._gguf import PACKAGED, check_gguf, converted, find_gguf, is_encoder_decoder, model_source
 from ._gguf_header import GgufHeader, read_gguf
 from ._load import Dtype, ModelTooLargeError, load_model, load_tokenizer, loading
 
 __all__ = [
     "CHAT_DATE",
+    "PACKAGED",
     "Chat",
     "Dtype",
     "GgufHeader",
@@ -35,20 +37,25 @@ __all__ = [
     "Turns",
     "chat_date",
     "chat_text",
+    "check_gguf",
     "choose_device",
+    "converted",
     "decode_answer",
     "encode_completions",
     "encode_prompts",
     "find_folder",
+    "find_gguf",
     "fix_rendering",
     "free_memory",
     "has_weights",
     "hash_files",
     "import_torch",
+    "is_encoder_decoder",
     "is_out_of_memory",
     "load_model",
     "load_tokenizer",
     "loading",
+    "model_source",
     "one_line",
     "package_versions",
     "pad_ids",

@@ -33,7 +33,7 @@ def find_folder(
     """The folder of a model: `name` itself, or a snapshot of that repository on the Hugging Face hub.
 
     Args:
-        name: a folder, a hub name, or `hub name@revision`.
+        name: a folder, a hub name, or `hub name@revision`. What may be a GGUF file goes through `model_source` first.
         patterns: the files to download, as globs.
         revision: branch, tag or commit on the hub.
         fallback: more files to download where `patterns` bring no weights, such as pickled ones.

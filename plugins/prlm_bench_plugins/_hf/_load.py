@@ -13,6 +13,7 @@ from prlm_bench.prompting import quiet_transformers
 from ._chat import fix_rendering
 from ._device import is_out_of_memory
 from ._files import ModelError, one_line
+from ._gguf import model_source
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -50,7 +51,7 @@ def load_tokenizer(source: str | Path, what: str, *, hint: str = "", code: bool 
     """A tokenizer of transformers, whose chat template prints a fixed date (see `fix_rendering`).
 
     Args:
-        source: a folder, which is all that is then looked at, or a hub name.
+        source: a folder, which is all that is then looked at, a GGUF file, or a hub name.
         what: the model, such as "model 'acme/tiny'", for messages.
         hint: what to do where it fails.
         code: run the model's own Python files.
@@ -59,6 +60,8 @@ def load_tokenizer(source: str | Path, what: str, *, hint: str = "", code: bool 
     Raises:
         ModelError: it cannot be loaded.
     """
+    if "gguf_file" not in options:
+        source = model_source(source)
     with loading(f"the tokenizer of {what}", hint):
         from transformers import AutoTokenizer
 
@@ -83,7 +86,7 @@ def load_model(
 
     Args:
         kind: the class that loads it, such as `AutoModelForCausalLM`.
-        source: a folder, which is all that is then looked at, or a hub name.
+        source: a folder, which is all that is then looked at, a GGUF file, or a hub name.
         what: the model, such as "model 'acme/tiny'", for messages.
         dtype: of the weights; `auto` is that of the files.
         safetensors: whether weights are safetensors (True), pickles, which can run code (False), or either (None).
@@ -97,6 +100,8 @@ def load_model(
         ModelTooLargeError: it does not fit into memory.
         ModelError: it cannot be loaded, or lacks weights.
     """
+    if "gguf_file" not in options:
+        source = model_source(source)
     with loading(what, hint):
         import transformers
 

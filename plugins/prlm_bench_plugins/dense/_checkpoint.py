@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .._hf import ModelError, find_folder, hash_files
+from .._hf import ModelError, find_folder, hash_files, model_source
 
 Pooling = Literal["mean", "cls", "last"]
 Dtype = Literal["float32", "bfloat16"]
@@ -32,7 +32,7 @@ def find_checkpoint(name: str) -> Path:
     Raises:
         ModelError: there is no such folder, and the hub cannot provide it.
     """
-    return find_folder(name, _WANTED, fallback=_PICKLED, ignore=_OTHER_FORMATS, prefer_local=True)
+    return find_folder(str(model_source(name)), _WANTED, fallback=_PICKLED, ignore=_OTHER_FORMATS, prefer_local=True)
 
 
 class Checkpoint:

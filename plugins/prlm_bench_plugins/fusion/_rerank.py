@@ -21,6 +21,7 @@ from .._hf import (
     load_model,
     load_tokenizer,
     loading,
+    model_source,
     token_batches,
 )
 from ._composed import ComposedRetriever, Pool
@@ -111,7 +112,7 @@ class CrossEncoder:
         self._max_length, self._batch_tokens = max_length, batch_tokens
         #: Where the model runs.
         self.device = choose_device(device)
-        self._folder = find_folder(model, _FILES, what="cross-encoder")
+        self._folder = find_folder(str(model_source(model)), _FILES, what="cross-encoder")
         if not (self._folder / "config.json").is_file():
             raise ModelError(f"{model!r} is not a cross-encoder: {self._folder} has no config.json")
 

@@ -18,10 +18,10 @@ from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import Context
 from prlm_bench.prompting import by_score
 
+from .._stored_folder import folder_bytes, stored_folder
 from ._formula import Statistics, TokenCounts, scores
 from ._index import RM3, Collection, build_index
 from ._java import Analysis, AnalyzerName, find_jar, find_java, java_errors
-from ._stored_folder import folder_bytes, stored_folder
 
 #: Version of the index files; part of the index key.
 _FORMAT = 1

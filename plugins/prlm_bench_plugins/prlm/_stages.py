@@ -36,7 +36,7 @@ class StageTrainer:
 
     Args:
         recipe: a recipe that ships (`tiny`, `small`, `published`) or the path of a YAML file.
-        base: the base model instead of the recipe's: a hub name, a folder, or `trainer:SPEC`.
+        base: the base model instead of the recipe's: a hub name, a folder, a GGUF file, `smollm2`, or `trainer:SPEC`.
         retriever: instead of the recipe's.
         k: items in a prompt, instead of the recipe's.
         changes: further changes, such as policy.learning_rate=1e-5.

@@ -10,7 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._hf import ModelError, find_folder, hash_files, read_json
+from prlm_bench.data import hash_file
+
+from .._hf import (
+    GgufHeader,
+    ModelError,
+    check_gguf,
+    converted,
+    find_folder,
+    find_gguf,
+    hash_files,
+    is_encoder_decoder,
+    read_json,
+)
 
 _TEXT = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken")
 _WEIGHTS, _PICKLES, _CODE = ("*.safetensors",), ("*.bin",), ("*.py",)
@@ -24,19 +36,30 @@ _NOTES = ("manifest.json", "trainer_state.json")
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The folder of a model, checked but not loaded.
+    """The files of a model, checked but not loaded.
 
     Args:
         name: as the user gave it.
-        folder: where the files are.
-        patterns: the files that count, as globs.
-        config: the content of config.json.
+        source: the folder, or the GGUF file.
+        patterns: the files of a folder that count, as globs.
+        config: the content of config.json; of a GGUF file, what is used here.
+        header: of a GGUF file.
     """
 
     name: str
-    folder: Path
+    source: Path
     patterns: tuple[str, ...]
     config: Mapping[str, Any] = field(hash=False)
+    header: GgufHeader | None = None
+
+    @property
+    def folder(self) -> Path:
+        """What transformers loads. A GGUF file is converted when it is first asked for, not while a run is planned.
+
+        Raises:
+            ModelError: it cannot be converted.
+        """
+        return self.source if self.header is None else converted(self.header)
 
     @property
     def label(self) -> str:
@@ -46,11 +69,15 @@ class ModelFiles:
     @property
     def has_tokenizer(self) -> bool:
         """Whether there is a whole tokenizer."""
+        if self.header is not None:
+            return self.header.has_tokenizer
         return any((self.folder / file).is_file() for file in _TOKENIZERS if file != "tokenizer_config.json")
 
     @property
     def template(self) -> str | None:
         """The chat template, as text; None where there is none."""
+        if self.header is not None:
+            return self.header.template
         path = self.folder / "chat_template.jinja"
         if path.is_file():
             return path.read_text(encoding="utf-8")
@@ -75,23 +102,34 @@ class ModelFiles:
         return sizes[0] if sizes and not relative else None
 
     def digest(self, cache: Path) -> str:
-        """SHA-256 over names and contents of the files; hashes of unchanged files are remembered in `cache`."""
+        """SHA-256 over names and contents of the files; hashes of unchanged files are remembered in `cache`.
+
+        That of a GGUF file is of its content, not of what it was converted to.
+        """
+        if self.header is not None:
+            return hash_file(cache, self.source)
         found = (path for pattern in self.patterns for path in self.folder.glob(pattern))
         return hash_files((path for path in found if path.name not in _NOTES), self.folder, cache)
 
 
-def find_model(name: str, revision: str | None, *, code: bool = False, pickle: bool = False) -> ModelFiles:
-    """A model by folder or hub name; files that are missing are downloaded.
+def find_model(
+    name: str, revision: str | None, *, code: bool = False, pickle: bool = False, gguf_file: str | None = None
+) -> ModelFiles:
+    """A model by folder, GGUF file or hub name; files that are missing are downloaded.
 
     Args:
-        name: a folder, or a name on the hub.
+        name: a folder, a GGUF file, a name on the hub, or that of a model that comes as a Python package.
         revision: branch, tag or commit on the hub.
         code: the model's own Python files may run.
         pickle: weights may be pickle files, which can run code too.
+        gguf_file: name of a GGUF file in the folder or repository.
 
     Raises:
         ModelError: there is no such model, or it cannot be used to write text.
     """
+    path = find_gguf(name, gguf_file, revision)
+    if path is not None:
+        return _gguf_files(name if gguf_file is None else f"{name}/{gguf_file}", path)
     patterns = (*_TEXT, *_WEIGHTS, *(_CODE if code else ()), *(_PICKLES if pickle else ()))
     folder = find_folder(name, patterns, revision=revision)
     if not (folder / "config.json").is_file():
@@ -105,6 +143,14 @@ def find_model(name: str, revision: str | None, *, code: bool = False, pickle: b
         raise ModelError(f"model {name!r} has no tokenizer in {folder}", "save the tokenizer beside the weights")
     check_weights(name, folder, pickle)
     return files
+
+
+def _gguf_files(name: str, path: Path) -> ModelFiles:
+    header = check_gguf(path)
+    config: dict[str, Any] = {"is_encoder_decoder": is_encoder_decoder(header)}
+    if header.window is not None and not is_encoder_decoder(header):
+        config["max_position_embeddings"] = header.window
+    return ModelFiles(name, path, (path.name,), config, header)
 
 
 def find_adapter(name: str) -> ModelFiles:

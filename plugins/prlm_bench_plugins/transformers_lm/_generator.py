@@ -43,7 +43,7 @@ class TransformersGenerator:
     The model is loaded when it is first needed; its files are checked before.
 
     Args:
-        model: a folder, or a name on the hub.
+        model: a folder, a GGUF file, a name on the hub, or `smollm2`.
         max_new_tokens: an answer's tokens at most.
         temperature: 0 writes the most likely token each time; above 0, draws depend on prompt and seed alone.
         top_p: draw from the most likely tokens that have this share of the probability together.
@@ -70,6 +70,7 @@ class TransformersGenerator:
         chat_template_args: more arguments of the chat template, as JSON.
         batching: `padded`, `same-length`, `single`: which prompts go through the model together; `auto` tries it once
             for each checkpoint and takes the fastest way that writes what `generate()` writes.
+        gguf_file: name of a GGUF file in the folder or repository that `model` names.
 
     Raises:
         ValueError: options that do not go together.
@@ -101,6 +102,7 @@ class TransformersGenerator:
         enable_thinking: bool | None = None,
         chat_template_args: dict[str, Any] | None = None,
         batching: Together | Literal["auto"] = "auto",
+        gguf_file: str | None = None,
     ) -> None:
         if max_new_tokens < 1 or num_beams < 1 or batch_tokens < 1:
             raise ValueError("max_new_tokens, num_beams and batch_tokens are at least 1")
@@ -112,7 +114,7 @@ class TransformersGenerator:
             raise ValueError("constrained decoding has no beams: num_beams=1, or leave constrain out")
         if device is not None and device_map is not None:
             raise ValueError("give device or device_map, not both")
-        self._files = find_model(model, revision, code=trust_remote_code, pickle=allow_pickle)
+        self._files = find_model(model, revision, code=trust_remote_code, pickle=allow_pickle, gguf_file=gguf_file)
         _require("peft", "adapter", adapter)
         _require("bitsandbytes", "quantization", quantization)
         if constrain is not None and find_spec("llguidance") is None:
@@ -138,6 +140,7 @@ class TransformersGenerator:
     def fingerprint(self) -> str:
         """Hashes of the files, the device, the libraries' versions; date and seed if they are used."""
         packages = ["torch", "transformers", "tokenizers"]
+        packages += ["gguf"] if self._files.header else []
         packages += ["peft"] if self._adapter else []
         packages += ["bitsandbytes"] if self._settings.quantization else []
         packages += ["llguidance"] if self._constrain else []

@@ -12,6 +12,7 @@ pytest.importorskip("xllamacpp", reason="needs xllamacpp: pip install 'prlm-benc
 pytest.importorskip("gguf", reason="needs gguf: pip install 'prlm-bench[llama-cpp]'")
 pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
 
+from support.checkpoints import count_tokens, set_generation
 from support.gguf_models import random_gguf
 
 from prlm_bench import Prompt, Ranking
@@ -33,7 +34,10 @@ def components(tmp_path_factory: pytest.TempPathFactory) -> Components:
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """One random model: a folder for transformers, and a GGUF file."""
-    return random_gguf(tmp_path_factory.mktemp("pair"))
+    folder, model = random_gguf(tmp_path_factory.mktemp("pair"))
+    # The class adds <|endoftext|>, which llama.cpp takes for an end whatever the file calls its end.
+    set_generation(folder, eos_token_id=[1, count_tokens(folder) - 1])
+    return folder, model
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prlm_bench_plugins._stored_folder import is_whole, stored_folder
 from prlm_bench_plugins.lucene import _java as java
 from prlm_bench_plugins.lucene._formula import TokenCounts, scores
 from prlm_bench_plugins.lucene._index import Profiles, profile_key
-from prlm_bench_plugins.lucene._stored_folder import is_whole, stored_folder
 
 from prlm_bench import Document, Example
 from prlm_bench.data import Dataset, open_split
@@ -293,7 +293,7 @@ def test_a_folder_is_made_by_one_of_many_processes(tmp_path: Path) -> None:
     script = """
 import sys, time
 from pathlib import Path
-from prlm_bench_plugins.lucene._stored_folder import stored_folder
+from prlm_bench_plugins._stored_folder import stored_folder
 def make(folder):
     print("made", flush=True)
     time.sleep(0.5)

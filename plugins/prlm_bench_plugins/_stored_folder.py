@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 _MANIFEST = "files.json"
 
 
-def stored_folder(root: Path, name: str, make: Callable[[Path], None]) -> Path:
+def file_sha256(path: Path) -> str:
+    """The hash of a file's content, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stored_folder(
+    root: Path, name: str, make: Callable[[Path], None], hashed: Callable[[Path], str] = file_sha256
+) -> Path:
     """The folder `name` in `root`; built if it is missing or its files are not as they were written.
 
     Args:
         root: the parent folder, created if missing.
         name: identifies the content.
         make: fills an empty folder with files. One process at a time calls it; the others wait.
+        hashed: gives the SHA-256 of a file; one that remembers those of unchanged files makes large folders cheap.
     """
+    from filelock import FileLock
+
     folder = root / name
-    if is_whole(folder):
+    if is_whole(folder, hashed):
         return folder
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root / f"{name}.lock"):
-        if not is_whole(folder):
+    # The system releases the locks of a process that ends, however it ends.
+    with FileLock(root / f"{name}.lock"):
+        if not is_whole(folder, hashed):
             for left in (folder, *root.glob(f".{name}.*")):
                 shutil.rmtree(left, ignore_errors=True)
             part = root / f".{name}.{os.getpid()}"
@@ -41,11 +51,11 @@ def stored_folder(root: Path, name: str, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def is_whole(folder: Path) -> bool:
+def is_whole(folder: Path, hashed: Callable[[Path], str] = file_sha256) -> bool:
     """True if every file of the folder has the hash that was recorded when it was built."""
     try:
         recorded = json.loads((folder / _MANIFEST).read_bytes())
-        return bool(recorded == _hashes(folder))
+        return bool(recorded == _hashes(folder, hashed))
     except (OSError, ValueError):
         return False
 
@@ -55,13 +65,12 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in (_MANIFEST, "write.lock"):
-            with path.open("rb") as file:
-                found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+def _hashes(folder: Path, hashed: Callable[[Path], str] = file_sha256) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashed(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (_MANIFEST, "write.lock")
+    }
 
 
 def _seal(folder: Path) -> None:
@@ -71,11 +80,3 @@ def _seal(folder: Path) -> None:
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the system releases when the process ends, however it ends."""
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
