@@ -11,7 +11,7 @@ from typing import Any
 
 from prlm_bench.data import hash_file
 
-from .._hf import GgufHeader, ModelError, read_gguf
+from .._hf import PACKAGED, GgufHeader, ModelError, find_gguf, read_gguf
 
 _TOKENS, _KINDS = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
 #: llama.cpp's number of the kind of token that text cannot contain and decoding drops.
@@ -86,16 +86,19 @@ class GgufFile:
 def find_file(name: str) -> GgufFile:
     """A GGUF file, checked.
 
+    Args:
+        name: of a file, or of a model whose weights come in a Python package.
+
     Raises:
         ModelError: there is none, it is damaged, it has no tokenizer, or it cannot write text.
     """
-    path = Path(name).expanduser()
+    path = find_gguf(name) or Path(name).expanduser()
     if path.is_dir():
         found = sorted(file.name for file in path.glob("*.gguf"))
         hint = f"give the file: {', '.join(found[:8])}" if found else "transformers:model= takes such a folder"
         raise ModelError(f"{name!r} is a folder, and llama.cpp reads one file", hint)
     if not path.is_file():
-        raise ModelError(f"there is no file {name!r}", "give the path of a .gguf file")
+        raise ModelError(f"there is no file {name!r}", f"give the path of a .gguf file, or {', '.join(PACKAGED)}")
     header = read_gguf(path, keep=(_TOKENS, _KINDS))
     file = GgufFile(name, path, header)
     if not header.has_tokenizer:

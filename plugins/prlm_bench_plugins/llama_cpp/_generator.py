@@ -35,7 +35,7 @@ class LlamaCppGenerator:
     the one that its slot has answered before.
 
     Args:
-        model: a .gguf file.
+        model: a .gguf file, or `smollm2`.
         max_new_tokens: an answer's tokens at most.
         temperature: 0 writes the most likely token each time; above 0, draws depend on prompt and seed alone.
         top_p: draw from the most likely tokens that have this share of the probability together.

@@ -96,7 +96,7 @@ TEMPLATES = [
     "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}{% if add_generation_prompt %}you:{% endif %}",
     "{{ strftime_now('%d %b %Y') }}\n{%- for m in messages %}\n  {{ m | tojson }}\n{% endfor %}{{ bos_token }}",
     "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% break %}{% endfor %}{{ extra }}",
-    "{% if tools is not none %}tools{% endif %}{{ messages[0]['content'].split(' ')[2] }}{% if not thinks %}x{% endif %}",
+    "{% if tools is not none %}tools{% endif %}{{ messages[0].content.split(' ')[2] }}{% if not thinks %}x{% endif %}",
 ]
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,55 +14,16 @@ pytest.importorskip("torch", reason="needs torch: pip install 'prlm-bench[lm]'")
 
 from support.checkpoints import make_scripted
 from support.gguf_models import random_gguf, write_gguf
+from support.llama_server import Served, serving
 from support.openai_server import context as context, prompts
 
 from prlm_bench.errors import RunError
 from prlm_bench.interfaces import NOT_VERIFIED, Context
 
-#: Serves until its input ends, and says where.
-_SERVE = """
-import sys, xllamacpp
-parameters = xllamacpp.CommonParams()
-parameters.model.path, parameters.n_parallel, parameters.n_ctx = sys.argv[1], 4, 4 * 512
-parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
-parameters.warmup = parameters.fit_params = False
-parameters.verbosity = -1
-server = xllamacpp.Server(parameters)
-print(server.listening_address, flush=True)
-sys.stdin.read()
-"""
-
-
-@dataclass(frozen=True)
-class Served:
-    """A running server, and the model that it serves."""
-
-    url: str
-    model: Path
-    process: subprocess.Popen[str]
-
-    def spec(self, **options: Any) -> dict[str, Any]:
-        return {"name": "openai-api", "model": "any", "base_url": self.url, "max_tokens": 12, **options}
-
-
-@contextmanager
-def _serving(model: Path) -> Iterator[Served]:
-    command = [sys.executable, "-c", _SERVE, str(model)]
-    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdin is not None and process.stdout is not None
-    try:
-        yield Served(f"{process.stdout.readline().strip()}/v1", model, process)
-    finally:
-        process.kill()
-        process.wait(30)
-        process.stdin.close()
-        process.stdout.close()
-
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with _serving(random_gguf(tmp_path_factory.mktemp("served"))[1]) as served:
+    with serving(random_gguf(tmp_path_factory.mktemp("served"))[1]) as served:
         yield served
 
 
@@ -122,7 +78,7 @@ def test_reasoning_is_put_back(context: Context, tmp_path: Path) -> None:
         "{% endif %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
     )
     folder = make_scripted(tmp_path / "thinks", pieces, template=template)
-    with _serving(write_gguf(folder, tmp_path / "thinks.gguf")) as served:
+    with serving(write_gguf(folder, tmp_path / "thinks.gguf")) as served:
         generator = context.build("generator", served.spec(chat="always"))
         ((_, completion),) = generator.generate(prompts(1))
         assert completion.text.split() == ["<think>", "why", "</think>", "answer"], completion
@@ -132,7 +88,7 @@ def test_reasoning_is_put_back(context: Context, tmp_path: Path) -> None:
 
 def test_a_server_that_dies(context: Context, tmp_path: Path, served: Served) -> None:
     """Answers that came before are kept; the failure is one line."""
-    with _serving(served.model) as mortal:
+    with serving(served.model) as mortal:
         generator = context.build("generator", mortal.spec(max_retries=0, concurrency=1))
         answers = generator.generate(prompts(40))
         first = next(answers)
@@ -141,6 +97,3 @@ def test_a_server_that_dies(context: Context, tmp_path: Path, served: Served) ->
             list(answers)
     assert first[1].tokens
     assert "\n" not in str(failure.value)
-
-
-Build = Callable[..., Any]
