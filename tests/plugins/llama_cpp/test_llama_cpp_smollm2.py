@@ -1,8 +1,9 @@
-"""The generator `llama-cpp` with SmolLM2, whose weights are quantized: a real vocabulary, a real template, a whole run."""
+"""The generator `llama-cpp` with SmolLM2: quantized weights, a real vocabulary, a real template, a whole run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,9 @@ def generator(smollm2: Path, make: Callable[..., Any]) -> Any:
 
 
 def test_tokens_and_template_are_those_of_transformers(generator: Any, smollm2: Path, prompts: list[Prompt]) -> None:
-    """And the rendered prompt is the one that llama.cpp's own renderer makes."""
-    from prlm_bench_plugins._hf import converted, encode_prompts, load_tokenizer, turns
+    from prlm_bench_plugins._hf import encode_prompts, load_tokenizer, model_source, turns
 
-    from prlm_bench.files import cache_root
-
-    tokenizer = load_tokenizer(converted(smollm2, cache_root()), "model")
+    tokenizer = load_tokenizer(model_source(smollm2), "model")
     model = generator._model()
     for text in TEXTS:
         assert model.tokenize(text, True) == tokenizer(text)["input_ids"]
@@ -42,8 +40,6 @@ def test_tokens_and_template_are_those_of_transformers(generator: Any, smollm2: 
 
 
 def test_the_object_is_forced(make: Callable[..., Any], smollm2: Path, prompts: list[Prompt]) -> None:
-    from dataclasses import replace
-
     forced = make("smollm2", window=512, max_new_tokens=64, constrain="object")
     for _, completion in forced.generate([replace(prompt, key="tweet") for prompt in prompts[:3]]):
         value, step = read_object(completion.text, "tweet")
