@@ -48,7 +48,7 @@ def test_the_object_is_forced(make: Callable[..., Any], smollm2: Path, prompts: 
 
 
 def test_a_run(smollm2: Path, here: Callable[..., Any], tmp_path: Path) -> None:
-    words = "run --task mini_lamp_7 --synth-users 4 --max 6 --retriever recency -k 1 --reasoner direct:protocol=plain"
+    words = "run --task mini_lamp_7 --synth-users 4 --limit 6 --retriever recency -k 1 --reasoner direct:protocol=plain"
     spec = "llama-cpp:model=smollm2,threads=1,slots=4,window=512,max_new_tokens=12"
     done = here(*words.split(), "--no-controls", "--generator", spec, "--results", "out")
     assert done.status == 0, done
