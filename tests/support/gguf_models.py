@@ -33,6 +33,7 @@ def write_gguf(
     kind: str = "F32",
     rope_factor: float | None = None,
     rope_freqs: Any = None,
+    begins: bool = False,
     **changed: Any,
 ) -> Path:
     """Write a checkpoint as a GGUF file.
@@ -42,6 +43,7 @@ def write_gguf(
         path: of the file.
         kind: of the matrices, such as Q4_1.
         rope_factor, rope_freqs: how positions are scaled: by one factor, or by one for each frequency.
+        begins: the vocabulary puts its first token before each text, where the checkpoint's does not.
         **changed: strings of the metadata with `__` for dots, such as `tokenizer__chat_template`; None leaves one out.
     """
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
@@ -60,7 +62,7 @@ def write_gguf(
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_vocab_size(config.vocab_size)
-    _add_tokenizer(writer, tokenizer, config.vocab_size)
+    _add_tokenizer(writer, tokenizer, config.vocab_size, begins)
     texts = {"tokenizer__chat_template": tokenizer.chat_template, "tokenizer__ggml__pre": "gpt-2", **changed}
     for name, text in texts.items():
         if text is not None:
@@ -80,7 +82,7 @@ def write_gguf(
     return path
 
 
-def _add_tokenizer(writer: GGUFWriter, tokenizer: Any, size: int) -> None:
+def _add_tokenizer(writer: GGUFWriter, tokenizer: Any, size: int, begins: bool) -> None:
     added = tokenizer.added_tokens_decoder
     texts = [tokenizer.convert_ids_to_tokens(number) or f"[unused{number}]" for number in range(size)]
     kinds = [
@@ -99,7 +101,7 @@ def _add_tokenizer(writer: GGUFWriter, tokenizer: Any, size: int) -> None:
     writer.add_eos_token_id(tokenizer.eos_token_id)
     if tokenizer.bos_token_id is not None:
         writer.add_bos_token_id(tokenizer.bos_token_id)
-    writer.add_add_bos_token(bool(tokenizer("")["input_ids"]))
+    writer.add_add_bos_token(begins or bool(tokenizer("")["input_ids"]))
 
 
 def _ordered(name: str, weights: Any, config: Any) -> Any:
