@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.interfaces import Context
+from prlm_bench.interfaces import Activity, Context, SameResults
 from prlm_bench.prompting import HubTokenizer
 
 from .._hf import (
@@ -30,9 +33,19 @@ from .._hf import (
 from ._batching import Together
 from ._decoding import Decoding
 from ._files import find_adapter, find_model
-from ._loading import LoadSettings, Quantization, cached_tokenizer, load_generation_model
+from ._loading import LoadedModel, LoadSettings, Quantization, cached_tokenizer, load_generation_model, ordinary_tokens
+from ._precision import batch_words
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from ._engine import Output, Request
+    from ._static_engine import StaticEngine
+
+#: Prompts of a stream that are encoded at a time.
+_WINDOW = 256
+
+
+#: A prompt, what the model reads, and how many tokens that is.
+_Asked = tuple[Prompt, str, int]
 
 
 class TransformersGenerator:
@@ -64,6 +77,9 @@ class TransformersGenerator:
         chat_template_args: more arguments of the chat template, as JSON.
         batching: `padded`, `same-length`, `single`: which prompts go through the model together; `auto` tries it once
             for each checkpoint and takes the fastest way that writes what `generate()` writes.
+        engine: `static` decodes by CUDA graphs, and `ordinary` as before; `auto` takes `static` on an NVIDIA GPU for
+            models that it writes the same for (see the guide on GPUs).
+        rows: prompts that the static engine answers at the same time at most; by default 512 on a GPU, if they fit.
 
     Raises:
         ValueError: options that do not go together.
@@ -93,9 +109,11 @@ class TransformersGenerator:
         enable_thinking: bool | None = None,
         chat_template_args: dict[str, Any] | None = None,
         batching: Together | Literal["auto"] = "auto",
+        engine: Annotated[Literal["auto", "static", "ordinary"], SameResults] = "auto",
+        rows: Annotated[int | None, SameResults] = None,
     ) -> None:
-        if max_new_tokens < 1 or num_beams < 1 or batch_tokens < 1:
-            raise ValueError("max_new_tokens, num_beams and batch_tokens are at least 1")
+        if max_new_tokens < 1 or num_beams < 1 or batch_tokens < 1 or (rows or 1) < 1:
+            raise ValueError("max_new_tokens, num_beams, batch_tokens and rows are at least 1")
         if temperature < 0 or not 0 < top_p <= 1 or (temperature == 0 and top_p < 1):
             raise ValueError("temperature is at least 0, and top_p, for sampling only, above 0 and at most 1")
         if num_beams > 1 and temperature > 0:
@@ -117,6 +135,9 @@ class TransformersGenerator:
         self._decoding = Decoding(max_new_tokens, temperature, top_p, num_beams, seed)
         self._batch_tokens, self._cut_items = batch_tokens, overflow == "cut-items"
         self._cache_dir = context.cache_dir
+        self._wanted, self._rows = engine, rows
+        #: Used last, if it is the static one.
+        self._engine: StaticEngine | None = None
         if self._prompt_budget is not None and self._prompt_budget < 1:
             raise ValueError(f"max_new_tokens={max_new_tokens} fills the model's window of {self._files.window} tokens")
 
@@ -134,6 +155,7 @@ class TransformersGenerator:
             parts.append(f"date={self._date}")
         if self._decoding.temperature > 0:
             parts.append(f"seed={self._decoding.seed}")
+        parts += batch_words(self._files, self._settings.dtype, self._settings.quantization)
         return " ".join(parts)
 
     @property
@@ -158,28 +180,77 @@ class TransformersGenerator:
         Raises:
             PrlmBenchError: a prompt is too long, the model cannot be loaded, or memory ran out.
         """
-        if not prompts:
+        yield from self._answers(iter(prompts), max(1, len(prompts)))
+
+    def stream(self, prompts: Iterator[Prompt]) -> Iterator[tuple[int, Completion]]:
+        """Answer prompts, which are drawn as there is room; answers come as they are finished.
+
+        Raises:
+            PrlmBenchError: a prompt is too long, the model cannot be loaded, or memory ran out.
+        """
+        yield from self._answers(prompts, _WINDOW)
+
+    def activity(self) -> Activity:
+        """The rows that the static engine is writing, and how busy the GPU is where nvidia-ml-py is installed."""
+        busy = None
+        if self._settings.device.startswith("cuda") and "torch" in sys.modules:
+            cuda: Any = sys.modules["torch"].cuda
+            with suppress(Exception):  # without the package, and from drivers that do not tell
+                busy = cuda.utilization(int(self._settings.device.partition(":")[2] or 0)) / 100
+        return Activity(None if self._engine is None else self._engine.active, busy)
+
+    def _answers(self, prompts: Iterator[Prompt], window: int) -> Iterator[tuple[int, Completion]]:
+        """Answers to prompts that are encoded `window` at a time."""
+        asked: dict[int, _Asked] = {}
+        windows = self._encoded(prompts, window, asked)
+        first = next(windows, None)
+        if first is None:
             return
         tokenizer, label = self._hf_tokenizer, self._files.label
-        chats = [turns(prompt) for prompt in prompts]
-        ids = encode_prompts(tokenizer, chats, label)
-        self._check_lengths(prompts, ids)
         loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
-        from ._engine import Request, generate_all
-
-        texts = [chat_text(tokenizer, chat, label) for chat in chats]
-        requests = [
-            # A model has to read something, so an empty prompt is a token of padding.
-            Request(index, text, row or [loaded.pad_id])
-            for index, (text, row) in enumerate(zip(texts, ids, strict=True))
-        ]
-        outputs = generate_all(loaded, requests, self._decoding, self._batch_tokens)
+        outputs = self._outputs(loaded, chain([first], windows))
         for output in _in_one_line(outputs, label):
-            framed = texts[output.index] if prompts[output.index].chat else ""
-            text = decode_answer(tokenizer, output.ids, framed)
+            prompt, text, read = asked.pop(output.index)
+            answer = decode_answer(tokenizer, output.ids, text if prompt.chat else "")
             finish = "stop" if output.ended else "length"
-            read = len(ids[output.index])
-            yield output.index, Completion(text, finish=finish, tokens=len(output.ids), prompt_tokens=read)
+            yield output.index, Completion(answer, finish=finish, tokens=len(output.ids), prompt_tokens=read)
+
+    def _encoded(
+        self, prompts: Iterator[Prompt], window: int, asked: dict[int, _Asked]
+    ) -> Iterator[list[tuple[int, str, list[int]]]]:
+        """Numbers, texts and token ids of prompts, window by window; what is asked is added to `asked`."""
+        start = 0
+        while some := list(islice(prompts, window)):
+            chats = [turns(prompt) for prompt in some]
+            ids = encode_prompts(self._hf_tokenizer, chats, self._files.label)
+            self._check_lengths(some, ids)
+            texts = [chat_text(self._hf_tokenizer, chat, self._files.label) for chat in chats]
+            read = map(len, ids)
+            asked |= enumerate(zip(some, texts, read, strict=True), start)
+            yield [(start + place, text, row) for place, (text, row) in enumerate(zip(texts, ids, strict=True))]
+            start += len(some)
+
+    def _outputs(self, loaded: LoadedModel, windows: Iterator[list[tuple[int, str, list[int]]]]) -> Iterator[Output]:
+        from ._engine import Request, generate_all
+        from ._static_check import bears_static, choose_engine
+
+        def requests(some: list[tuple[int, str, list[int]]]) -> list[Request]:
+            # A model has to read something, so an empty prompt is a token of padding.
+            return [Request(number, text, ids or [loaded.pad_id]) for number, text, ids in some]
+
+        def bears() -> bool:
+            tokens = ordinary_tokens(loaded.model, self._hf_tokenizer)
+            identity = f"{self._loading} {self._settings}"
+            return bears_static(loaded, self._files.label, identity, self._cache_dir, tokens)
+
+        decoding, budget = self._decoding, self._batch_tokens
+        label = self._files.label
+        self._engine = choose_engine(loaded, decoding, self._wanted, bears, label, rows=self._rows, tokens=budget)
+        if self._engine is not None:
+            yield from self._engine.answers(chain.from_iterable(map(requests, windows)))
+        else:
+            for some in windows:
+                yield from generate_all(loaded, requests(some), decoding, budget)
 
     @property
     def _hf_tokenizer(self) -> Any:
@@ -220,10 +291,14 @@ def _require(package: str, option: str, value: str | None) -> None:
         raise PrlmBenchError(f"{option}={value} needs the package {package}", f"pip install {package}")
 
 
-def _in_one_line(outputs: Iterator[T], label: str) -> Iterator[T]:
-    """Outputs; what transformers refuses, such as a setting of the checkpoint, is one line."""
+def _in_one_line(outputs: Iterator[Output], label: str) -> Iterator[Output]:
+    """Outputs; what transformers refuses, such as a setting of the checkpoint, is one line, and so is a lost GPU."""
+    from ._static_check import device_lost
+
     try:
         yield from outputs
+    except RuntimeError as error:
+        raise device_lost(error) or error from None
     except (TypeError, ValueError) as error:
         hint = "its generation_config.json may set what does not go together"
         raise PrlmBenchError(f"{label} cannot write: {one_line(error)}", hint) from None

@@ -130,7 +130,9 @@ class Slots:
         for field in fields(self):
             own = getattr(self, field.name)
             many = isinstance(own, list)
-            found[field.name] = [one[places] for one in own] if many else own if field.name == "end_ids" else own[places]
+            found[field.name] = (
+                [one[places] for one in own] if many else own if field.name == "end_ids" else own[places]
+            )
         return Slots(**found)
 
 
@@ -191,7 +193,9 @@ def step(writer: Writer, slots: Slots) -> None:
     slots.ended.logical_or_((token == slots.end_ids).any(-1) | (slots.count >= slots.answers.shape[1] - 1))
 
 
-def read(writer: Writer, slots: Slots, prompts: Mapping[int, Sequence[int]], numbers: Any, chunk: int, most: int) -> None:
+def read(
+    writer: Writer, slots: Slots, prompts: Mapping[int, Sequence[int]], numbers: Any, chunk: int, most: int
+) -> None:
     """Put prompts into rows; an equal prompt of several rows is read once and copied.
 
     Args:
@@ -237,10 +241,12 @@ def _read_piece(writer: Writer, slots: Slots, pieces: Sequence[tuple[int, Any]],
     here = places.expand(len(pieces), -1)
     layers = [_SlotLayer(k, v, here, rows, end) for k, v in zip(slots.keys, slots.values, strict=True)]
     hidden = writer.hidden(ids.to(device), here, mask, layers)
-    done = [(place, len(tokens) - start - 1) for place, (_, tokens) in enumerate(pieces) if len(tokens) <= start + width]
+    done = [
+        (place, len(tokens) - start - 1) for place, (_, tokens) in enumerate(pieces) if len(tokens) <= start + width
+    ]
     if done:
-        some, last = torch.tensor(done, device=device).T
-        slots.scores[rows[some]] = writer.model.lm_head(hidden[some, last]).to(slots.scores.dtype)
+        some, ends = torch.tensor(done, device=device).T
+        slots.scores[rows[some]] = writer.model.lm_head(hidden[some, ends]).to(slots.scores.dtype)
 
 
 def _mask(places: Any, length: int, dtype: Any) -> Any:
