@@ -223,5 +223,5 @@ class BucketPool:
 
 def bucket_length(need: int) -> int:
     """The length of the bucket for so many tokens: at most a quarter more, and a multiple of 64."""
-    part = max(64, 1 << (max(need, 1).bit_length() - 3))
+    part = max(64, (1 << need.bit_length()) >> 3)
     return -(-need // part) * part

@@ -39,7 +39,7 @@ def why_ordinary(loaded: LoadedModel, decoding: Decoding | None = None) -> str |
 
     Args:
         loaded: the model.
-        decoding: how it is to write.
+        decoding: how it is to write, if by the settings of the checkpoint.
     """
     model = loaded.model
     config = model.config
@@ -54,9 +54,10 @@ def why_ordinary(loaded: LoadedModel, decoding: Decoding | None = None) -> str |
         "some of its layers attend to a window": kinds != {"full_attention"},
         "its positions depend on the length of the text": loaded.reach is not None,
         f"its attention is {config._attn_implementation}": config._attn_implementation not in ("sdpa", "eager"),
-        "its generation_config.json changes which token comes next": changes_scores(model.generation_config),
-        "it is to search with beams": decoding is not None and decoding.beams > 1,
     }
+    if decoding is not None:
+        reasons["its generation_config.json changes which token comes next"] = changes_scores(model.generation_config)
+        reasons["it is to search with beams"] = decoding.beams > 1
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 

@@ -10,7 +10,7 @@ import torch
 from ._buckets import Limits
 from ._decoding import Decoding
 from ._engine import Request
-from ._loading import LoadedModel
+from ._loading import LoadedModel, ordinary_tokens
 from ._static_check import same_as_generate, why_ordinary
 from ._static_engine import MOST_ROWS, StaticEngine
 
@@ -48,15 +48,15 @@ class GroupSampler:
         self._drawn: Any = None
 
     @staticmethod
-    def takes(model: Any, tokens: Sequence[int]) -> bool:
+    def takes(model: Any, tokenizer: Any) -> bool:
         """Whether the static engine computes what `generate()` does for this model; in evaluation mode.
 
         Args:
             model: of transformers; without the wrapper of peft.
-            tokens: ordinary tokens of the model, of which trial prompts are made.
+            tokenizer: the model's.
         """
         loaded = LoadedModel(model, (), 0)
-        return why_ordinary(loaded) is None and same_as_generate(loaded, "the model", tokens)
+        return why_ordinary(loaded) is None and same_as_generate(loaded, "the model", ordinary_tokens(model, tokenizer))
 
     def sample(self, prompts: Sequence[Sequence[int]], counts: Sequence[int]) -> list[list[int]]:
         """Completions in the order of the prompts, each up to its end token; drawn by torch's random numbers.
