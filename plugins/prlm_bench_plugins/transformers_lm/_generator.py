@@ -112,7 +112,7 @@ class TransformersGenerator:
         engine: Annotated[Literal["auto", "static", "ordinary"], SameResults] = "auto",
         rows: Annotated[int | None, SameResults] = None,
     ) -> None:
-        if max_new_tokens < 1 or num_beams < 1 or batch_tokens < 1 or (rows or 1) < 1:
+        if min(max_new_tokens, num_beams, batch_tokens, 1 if rows is None else rows) < 1:
             raise ValueError("max_new_tokens, num_beams, batch_tokens and rows are at least 1")
         if temperature < 0 or not 0 < top_p <= 1 or (temperature == 0 and top_p < 1):
             raise ValueError("temperature is at least 0, and top_p, for sampling only, above 0 and at most 1")
