@@ -125,7 +125,7 @@ class Bucket:
     def _capture(self) -> Any:
         """The step as a graph; all rows are empty, so that the steps that warm up change nothing."""
         with torch.cuda.device(self._writer.model.device):
-            side = torch.cuda.Stream()
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 for _ in range(2):

@@ -130,7 +130,7 @@ def changes_scores(config: Any) -> bool:
     ones = {"repetition_penalty", "encoder_repetition_penalty"}
     names = {name for name in HONOURED - without if not name.endswith("_token_id") or name.startswith("forced")}
     values = {name: getattr(config, name, None) for name in names}
-    neutral = (None, False, 0, [], {})
+    neutral: tuple[Any, ...] = (None, False, 0, [], {})
     return any(value not in neutral and (name not in ones or value != 1) for name, value in values.items())
 
 

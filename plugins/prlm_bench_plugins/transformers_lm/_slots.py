@@ -56,10 +56,10 @@ class Writer:
         with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=self.bf16, cache_enabled=False):
             yield
 
-    def hidden(self, ids: Any, places: Any, mask: Any, layers: list[CacheLayerMixin]) -> Any:
+    def hidden(self, ids: Any, places: Any, mask: Any, layers: Sequence[CacheLayerMixin]) -> Any:
         """The last hidden states of tokens at `places`, both of shape (rows, tokens)."""
         inputs = {"input_ids": ids, "position_ids": places, "attention_mask": mask}
-        return self.model.model(**inputs, past_key_values=Cache(layers), use_cache=True).last_hidden_state
+        return self.model.model(**inputs, past_key_values=Cache([*layers]), use_cache=True).last_hidden_state
 
 
 @dataclass

@@ -27,7 +27,7 @@ from prlm_bench import Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import NOT_BATCH_INVARIANT, Activity, Generator, ReportsActivity, Streams
 
-Make = Callable[..., Generator]
+Make = Callable[..., Any]
 SIZES: dict[str, Any] = {
     "vocab_size": 300,
     "hidden_size": 32,
@@ -40,7 +40,8 @@ SIZES: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_random(tmp_path_factory.mktemp("models") / "causal")
+    made: Path = make_random(tmp_path_factory.mktemp("models") / "causal")
+    return made
 
 
 def answers(generator: Generator, prompts: Sequence[Prompt]) -> list[Completion]:
@@ -57,7 +58,7 @@ class TestAnswers:
         asked = [*prompts, replace(prompts[0], text="")]
         static = make(causal, engine="static", rows=rows, **options)
         assert answers(static, asked) == answers(make(causal, **options), asked)
-        assert isinstance(static._engine, StaticEngine)  # type: ignore[attr-defined]
+        assert isinstance(static._engine, StaticEngine)
 
     @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's
     def test_a_merged_adapter(self, make: Make, causal: Path, prompts: list[Prompt], tmp_path: Path) -> None:
@@ -293,7 +294,8 @@ class TestFingerprint:
             assert make(causal, dtype=dtype).fingerprint().endswith(NOT_BATCH_INVARIANT)
         folder = tmp_path / "half"
         make_random(folder)
-        transformers.AutoModelForCausalLM.from_pretrained(folder).to(torch.bfloat16).save_pretrained(folder)
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(folder)
+        model.to(torch.bfloat16).save_pretrained(folder)
         assert NOT_BATCH_INVARIANT in make(folder).fingerprint()
         assert NOT_BATCH_INVARIANT not in make(folder, dtype="float32").fingerprint()
         config = json.loads((folder / "config.json").read_text())

@@ -163,7 +163,7 @@ class TestStream:
     ) -> None:
         loaded = models("Llama")
         engine = StaticEngine(loaded, Decoding(MOST), Limits(4, 1 << 16))
-        stream = engine.answers(iter(requests))
+        stream: Any = engine.answers(iter(requests))
         next(stream)
         assert engine.active
         stream.close()
