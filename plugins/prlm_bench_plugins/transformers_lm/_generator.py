@@ -26,7 +26,6 @@ from .._hf import (
     choose_device,
     decode_answer,
     encode_prompts,
-    one_line,
     template_tokens,
     turns,
 )
@@ -37,7 +36,6 @@ from ._loading import LoadedModel, LoadSettings, Quantization, cached_tokenizer,
 from ._precision import batch_words
 
 if TYPE_CHECKING:
-    from ._engine import Output, Request
     from ._static_engine import StaticEngine
 
 #: Prompts of a stream that are encoded at a time.
@@ -69,7 +67,7 @@ class TransformersGenerator:
         trust_remote_code: run the model's own Python files.
         allow_pickle: read weights that are not safetensors, which can run code too.
         draw: for sampling: another number draws another completion of the same prompt.
-        batch_tokens: tokens of a batch at most, padding and new tokens included.
+        batch_tokens: tokens of a batch at most, padding and new tokens included; the static engine fills a GPU instead.
         overflow: what happens to a prompt that is too long for the model's window: `error` stops the run;
             `cut-items` has reasoners show less of the items, and stops where the question alone is too long.
         date: what the chat template prints as today's date, as YYYY-MM-DD.
@@ -208,8 +206,11 @@ class TransformersGenerator:
             return
         tokenizer, label = self._hf_tokenizer, self._files.label
         loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
-        outputs = self._outputs(loaded, chain([first], windows))
-        for output in _in_one_line(outputs, label):
+        from ._answers import answers
+
+        self._engine = self._choose_engine(loaded)
+        budget = self._batch_tokens
+        for output in answers(loaded, chain([first], windows), self._decoding, budget, self._engine, label):
             prompt, text, read = asked.pop(output.index)
             answer = decode_answer(tokenizer, output.ids, text if prompt.chat else "")
             finish = "stop" if output.ended else "length"
@@ -217,40 +218,29 @@ class TransformersGenerator:
 
     def _encoded(
         self, prompts: Iterator[Prompt], window: int, asked: dict[int, _Asked]
-    ) -> Iterator[list[tuple[int, str, list[int]]]]:
-        """Numbers, texts and token ids of prompts, window by window; what is asked is added to `asked`."""
+    ) -> Iterator[list[tuple[str, list[int]]]]:
+        """Texts and token ids of prompts, window by window; what is asked is added to `asked` by its number."""
         start = 0
         while some := list(islice(prompts, window)):
             chats = [turns(prompt) for prompt in some]
             ids = encode_prompts(self._hf_tokenizer, chats, self._files.label)
             self._check_lengths(some, ids)
             texts = [chat_text(self._hf_tokenizer, chat, self._files.label) for chat in chats]
-            read = map(len, ids)
-            asked |= enumerate(zip(some, texts, read, strict=True), start)
-            yield [(start + place, text, row) for place, (text, row) in enumerate(zip(texts, ids, strict=True))]
+            asked |= enumerate(zip(some, texts, map(len, ids), strict=True), start)
             start += len(some)
+            yield list(zip(texts, ids, strict=True))
 
-    def _outputs(self, loaded: LoadedModel, windows: Iterator[list[tuple[int, str, list[int]]]]) -> Iterator[Output]:
-        from ._engine import Request, generate_all
+    def _choose_engine(self, loaded: LoadedModel) -> StaticEngine | None:
         from ._static_check import bears_static, choose_engine
 
-        def requests(some: list[tuple[int, str, list[int]]]) -> list[Request]:
-            # A model has to read something, so an empty prompt is a token of padding.
-            return [Request(number, text, ids or [loaded.pad_id]) for number, text, ids in some]
+        files, folder = self._files, self._cache_dir
 
         def bears() -> bool:
             tokens = ordinary_tokens(loaded.model, self._hf_tokenizer)
-            identity = f"{self._loading} {self._settings}"
-            return bears_static(loaded, self._files.label, identity, self._cache_dir, tokens)
+            return bears_static(loaded, files.label, f"{self._loading} {self._settings}", folder, tokens)
 
-        decoding, budget = self._decoding, self._batch_tokens
-        label = self._files.label
-        self._engine = choose_engine(loaded, decoding, self._wanted, bears, label, rows=self._rows, tokens=budget)
-        if self._engine is not None:
-            yield from self._engine.answers(chain.from_iterable(map(requests, windows)))
-        else:
-            for some in windows:
-                yield from generate_all(loaded, requests(some), decoding, budget)
+        sizes = {"rows": self._rows, "tokens": self._batch_tokens}
+        return choose_engine(loaded, self._decoding, self._wanted, bears, files.label, **sizes)
 
     @property
     def _hf_tokenizer(self) -> Any:
@@ -289,19 +279,6 @@ class TransformersGenerator:
 def _require(package: str, option: str, value: str | None) -> None:
     if value is not None and find_spec(package) is None:
         raise PrlmBenchError(f"{option}={value} needs the package {package}", f"pip install {package}")
-
-
-def _in_one_line(outputs: Iterator[Output], label: str) -> Iterator[Output]:
-    """Outputs; what transformers refuses, such as a setting of the checkpoint, is one line, and so is a lost GPU."""
-    from ._static_check import device_lost
-
-    try:
-        yield from outputs
-    except RuntimeError as error:
-        raise device_lost(error) or error from None
-    except (TypeError, ValueError) as error:
-        hint = "its generation_config.json may set what does not go together"
-        raise PrlmBenchError(f"{label} cannot write: {one_line(error)}", hint) from None
 
 
 @lru_cache(maxsize=8)

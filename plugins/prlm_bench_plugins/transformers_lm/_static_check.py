@@ -104,6 +104,10 @@ def same_as_generate(loaded: LoadedModel, label: str, tokens: Sequence[int]) -> 
     prompts = trial_prompts(loaded, tokens)
     wanted = alone(loaded, label, prompts)
     try:
+        # A step that draws has to be captured too; what it draws is the ordinary engine's by construction.
+        drawing = Bucket.empty(Writer(loaded.model, chooser(Decoding(1, 1.0, 0.9))), 2, 64, 1, ())
+        drawing.read({0: prompts[0]}, torch.zeros(1, 1, dtype=torch.double))
+        drawing.advance(1)
         return same_logits(loaded, trace_static(loaded, prompts, NEW_TOKENS), wanted)
     except Exception as error:  # what a model or a driver does not bear may raise anything
         if is_out_of_memory(error):

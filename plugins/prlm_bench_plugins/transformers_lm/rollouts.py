@@ -39,8 +39,8 @@ class GroupSampler:
     def __init__(
         self, model: Any, max_tokens: int, temperature: float, end_ids: Sequence[int], bf16: bool = False
     ) -> None:
-        self._max_tokens = max_tokens
-        on_gpu = model.device.type == "cuda"
+        self._max_tokens, self._device = max_tokens, model.device
+        on_gpu = self._device.type == "cuda"
         limits = Limits(MOST_ROWS["cuda"], None if on_gpu else _CPU_TOKENS, share=_GPU_SHARE)
         loaded = LoadedModel(model, tuple(end_ids), 0)
         decoding = Decoding(max_tokens, temperature)
@@ -71,7 +71,15 @@ class GroupSampler:
         found: list[list[int]] = [[] for _ in rows]
         for output in self._engine.answers(iter([Request(place, "", ids) for place, ids in enumerate(rows)])):
             found[output.index] = output.ids
+        self._leave_room()
         return found
+
+    def _leave_room(self) -> None:
+        """Give up the buckets where most of a GPU's memory is taken: the step of the training needs it."""
+        if self._device.type == "cuda":
+            free, total = torch.cuda.mem_get_info(self._device)
+            if 2 * free < total:
+                self._engine.pool.release()
 
     def _take_numbers(self, requests: Sequence[Request]) -> Any:
         return self._drawn[torch.tensor([request.index for request in requests])]
