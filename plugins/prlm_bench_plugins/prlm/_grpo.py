@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -35,6 +35,9 @@ from ._recipe import GrpoSettings, required
 from ._reward_training import make_reward
 from ._rewards import build_rewards, needs_reward_model, reward_names, spread_of_groups
 from ._tuning import adapter, building, epoch_orders, fit, last_values, load_model, training_arguments
+
+if TYPE_CHECKING:
+    from ..transformers_lm.rollouts import GroupSampler
 
 #: Figures of the manifest, and trl's names for them.
 _FIGURES = {
@@ -141,9 +144,9 @@ def dataset(prompts: Sequence[Prompt], part: str) -> Any:
 class Rollout:
     """Samples the completions of a step, as trl's `rollout_func`.
 
-    trl reads a prompt again for each completion of its group, and continues ended rows until the longest ends. Here
-    the key-value cache of a prompt is computed once and repeated, only the last position is projected onto the
-    vocabulary, and ended rows are removed from the batch.
+    trl reads a prompt again for each completion of its group, and continues ended rows until the longest ends. Here a
+    prompt is read once for its group, and rows are sampled by the static engine that also runs models (see
+    `transformers_lm.rollouts`), in CUDA graphs on a GPU. Models that it does not take go through `sample_groups`.
 
     Args:
         max_tokens: maximum number of tokens in a completion.
@@ -152,6 +155,8 @@ class Rollout:
 
     max_tokens: int
     temperature: float
+    #: The sampler of the model, which holds its CUDA graphs; None where the static engine does not take the model.
+    _samplers: dict[int, GroupSampler | None] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, prompts: Sequence[Any], trainer: Any) -> dict[str, Any]:
         """Token ids of prompts and completions, in the order of the rows."""
@@ -159,10 +164,31 @@ class Rollout:
         distinct, counts = run_lengths(prompts)
         ids = encode_prompts(tokenizer, distinct)
         model = trainer.accelerator.unwrap_model(trainer.model)
-        limits = (self.max_tokens, self.temperature, trainer.eos_token_ids, tokenizer.pad_token_id)
-        completions = sample_groups(model, ids, counts, *limits, bf16=trainer.args.bf16, fp16=trainer.args.fp16)
+        training = model.training
+        model.eval()
+        try:
+            sampler = self._sampler(model, trainer)
+            if sampler is not None:
+                completions = sampler.sample(ids, counts)
+            else:
+                limits = (self.max_tokens, self.temperature, trainer.eos_token_ids, tokenizer.pad_token_id)
+                precision = {"bf16": trainer.args.bf16, "fp16": trainer.args.fp16}
+                completions = sample_groups(model, ids, counts, *limits, **precision)
+        finally:
+            model.train(training)
         repeated = [row for row, count in zip(ids, counts, strict=True) for _ in range(count)]
         return {"prompt_ids": repeated, "completion_ids": completions, "logprobs": None}
+
+    def _sampler(self, model: Any, trainer: Any) -> GroupSampler | None:
+        if id(model) not in self._samplers:
+            from ..transformers_lm.rollouts import GroupSampler
+
+            inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+            limits = (self.max_tokens, self.temperature, trainer.eos_token_ids, trainer.args.bf16)
+            takes = GroupSampler.takes(inner, trainer.processing_class)
+            self._samplers.clear()
+            self._samplers[id(model)] = GroupSampler(inner, *limits) if takes else None
+        return self._samplers[id(model)]
 
 
 def can_repeat_cache(model: Any) -> bool:
@@ -192,7 +218,9 @@ def sample_groups(
     bf16: bool = False,
     fp16: bool = False,
 ) -> list[list[int]]:
-    """Sampled completions in the order of the prompts, each up to its end token or `max_tokens`.
+    """Sampled completions of any causal model, in the order of the prompts, each up to its end token or `max_tokens`.
+
+    The keys and values of a prompt are computed once and repeated, and ended rows are removed from the batch.
 
     Args:
         model: a causal model of transformers.

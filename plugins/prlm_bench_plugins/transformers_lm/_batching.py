@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from prlm_bench.files import write_whole
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Together = Literal["padded", "same-length", "single"]
 Cache = Literal["chunked", "grown", "plain"]
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 #: Tokens of the prompts that are tried: shorter and longer than a piece that is read at a time, two of one length.
 _LENGTHS = (3, 70, 9, 3)
@@ -87,65 +88,109 @@ def choose_batching(loaded: LoadedModel, label: str, identity: str, folder: Path
     Raises:
         ModelError: `generate()` itself fails.
     """
-    key = hashlib.sha256(f"{_VERSION}\n{identity}".encode()).hexdigest()
-    path = folder / "batching" / f"{key}.json"
-    found = _remembered(path)
-    if found is None:
-        found = _try(loaded, label, tokens)
-        with suppress(OSError):  # a cache folder that cannot be written costs the check each time
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, json.dumps({**asdict(found), "model": label}).encode())
+    found = remembered(
+        folder,
+        f"{_VERSION}\n{identity}",
+        _read,
+        lambda: _try(loaded, label, tokens),
+        lambda found: {**asdict(found), "model": label},
+    )
     say = _log.info if found.together == "padded" else _log.warning
     say("%s: batches are %s, the cache is %s: the fastest way that writes the same as generate()", label,
         found.together, found.cache)  # fmt: skip
     return found
 
 
-def _remembered(path: Path) -> Batching | None:
-    try:
-        content = json.loads(path.read_bytes())
-        found = Batching(content["together"], content["cache"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def remembered(
+    folder: Path,
+    identity: str,
+    read: Callable[[Any], T | None],
+    make: Callable[[], T],
+    write: Callable[[T], dict[str, Any]],
+) -> T:
+    """What a check found out about a model, from a file of the cache folder where it was made before.
+
+    Args:
+        folder: the cache folder.
+        identity: of the check and the model.
+        read: from the file's content; None, or an error of a lookup, where it is damaged.
+        make: makes the check.
+        write: the file's content, as a JSON object.
+    """
+    path = folder / "batching" / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = read(json.loads(path.read_bytes()))
+        if known is not None:
+            return known
+    found = make()
+    with suppress(OSError):  # a cache folder that cannot be written costs the check each time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(write(found)).encode())
+    return found
+
+
+def _read(content: Any) -> Batching | None:
+    found = Batching(content["together"], content["cache"])
     return found if found.together in get_args(Together) and found.cache in get_args(Cache) else None
 
 
-def _try(loaded: LoadedModel, label: str, tokens: Sequence[int]) -> Batching:
+def trial_prompts(loaded: LoadedModel, tokens: Sequence[int]) -> list[list[int]]:
+    """Prompts of a few lengths, none over the window."""
     room = min(size or 1024 for size in (loaded.window, loaded.reach)) - NEW_TOKENS
-    prompts = [
+    return [
         [tokens[(31 * place + 7 * row + 1) % len(tokens)] for place in range(max(1, min(length, room)))]
         for row, length in enumerate(_LENGTHS)
     ]
+
+
+def alone(loaded: LoadedModel, label: str, prompts: Sequence[list[int]]) -> list[tuple[list[int], Any]]:
+    """Tokens and logits that plain `generate()` gives for each prompt by itself.
+
+    Raises:
+        ModelError: it fails.
+    """
     try:
-        alone = [row for prompt in prompts for row in _logits(loaded, [prompt], Batching("single", "plain"))]
+        return [row for prompt in prompts for row in _logits(loaded, [prompt], Batching("single", "plain"))]
     except Exception as error:
         if is_out_of_memory(error):
             raise
         raise ModelError(f"{label} cannot write: generate() fails with {one_line(error)}") from None
+
+
+def _try(loaded: LoadedModel, label: str, tokens: Sequence[int]) -> Batching:
+    prompts = trial_prompts(loaded, tokens)
+    by_itself = alone(loaded, label, prompts)
     singly = (Batching("single", cache) for cache in ("chunked", "grown"))
     longest = max(range(len(prompts)), key=lambda row: len(prompts[row]))
     some = [longest, 0]
     single = next(
-        (way for way in singly if all(_same(loaded, [prompts[row]], [alone[row]], way) for row in some)),
+        (way for way in singly if all(_same(loaded, [prompts[row]], [by_itself[row]], way) for row in some)),
         Batching("single", "plain"),
     )
-    if _same(loaded, prompts, alone, replace(single, together="padded")):
+    if _same(loaded, prompts, by_itself, replace(single, together="padded")):
         return replace(single, together="padded")
     twins = [row for row, prompt in enumerate(prompts) if len(prompt) == len(prompts[0])]
     equal = replace(single, together="same-length")
-    return equal if _same(loaded, [prompts[row] for row in twins], [alone[row] for row in twins], equal) else single
+    return equal if _same(loaded, [prompts[row] for row in twins], [by_itself[row] for row in twins], equal) else single
 
 
-def _same(loaded: LoadedModel, prompts: Sequence[list[int]], alone: Sequence[Any], way: Batching) -> bool:
+def _same(loaded: LoadedModel, prompts: Sequence[list[int]], wanted: Sequence[Any], way: Batching) -> bool:
     try:
         found = _logits(loaded, prompts, way)
     except Exception as error:  # what a model does not bear may raise anything
         if is_out_of_memory(error):
             raise
         return False
+    return same_logits(loaded, found, wanted)
+
+
+def same_logits(
+    loaded: LoadedModel, found: Sequence[tuple[list[int], Any]], wanted: Sequence[tuple[list[int], Any]]
+) -> bool:
+    """Whether tokens and logits are the same up to rounding."""
     # Half precision rounds to 3 digits, and by the shape of the batch.
     tolerance = 1e-3 if loaded.model.dtype.itemsize > 2 else 0.1
-    return all(_close(one, other, tolerance) for one, other in zip(found, alone, strict=True))
+    return all(_close(one, other, tolerance) for one, other in zip(found, wanted, strict=True))
 
 
 def _logits(loaded: LoadedModel, prompts: Sequence[list[int]], way: Batching) -> list[tuple[list[int], Any]]:

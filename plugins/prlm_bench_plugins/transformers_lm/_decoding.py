@@ -112,6 +112,16 @@ def looks_back(config: Any) -> bool:
     return any(getattr(config, name, None) not in (None, 0, 1, 1.0) for name in _LOOKING_BACK)
 
 
+def changes_scores(config: Any) -> bool:
+    """Whether settings that are followed change which token comes next, beyond which tokens end an answer."""
+    without = {"early_stopping", "length_penalty", "remove_invalid_values", "renormalize_logits"}  # beams, or nothing
+    ones = {"repetition_penalty", "encoder_repetition_penalty"}
+    names = {name for name in FOLLOWED - without if not name.endswith("_token_id") or name.startswith("forced")}
+    values = {name: getattr(config, name, None) for name in names}
+    neutral: tuple[Any, ...] = (None, False, 0, [], {})
+    return any(value not in neutral and (name not in ones or value != 1) for name, value in values.items())
+
+
 def reads_padding(config: Any) -> bool:
     """Whether the padding of a batch changes which token comes next, whatever it is filled with."""
     return any(getattr(config, name, None) not in (None, 0, 1, 1.0) for name in _LOOKING_AT_ENCODER)

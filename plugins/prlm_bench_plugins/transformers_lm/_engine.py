@@ -331,15 +331,37 @@ class RowSampler(LogitsProcessor):
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Scores of shape (rows, vocabulary) with all but the drawn token at minus infinity."""
         number = self._numbers[:, input_ids.shape[1] - self._start, None]
-        # In double precision the sum over a large vocabulary still reaches every token.
-        probabilities = (scores.double() / self._temperature).softmax(-1)
-        ordered, tokens = probabilities.sort(dim=-1, descending=True)
-        sums = ordered.cumsum(-1)
-        kept = sums - ordered < self._top_p  # the most likely token always is
-        share = torch.where(kept, sums, 0.0).amax(-1, keepdim=True)
-        place = torch.searchsorted(sums, number * share, right=True).clamp(max=kept.sum(-1, keepdim=True) - 1)
-        drawn = tokens.gather(-1, place)
+        drawn = draw(scores, number, self._temperature, self._top_p)
         return torch.full_like(scores, -torch.inf).scatter(-1, drawn, 0.0)
+
+
+def draw(scores: Any, number: Any, temperature: float, top_p: float) -> Any:
+    """The token of each row that its random number falls on, among the tokens in the order of their probability.
+
+    Args:
+        scores: of shape (rows, vocabulary).
+        number: in [0, 1), of shape (rows, 1).
+        temperature: above 0.
+        top_p: the most likely tokens with this share of the probability together are kept.
+
+    Returns:
+        Token ids of shape (rows, 1).
+    """
+    # In double precision the sum over a large vocabulary still reaches every token.
+    probabilities = (scores.double() / temperature).softmax(-1)
+    ordered, tokens = probabilities.sort(dim=-1, descending=True)
+    sums = ordered.cumsum(-1)
+    kept = sums - ordered < top_p  # the most likely token always is
+    share = torch.where(kept, sums, 0.0).amax(-1, keepdim=True)
+    place = torch.searchsorted(sums, number * share, right=True).clamp(max=kept.sum(-1, keepdim=True) - 1)
+    return tokens.gather(-1, place)
+
+
+def draw_unordered(scores: Any, number: Any, temperature: float) -> Any:
+    """As `draw` without `top_p`, among the tokens in the order of their ids: another draw, as random, and faster."""
+    sums = (scores.double() / temperature).softmax(-1).cumsum(-1)
+    place = torch.searchsorted(sums, number * sums[:, -1:], right=True)
+    return place.clamp(max=scores.shape[-1] - 1)
 
 
 class PreallocatedCacheLayer(DynamicLayer):  # type: ignore[no-untyped-call]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import MissingDependencyError, PrlmBenchError
-from prlm_bench.interfaces import Context
+from prlm_bench.interfaces import Activity, Context, SameResults
 from prlm_bench.profiling import timed, timed_each
 from prlm_bench.prompting import HubTokenizer
 
@@ -25,7 +29,6 @@ from .._hf import (
     choose_device,
     decode_answer,
     encode_prompts,
-    one_line,
     require_template,
     stated_settings,
     template_tokens,
@@ -34,9 +37,22 @@ from .._hf import (
 from ._batching import Together
 from ._decoding import Decoding
 from ._files import find_adapter, find_model
-from ._loading import LoadSettings, Quantization, cached_tokenizer, load_generation_model
+from ._loading import LoadedModel, LoadSettings, Quantization, cached_tokenizer, load_generation_model, ordinary_tokens
+from ._precision import batch_words
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from ._static_engine import StaticEngine
+
+#: Prompts of a stream that are encoded at a time.
+_WINDOW = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    prompt: Prompt
+    #: The prompt in the chat template; "" where it is plain text.
+    framed: str
+    tokens: int
 
 
 class TransformersGenerator:
@@ -61,7 +77,7 @@ class TransformersGenerator:
         constrain: `object` leaves nothing possible but the answer object that a prompt asks for (llguidance): one of
             the task's labels, or any text of one line without braces; reasoning before it is free until it is closed.
         draw: for sampling: another number draws another completion of the same prompt.
-        batch_tokens: tokens of a batch at most, padding and new tokens included.
+        batch_tokens: tokens of a batch at most, padding and new tokens included; the static engine fills a GPU instead.
         overflow: what happens to a prompt that is too long for the model's window: `error` stops the run;
             `cut-items` has reasoners show less of the items, and stops where the question alone is too long.
         chat: `auto` reads each prompt as a user's turn where the checkpoint has a chat template, and as plain text
@@ -73,6 +89,9 @@ class TransformersGenerator:
         batching: `padded`, `same-length`, `single`: which prompts go through the model together; `auto` tries it once
             for each checkpoint and takes the fastest way that writes what `generate()` writes.
         gguf_file: name of a GGUF file in the folder or repository that `model` names.
+        engine: `static` decodes by CUDA graphs, and `ordinary` as before; `auto` takes `static` on an NVIDIA GPU for
+            models that it writes the same for (see the guide on GPUs).
+        rows: prompts that the static engine answers at the same time at most; by default 512 on a GPU, if they fit.
 
     Raises:
         ValueError: options that do not go together.
@@ -105,13 +124,17 @@ class TransformersGenerator:
         chat_template_args: dict[str, Any] | None = None,
         batching: Together | Literal["auto"] = "auto",
         gguf_file: str | None = None,
+        engine: Annotated[Literal["auto", "static", "ordinary"], SameResults] = "auto",
+        rows: Annotated[int | None, SameResults] = None,
     ) -> None:
-        if max_new_tokens < 1 or num_beams < 1 or batch_tokens < 1:
-            raise ValueError("max_new_tokens, num_beams and batch_tokens are at least 1")
+        if min(max_new_tokens, num_beams, batch_tokens, 1 if rows is None else rows) < 1:
+            raise ValueError("max_new_tokens, num_beams, batch_tokens and rows are at least 1")
         if temperature < 0 or not 0 < top_p <= 1 or (temperature == 0 and top_p < 1):
             raise ValueError("temperature is at least 0, and top_p, for sampling only, above 0 and at most 1")
         if num_beams > 1 and temperature > 0:
             raise ValueError("a beam search does not sample: num_beams=1 or temperature=0")
+        if constrain is not None and engine == "static":
+            raise ValueError("engine=static knows no constraints: leave engine or constrain out")
         if constrain is not None and num_beams > 1:
             raise ValueError("constrained decoding has no beams: num_beams=1, or leave constrain out")
         if device is not None and device_map is not None:
@@ -136,6 +159,10 @@ class TransformersGenerator:
         self._decoding = Decoding(max_new_tokens, temperature, top_p, num_beams, seed)
         self._batch_tokens, self._cut_items = batch_tokens, overflow == "cut-items"
         self._cache_dir = context.cache_dir
+        # A constraint follows what a row has written in Python, which no CUDA graph can.
+        self._wanted, self._rows = "ordinary" if constrain else engine, rows
+        #: Used last, if it is the static one.
+        self._engine: StaticEngine | None = None
         if self._prompt_budget is not None and self._prompt_budget < 1:
             raise ValueError(f"max_new_tokens={max_new_tokens} fills the model's window of {self._files.window} tokens")
 
@@ -153,10 +180,12 @@ class TransformersGenerator:
             files is not None and "strftime_now" in (files.template or "") for files in (self._files, self._adapter)
         ):
             parts.append(f"date={self._date}")
-        if settings := stated_settings(self._files.folder):
+        # A GGUF file has no such settings, and is converted only when it is needed.
+        if self._files.header is None and (settings := stated_settings(self._files.folder)):
             parts.append(f"follows {settings};")
         if self._decoding.temperature > 0:
             parts.append(f"seed={self._decoding.seed}")
+        parts += batch_words(self._files, self._settings.dtype, self._settings.quantization)
         return " ".join(parts)
 
     @property
@@ -181,32 +210,90 @@ class TransformersGenerator:
         Raises:
             PrlmBenchError: a prompt is too long, the model cannot be loaded, or memory ran out.
         """
-        if not prompts:
+        yield from self._answers(iter(prompts), max(1, len(prompts)))
+
+    def stream(self, prompts: Iterator[Prompt]) -> Iterator[tuple[int, Completion]]:
+        """Answer prompts, which are drawn as there is room; answers come as they are finished.
+
+        Raises:
+            PrlmBenchError: a prompt is too long, the model cannot be loaded, or memory ran out.
+        """
+        yield from self._answers(prompts, _WINDOW)
+
+    def activity(self) -> Activity:
+        """The rows that the static engine is writing, and how busy the GPU is where nvidia-ml-py is installed."""
+        busy = None
+        if self._settings.device.startswith("cuda") and "torch" in sys.modules:
+            cuda: Any = sys.modules["torch"].cuda
+            with suppress(Exception):  # without the package, and from drivers that do not tell
+                busy = cuda.utilization(int(self._settings.device.partition(":")[2] or 0)) / 100
+        return Activity(None if self._engine is None else self._engine.active, busy)
+
+    def _answers(self, prompts: Iterator[Prompt], window: int) -> Iterator[tuple[int, Completion]]:
+        """Answers to prompts that are encoded `window` at a time."""
+        asked: dict[int, _Asked] = {}
+        windows = self._encoded(prompts, window, asked)
+        first = next(windows, None)
+        if first is None:
             return
         tokenizer, label = self._hf_tokenizer, self._files.label
-        chats = [turns(prompt, self._chat) for prompt in prompts]
-        with timed("tokenizing"):
-            ids = encode_prompts(tokenizer, chats, label)
-        self._check_lengths(prompts, ids)
         with timed("loading"):
             loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
-        from ._constraint import ObjectConstraints
-        from ._engine import Request, generate_all
+        from ._answers import answers
 
-        texts = [chat_text(tokenizer, chat, label) for chat in chats]
-        framed = ["" if isinstance(chat, str) else text for chat, text in zip(chats, texts, strict=True)]
-        made = ObjectConstraints(self._task, tokenizer, loaded.end_ids, label) if self._constrain else None
-        requests = [
-            # A model has to read something, so an empty prompt is a token of padding.
-            Request(index, text, row or [loaded.pad_id], made.of(prompts[index], framed[index]) if made else None)
-            for index, (text, row) in enumerate(zip(texts, ids, strict=True))
-        ]
-        outputs = generate_all(loaded, requests, self._decoding, self._batch_tokens)
-        for output in timed_each("device", _in_one_line(outputs, label)):
-            text = decode_answer(tokenizer, output.ids, framed[output.index])
+        self._engine = self._choose_engine(loaded)
+        found = answers(
+            loaded,
+            chain([first], windows),
+            self._decoding,
+            self._batch_tokens,
+            self._engine,
+            label,
+            self._constraints(loaded, asked),
+        )
+        for output in timed_each("device", found):
+            one = asked.pop(output.index)
+            answer = decode_answer(tokenizer, output.ids, one.framed)
             finish = "stop" if output.ended else "length"
-            read = len(ids[output.index])
-            yield output.index, Completion(text, finish=finish, tokens=len(output.ids), prompt_tokens=read)
+            yield output.index, Completion(answer, finish=finish, tokens=len(output.ids), prompt_tokens=one.tokens)
+
+    def _encoded(
+        self, prompts: Iterator[Prompt], window: int, asked: dict[int, _Asked]
+    ) -> Iterator[list[tuple[str, list[int]]]]:
+        """Texts and token ids of prompts, window by window; what is asked is added to `asked` by its number."""
+        tokenizer, label, start = self._hf_tokenizer, self._files.label, 0
+        while some := list(islice(prompts, window)):
+            chats = [turns(prompt, self._chat) for prompt in some]
+            with timed("tokenizing"):
+                ids = encode_prompts(tokenizer, chats, label)
+            self._check_lengths(some, ids)
+            texts = [chat_text(tokenizer, chat, label) for chat in chats]
+            framed = ["" if isinstance(chat, str) else text for chat, text in zip(chats, texts, strict=True)]
+            new = (_Asked(*each) for each in zip(some, framed, map(len, ids), strict=True))
+            asked |= enumerate(new, start)
+            start += len(some)
+            yield list(zip(texts, ids, strict=True))
+
+    def _constraints(self, loaded: LoadedModel, asked: Mapping[int, _Asked]) -> Callable[[int], Any] | None:
+        """The constraint of an answer by the number of its prompt; None where answers are free."""
+        if not self._constrain:
+            return None
+        from ._constraint import ObjectConstraints
+
+        made = ObjectConstraints(self._task, self._hf_tokenizer, loaded.end_ids, self._files.label)
+        return lambda number: made.of(asked[number].prompt, asked[number].framed)
+
+    def _choose_engine(self, loaded: LoadedModel) -> StaticEngine | None:
+        from ._static_check import bears_static, choose_engine
+
+        files, folder = self._files, self._cache_dir
+
+        def bears() -> bool:
+            tokens = ordinary_tokens(loaded.model, self._hf_tokenizer)
+            return bears_static(loaded, files.label, f"{self._loading} {self._settings}", folder, tokens)
+
+        sizes = {"rows": self._rows, "tokens": self._batch_tokens}
+        return choose_engine(loaded, self._decoding, self._wanted, bears, files.label, **sizes)
 
     def render(self, prompt: Prompt) -> str:
         """What the model reads, with special tokens.
@@ -255,15 +342,6 @@ class TransformersGenerator:
 def _require(package: str, option: str, value: str | None) -> None:
     if value is not None and find_spec(package) is None:
         raise PrlmBenchError(f"{option}={value} needs the package {package}", f"pip install {package}")
-
-
-def _in_one_line(outputs: Iterator[T], label: str) -> Iterator[T]:
-    """Outputs; what transformers refuses, such as a setting of the checkpoint, is one line."""
-    try:
-        yield from outputs
-    except (TypeError, ValueError) as error:
-        hint = "its generation_config.json may set what does not go together"
-        raise PrlmBenchError(f"{label} cannot write: {one_line(error)}", hint) from None
 
 
 @lru_cache(maxsize=8)

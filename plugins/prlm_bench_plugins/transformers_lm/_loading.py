@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -52,6 +52,8 @@ class LoadedModel:
     batching: Batching = FASTEST
     #: See `position_reach`.
     reach: int | None = None
+    #: What the static engine keeps with the model (see `_static_check.choose_engine`).
+    engines: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class ModelPool:
@@ -150,7 +152,7 @@ def load_unpooled(
     if settings.batching != "auto":
         return replace(loaded, batching=Batching(settings.batching, "grown"))
     with loading(files.label):
-        found = choose_batching(loaded, files.label, identity, cache_dir, _ordinary(model, tokenizer))
+        found = choose_batching(loaded, files.label, identity, cache_dir, ordinary_tokens(model, tokenizer))
     if found.together == "padded" and reads_padding(model.generation_config):
         found = replace(found, together="same-length")
     return replace(loaded, batching=found)
@@ -162,7 +164,7 @@ def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(end for end in [*ids, tokenizer.eos_token_id] if end is not None))
 
 
-def _ordinary(model: Any, tokenizer: Any) -> list[int]:
+def ordinary_tokens(model: Any, tokenizer: Any) -> list[int]:
     """Tokens of a model that are no special ones."""
     rows = model.get_input_embeddings().weight.shape[0]
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}

@@ -21,6 +21,7 @@ from prlm_bench_plugins.prlm._grpo import Rollout, dataset, run_lengths, sample_
 from prlm_bench_plugins.prlm._prefix_sharing import PrefixSharingGRPOTrainer, disable_telemetry
 from prlm_bench_plugins.prlm._recipe import Lora
 from prlm_bench_plugins.prlm._tuning import adapter, load_model, silenced
+from prlm_bench_plugins.transformers_lm.rollouts import GroupSampler
 from support.prlm_shop import R1_TEMPLATE, make_causal, make_tokenizer, settings, training_context
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -110,14 +111,37 @@ class TestOnePrompt:
         assert len(seen) == 18 and len({turn[0]["content"] for turn in seen.values()}) == 18
 
 
+Sample = Callable[..., list[list[int]]]
+
+
+def sample_static(
+    model: Any,
+    prompts: list[list[int]],
+    counts: list[int],
+    max_tokens: int,
+    temperature: float,
+    end_ids: list[int],
+    pad_id: int,
+    bf16: bool = False,
+) -> list[list[int]]:
+    was = model.training
+    sampler = GroupSampler(model.eval(), max_tokens, temperature, end_ids, bf16)
+    found = sampler.sample(prompts, counts)
+    model.train(was)
+    return found
+
+
+@pytest.mark.parametrize("sample", [sample_groups, sample_static])
 class TestRollout:
     @pytest.mark.parametrize("kind", KINDS)
-    def test_the_coldest_sampling_is_what_generate_writes(self, models: Callable[[str], Path], kind: str) -> None:
+    def test_the_coldest_sampling_is_what_generate_writes(
+        self, models: Callable[[str], Path], kind: str, sample: Sample
+    ) -> None:
         model, tokenizer = load_model(str(models(kind)))
         texts = ["what", "a headline for the article", "x " * 40, "the the the", "which users like verbs?"]
         prompts = encode_prompts(tokenizer, texts)
         model.train()
-        found = sample_groups(model, prompts, [2, 1, 3, 1, 2], 11, 1e-6, [1], 0)
+        found = sample(model, prompts, [2, 1, 3, 1, 2], 11, 1e-6, [1], 0)
         assert model.training
         alone = []
         model.eval()
@@ -127,22 +151,22 @@ class TestRollout:
         assert found == [alone[place] for place in (0, 0, 1, 2, 2, 2, 3, 4, 4)]
         assert max(map(len, found)) == 11
 
-    def test_rows_that_end_leave_and_the_rest_go_on(self, models: Callable[[str], Path]) -> None:
+    def test_rows_that_end_leave_and_the_rest_go_on(self, models: Callable[[str], Path], sample: Sample) -> None:
         model, tokenizer = load_model(str(models("Qwen2")))
         prompts = encode_prompts(tokenizer, ["what", "a headline", "x " * 20])
         torch.manual_seed(0)
-        rows = sample_groups(model, prompts, [16] * 3, 24, 1.0, [1, 7], 0)
+        rows = sample(model, prompts, [16] * 3, 24, 1.0, [1, 7], 0)
         assert len(rows) == 48
         for row in rows:
             ends = [place for place, token in enumerate(row) if token in (1, 7)]
             assert ends == [len(row) - 1] if len(row) < 24 else not ends or ends == [23]
         assert min(map(len, rows)) < 12 < max(map(len, rows)) == 24
 
-    def test_draws_follow_the_probabilities(self, models: Callable[[str], Path]) -> None:
+    def test_draws_follow_the_probabilities(self, models: Callable[[str], Path], sample: Sample) -> None:
         model, tokenizer = load_model(str(models("Qwen2")))
         ids = encode_prompts(tokenizer, ["a headline"])
         torch.manual_seed(0)
-        rows = sample_groups(model, ids, [4000], 1, 0.5, [1], 0)
+        rows = sample(model, ids, [4000], 1, 0.5, [1], 0)
         with torch.no_grad():
             chances = (model(torch.tensor(ids)).logits[0, -1] / 0.5).softmax(-1)
         counts = torch.bincount(torch.tensor(rows)[:, 0], minlength=len(chances)) / 4000
@@ -164,15 +188,72 @@ class TestRollout:
             handle.remove()
         assert seen == {dtype}
 
-    def test_the_same_seed_writes_the_same(self, models: Callable[[str], Path]) -> None:
+    def test_the_same_seed_writes_the_same(self, models: Callable[[str], Path], sample: Sample) -> None:
         model, tokenizer = load_model(str(models("Qwen2")))
         ids = encode_prompts(tokenizer, ["a headline", "b"])
 
         def drawn(seed: int) -> list[list[int]]:
             torch.manual_seed(seed)
-            return sample_groups(model, ids, [4, 4], 12, 1.0, [1], 0)
+            return sample(model, ids, [4, 4], 12, 1.0, [1], 0)
 
         assert drawn(0) == drawn(0) != drawn(1)
+
+
+class TestRolloutOfATrainer:
+    @pytest.fixture
+    def sampled(self, models: Callable[[str], Path]) -> Callable[..., tuple[Rollout, Any]]:
+        def made(model: Any) -> tuple[Rollout, Any]:
+            tokenizer = make_tokenizer()
+            trainer = SimpleNamespace(
+                processing_class=tokenizer,
+                accelerator=SimpleNamespace(unwrap_model=lambda model: model),
+                model=model,
+                eos_token_ids=[1],
+                args=SimpleNamespace(bf16=False),
+            )
+            return Rollout(6, 1e-6), trainer
+
+        return made
+
+    @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's
+    @pytest.mark.parametrize("change", ["weights", "adapter", "moved"])
+    def test_weights_are_those_of_the_moment(
+        self, models: Callable[[str], Path], sampled: Callable[..., tuple[Rollout, Any]], change: str
+    ) -> None:
+        """After a step of an optimizer, which changes weights in place, and where a library puts others there."""
+        model, _ = load_model(str(models("Llama")))
+        if change == "adapter":
+            from peft import get_peft_model
+
+            lora: Any = adapter(Lora())
+            model = get_peft_model(model, lora)
+        rollout, trainer = sampled(model)
+        prompts = [[{"role": "user", "content": text}] for text in ("a", "bb bb", "bb bb")]
+        before = rollout(prompts, trainer)["completion_ids"]
+        assert list(rollout._samplers.values()) != [None]
+        with torch.no_grad():
+            for name, weights in model.named_parameters():
+                if change == "moved":
+                    weights.data = weights.data.flip(0).contiguous()
+                elif change == "weights" or "lora_B" in name:
+                    weights.add_(torch.randn(weights.shape, generator=torch.Generator().manual_seed(5)))
+        after = rollout(prompts, trainer)["completion_ids"]
+        assert before != after
+        fresh, _ = sampled(model)
+        assert fresh(prompts, trainer)["completion_ids"] == after
+        assert model.training is False and after[1] == after[2]
+
+    def test_other_models_go_the_ordinary_way(
+        self, sampled: Callable[..., tuple[Rollout, Any]], tmp_path: Path
+    ) -> None:
+        model, _ = load_model(str(make_causal(tmp_path / "gemma", "Gemma")))
+        rollout, trainer = sampled(model.train())
+        prompts = [[{"role": "user", "content": "a"}]] * 2
+        found = rollout(prompts, trainer)["completion_ids"]
+        assert list(rollout._samplers.values()) == [None]
+        ids = encode_prompts(trainer.processing_class, prompts[:1])
+        assert found == sample_groups(model, ids, [2], 6, 1e-6, [1], 0)
+        assert model.training
 
     def test_prompts_come_back_in_the_order_of_the_rows(self, models: Callable[[str], Path]) -> None:
         model, tokenizer = load_model(str(models("Qwen2")))
