@@ -15,6 +15,7 @@ from ._chat import (
     encode_completions,
     encode_prompts,
     fix_rendering,
+    is_framed,
     template_tokens,
     turns,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "free_memory",
     "has_weights",
     "hash_files",
+    "is_framed",
     "import_torch",
     "is_out_of_memory",
     "load_model",

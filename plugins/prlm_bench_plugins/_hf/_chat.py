@@ -126,7 +126,7 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[Turns], name: str = "the mo
     """
     found: list[list[int]] = [[] for _ in prompts]
     for framed in (False, True):
-        places = [place for place, prompt in enumerate(prompts) if _is_framed(tokenizer, prompt) is framed]
+        places = [place for place, prompt in enumerate(prompts) if is_framed(tokenizer, prompt) is framed]
         if places:
             texts = [chat_text(tokenizer, prompts[place], name) for place in places]
             encoded = tokenizer(texts, add_special_tokens=not framed)["input_ids"]
@@ -192,5 +192,6 @@ def template_tokens(tokenizer: Any, name: str = "the model") -> int:
     return max(map(len, encode_prompts(tokenizer, chats, name)))
 
 
-def _is_framed(tokenizer: Any, prompt: Turns) -> bool:
+def is_framed(tokenizer: Any, prompt: Turns) -> bool:
+    """Whether a prompt goes into the chat template, which brings its own special tokens."""
     return not isinstance(prompt, str) and bool(tokenizer.chat_template)

@@ -52,6 +52,8 @@ class Request:
     #: What its random numbers depend on; not used without sampling.
     text: str
     ids: list[int]
+    #: Of its random numbers, in place of the decoding's; each of several samples of a prompt has its own.
+    seed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -212,12 +214,30 @@ class Batch:
         device = loaded.model.device
         numbers = None
         if decoding.temperature > 0:
-            rows = row_numbers([request.text for request in self.requests], decoding.seed, decoding.max_new_tokens)
+            rows = [
+                row
+                for request in self.requests
+                for row in row_numbers([request.text], request.seed or decoding.seed, decoding.max_new_tokens)
+            ]
             numbers = torch.tensor(rows, dtype=torch.double).to(device)
         own = self.is_causal and decoding.beams == 1 and loaded.batching.cache != "plain"
         cache = preallocated_cache(loaded.model) if own else None
+        if cache is not None:
+            cache = self._shared_prompts() or cache
         start = ids.shape[1] if self.is_causal else 1
         return _State(ids.to(device), mask.to(device), start, cache, numbers)
+
+    def _shared_prompts(self) -> Any:
+        """What the model keeps of all tokens of the prompts but the last, if several rows have the same prompt."""
+        from ._likelihood import read_prompts, select_rows
+
+        places: dict[tuple[int, ...], int] = {}
+        rows = [places.setdefault(tuple(request.ids), len(places)) for request in self.requests]
+        if len(places) == len(rows) or min(map(len, places)) < 2:
+            return None
+        chunks = self._loaded.batching.cache == "chunked"
+        cache, _, _ = read_prompts(self._loaded, [ids[:-1] for ids in places], chunks=chunks)
+        return select_rows(cache, torch.tensor(rows, device=self._loaded.model.device))
 
     def options(self, state: _State) -> dict[str, Any]:
         """Options of `generate()`."""

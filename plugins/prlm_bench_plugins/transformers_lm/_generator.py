@@ -23,6 +23,7 @@ from .._hf import (
     choose_device,
     decode_answer,
     encode_prompts,
+    is_framed,
     one_line,
     template_tokens,
     turns,
@@ -113,8 +114,8 @@ class TransformersGenerator:
         self._date = chat_date(date)
         thinking = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
         self._rendering = json.dumps([self._date, {**(chat_template_args or {}), **thinking}])
-        seed = f"{context.seed}/{draw}" if draw else str(context.seed)
-        self._decoding = Decoding(max_new_tokens, temperature, top_p, num_beams, seed)
+        self._seed, self._draw = context.seed, draw
+        self._decoding = Decoding(max_new_tokens, temperature, top_p, num_beams, _draw_seed(context.seed, draw))
         self._batch_tokens, self._cut_items = batch_tokens, overflow == "cut-items"
         self._cache_dir = context.cache_dir
         if self._prompt_budget is not None and self._prompt_budget < 1:
@@ -158,28 +159,81 @@ class TransformersGenerator:
         Raises:
             PrlmBenchError: a prompt is too long, the model cannot be loaded, or memory ran out.
         """
+        for index, _, completion in self._write(prompts, [None]):
+            yield index, completion
+
+    def sample(self, prompts: Sequence[Prompt], n: int) -> Iterator[tuple[int, list[Completion]]]:
+        """Draw n completions of each prompt, which is read once for them.
+
+        Sample j is what `generate` writes with the option `draw` raised by j.
+
+        Raises:
+            PrlmBenchError: the temperature is 0, or as for `generate`.
+        """
+        if n > 1 and self._decoding.temperature == 0:
+            message = f"{self._files.label} writes the most likely answer, so {n} samples of it would be the same"
+            raise PrlmBenchError(message, "set a temperature, such as temperature=0.7")
+        seeds = [_draw_seed(self._seed, self._draw + number) for number in range(n)]
+        found: dict[int, dict[int, Completion]] = {}
+        for index, number, completion in self._write(prompts, seeds):
+            samples = found.setdefault(index, {})
+            samples[number] = completion
+            if len(samples) == n:
+                yield index, [samples[place] for place in range(n)]
+                del found[index]
+
+    def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """The log-probability of each continuation of each prompt; see `ScoresContinuations`.
+
+        Raises:
+            PrlmBenchError: a prompt is too long, the model cannot be loaded, or memory ran out.
+        """
+        if not prompts:
+            return []
+        tokenizer, label = self._hf_tokenizer, self._files.label
+        chats = [turns(prompt) for prompt in prompts]
+        texts = [chat_text(tokenizer, chat, label) for chat in chats]
+        framed = [is_framed(tokenizer, chat) for chat in chats]
+        loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
+        from ._likelihood import Question, encode_pairs, score_all
+
+        apart = self._files.is_encoder_decoder
+        pairs = encode_pairs(tokenizer, texts, framed, continuations, apart)
+        # The last token of a continuation is not read.
+        beside = [0 if apart else max(0, max(map(len, rows), default=0) - 1) for _, rows in pairs]
+        self._check_lengths(prompts, [ids for ids, _ in pairs], self._files.window, beside)
+        questions = [Question(place, ids or [loaded.pad_id], rows) for place, (ids, rows) in enumerate(pairs)]
+        found = dict(score_all(loaded, questions, self._batch_tokens))
+        return [found[place] for place in range(len(prompts))]
+
+    def _write(
+        self, prompts: Sequence[Prompt], seeds: Sequence[str | None]
+    ) -> Iterator[tuple[int, int, Completion]]:
+        """Index of a prompt, number of a seed, and the completion with it; see `generate`."""
         if not prompts:
             return
         tokenizer, label = self._hf_tokenizer, self._files.label
         chats = [turns(prompt) for prompt in prompts]
         ids = encode_prompts(tokenizer, chats, label)
-        self._check_lengths(prompts, ids)
+        self._check_lengths(prompts, ids, self._prompt_budget)
         loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
         from ._engine import Request, generate_all
 
         texts = [chat_text(tokenizer, chat, label) for chat in chats]
         requests = [
             # A model has to read something, so an empty prompt is a token of padding.
-            Request(index, text, row or [loaded.pad_id])
+            Request(index * len(seeds) + number, text, row or [loaded.pad_id], seed)
             for index, (text, row) in enumerate(zip(texts, ids, strict=True))
+            for number, seed in enumerate(seeds)
         ]
         outputs = generate_all(loaded, requests, self._decoding, self._batch_tokens)
         for output in _in_one_line(outputs, label):
-            framed = texts[output.index] if prompts[output.index].chat else ""
+            index, number = divmod(output.index, len(seeds))
+            framed = texts[index] if prompts[index].chat else ""
             text = decode_answer(tokenizer, output.ids, framed)
             finish = "stop" if output.ended else "length"
-            read = len(ids[output.index])
-            yield output.index, Completion(text, finish=finish, tokens=len(output.ids), prompt_tokens=read)
+            read = len(ids[index])
+            yield index, number, Completion(text, finish=finish, tokens=len(output.ids), prompt_tokens=read)
 
     @property
     def _hf_tokenizer(self) -> Any:
@@ -202,17 +256,28 @@ class TransformersGenerator:
         window = self._files.window
         return window if window is None or self._files.is_encoder_decoder else window - self._decoding.max_new_tokens
 
-    def _check_lengths(self, prompts: Sequence[Prompt], ids: Sequence[Sequence[int]]) -> None:
-        if self._prompt_budget is None:
+    def _check_lengths(
+        self,
+        prompts: Sequence[Prompt],
+        ids: Sequence[Sequence[int]],
+        room: int | None,
+        beside: Sequence[int] | None = None,
+    ) -> None:
+        """Refuse prompts with more tokens than there is room for, where `beside` others are read with them."""
+        if room is None:
             return
-        for prompt, row in zip(prompts, ids, strict=True):
-            if len(row) > self._prompt_budget:
+        for prompt, row, others in zip(prompts, ids, beside or [0] * len(ids), strict=True):
+            if len(row) > room - others:
                 message = (
                     f"the prompt of question {prompt.example.id} has {len(row)} tokens, and the window of "
-                    f"{self._files.name!r} has room for {self._prompt_budget} ({self._files.window} in all)"
+                    f"{self._files.name!r} has room for {room - others} ({self._files.window} in all)"
                 )
                 hint = "a smaller max_length of the reasoner or max_new_tokens"
                 raise PrlmBenchError(message, hint if self._cut_items else f"{hint}, or overflow=cut-items")
+
+
+def _draw_seed(seed: int, draw: int) -> str:
+    return f"{seed}/{draw}" if draw else str(seed)
 
 
 def _require(package: str, option: str, value: str | None) -> None:
