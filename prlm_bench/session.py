@@ -201,7 +201,7 @@ class Session:
             reader = self.component("reasoner", reasoner or "direct")
         found: dict[int, Completion] = {}
         self.progress.start(f"{self.task.name} {self.dataset.split}: generating", len(prompts))
-        for index, completion in made.generate(prompts):
+        for index, completion in self.components.reading(made, reader).generate(prompts):
             found[index] = completion
             self.progress.advance()
         missing = len(prompts) - len(found)

@@ -7,16 +7,18 @@ that the generator reads from the prompt.
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from ..identity import json_digest
-from ..interfaces import Generator, Tokenizer
+from ..interfaces import Generator, Samples, ScoresContinuations, Tokenizer
 from ..prompting import max_prompt_tokens
 from ..records import Completion, Prompt
 from ._checked_records import checked, from_row, to_row
@@ -32,12 +34,18 @@ _PATIENCE = 10.0
 _TABLES = """
     CREATE TABLE IF NOT EXISTS identity (json TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS likelihoods (key TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 """
 
 
-def prompt_key(prompt: Prompt) -> str:
-    """A digest of everything that a cached generator may read from a prompt: its text, and whether it is a chat."""
-    return json_digest([prompt.text, prompt.chat])
+def prompt_key(prompt: Prompt, sample: int = 0) -> str:
+    """A digest of everything that a cached generator may read from a prompt: its text, and whether it is a chat.
+
+    Args:
+        prompt: the prompt.
+        sample: the number of the completion; the first is the one without a number.
+    """
+    return json_digest([prompt.text, prompt.chat, *([sample] if sample else [])])
 
 
 class _ForeignFileError(Exception):
@@ -66,9 +74,9 @@ class GenerationCache:
         self._usable = True
         self._warned = False
 
-    def get(self, prompt: Prompt) -> Completion | None:
-        """The cached completion; None if there is none."""
-        key = prompt_key(prompt)
+    def get(self, prompt: Prompt, sample: int = 0) -> Completion | None:
+        """The cached completion of this number; None if there is none."""
+        key = prompt_key(prompt, sample)
         for (row,) in self._execute("SELECT CAST(json AS BLOB) FROM completions WHERE key = ?", (key,)):
             known = from_row(key, row)
             if known is None and not self._warned:
@@ -78,10 +86,23 @@ class GenerationCache:
             return known
         return None
 
-    def put(self, prompt: Prompt, completion: Completion) -> None:
+    def put(self, prompt: Prompt, completion: Completion, sample: int = 0) -> None:
         """Store a completion; it survives the end of this process."""
-        key = prompt_key(prompt)
+        key = prompt_key(prompt, sample)
         self._execute("INSERT OR REPLACE INTO completions VALUES (?, ?)", (key, to_row(key, completion).decode()))
+
+    def get_likelihood(self, prompt: Prompt, continuation: str) -> float | None:
+        """The cached log-probability of a continuation; None if there is none."""
+        key = json_digest([prompt.text, prompt.chat, continuation])
+        values = [value for (value,) in self._execute("SELECT value FROM likelihoods WHERE key = ?", (key,))]
+        return values[0] if values and isinstance(values[0], float) else None
+
+    def put_likelihood(self, prompt: Prompt, continuation: str, value: float) -> None:
+        """Store a log-probability; it survives the end of this process."""
+        if math.isnan(value):
+            return
+        key = json_digest([prompt.text, prompt.chat, continuation])
+        self._execute("INSERT OR REPLACE INTO likelihoods VALUES (?, ?)", (key, value))
 
     def close(self) -> None:
         """Close the database connection; it reopens when the cache is used."""
@@ -89,7 +110,7 @@ class GenerationCache:
             self._connection.close()
             self._connection = None
 
-    def _execute(self, statement: str, values: tuple[str, ...]) -> list[Any]:
+    def _execute(self, statement: str, values: tuple[str | float, ...]) -> list[Any]:
         """Execute a statement and return its rows; none if the cache is unusable."""
         for _ in range(3):
             if not self._usable:
@@ -155,8 +176,16 @@ class CachedGenerator:
         cache: its cached completions.
     """
 
+    #: Only there if the generator has it, so that `isinstance` says of this one what it says of that one.
+    loglikelihood: Callable[[Sequence[Prompt], Sequence[Sequence[str]]], list[list[float]]]
+    sample: Callable[[Sequence[Prompt], int], Iterator[tuple[int, Sequence[Completion]]]]
+
     def __init__(self, generator: Generator, cache: GenerationCache) -> None:
         self._generator, self._cache = generator, cache
+        if isinstance(generator, ScoresContinuations):
+            self.loglikelihood = partial(self._loglikelihood, generator)
+        if isinstance(generator, Samples):
+            self.sample = partial(self._sample, generator)
 
     @property
     def tokenizer(self) -> Tokenizer | None:
@@ -189,3 +218,41 @@ class CachedGenerator:
             completion = checked(given)
             self._cache.put(requested[number], completion)
             yield from ((index, completion) for index in missing[number])
+
+    def _sample(
+        self, generator: Samples, prompts: Sequence[Prompt], n: int
+    ) -> Iterator[tuple[int, Sequence[Completion]]]:
+        """Yield prompts with n cached samples first, then new ones; see `Samples`."""
+        missing = []
+        for index, prompt in enumerate(prompts):
+            known = [self._cache.get(prompt, number) for number in range(n)]
+            samples = [completion for completion in known if completion is not None]
+            if len(samples) == n:
+                yield index, samples
+            else:
+                missing.append(index)
+        requested = [prompts[index] for index in missing]
+        for place, given in generator.sample(requested, n) if requested else ():
+            samples = [checked(completion) for completion in given]
+            for number, completion in enumerate(samples):
+                self._cache.put(requested[place], completion, number)
+            yield missing[place], samples
+
+    def _loglikelihood(
+        self, generator: ScoresContinuations, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """Cached log-probabilities, and those of prompts of which one is missing; see `ScoresContinuations`."""
+        found: list[list[float]] = []
+        missing = []
+        for index, (prompt, wanted) in enumerate(zip(prompts, continuations, strict=True)):
+            known = [self._cache.get_likelihood(prompt, continuation) for continuation in wanted]
+            found.append([value for value in known if value is not None])
+            if len(found[index]) < len(wanted):
+                missing.append(index)
+        if missing:
+            asked = [prompts[index] for index in missing], [continuations[index] for index in missing]
+            for index, values in zip(missing, generator.loglikelihood(*asked), strict=True):
+                for continuation, value in zip(continuations[index], values, strict=True):
+                    self._cache.put_likelihood(prompts[index], continuation, value)
+                found[index] = list(values)
+        return found

@@ -219,11 +219,9 @@ class Pipeline:
 
     def _parts(self, cell: Cell) -> MethodComponents:
         make = self._components.make
-        return MethodComponents(
-            retriever=make(cell.retriever, cell.seed)[0],
-            reasoner=make(cell.reasoner, cell.seed)[0],
-            generator=self._components.generator(cell.generator, cell.seed),
-        )
+        retriever, reasoner = make(cell.retriever, cell.seed)[0], make(cell.reasoner, cell.seed)[0]
+        generator = self._components.generator(cell.generator, cell.seed)
+        return MethodComponents(retriever, reasoner, self._components.reading(generator, reasoner))
 
 
 def _grouped(members: Sequence[int], key: Callable[[int], Any]) -> list[list[int]]:

@@ -229,11 +229,11 @@ class Batch:
 
     def _shared_prompts(self) -> Any:
         """What the model keeps of all tokens of the prompts but the last, if several rows have the same prompt."""
-        from ._likelihood import read_prompts, select_rows
+        from ._likelihood import can_share, read_prompts, select_rows
 
         places: dict[tuple[int, ...], int] = {}
         rows = [places.setdefault(tuple(request.ids), len(places)) for request in self.requests]
-        if len(places) == len(rows) or min(map(len, places)) < 2:
+        if len(places) == len(rows) or min(map(len, places)) < 2 or not can_share(self._loaded.model):
             return None
         chunks = self._loaded.batching.cache == "chunked"
         cache, _, _ = read_prompts(self._loaded, [ids[:-1] for ids in places], chunks=chunks)

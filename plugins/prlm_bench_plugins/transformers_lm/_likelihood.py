@@ -188,8 +188,8 @@ class _Reader(Protocol):
 def _reader(loaded: LoadedModel, way: Batching, group: Sequence[Question]) -> _Reader:
     if loaded.model.config.is_encoder_decoder:
         return _EncoderDecoder(loaded, group)
-    cached = None if way.cache == "plain" else preallocated_cache(loaded.model)
-    return _Whole(loaded, group) if cached is None else _Decoder(loaded, way, group)
+    shares = way.cache != "plain" and can_share(loaded.model)
+    return _Decoder(loaded, way, group) if shares else _Whole(loaded, group)
 
 
 class _Decoder:
@@ -272,11 +272,16 @@ class _Whole:
         return torch.stack([_sums(tail[None], [ids])[0] for tail, ids in zip(tails, continuations, strict=True)])
 
 
+def can_share(model: Any) -> bool:
+    """Whether a causal model keeps its prompts in a cache whose rows can be selected, and nowhere else."""
+    return "past_key_values" in _parameters(type(model)) and preallocated_cache(model) is not None
+
+
 def read_prompts(loaded: LoadedModel, prompts: Sequence[Sequence[int]], *, chunks: bool) -> tuple[Any, Any, Any]:
     """Read prompts in one batch.
 
     Args:
-        loaded: a causal model for which there is a `preallocated_cache`.
+        loaded: a causal model that `can_share`.
         prompts: token ids, at least one each.
         chunks: a CPU reads them in pieces.
 
