@@ -10,6 +10,7 @@ from ..errors import RunError
 from ..host import NEEDS, Component, ComponentChoice, PluginHost
 from ..identity import json_digest
 from ..interfaces import NOT_BATCH_INVARIANT, NOT_VERIFIED, Context, Generator, ReadsAnswers, Reasoner
+from ..results._seed_groups import SEED
 from ._generation_cache import CachedGenerator, GenerationCache
 
 if TYPE_CHECKING:
@@ -139,13 +140,16 @@ def _key(choice: ComponentChoice, seed: int) -> tuple[str, str, str, int, int]:
 
 
 def _composed(fingerprint: str, parts: list[dict[str, str]]) -> str:
-    """The fingerprint of a component that is composed of others; what is stated of one of them holds for it too."""
-    stated = [
-        note
-        for note in (NOT_VERIFIED, NOT_BATCH_INVARIANT)
-        if note not in fingerprint and any(note in part["fingerprint"] for part in parts)
-    ]
-    return "; ".join([f"{fingerprint} {json_digest(parts)[:16]}".strip(), *stated])
+    """The fingerprint of a component that is composed of others.
+
+    Their seeds and what is stated of one of them stand in it as text, since they are looked for in it.
+    """
+    texts = [part["fingerprint"] for part in parts]
+    bare = [{**part, "fingerprint": SEED.sub("", part["fingerprint"])} for part in parts]
+    seeds = sorted({seed for text in texts for seed in SEED.findall(text)} - set(SEED.findall(fingerprint)))
+    whole = " ".join([fingerprint, json_digest(bare)[:16], *seeds]).strip()
+    stated = [note for note in (NOT_VERIFIED, NOT_BATCH_INVARIANT) if any(note in text for text in texts)]
+    return "; ".join([whole, *(note for note in stated if note not in whole)])
 
 
 def missing_requirement(component: Component, dataset: Dataset) -> str | None:

@@ -200,7 +200,6 @@ class Backend:
         with quiet():
             return [str(answer) for answer in self._lm.generate_until(requests, **self._silent)]
 
-
     def loglikelihood(self, pairs: Sequence[tuple[Any, str]]) -> list[float]:
         """The log-probability of each continuation behind what `render` returned.
 

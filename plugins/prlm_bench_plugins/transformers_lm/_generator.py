@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -31,7 +32,7 @@ from .._hf import (
 from ._batching import Together
 from ._decoding import Decoding
 from ._files import find_adapter, find_model
-from ._loading import LoadSettings, Quantization, cached_tokenizer, load_generation_model
+from ._loading import LoadSettings, Quantization, cached_tokenizer, load_generation_model, ordinary_tokens
 
 T = TypeVar("T")
 
@@ -195,7 +196,7 @@ class TransformersGenerator:
         texts = [chat_text(tokenizer, chat, label) for chat in chats]
         framed = [is_framed(tokenizer, chat) for chat in chats]
         loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
-        from ._likelihood import Question, encode_pairs, score_all
+        from ._likelihood import Question, encode_pairs, score_all, scoring_way
 
         apart = self._files.is_encoder_decoder
         pairs = encode_pairs(tokenizer, texts, framed, continuations, apart)
@@ -203,12 +204,11 @@ class TransformersGenerator:
         beside = [0 if apart else max(0, max(map(len, rows), default=0) - 1) for _, rows in pairs]
         self._check_lengths(prompts, [ids for ids, _ in pairs], self._files.window, beside)
         questions = [Question(place, ids or [loaded.pad_id], rows) for place, (ids, rows) in enumerate(pairs)]
-        found = dict(score_all(loaded, questions, self._batch_tokens))
+        way = scoring_way(loaded, label, lambda: ordinary_tokens(loaded.model, tokenizer))
+        found = dict(score_all(replace(loaded, batching=way), questions, self._batch_tokens))
         return [found[place] for place in range(len(prompts))]
 
-    def _write(
-        self, prompts: Sequence[Prompt], seeds: Sequence[str | None]
-    ) -> Iterator[tuple[int, int, Completion]]:
+    def _write(self, prompts: Sequence[Prompt], seeds: Sequence[str | None]) -> Iterator[tuple[int, int, Completion]]:
         """Index of a prompt, number of a seed, and the completion with it; see `generate`."""
         if not prompts:
             return

@@ -4,8 +4,8 @@ The options of a question share its prompt, and the prompt is most of what a mod
 read together, and their keys and values (an encoder's states) are then taken for every continuation, which costs a
 few tokens each. A model that keeps its state in another way reads prompt and continuation anew for each of them.
 
-`encode_pairs` decides which tokens belong to a continuation, `score_all` fills batches, and one of `_Decoder`,
-`_EncoderDecoder` and `_Whole` reads them.
+`encode_pairs` decides which tokens belong to a continuation, `scoring_way` how a model may be asked, `score_all` fills
+batches, and one of `_Decoder`, `_EncoderDecoder` and `_Whole` reads them.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from __future__ import annotations
 import copy
 import inspect
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 
 from prlm_bench.errors import PrlmBenchError
 
-from .._hf import free_memory, is_out_of_memory, pad_ids, token_batches
+from .._hf import ModelError, free_memory, is_out_of_memory, one_line, pad_ids, token_batches
 from ._batching import Batching
 from ._engine import PREFILL_CHUNK, preallocated_cache
 from ._loading import LoadedModel
@@ -81,6 +82,61 @@ def encode_pairs(
         rows = [row if continuation else [] for row, continuation in zip(alone, wanted, strict=True)]
         found.append((ids or ([begins] if begins is not None else []), rows))
     return found
+
+
+#: The ways that were found, by the model.
+_WAYS: WeakKeyDictionary[Any, Batching] = WeakKeyDictionary()
+#: Of the prompts and continuations that are tried, in tokens.
+_TRIED = ((3, (1, 3)), (9, (2, 4)), (9, (3, 1)))
+
+
+def scoring_way(loaded: LoadedModel, label: str, tokens: Callable[[], Sequence[int]]) -> Batching:
+    """The fastest way that gives the likelihoods of a plain forward pass for each pair alone, tried once for a model.
+
+    Args:
+        loaded: the model; the way that it generates is tried first.
+        label: its name, for messages.
+        tokens: gives ordinary tokens of the model.
+
+    Raises:
+        ModelError: the plain forward pass itself fails.
+    """
+    if loaded.model not in _WAYS:
+        _WAYS[loaded.model] = _try(loaded, label, tokens())
+    return _WAYS[loaded.model]
+
+
+def _try(loaded: LoadedModel, label: str, tokens: Sequence[int]) -> Batching:
+    numbers = iter(range(1, 1000, 7))
+    ids = [[[tokens[next(numbers) % len(tokens)] for _ in range(n)] for n in (n, *rest)] for n, rest in _TRIED]
+    questions = [Question(place, row[0], row[1:]) for place, row in enumerate(ids)]
+    plain = Batching("single", "plain")
+    given = loaded.batching
+    ways = [replace(given, together=together) for together in (given.together, "same-length", "single")]
+    ways += [replace(way, cache="plain") for way in ways]
+
+    def values(way: Batching, questions: Sequence[Question]) -> list[float]:
+        found = score_all(replace(loaded, batching=way), questions, 1 << 12)
+        return [value for _, row in sorted(found) for value in row]
+
+    try:
+        wanted = [value for question in questions for value in values(plain, [question])]
+    except Exception as error:
+        if isinstance(error, PrlmBenchError) or is_out_of_memory(error):
+            raise
+        raise ModelError(f"{label} gives no likelihoods: its forward pass fails with {one_line(error)}") from None
+    # Half precision rounds to 3 digits, and by the shape of the batch.
+    tolerance = 1e-3 if loaded.model.dtype.itemsize > 2 else 0.05
+    for way in ways:
+        try:
+            found = values(way, questions)
+        except Exception as error:  # what a model does not bear may raise anything
+            if isinstance(error, PrlmBenchError) or is_out_of_memory(error):
+                raise
+            continue
+        if all(abs(a - b) <= tolerance * max(1.0, abs(b)) for a, b in zip(found, wanted, strict=True)):
+            return way
+    return plain
 
 
 def score_all(loaded: LoadedModel, questions: Sequence[Question], budget: int) -> Iterator[tuple[int, list[float]]]:
@@ -187,7 +243,7 @@ class _Reader(Protocol):
 
 def _reader(loaded: LoadedModel, way: Batching, group: Sequence[Question]) -> _Reader:
     if loaded.model.config.is_encoder_decoder:
-        return _EncoderDecoder(loaded, group)
+        return _EncoderDecoder(loaded, way, group)
     shares = way.cache != "plain" and can_share(loaded.model)
     return _Decoder(loaded, way, group) if shares else _Whole(loaded, group)
 
@@ -218,12 +274,14 @@ class _Decoder:
 class _EncoderDecoder:
     """A model whose encoder reads prompts and whose decoder reads continuations."""
 
-    def __init__(self, loaded: LoadedModel, group: Sequence[Question]) -> None:
+    def __init__(self, loaded: LoadedModel, way: Batching, group: Sequence[Question]) -> None:
         self._loaded, model = loaded, loaded.model
         ids, mask = pad_ids([question.ids for question in group], loaded.pad_id, left=False)
-        self._mask = mask.to(model.device)
-        encoder = model.get_encoder()
-        self._states = encoder(input_ids=ids.to(model.device), attention_mask=self._mask, return_dict=True)[0]
+        self._ids, self._mask = ids.to(model.device), mask.to(model.device)
+        self._states: Any = None
+        if way.cache != "plain":
+            encoder = model.get_encoder()
+            self._states = encoder(input_ids=self._ids, attention_mask=self._mask, return_dict=True)[0]
         configs = (model.generation_config, model.config)
         names = ("decoder_start_token_id", "bos_token_id")
         starts = (getattr(config, name, None) for name in names for config in configs)
@@ -239,12 +297,13 @@ class _EncoderDecoder:
 
         rows = torch.tensor(places, device=self._mask.device)
         ids, _ = pad_ids([[self._start, *ids[:-1]] for ids in continuations], self._loaded.pad_id, left=False)
-        states: Any = BaseModelOutput
+        if self._states is None:
+            read = {"input_ids": self._ids[rows]}
+        else:
+            states: Any = BaseModelOutput
+            read = {"encoder_outputs": states(last_hidden_state=self._states[rows])}
         output = self._loaded.model(
-            encoder_outputs=states(last_hidden_state=self._states[rows]),
-            attention_mask=self._mask[rows],
-            decoder_input_ids=ids.to(rows.device),
-            use_cache=False,
+            **read, attention_mask=self._mask[rows], decoder_input_ids=ids.to(rows.device), use_cache=False
         )
         return _sums(output.logits, continuations)
 

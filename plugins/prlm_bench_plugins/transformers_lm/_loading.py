@@ -150,7 +150,7 @@ def load_unpooled(
     if settings.batching != "auto":
         return replace(loaded, batching=Batching(settings.batching, "grown"))
     with loading(files.label):
-        found = choose_batching(loaded, files.label, identity, cache_dir, _ordinary(model, tokenizer))
+        found = choose_batching(loaded, files.label, identity, cache_dir, ordinary_tokens(model, tokenizer))
     if found.together == "padded" and reads_padding(model.generation_config):
         found = replace(found, together="same-length")
     return replace(loaded, batching=found)
@@ -162,7 +162,7 @@ def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(end for end in [*ids, tokenizer.eos_token_id] if end is not None))
 
 
-def _ordinary(model: Any, tokenizer: Any) -> list[int]:
+def ordinary_tokens(model: Any, tokenizer: Any) -> list[int]:
     """Tokens of a model that are no special ones."""
     rows = model.get_input_embeddings().weight.shape[0]
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}

@@ -137,9 +137,23 @@ class TestLikelihood:
         some = [replace(prompts[0], text="x" * length, chat=False) for length in (20, 21, 58, 80, 90)]
         assert_close(make(folder).loglikelihood(some, [OPTIONS] * len(some)), plain(folder, some, OPTIONS))
 
-    def test_other_settings_of_generation_do_not_count(
-        self, make: Make, causal: Path, prompts: list[Prompt]
+    def test_a_way_that_gives_other_values_is_not_taken(
+        self, make: Make, causal: Path, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        read, ways = likelihood.read_prompts, []
+        monkeypatch.setattr(likelihood, "_WAYS", {})
+
+        def wrong(loaded: Any, rows: Any, **options: Any) -> Any:
+            ways.append(loaded.batching.together)
+            cache, mask, first = read(loaded, rows, **options)
+            return cache, mask, first + torch.arange(first.shape[-1]) / 10
+
+        monkeypatch.setattr(likelihood, "read_prompts", wrong)
+        found = make(causal).loglikelihood(prompts[:4], [OPTIONS] * 4)
+        assert_close(found, plain(causal, prompts[:4], OPTIONS))
+        assert {*ways} == {"padded", "same-length", "single"}
+
+    def test_other_settings_of_generation_do_not_count(self, make: Make, causal: Path, prompts: list[Prompt]) -> None:
         wanted = make(causal).loglikelihood(prompts[:2], [OPTIONS] * 2)
         assert make(causal, temperature=2.0, top_p=0.1).loglikelihood(prompts[:2], [OPTIONS] * 2) == wanted
 
@@ -172,7 +186,7 @@ class TestLikelihood:
         generator = make(causal)
         fits = replace(prompts[0], text="x" * 695, chat=False)
         generator.loglikelihood([fits], [["yzyzyz"]])  # of 6 tokens the last is not read
-        with pytest.raises(PrlmBenchError, match=r"has 695 tokens, and the window of .* has room for 694 \(700 in all\)"):
+        with pytest.raises(PrlmBenchError, match=r"has 695 tokens, and the window of .* has room for 694 \(700 in"):
             generator.loglikelihood([fits], [["yzyzyzy"]])
 
     def test_memory_that_runs_out_halves_the_batch(
