@@ -124,12 +124,17 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[Turns], name: str = "the mo
     Raises:
         ModelError: the template refuses a chat.
     """
-    found: list[list[int]] = [[] for _ in prompts]
-    for framed in (False, True):
-        places = [place for place, prompt in enumerate(prompts) if is_framed(tokenizer, prompt) is framed]
+    special = [not is_framed(tokenizer, prompt) for prompt in prompts]
+    return encode_texts(tokenizer, [chat_text(tokenizer, prompt, name) for prompt in prompts], special)
+
+
+def encode_texts(tokenizer: Any, texts: Sequence[str], special: Sequence[bool]) -> list[list[int]]:
+    """Token ids of each text, with the special tokens that the tokenizer adds or without."""
+    found: list[list[int]] = [[] for _ in texts]
+    for adds in (True, False):
+        places = [place for place, own in enumerate(special) if own is adds]
         if places:
-            texts = [chat_text(tokenizer, prompts[place], name) for place in places]
-            encoded = tokenizer(texts, add_special_tokens=not framed)["input_ids"]
+            encoded = tokenizer([texts[place] for place in places], add_special_tokens=adds)["input_ids"]
             for place, ids in zip(places, encoded, strict=True):
                 found[place] = ids
     return found

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import lazy_loader
+
 from prlm_bench import hookimpl
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"_samples": ["most_agreeing", "most_common"]}
+)
 
 
 @hookimpl

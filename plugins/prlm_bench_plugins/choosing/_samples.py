@@ -14,7 +14,7 @@ import numpy as np
 
 from prlm_bench import Answer, Completion, Prompt, Sample
 from prlm_bench.interfaces import Context, Reasoner, Samples
-from prlm_bench.metrics import Pairs
+from prlm_bench.metrics import Metric, Pairs
 from prlm_bench.prompting import find_answer, parse_completion
 
 from ._wrapped import WrappingGenerator
@@ -106,18 +106,41 @@ class Majority(ChoosingGenerator):
             raise ValueError(f"by=overlap: {self._metric.name} has no value for a single sample")
 
     def _choose(self, prompt: Prompt, completions: Sequence[Completion], answers: Sequence[Answer]) -> int:
-        readable = [place for place, answer in enumerate(answers) if answer.parsed is not None]
-        if not readable:
-            return 0
-        texts = [answers[place].text.strip() for place in readable]
         if self._metric is None:
-            most = Counter(texts).most_common(1)[0][0]  # of equal counts the first that was given
-            return readable[texts.index(most)]
-        pairs = Pairs(np.repeat(texts, len(texts)).tolist(), texts * len(texts), self._task.labels)
-        values = self._metric.value(self._metric.statistics(pairs)).reshape(len(texts), len(texts))
-        agreement = np.where(np.eye(len(texts), dtype=bool), 0.0, values).sum(axis=1)
-        best = agreement.argmax() if self._metric.higher_is_better else agreement.argmin()
-        return readable[int(best)]
+            return most_common(answers)
+        return most_agreeing(answers, self._metric, self._task.labels)
+
+
+def most_common(answers: Sequence[Answer]) -> int:
+    """The place of the first answer that most others equal; of equal counts the one that was given first.
+
+    Answers that could not be read have no vote.
+    """
+    readable = {place: answer.text.strip() for place, answer in enumerate(answers) if answer.parsed is not None}
+    if not readable:
+        return 0
+    most = Counter(readable.values()).most_common(1)[0][0]
+    return next(place for place, text in readable.items() if text == most)
+
+
+def most_agreeing(answers: Sequence[Answer], metric: Metric, labels: Sequence[str] = ()) -> int:
+    """The place of the answer that scores best against the others, each taken as the gold once.
+
+    Answers that could not be read do not count.
+
+    Args:
+        answers: at least one.
+        metric: one that is a mean over samples.
+        labels: the task's.
+    """
+    readable = [place for place, answer in enumerate(answers) if answer.parsed is not None]
+    if not readable:
+        return 0
+    texts = [answers[place].text.strip() for place in readable]
+    pairs = Pairs(np.repeat(texts, len(texts)).tolist(), texts * len(texts), labels)
+    values = metric.value(metric.statistics(pairs)).reshape(len(texts), len(texts))
+    agreement = np.where(np.eye(len(texts), dtype=bool), 0.0, values).sum(axis=1)
+    return readable[int(agreement.argmax() if metric.higher_is_better else agreement.argmin())]
 
 
 class BestOf(ChoosingGenerator):

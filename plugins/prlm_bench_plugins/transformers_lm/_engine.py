@@ -376,9 +376,11 @@ class PreallocatedCacheLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Any) -> None:
-        """Keep some rows."""
-        super().batch_select_indices(indices)
-        self._buffers = None
+        """Keep some rows, and the space behind them."""
+        if self._buffers is not None and self.is_initialized:
+            used = self.get_seq_length()
+            self._buffers = (self._buffers[0][indices], self._buffers[1][indices])
+            self.keys, self.values = (buffer[..., :used, :] for buffer in self._buffers)
 
 
 def _grown(old: Any, new: Any, used: int, total: int) -> Any:

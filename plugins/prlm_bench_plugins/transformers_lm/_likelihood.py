@@ -23,7 +23,7 @@ import torch
 
 from prlm_bench.errors import PrlmBenchError
 
-from .._hf import ModelError, free_memory, is_out_of_memory, one_line, pad_ids, token_batches
+from .._hf import ModelError, encode_texts, free_memory, is_out_of_memory, one_line, pad_ids, token_batches
 from ._batching import Batching
 from ._engine import PREFILL_CHUNK, preallocated_cache
 from ._loading import LoadedModel
@@ -69,18 +69,23 @@ def encode_pairs(
         For each text its ids, and those of each continuation.
     """
     bare = [text.rstrip() for text in texts]
-    moved = [text[len(short) :] for text, short in zip(texts, bare, strict=True)]
+    tails = [
+        [text[len(short) :] + continuation for continuation in wanted]
+        for text, short, wanted in zip(texts, bare, continuations, strict=True)
+    ]
+    special = [not is_framed for is_framed in framed]
+    before = encode_texts(tokenizer, bare, special)
+    joined = [(place, tail) for place, row in enumerate(tails) for tail in row if bare[place] and not apart]
+    whole = encode_texts(tokenizer, [bare[place] + tail for place, tail in joined], [special[p] for p, _ in joined])
+    behind = {pair: ids[len(before[pair[0]]) :] for pair, ids in zip(joined, whole, strict=True)}
     begins = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     found: list[tuple[list[int], list[list[int]]]] = []
-    for text, space, is_framed, wanted in zip(bare, moved, framed, continuations, strict=True):
-        ids: list[int] = tokenizer(text, add_special_tokens=not is_framed)["input_ids"] if text else []
-        whole = [space + continuation for continuation in wanted]
-        alone: list[list[int]] = tokenizer(whole, add_special_tokens=False)["input_ids"] if whole else []
-        if text and whole and not apart:
-            joined = tokenizer([text + tail for tail in whole], add_special_tokens=not is_framed)["input_ids"]
-            alone = [row[len(ids) :] or own for row, own in zip(joined, alone, strict=True)]
-        rows = [row if continuation else [] for row, continuation in zip(alone, wanted, strict=True)]
-        found.append((ids or ([begins] if begins is not None else []), rows))
+    for place, (row, wanted) in enumerate(zip(tails, continuations, strict=True)):
+        rows = [
+            (behind.get((place, tail)) or encode_texts(tokenizer, [tail], [False])[0]) if continuation else []
+            for tail, continuation in zip(row, wanted, strict=True)
+        ]
+        found.append((before[place] if bare[place] else [begins] if begins is not None else [], rows))
     return found
 
 
