@@ -69,7 +69,8 @@ def lm_eval_scorer(prompts: Sequence[Prompt], options: Sequence[str], batch_size
     from lm_eval.models.huggingface import HFLM
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL, padding_side="left")
-    model = transformers.AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32").eval()
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32")
+    model.eval()
     backend = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, device="cpu", max_length=2048)
     turns = ([{"role": "user", "content": prompt.text}] for prompt in prompts)
     texts = [tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) for turn in turns]

@@ -152,7 +152,7 @@ class OpenAIServer:
         Raises:
             PrlmBenchError: the temperature is 0, or as for `generate`.
         """
-        seed = self._sampling.get("seed")
+        seed: Any = self._sampling.get("seed")
         if n > 1 and self._sampling.get("temperature") == 0:
             message = f"temperature=0 asks for the most likely answer, so {n} samples of it would be the same"
             raise PrlmBenchError(message, "set a temperature, such as temperature=0.7")

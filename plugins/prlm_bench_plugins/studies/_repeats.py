@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from prlm_bench import Sample, Session
+from prlm_bench import Answer, Sample, Session
 from prlm_bench.errors import DataError, RunError
 from prlm_bench.metrics import Metric, Pairs
 from prlm_bench.results import ClusterEstimates, as_mean, limits_of
@@ -117,5 +117,5 @@ def _values(metric: Metric, drawn: Sequence[Sequence[Sample]], labels: Sequence[
     return np.asarray(metric.value(metric.statistics(pairs))).reshape(len(drawn), -1)
 
 
-def _vote(answers: Sequence[Any], output: str, metric: Metric, labels: Sequence[str]) -> int:
-    return most_agreeing(answers, metric, labels) if output == "text" else most_common(answers)
+def _vote(answers: Sequence[Answer], output: str, metric: Metric, labels: Sequence[str]) -> int:
+    return int(most_agreeing(answers, metric, labels) if output == "text" else most_common(answers))

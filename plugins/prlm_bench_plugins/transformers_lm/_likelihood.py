@@ -386,7 +386,7 @@ def _forward(model: Any, ids: Any, mask: Any, *, cache: Any = None, keep: int | 
 
 
 @lru_cache(maxsize=32)
-def _parameters(kind: type[Any]) -> frozenset[str]:
+def _parameters(kind: Any) -> frozenset[str]:
     return frozenset(inspect.signature(kind.forward).parameters)
 
 

@@ -17,6 +17,7 @@ import torch
 import transformers
 from prlm_bench_plugins.transformers_lm import _engine as engine, _likelihood as likelihood
 from prlm_bench_plugins.transformers_lm._batching import Batching
+from prlm_bench_plugins.transformers_lm._loading import LoadedModel
 from support.checkpoints import TEMPLATE, make_random, make_tokenizer
 
 from prlm_bench import Prompt
@@ -31,7 +32,8 @@ OPTIONS = [" sad", " a headline", "", " the following article about it", "x"]
 
 @pytest.fixture(scope="module")
 def causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_random(tmp_path_factory.mktemp("models") / "causal")
+    folder: Path = make_random(tmp_path_factory.mktemp("models") / "causal")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,8 @@ def seq2seq(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "t5"
     torch.manual_seed(0)
     sizes = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
-    config = transformers.T5Config(vocab_size=300, decoder_start_token_id=0, eos_token_id=1, pad_token_id=0, **sizes)
+    make: Any = transformers.T5Config
+    config = make(vocab_size=300, decoder_start_token_id=0, eos_token_id=1, pad_token_id=0, **sizes)
     transformers.T5ForConditionalGeneration(config).save_pretrained(folder)
     make_tokenizer(chat_template=TEMPLATE).save_pretrained(folder)
     return folder
@@ -289,8 +292,9 @@ class TestSamples:
 
 
 def test_rows_of_a_cache_leave_it_as_it_was(causal: Path) -> None:
-    model = transformers.AutoModelForCausalLM.from_pretrained(causal).eval()
-    loaded = likelihood.LoadedModel(model, (), 0, None, Batching())
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(causal)
+    model.eval()
+    loaded = LoadedModel(model, (), 0, None, Batching())
     with torch.inference_mode():
         cache, mask, _ = likelihood.read_prompts(loaded, [[5, 6, 7], [8, 9]], chunks=True)
         before = [layer.keys.clone() for layer in cache.layers]
