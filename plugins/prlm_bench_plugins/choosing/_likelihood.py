@@ -55,9 +55,9 @@ class Likelihood:
 class PrefersOwn:
     """Pair accuracy: 1 if the user's gold is more likely after the prompt than another user's, 0 if less, else 0.5.
 
-    The other text is the gold of another user's question, drawn for each question, the same one for all rows. Its mean is the
-    share of pairs that a model orders rightly with the items of a prompt. The question itself gives much away: how
-    much comes from the user's items is the difference to the rows without items and with another user's
+    The other text is the gold of another user's question, drawn for each question, the same one for all rows. Its
+    mean is the share of pairs that a model orders rightly with the items of a prompt. The question itself gives much
+    away: how much comes from the user's items is the difference to the rows without items and with another user's
     (`--retriever none`, `--retriever other-user`), as `compare` tests it over users.
 
     Args:

@@ -47,7 +47,8 @@ class Scripted:
         CALLS.append(("sample", len(prompts), n))
         for index, prompt in enumerate(prompts):
             texts = [self.texts[number % len(self.texts)] for number in range(n)]
-            yield index, [Completion(text, finish="stop", tokens=len(text), prompt_tokens=7, cost=0.5) for text in texts]
+            yield index, [Completion(text, finish="stop", tokens=len(text), prompt_tokens=7, cost=0.5) for text in
+                          texts]
 
     def loglikelihood(self, prompts, continuations):
         CALLS.append(("loglikelihood", len(prompts), sum(map(len, continuations))))
