@@ -52,6 +52,8 @@ class Components:
             self._inner.append({})
             try:
                 made = choice.make(self.context(seed))
+                if isinstance(made, CachedGenerator):  # a preset of another generator, which has a cache of its own
+                    made = made.generator
             finally:
                 parts, inner = self._built.pop(), self._inner.pop()
             identity = choice.with_inner(inner).identity(made)

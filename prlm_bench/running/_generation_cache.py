@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from ..identity import json_digest
-from ..interfaces import Generator, Samples, ScoresContinuations, Tokenizer
+from ..interfaces import Fingerprinted, Generator, Samples, ScoresContinuations, Tokenizer
 from ..prompting import max_prompt_tokens
 from ..records import Completion, Prompt
 from ._checked_records import checked, from_row, to_row
@@ -176,12 +176,17 @@ class CachedGenerator:
         cache: its cached completions.
     """
 
-    #: Only there if the generator has it, so that `isinstance` says of this one what it says of that one.
+    #: These are only there if the generator has them, so that `isinstance` says of this one what it says of that one.
+    fingerprint: Callable[[], str]
     loglikelihood: Callable[[Sequence[Prompt], Sequence[Sequence[str]]], list[list[float]]]
     sample: Callable[[Sequence[Prompt], int], Iterator[tuple[int, Sequence[Completion]]]]
 
     def __init__(self, generator: Generator, cache: GenerationCache) -> None:
-        self._generator, self._cache = generator, cache
+        if isinstance(generator, CachedGenerator):  # one cache is enough
+            generator = generator.generator
+        self.generator, self._cache = generator, cache
+        if isinstance(generator, Fingerprinted):
+            self.fingerprint = generator.fingerprint
         if isinstance(generator, ScoresContinuations):
             self.loglikelihood = partial(self._loglikelihood, generator)
         if isinstance(generator, Samples):
@@ -190,12 +195,12 @@ class CachedGenerator:
     @property
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer of the generator."""
-        return self._generator.tokenizer
+        return self.generator.tokenizer
 
     @property
     def max_prompt_tokens(self) -> int | None:
         """The prompt limit of the generator, in tokens."""
-        return max_prompt_tokens(self._generator)
+        return max_prompt_tokens(self.generator)
 
     def close(self) -> None:
         """Close the file of the cache."""
@@ -214,7 +219,7 @@ class CachedGenerator:
             else:
                 yield from ((index, known) for index in indices)
         requested = [prompts[indices[0]] for indices in missing]
-        for number, given in self._generator.generate(requested) if requested else ():
+        for number, given in self.generator.generate(requested) if requested else ():
             completion = checked(given)
             self._cache.put(requested[number], completion)
             yield from ((index, completion) for index in missing[number])

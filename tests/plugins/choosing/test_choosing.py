@@ -17,9 +17,9 @@ from prlm_bench_plugins.studies._repeats import best_of
 
 from prlm_bench import Answer, Completion, Prompt, Ranking, Sample, Session
 from prlm_bench.errors import PrlmBenchError, RunError
-from prlm_bench.host import PluginHost
+from prlm_bench.host import PluginHost, given
 from prlm_bench.interfaces import Context, Generator, ScoresContinuations
-from prlm_bench.running import Components
+from prlm_bench.running import CachedGenerator, Components
 
 #: Its log-probability of a text is minus the number of its characters, but for what the option names; sample j of a
 #: prompt is the j-th of `texts`, which are separated by `|`.
@@ -388,6 +388,19 @@ def test_a_reasoner_may_ask_for_likelihoods(session: Any) -> None:
         assert all(prompt.shown == 1 for prompt in prompts)
         with pytest.raises(RunError, match="this reasoner needs likelihoods"):
             opened.prompts("bm25", 3, LikeliestItem, "mute")
+
+
+def test_a_preset_of_a_cached_generator_is_that_generator(session: Any) -> None:
+    def preset(context: Context) -> Generator:
+        return context.build("generator", "scripted")
+
+    with session("mini_lamp_2") as opened:
+        made, identity = opened.components.make(given("generator", preset), 0)
+        inner, _ = opened.components.make(opened.host.registry.choose("generator", "scripted"), 0)
+        assert made is inner and identity["fingerprint"].startswith("seed=0 ")
+        built = opened.components.context(0).build("generator", "scripted")
+        assert built.fingerprint() == inner.fingerprint()
+        assert CachedGenerator(built, built._cache).generator is inner
 
 
 def test_components_of_a_dataset_share_the_cache(session: Any) -> None:
