@@ -184,7 +184,8 @@ class CachedGenerator:
     def __init__(self, generator: Generator, cache: GenerationCache) -> None:
         if isinstance(generator, CachedGenerator):  # one cache is enough
             generator = generator.generator
-        self.generator, self._cache = generator, cache
+        self.generator: Generator = generator
+        self._cache = cache
         if isinstance(generator, Fingerprinted):
             self.fingerprint = generator.fingerprint
         if isinstance(generator, ScoresContinuations):

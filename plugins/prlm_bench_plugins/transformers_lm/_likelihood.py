@@ -15,7 +15,6 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -91,6 +90,8 @@ def encode_pairs(
 
 #: The ways that were found, by the model.
 _WAYS: WeakKeyDictionary[Any, Batching] = WeakKeyDictionary()
+#: Parameters of forward passes, by the class of the model.
+_KNOWN: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
 #: Of the prompts and continuations that are tried, in tokens.
 _TRIED = ((3, (1, 3)), (9, (2, 4)), (9, (3, 1)))
 
@@ -338,7 +339,7 @@ class _Whole:
 
 def can_share(model: Any) -> bool:
     """Whether a causal model keeps its prompts in a cache whose rows can be selected, and nowhere else."""
-    return "past_key_values" in _parameters(type(model)) and preallocated_cache(model) is not None
+    return "past_key_values" in _parameters(model) and preallocated_cache(model) is not None
 
 
 def read_prompts(loaded: LoadedModel, prompts: Sequence[Sequence[int]], *, chunks: bool) -> tuple[Any, Any, Any]:
@@ -374,7 +375,7 @@ def select_rows(cache: Any, rows: Any) -> Any:
 
 def _forward(model: Any, ids: Any, mask: Any, *, cache: Any = None, keep: int | None = None) -> Any:
     """A causal model's output for the last `ids.shape[1]` tokens of a mask, with the logits of the last `keep`."""
-    known = _parameters(type(model))
+    known = _parameters(model)
     options: dict[str, Any] = {"use_cache": cache is not None}
     if cache is not None:
         options["past_key_values"] = cache
@@ -385,9 +386,12 @@ def _forward(model: Any, ids: Any, mask: Any, *, cache: Any = None, keep: int | 
     return model(input_ids=ids, attention_mask=mask, **options)
 
 
-@lru_cache(maxsize=32)
-def _parameters(kind: Any) -> frozenset[str]:
-    return frozenset(inspect.signature(kind.forward).parameters)
+def _parameters(model: Any) -> frozenset[str]:
+    """The names of what a model's forward pass takes."""
+    kind: Any = type(model)
+    if kind not in _KNOWN:
+        _KNOWN[kind] = frozenset(inspect.signature(kind.forward).parameters)
+    return _KNOWN[kind]
 
 
 def _sums(logits: Any, continuations: Sequence[Sequence[int]]) -> Any:
