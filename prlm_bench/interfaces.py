@@ -36,6 +36,7 @@ __all__ = [
     "PreparesTexts",
     "Progress",
     "PromptLimited",
+    "ReadsAnswers",
     "Reasoner",
     "RendersPrompts",
     "ReportsActivity",
@@ -361,7 +362,23 @@ class ScoresContinuations(Protocol):
     """A generator that knows how likely a text is after a prompt."""
 
     def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
-        """Natural log-probabilities, one for each continuation of each prompt."""
+        """Natural log-probabilities, each the sum over the tokens of a continuation; its end is not counted.
+
+        The model reads a prompt as `generate` has it read, chat template included. A continuation's tokens are those
+        of prompt and continuation together behind as many as the prompt alone has, where white space at the
+        prompt's end counts with the continuation (an encoder-decoder's are those of the continuation alone): so
+        lm_eval splits them. Settings that change what is written, such as a temperature, do not count.
+
+        Args:
+            prompts: any number of prompts.
+            continuations: of each prompt, any number of texts; "" has log-probability 0.
+
+        Returns:
+            For each prompt one number for each of its continuations.
+
+        Raises:
+            PrlmBenchError: a prompt with a continuation is too long for the model.
+        """
         ...
 
 
@@ -370,5 +387,21 @@ class Samples(Protocol):
     """A generator that draws several completions of one prompt."""
 
     def sample(self, prompts: Sequence[Prompt], n: int) -> Iterator[tuple[int, Sequence[Completion]]]:
-        """Yield `(index into prompts, n completions)` once for each prompt, in any order."""
+        """Yield `(index into prompts, n completions)` once for each prompt, in any order.
+
+        What is drawn depends on the prompt, the seed and the number of the sample alone: the first one is that of
+        `generate`, and fewer samples are the first ones of more.
+
+        Raises:
+            PrlmBenchError: the generator is greedy, so that all samples would be the same.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsAnswers(Protocol):
+    """A generator that looks at the answers in completions before it gives one, as a vote over samples does."""
+
+    def reading(self, reasoner: Reasoner) -> Generator:
+        """The same generator, which reads answers as this reasoner parses them: that of the row it is in."""
         ...

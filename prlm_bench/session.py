@@ -12,7 +12,7 @@ from ._util.cache_folder import cache_root
 from .data import open_split
 from .errors import RunError
 from .host import ComponentChoice, PluginHost, given as given_component
-from .interfaces import Generator, Reasoner, Tokenizer
+from .interfaces import Generator, Reasoner, Samples, Tokenizer
 from .progress import Progress, Silent
 from .prompting import parse_completion
 from .records import Completion, Example, Prompt, Ranking, Sample
@@ -194,21 +194,44 @@ class Session:
         Returns:
             One sample for each prompt, in their order, with prompt, completion and answer.
         """
-        made = self._generator(generator)
-        if reasoner is None and isinstance(prompts, PromptList):
-            reader = prompts.reasoner
-        else:
-            reader = self.component("reasoner", reasoner or "direct")
+        made, reader = self._generator(generator), self._reader(prompts, reasoner)
         found: dict[int, Completion] = {}
         self.progress.start(f"{self.task.name} {self.dataset.split}: generating", len(prompts))
-        for index, completion in made.generate(prompts):
+        for index, completion in self.components.reading(made, reader).generate(prompts):
             found[index] = completion
             self.progress.advance()
-        missing = len(prompts) - len(found)
-        if missing:
-            raise RunError(f"generator {generator} left {missing} of {len(prompts)} prompts without an answer")
+        _check_complete(generator, len(found), len(prompts))
         return [
             Sample(prompt, found[index], parse_completion(reader, prompt, found[index]))
+            for index, prompt in enumerate(prompts)
+        ]
+
+    def sample(self, prompts: Sequence[Prompt], generator: Any, n: int, reasoner: Any = None) -> list[list[Sample]]:
+        """Answer each prompt n times.
+
+        Args:
+            prompts: what `prompts` returned, or any prompts.
+            generator: one that draws samples, such as `transformers:model=DIR,temperature=0.7`.
+            n: samples of each prompt; the first is what `generate` gives.
+            reasoner: reads the answers; by default the one that made the prompts, else `direct`.
+
+        Returns:
+            For each prompt n samples, in order.
+
+        Raises:
+            RunError: the generator draws no samples.
+        """
+        made, reader = self._generator(generator), self._reader(prompts, reasoner)
+        if not isinstance(made, Samples):
+            raise RunError(f"generator {generator} draws no samples", "take one that does, such as transformers")
+        found: dict[int, Sequence[Completion]] = {}
+        self.progress.start(f"{self.task.name} {self.dataset.split}: {n} samples each", len(prompts))
+        for index, completions in made.sample(prompts, n):
+            found[index] = completions
+            self.progress.advance()
+        _check_complete(generator, len(found), len(prompts))
+        return [
+            [Sample(prompt, completion, parse_completion(reader, prompt, completion)) for completion in found[index]]
             for index, prompt in enumerate(prompts)
         ]
 
@@ -253,8 +276,19 @@ class Session:
         self.components.check(choice)
         return self.components.generator(choice, self.seed)
 
+    def _reader(self, prompts: Sequence[Prompt], reasoner: Any) -> Reasoner:
+        if reasoner is None and isinstance(prompts, PromptList):
+            return prompts.reasoner
+        made: Reasoner = self.component("reasoner", reasoner or "direct")
+        return made
+
     def _batches(self) -> Iterator[Sequence[Example]]:
         return self.dataset.batches(_BATCH, 0, len(self))
+
+
+def _check_complete(generator: Any, found: int, wanted: int) -> None:
+    if found < wanted:
+        raise RunError(f"generator {generator} left {wanted - found} of {wanted} prompts without an answer")
 
 
 class _NoGenerator:

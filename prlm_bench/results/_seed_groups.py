@@ -10,7 +10,8 @@ from ..identity import json_digest
 from ._schema import Manifest
 from ._store import Stored
 
-_SEED = re.compile(r"\bseed=\d+")
+#: How the fingerprint of a component that samples states its seed.
+SEED = re.compile(r"\bseed=\d+")
 #: The results of one method, one per seed, ordered by seed.
 SeedGroup = tuple[Stored, ...]
 
@@ -32,7 +33,7 @@ def _without_seed(value: Any) -> Any:
         return value
     known = {name: _without_seed(member) for name, member in value.items()}
     if isinstance(known.get("spec"), str) and isinstance(known.get("fingerprint"), str):
-        known["fingerprint"] = "" if "{seed}" in known["spec"] else _SEED.sub("", known["fingerprint"])
+        known["fingerprint"] = "" if "{seed}" in known["spec"] else SEED.sub("", known["fingerprint"])
     return known
 
 

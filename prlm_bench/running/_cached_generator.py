@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 
 from ..errors import PrlmBenchError
-from ..interfaces import Generator, Streams, Tokenizer
+from ..interfaces import Fingerprinted, Generator, Samples, ScoresContinuations, Streams, Tokenizer
 from ..prompting import max_prompt_tokens
 from ..records import Completion, Prompt
 from ._checked_records import checked
@@ -25,8 +26,22 @@ class CachedGenerator:
         cache: its cached completions.
     """
 
+    #: These are only there if the generator has them, so that `isinstance` says of this one what it says of that one.
+    fingerprint: Callable[[], str]
+    loglikelihood: Callable[[Sequence[Prompt], Sequence[Sequence[str]]], list[list[float]]]
+    sample: Callable[[Sequence[Prompt], int], Iterator[tuple[int, Sequence[Completion]]]]
+
     def __init__(self, generator: Generator, cache: GenerationCache) -> None:
-        self.inner, self._cache = generator, cache
+        if isinstance(generator, CachedGenerator):  # one cache is enough
+            generator = generator.inner
+        self.inner: Generator = generator
+        self._cache = cache
+        if isinstance(generator, Fingerprinted):
+            self.fingerprint = generator.fingerprint
+        if isinstance(generator, ScoresContinuations):
+            self.loglikelihood = partial(self._loglikelihood, generator)
+        if isinstance(generator, Samples):
+            self.sample = partial(self._sample, generator)
         #: Whether the completion that was yielded last came from the cache, or was that of an equal prompt.
         self.reused = False
 
@@ -72,6 +87,44 @@ class CachedGenerator:
         for pair in pairs:
             self.reused = True
             yield pair
+
+    def _sample(
+        self, generator: Samples, prompts: Sequence[Prompt], n: int
+    ) -> Iterator[tuple[int, Sequence[Completion]]]:
+        """Yield prompts with n cached samples first, then new ones; see `Samples`."""
+        missing = []
+        for index, prompt in enumerate(prompts):
+            known = [self._cache.get(prompt, number) for number in range(n)]
+            samples = [completion for completion in known if completion is not None]
+            if len(samples) == n:
+                yield index, samples
+            else:
+                missing.append(index)
+        requested = [prompts[index] for index in missing]
+        for place, given in generator.sample(requested, n) if requested else ():
+            samples = [checked(completion) for completion in given]
+            for number, completion in enumerate(samples):
+                self._cache.put(requested[place], completion, number)
+            yield missing[place], samples
+
+    def _loglikelihood(
+        self, generator: ScoresContinuations, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """Cached log-probabilities, and those of prompts of which one is missing; see `ScoresContinuations`."""
+        found: list[list[float]] = []
+        missing = []
+        for index, (prompt, wanted) in enumerate(zip(prompts, continuations, strict=True)):
+            known = [self._cache.get_likelihood(prompt, continuation) for continuation in wanted]
+            found.append([value for value in known if value is not None])
+            if len(found[index]) < len(wanted):
+                missing.append(index)
+        if missing:
+            asked = [prompts[index] for index in missing], [continuations[index] for index in missing]
+            for index, values in zip(missing, generator.loglikelihood(*asked), strict=True):
+                for continuation, value in zip(continuations[index], values, strict=True):
+                    self._cache.put_likelihood(prompts[index], continuation, value)
+                found[index] = list(values)
+        return found
 
 
 class CachedStream(CachedGenerator):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RunError
 from ..host import NEEDS, Component, ComponentChoice, PluginHost
 from ..identity import json_digest
-from ..interfaces import NOT_VERIFIED, Context, Generator, Streams
+from ..interfaces import NOT_BATCH_INVARIANT, NOT_VERIFIED, Context, Generator, ReadsAnswers, Reasoner, Streams
+from ..results._seed_groups import SEED
 from ._cached_generator import CachedGenerator, CachedStream
 from ._generation_cache import GenerationCache
 
@@ -46,18 +47,19 @@ class Components:
         Raises:
             PrlmBenchError: the component rejects its options or cannot run here.
         """
-        component = choice.component
-        key = (component.kind, component.qualified, repr(choice.options), id(component.instance), seed)
+        key = _key(choice, seed)
         if key not in self._made:
             self._built.append([])
             self._inner.append({})
             try:
                 made = choice.make(self.context(seed))
+                if isinstance(made, CachedGenerator):  # a preset of another generator, which has a cache of its own
+                    made = made.inner
             finally:
                 parts, inner = self._built.pop(), self._inner.pop()
             identity = choice.with_inner(inner).identity(made)
             if parts:  # the identity of a component includes those it is composed of
-                identity["fingerprint"] = " ".join([identity["fingerprint"], json_digest(parts)[:16]]).strip()
+                identity["fingerprint"] = _composed(identity["fingerprint"], parts)
             self._made[key] = (made, identity)
         if self._built:
             self._built[-1].append(self._made[key][1])
@@ -70,15 +72,22 @@ class Components:
         another folder the same identity may be another model.
         """
         made, identity = self.make(choice, seed)
+        return self._with_cache(choice, made, identity)
+
+    def _with_cache(self, choice: ComponentChoice, made: Generator, identity: Mapping[str, str]) -> Generator:
         verified = NOT_VERIFIED not in identity["fingerprint"]
         root = self._cache_dir if verified else self.results and self.results / FOLDER_CACHE
         if root is None or not choice.component.cached:
-            generator: Generator = made
-            return generator
+            return made
         if id(made) not in self._cached:
             kind = CachedStream if isinstance(made, Streams) else CachedGenerator
             self._cached[id(made)] = kind(made, GenerationCache(root, identity))
         return self._cached[id(made)]
+
+    @staticmethod
+    def reading(generator: Generator, reasoner: Reasoner) -> Generator:
+        """A generator of a row whose answers this reasoner parses."""
+        return generator.reading(reasoner) if isinstance(generator, ReadsAnswers) else generator
 
     def close(self) -> None:
         """Close the files of the completion caches; they reopen on use."""
@@ -89,7 +98,11 @@ class Components:
         """The value of a factory's parameter `context`."""
 
         def build(kind: str, spec: str | Mapping[str, Any]) -> Any:
-            return self.ready(kind, spec, seed)
+            made = self.ready(kind, spec, seed)
+            if kind != "generator":
+                return made
+            choice = self._host.registry.choose(kind, spec)
+            return self._with_cache(choice, made, self._made[_key(choice, seed)][1])
 
         def identify(kind: str, spec: str | Mapping[str, Any]) -> Mapping[str, str]:
             return self.make(self._host.registry.choose(kind, spec), seed)[1]
@@ -122,6 +135,25 @@ class Components:
         if why is not None:
             where = f"{self._dataset.task.name} {self._dataset.split}"
             raise RunError(f"{choice.component.kind} {choice} cannot run on {where}: it {why}")
+
+
+def _key(choice: ComponentChoice, seed: int) -> tuple[str, str, str, int, int]:
+    """What the components of a dataset are told apart by."""
+    component = choice.component
+    return component.kind, component.qualified, repr(choice.options), id(component.instance), seed
+
+
+def _composed(fingerprint: str, parts: list[dict[str, str]]) -> str:
+    """The fingerprint of a component that is composed of others.
+
+    Their seeds and what is stated of one of them stand in it as text, since they are looked for in it.
+    """
+    texts = [part["fingerprint"] for part in parts]
+    bare = [{**part, "fingerprint": SEED.sub("", part["fingerprint"])} for part in parts]
+    seeds = sorted({seed for text in texts for seed in SEED.findall(text)} - set(SEED.findall(fingerprint)))
+    whole = " ".join([fingerprint, json_digest(bare)[:16], *seeds]).strip()
+    stated = [note for note in (NOT_VERIFIED, NOT_BATCH_INVARIANT) if any(note in text for text in texts)]
+    return "; ".join([whole, *(note for note in stated if note not in whole)])
 
 
 def missing_requirement(component: Component, dataset: Dataset) -> str | None:

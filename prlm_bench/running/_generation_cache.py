@@ -7,6 +7,7 @@ that the generator reads from the prompt.
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import weakref
 from collections.abc import Mapping
@@ -30,12 +31,18 @@ _PATIENCE = 10.0
 _TABLES = """
     CREATE TABLE IF NOT EXISTS identity (json TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS completions (key TEXT PRIMARY KEY, json TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS likelihoods (key TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 """
 
 
-def prompt_key(prompt: Prompt) -> str:
-    """A digest of everything that a cached generator may read from a prompt: its text and the form of its answer."""
-    return json_digest([prompt.text, prompt.chat, prompt.key, prompt.reasons])
+def prompt_key(prompt: Prompt, sample: int = 0) -> str:
+    """A digest of everything that a cached generator may read from a prompt: its text and the form of its answer.
+
+    Args:
+        prompt: the prompt.
+        sample: the number of the completion; the first is the one without a number.
+    """
+    return json_digest([prompt.text, prompt.chat, prompt.key, prompt.reasons, *([sample] if sample else [])])
 
 
 class _ForeignFileError(Exception):
@@ -64,9 +71,9 @@ class GenerationCache:
         self._usable = True
         self._warned = False
 
-    def get(self, prompt: Prompt) -> Completion | None:
-        """The cached completion; None if there is none."""
-        key = prompt_key(prompt)
+    def get(self, prompt: Prompt, sample: int = 0) -> Completion | None:
+        """The cached completion of this number; None if there is none."""
+        key = prompt_key(prompt, sample)
         for (row,) in self._execute("SELECT CAST(json AS BLOB) FROM completions WHERE key = ?", (key,)):
             known = from_row(key, row)
             if known is None and not self._warned:
@@ -76,10 +83,23 @@ class GenerationCache:
             return known
         return None
 
-    def put(self, prompt: Prompt, completion: Completion) -> None:
+    def put(self, prompt: Prompt, completion: Completion, sample: int = 0) -> None:
         """Store a completion; it survives the end of this process."""
-        key = prompt_key(prompt)
+        key = prompt_key(prompt, sample)
         self._execute("INSERT OR REPLACE INTO completions VALUES (?, ?)", (key, to_row(key, completion).decode()))
+
+    def get_likelihood(self, prompt: Prompt, continuation: str) -> float | None:
+        """The cached log-probability of a continuation; None if there is none."""
+        key = json_digest([prompt.text, prompt.chat, continuation])
+        values = [value for (value,) in self._execute("SELECT value FROM likelihoods WHERE key = ?", (key,))]
+        return values[0] if values and isinstance(values[0], float) else None
+
+    def put_likelihood(self, prompt: Prompt, continuation: str, value: float) -> None:
+        """Store a log-probability; it survives the end of this process."""
+        if math.isnan(value):
+            return
+        key = json_digest([prompt.text, prompt.chat, continuation])
+        self._execute("INSERT OR REPLACE INTO likelihoods VALUES (?, ?)", (key, value))
 
     def close(self) -> None:
         """Close the database connection; it reopens when the cache is used."""
@@ -87,7 +107,7 @@ class GenerationCache:
             self._connection.close()
             self._connection = None
 
-    def _execute(self, statement: str, values: tuple[str, ...]) -> list[Any]:
+    def _execute(self, statement: str, values: tuple[str | float, ...]) -> list[Any]:
         """Execute a statement and return its rows; none if the cache is unusable."""
         for _ in range(3):
             if not self._usable:

@@ -248,11 +248,9 @@ class Pipeline:
 
     def _parts(self, cell: Cell) -> MethodComponents:
         make = self._components.make
-        return MethodComponents(
-            retriever=make(cell.retriever, cell.seed)[0],
-            reasoner=make(cell.reasoner, cell.seed)[0],
-            generator=self._components.generator(cell.generator, cell.seed),
-        )
+        retriever, reasoner = make(cell.retriever, cell.seed)[0], make(cell.reasoner, cell.seed)[0]
+        generator = self._components.generator(cell.generator, cell.seed)
+        return MethodComponents(retriever, reasoner, self._components.reading(generator, reasoner))
 
 
 def _produced(generator: Generator, feed: Feed, *, stream: bool) -> Iterator[tuple[int, Completion]]:

@@ -147,12 +147,17 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[Turns], name: str = "the mo
     Raises:
         ModelError: the template refuses a chat.
     """
-    found: list[list[int]] = [[] for _ in prompts]
-    for framed in (False, True):
-        places = [place for place, prompt in enumerate(prompts) if _is_framed(tokenizer, prompt) is framed]
+    special = [not is_framed(tokenizer, prompt) for prompt in prompts]
+    return encode_texts(tokenizer, [chat_text(tokenizer, prompt, name) for prompt in prompts], special)
+
+
+def encode_texts(tokenizer: Any, texts: Sequence[str], special: Sequence[bool]) -> list[list[int]]:
+    """Token ids of each text, with the special tokens that the tokenizer adds or without."""
+    found: list[list[int]] = [[] for _ in texts]
+    for adds in (True, False):
+        places = [place for place, own in enumerate(special) if own is adds]
         if places:
-            texts = [chat_text(tokenizer, prompts[place], name) for place in places]
-            encoded = tokenizer(texts, add_special_tokens=not framed)["input_ids"]
+            encoded = tokenizer([texts[place] for place in places], add_special_tokens=adds)["input_ids"]
             for place, ids in zip(places, encoded, strict=True):
                 found[place] = ids
     return found
@@ -215,5 +220,6 @@ def template_tokens(tokenizer: Any, name: str = "the model", chat: Chat = "auto"
     return max(map(len, encode_prompts(tokenizer, chats, name)))
 
 
-def _is_framed(tokenizer: Any, prompt: Turns) -> bool:
+def is_framed(tokenizer: Any, prompt: Turns) -> bool:
+    """Whether a prompt goes into the chat template, which brings its own special tokens."""
     return not isinstance(prompt, str) and bool(tokenizer.chat_template)

@@ -129,6 +129,27 @@ class LmEvalGenerator:
         backend = self._load()
         return backend.shown(backend.render(turns(prompt, self._chat), self._chat))
 
+    def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """The log-probability of each continuation of each prompt; see `ScoresContinuations`.
+
+        Raises:
+            PrlmBenchError: the backend cannot be loaded or gives no likelihoods, or a prompt is too long for the model.
+        """
+        if not prompts:
+            return []
+        backend = self._load()
+        found = [[0.0] * len(wanted) for wanted in continuations]
+        places, pairs = [], []
+        for index, (prompt, wanted) in enumerate(zip(prompts, continuations, strict=True)):
+            text = backend.render(turns(prompt, self._chat), self._chat)
+            # The last token of a continuation is not read.
+            _check_length(backend, prompt, text, max(0, _longest(backend, text, wanted) - 1))
+            places += [(index, number) for number, each in enumerate(wanted) if each]
+            pairs += [(text, each) for each in wanted if each]
+        for (index, number), value in zip(places, backend.loglikelihood(pairs) if pairs else [], strict=True):
+            found[index][number] = value
+        return found
+
     def _whole(self, text: Any, answer: str, prompt: Prompt, backend: Backend) -> str:
         """An answer with the mark of reasoning that its chat template has opened."""
         framed = not isinstance(turns(prompt, self._chat), str) and not backend.strips_reasoning
@@ -141,6 +162,14 @@ class LmEvalGenerator:
         if key not in _loaded:
             _loaded[key] = Backend(self._backend, self._more, self._date)
         return _loaded[key]
+
+
+def _longest(backend: Backend, text: Any, continuations: Sequence[str]) -> int:
+    """Tokens of the longest continuation; 0 where the backend cannot count them."""
+    alone = backend.length(text)
+    if alone is None:
+        return 0
+    return max(((backend.length(text + each) or 0) - alone for each in continuations), default=0)
 
 
 def _check_length(backend: Backend, prompt: Prompt, text: Any, max_new_tokens: int) -> None:

@@ -249,6 +249,25 @@ class Backend:
         finally:
             self._lm.add_bos_token = before
 
+    def loglikelihood(self, pairs: Sequence[tuple[Any, str]]) -> list[float]:
+        """The log-probability of each continuation behind what `render` returned.
+
+        Raises:
+            PrlmBenchError: the backend gives no likelihoods, as chat servers do not.
+        """
+        requests = [
+            Instance("loglikelihood", doc={}, arguments=(prompt, continuation), idx=index)
+            for index, (prompt, continuation) in enumerate(pairs)
+        ]
+        takes_switch = "disable_tqdm" in inspect.signature(self._lm.loglikelihood).parameters
+        silent = {"disable_tqdm": True} if takes_switch else {}
+        try:
+            with quiet():
+                return [float(value) for value, _ in self._lm.loglikelihood(requests, **silent)]
+        except NotImplementedError:
+            hint = "take a backend that does, such as hf, vllm or local-completions"
+            raise PrlmBenchError(f"the backend {self._name!r} of lm_eval gives no likelihoods", hint) from None
+
 
 def _read(value: str) -> Any:
     """An option's value as lm_eval's command line reads it: number, switch, none or text; JSON for lists, mappings."""

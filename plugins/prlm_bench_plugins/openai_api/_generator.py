@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from prlm_bench import Completion, Prompt
-from prlm_bench.errors import RunError
+from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.interfaces import NOT_VERIFIED, Context, SameResults, Tokenizer
 from prlm_bench.prompting import load_tokenizer, stop_texts
 
@@ -20,6 +20,8 @@ _CHAT, _PLAIN = "/chat/completions", "/completions"
 _ENDPOINTS = {"auto": "by-protocol", "chat": "always", "completions": "never"}
 #: Bytes that a reply may have, and as many more for each token that may be generated: far more than any token has.
 _REPLY_BYTES, _TOKEN_BYTES = 4 << 20, 1 << 10
+#: What the seed of a prompt's next sample is higher by.
+_NEXT_SAMPLE = 1_000_003
 #: Fields of a request that `extra` must not contain.
 _OURS = frozenset(
     {"model", "messages", "prompt", "stream", "n", "max_tokens", "max_completion_tokens", "temperature"}
@@ -155,6 +157,39 @@ class OpenAIServer:
             RunError: a request failed for good, or the server serves another model by now than when the fingerprint
                 was taken; completions that arrived before were yielded.
         """
+        for index, _, completion in self._write(prompts, [{}]):
+            yield index, completion
+
+    def sample(self, prompts: Sequence[Prompt], n: int) -> Iterator[tuple[int, list[Completion]]]:
+        """Draw n completions of each prompt, each with a request and a seed of its own.
+
+        Sample j has the generator's seed plus 1000003 * j, so that the samples of runs with small seeds differ too.
+
+        Raises:
+            PrlmBenchError: the temperature is 0, or as for `generate`.
+        """
+        seed: Any = self._sampling.get("seed")
+        if n > 1 and self._sampling.get("temperature") == 0:
+            message = f"temperature=0 asks for the most likely answer, so {n} samples of it would be the same"
+            raise PrlmBenchError(message, "set a temperature, such as temperature=0.7")
+        fields = [{} if seed is None else {"seed": seed + _NEXT_SAMPLE * number} for number in range(n)]
+        found: dict[int, dict[int, Completion]] = {}
+        for index, number, completion in self._write(iter(prompts), fields):
+            samples = found.setdefault(index, {})
+            samples[number] = completion
+            if len(samples) == n:
+                yield index, [samples[place] for place in range(n)]
+                del found[index]
+
+    def render(self, prompt: Prompt) -> str:
+        """The request's content as JSON; the server's own chat template is not known here."""
+        path, content = self._payload(prompt)
+        return json.dumps({"POST": path, **content}, ensure_ascii=False, indent=2)
+
+    def _write(
+        self, prompts: Iterator[Prompt], variants: Sequence[dict[str, Any]]
+    ) -> Iterator[tuple[int, int, Completion]]:
+        """Index of a prompt, number of a variant (further fields of the request), and the completion."""
         from ._client import Request, send_all
         from ._replies import read_completion
 
@@ -163,19 +198,19 @@ class OpenAIServer:
             chat = request.path == _CHAT
             return self._named_finish(read_completion(body, chat, self._server, url, request.question, self._prices))
 
-        requests = (Request("POST", *self._payload(prompt), prompt.example.id) for prompt in prompts)
+        requests = (
+            Request("POST", path, {**content, **fields}, prompt.example.id)
+            for prompt in prompts
+            for path, content in [self._payload(prompt)]
+            for fields in variants
+        )
         arrived = 0
-        for arrived, answer in enumerate(send_all(self._server, requests, read), 1):
-            yield answer
+        for arrived, (number, completion) in enumerate(send_all(self._server, requests, read), 1):
+            yield *divmod(number, len(variants)), completion
             if arrived % _CHECK_EVERY == 0:
                 self._check_model()
         if arrived % _CHECK_EVERY:
             self._check_model()
-
-    def render(self, prompt: Prompt) -> str:
-        """The request's content as JSON; the server's own chat template is not known here."""
-        path, content = self._payload(prompt)
-        return json.dumps({"POST": path, **content}, ensure_ascii=False, indent=2)
 
     def _check_model(self) -> None:
         """Check that the server still serves the model of the fingerprint, if it says which."""

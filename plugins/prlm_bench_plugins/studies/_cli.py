@@ -188,6 +188,35 @@ _add_study_of_a_trainer(
 )
 
 
+@app.command("repeats")
+def repeats(
+    task: TaskOption,
+    generator: Annotated[str, typer.Option("--generator", help="Generator that draws samples.")],
+    data: DataOption = None,
+    split: SplitOption = "dev",
+    retriever: RetrieverOption = "bm25",
+    k: Annotated[int, typer.Option("-k", min=0, help="Items to show.")] = 4,
+    reasoner: Annotated[str, typer.Option("--reasoner", help="Reasoner.")] = "direct",
+    samples: Annotated[int, typer.Option("--samples", "-n", min=1, help="Samples of each question.")] = 8,
+    at: Annotated[
+        list[int] | None,
+        typer.Option("--at", min=1, help="Samples to take the best of. Repeatable.  [default: 2, 4, ... samples]"),
+    ] = None,
+    seed: SeedOption = 0,
+    limit: LimitOption = None,
+    any_task: AnyTaskOption = False,
+    synth_users: _Users = None,
+    output: _Output = None,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Several samples of each question: their mean, the best of k (pass@k), and their majority."""
+    questions = {"tasks": (task,), "data": data, "split": split, "limit": limit, "any_task": any_task}
+    method = {"retriever": retriever, "k": k, "reasoner": reasoner, "generator": generator}
+    fields = {**questions, **method, "synth_users": synth_users, "seeds": (seed,), "results": DEFAULT_RESULTS}
+    _run("_repeats", "repeats", host_for(plugin), output, json, fields, {"samples": samples, "at": at})
+
+
 @app.command("reward")
 def reward(
     policy: Annotated[Path, typer.Argument(help="Folder of a policy's training, such as RUN/policy.")],

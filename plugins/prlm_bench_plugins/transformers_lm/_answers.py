@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prlm_bench.errors import PrlmBenchError
 
@@ -19,9 +19,18 @@ if TYPE_CHECKING:
     from ._constraint import RowConstraint
 
 
+class EncodedPrompt(NamedTuple):
+    """A prompt as a model reads it."""
+
+    text: str
+    ids: list[int]
+    #: Of its random numbers, in place of the decoding's.
+    seed: str | None = None
+
+
 def answers(
     loaded: LoadedModel,
-    windows: Iterator[Sequence[tuple[str, list[int]]]],
+    windows: Iterator[Sequence[EncodedPrompt]],
     decoding: Decoding,
     budget: int,
     engine: StaticEngine | None,
@@ -32,7 +41,7 @@ def answers(
 
     Args:
         loaded: the model.
-        windows: texts and token ids of prompts; drawn as there is room.
+        windows: prompts; drawn as there is room.
         decoding: how to write.
         budget: tokens of a batch of the ordinary engine at most.
         engine: the static engine; None for the ordinary one, which finishes a window before it draws the next.
@@ -58,14 +67,14 @@ def answers(
 
 def _requests(
     loaded: LoadedModel,
-    windows: Iterator[Sequence[tuple[str, list[int]]]],
+    windows: Iterator[Sequence[EncodedPrompt]],
     constraint: Callable[[int], RowConstraint] | None,
 ) -> Iterator[list[Request]]:
     start = 0
     for some in windows:
         yield [
             # A model has to read something, so an empty prompt is a token of padding.
-            Request(number, text, ids or [loaded.pad_id], constraint and constraint(number))
-            for number, (text, ids) in enumerate(some, start)
+            Request(number, one.text, one.ids or [loaded.pad_id], constraint and constraint(number), one.seed)
+            for number, one in enumerate(some, start)
         ]
         start += len(some)

@@ -55,6 +55,8 @@ class Request:
     ids: list[int]
     #: What the answer may be; None for anything.
     constraint: RowConstraint | None = None
+    #: Of its random numbers, in place of the decoding's; each of several samples of a prompt has its own.
+    seed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -215,13 +217,26 @@ class Batch:
         device = loaded.model.device
         numbers = None
         if decoding.temperature > 0:
-            rows = row_numbers([request.text for request in self.requests], decoding.seed, decoding.max_new_tokens)
-            numbers = torch.tensor(rows, dtype=torch.double).to(device)
+            numbers = request_numbers(self.requests, decoding).to(device)
         own = self.is_causal and decoding.beams == 1 and loaded.batching.cache != "plain"
         cache = preallocated_cache(loaded.model) if own else None
+        if cache is not None:
+            cache = self._shared_prompts() or cache
         start = ids.shape[1] if self.is_causal else 1
         constraints = [request.constraint for request in self.requests]
         return _State(ids.to(device), mask.to(device), start, cache, numbers, constraints)
+
+    def _shared_prompts(self) -> Any:
+        """What the model keeps of all tokens of the prompts but the last, if several rows have the same prompt."""
+        from ._likelihood import can_share, read_prompts, select_rows
+
+        places: dict[tuple[int, ...], int] = {}
+        rows = [places.setdefault(tuple(request.ids), len(places)) for request in self.requests]
+        if len(places) == len(rows) or min(map(len, places)) < 2 or not can_share(self._loaded.model):
+            return None
+        chunks = self._loaded.batching.cache == "chunked"
+        cache, _, _ = read_prompts(self._loaded, [ids[:-1] for ids in places], chunks=chunks)
+        return select_rows(cache, torch.tensor(rows, device=self._loaded.model.device))
 
     def options(self, state: _State) -> dict[str, Any]:
         """Options of `generate()`."""
@@ -306,6 +321,13 @@ class _HalfEnded(StoppingCriteria):
         return torch.full_like(self._ended, bool(2 * self._ended.sum() >= len(last)))
 
 
+def request_numbers(requests: Sequence[Request], decoding: Decoding) -> Any:
+    """Random numbers for each place of each answer, of shape (requests, max new tokens), in double precision."""
+    count = decoding.max_new_tokens
+    rows = [row_numbers([request.text], request.seed or decoding.seed, count)[0] for request in requests]
+    return torch.tensor(rows, dtype=torch.double)
+
+
 def row_numbers(texts: Sequence[str], seed: str, count: int) -> list[list[float]]:
     """`count` random numbers in [0, 1) for each text, the same for the same text and seed everywhere."""
     rngs = (random.Random(f"{seed}\n{text}") for text in texts)
@@ -388,9 +410,11 @@ class PreallocatedCacheLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Any) -> None:
-        """Keep some rows."""
-        super().batch_select_indices(indices)
-        self._buffers = None
+        """Keep some rows, and the space behind them."""
+        if self._buffers is not None and self.is_initialized:
+            used = self.get_seq_length()
+            self._buffers = (self._buffers[0][indices], self._buffers[1][indices])
+            self.keys, self.values = (buffer[..., :used, :] for buffer in self._buffers)
 
 
 def _grown(old: Any, new: Any, used: int, total: int) -> Any:

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -29,6 +29,7 @@ from .._hf import (
     choose_device,
     decode_answer,
     encode_prompts,
+    is_framed,
     require_template,
     stated_settings,
     template_tokens,
@@ -41,6 +42,7 @@ from ._loading import LoadedModel, LoadSettings, Quantization, cached_tokenizer,
 from ._precision import batch_words
 
 if TYPE_CHECKING:
+    from ._answers import EncodedPrompt
     from ._static_engine import StaticEngine
 
 #: Prompts of a stream that are encoded at a time.
@@ -155,8 +157,8 @@ class TransformersGenerator:
         self._chat, self._date = chat, chat_date(date)
         thinking = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
         self._rendering = json.dumps([self._date, {**(chat_template_args or {}), **thinking}])
-        seed = f"{context.seed}/{draw}" if draw else str(context.seed)
-        self._decoding = Decoding(max_new_tokens, temperature, top_p, num_beams, seed)
+        self._seed, self._draw = context.seed, draw
+        self._decoding = Decoding(max_new_tokens, temperature, top_p, num_beams, _draw_seed(context.seed, draw))
         self._batch_tokens, self._cut_items = batch_tokens, overflow == "cut-items"
         self._cache_dir = context.cache_dir
         # A constraint follows what a row has written in Python, which no CUDA graph can.
@@ -210,7 +212,8 @@ class TransformersGenerator:
         Raises:
             PrlmBenchError: a prompt is too long, the model cannot be loaded, or memory ran out.
         """
-        yield from self._answers(iter(prompts), max(1, len(prompts)))
+        for index, _, completion in self._answers(iter(prompts), max(1, len(prompts)), [None]):
+            yield index, completion
 
     def stream(self, prompts: Iterator[Prompt]) -> Iterator[tuple[int, Completion]]:
         """Answer prompts, which are drawn as there is room; answers come as they are finished.
@@ -218,7 +221,65 @@ class TransformersGenerator:
         Raises:
             PrlmBenchError: a prompt is too long, the model cannot be loaded, or memory ran out.
         """
-        yield from self._answers(prompts, _WINDOW)
+        for index, _, completion in self._answers(prompts, _WINDOW, [None]):
+            yield index, completion
+
+    def sample(self, prompts: Sequence[Prompt], n: int) -> Iterator[tuple[int, list[Completion]]]:
+        """Draw n completions of each prompt, which is read once for them.
+
+        Sample j is what `generate` writes with the option `draw` raised by j.
+
+        Raises:
+            PrlmBenchError: the temperature is 0, or as for `generate`.
+        """
+        if n > 1 and self._decoding.temperature == 0:
+            message = f"{self._files.label} writes the most likely answer, so {n} samples of it would be the same"
+            raise PrlmBenchError(message, "set a temperature, such as temperature=0.7")
+        seeds = [_draw_seed(self._seed, self._draw + number) for number in range(n)]
+        found: dict[int, dict[int, Completion]] = {}
+        for index, number, completion in self._answers(iter(prompts), max(1, len(prompts)), seeds):
+            samples = found.setdefault(index, {})
+            samples[number] = completion
+            if len(samples) == n:
+                yield index, [samples[place] for place in range(n)]
+                del found[index]
+
+    def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """The log-probability of each continuation of each prompt; see `ScoresContinuations`.
+
+        Raises:
+            PrlmBenchError: a prompt is too long, the model cannot be loaded, or memory ran out.
+        """
+        if not prompts:
+            return []
+        tokenizer, label = self._hf_tokenizer, self._files.label
+        chats = [turns(prompt, self._chat) for prompt in prompts]
+        texts = [chat_text(tokenizer, chat, label) for chat in chats]
+        framed = [is_framed(tokenizer, chat) for chat in chats]
+        loaded = self._load()
+        from ._likelihood import Question, encode_pairs, score_all, scoring_way
+
+        apart = self._files.is_encoder_decoder
+        with timed("tokenizing"):
+            pairs = encode_pairs(tokenizer, texts, framed, continuations, apart)
+        # The last token of a continuation is not read.
+        beside = [0 if apart else max(0, max(map(len, rows), default=0) - 1) for _, rows in pairs]
+        self._check_lengths(prompts, [ids for ids, _ in pairs], self._files.window, beside)
+        questions = [Question(place, ids or [loaded.pad_id], rows) for place, (ids, rows) in enumerate(pairs)]
+        way = scoring_way(loaded, label, lambda: ordinary_tokens(loaded.model, tokenizer))
+        with timed("device"):
+            found = dict(score_all(replace(loaded, batching=way), questions, self._batch_tokens))
+        return [found[place] for place in range(len(prompts))]
+
+    def render(self, prompt: Prompt) -> str:
+        """What the model reads, with special tokens.
+
+        Raises:
+            PrlmBenchError: the chat template refuses the prompt.
+        """
+        (ids,) = encode_prompts(self._hf_tokenizer, [turns(prompt, self._chat)], self._files.label)
+        text: str = self._hf_tokenizer.decode(ids, skip_special_tokens=False)
+        return text
 
     def activity(self) -> Activity:
         """The rows that the static engine is writing, and how busy the GPU is where nvidia-ml-py is installed."""
@@ -229,16 +290,22 @@ class TransformersGenerator:
                 busy = cuda.utilization(int(self._settings.device.partition(":")[2] or 0)) / 100
         return Activity(None if self._engine is None else self._engine.active, busy)
 
-    def _answers(self, prompts: Iterator[Prompt], window: int) -> Iterator[tuple[int, Completion]]:
-        """Answers to prompts that are encoded `window` at a time."""
+    def _answers(
+        self, prompts: Iterator[Prompt], window: int, seeds: Sequence[str | None]
+    ) -> Iterator[tuple[int, int, Completion]]:
+        """Index of a prompt, number of a seed, and the completion with it.
+
+        Args:
+            prompts: drawn as there is room.
+            window: prompts that are encoded at a time.
+            seeds: of the samples of each prompt; None is the decoding's.
+        """
         asked: dict[int, _Asked] = {}
-        windows = self._encoded(prompts, window, asked)
+        windows = self._encoded(prompts, window, seeds, asked)
         first = next(windows, None)
         if first is None:
             return
-        tokenizer, label = self._hf_tokenizer, self._files.label
-        with timed("loading"):
-            loaded = load_generation_model(self._files, self._loading, tokenizer, self._settings, self._cache_dir)
+        loaded = self._load()
         from ._answers import answers
 
         self._engine = self._choose_engine(loaded)
@@ -248,31 +315,34 @@ class TransformersGenerator:
             self._decoding,
             self._batch_tokens,
             self._engine,
-            label,
+            self._files.label,
             self._constraints(loaded, asked),
         )
         for output in timed_each("device", found):
             one = asked.pop(output.index)
-            answer = decode_answer(tokenizer, output.ids, one.framed)
+            answer = decode_answer(self._hf_tokenizer, output.ids, one.framed)
             finish = "stop" if output.ended else "length"
-            yield output.index, Completion(answer, finish=finish, tokens=len(output.ids), prompt_tokens=one.tokens)
+            completion = Completion(answer, finish=finish, tokens=len(output.ids), prompt_tokens=one.tokens)
+            yield *divmod(output.index, len(seeds)), completion
 
     def _encoded(
-        self, prompts: Iterator[Prompt], window: int, asked: dict[int, _Asked]
-    ) -> Iterator[list[tuple[str, list[int]]]]:
-        """Texts and token ids of prompts, window by window; what is asked is added to `asked` by its number."""
+        self, prompts: Iterator[Prompt], window: int, seeds: Sequence[str | None], asked: dict[int, _Asked]
+    ) -> Iterator[list[EncodedPrompt]]:
+        """Prompts, each once for each seed, window by window; what is asked is added to `asked` by its number."""
+        from ._answers import EncodedPrompt
+
         tokenizer, label, start = self._hf_tokenizer, self._files.label, 0
         while some := list(islice(prompts, window)):
             chats = [turns(prompt, self._chat) for prompt in some]
             with timed("tokenizing"):
                 ids = encode_prompts(tokenizer, chats, label)
-            self._check_lengths(some, ids)
+            self._check_lengths(some, ids, self._prompt_budget)
             texts = [chat_text(tokenizer, chat, label) for chat in chats]
             framed = ["" if isinstance(chat, str) else text for chat, text in zip(chats, texts, strict=True)]
-            new = (_Asked(*each) for each in zip(some, framed, map(len, ids), strict=True))
-            asked |= enumerate(new, start)
-            start += len(some)
-            yield list(zip(texts, ids, strict=True))
+            each = [_Asked(*one) for one in zip(some, framed, map(len, ids), strict=True)]
+            asked |= enumerate((one for one in each for _ in seeds), start)
+            start += len(some) * len(seeds)
+            yield [EncodedPrompt(text, row, seed) for text, row in zip(texts, ids, strict=True) for seed in seeds]
 
     def _constraints(self, loaded: LoadedModel, asked: Mapping[int, _Asked]) -> Callable[[int], Any] | None:
         """The constraint of an answer by the number of its prompt; None where answers are free."""
@@ -295,15 +365,11 @@ class TransformersGenerator:
         sizes = {"rows": self._rows, "tokens": self._batch_tokens}
         return choose_engine(loaded, self._decoding, self._wanted, bears, files.label, **sizes)
 
-    def render(self, prompt: Prompt) -> str:
-        """What the model reads, with special tokens.
-
-        Raises:
-            PrlmBenchError: the chat template refuses the prompt.
-        """
-        (ids,) = encode_prompts(self._hf_tokenizer, [turns(prompt, self._chat)], self._files.label)
-        text: str = self._hf_tokenizer.decode(ids, skip_special_tokens=False)
-        return text
+    def _load(self) -> LoadedModel:
+        with timed("loading"):
+            return load_generation_model(
+                self._files, self._loading, self._hf_tokenizer, self._settings, self._cache_dir
+            )
 
     @property
     def _hf_tokenizer(self) -> Any:
@@ -326,17 +392,28 @@ class TransformersGenerator:
         window = self._files.window
         return window if window is None or self._files.is_encoder_decoder else window - self._decoding.max_new_tokens
 
-    def _check_lengths(self, prompts: Sequence[Prompt], ids: Sequence[Sequence[int]]) -> None:
-        if self._prompt_budget is None:
+    def _check_lengths(
+        self,
+        prompts: Sequence[Prompt],
+        ids: Sequence[Sequence[int]],
+        room: int | None,
+        beside: Sequence[int] | None = None,
+    ) -> None:
+        """Refuse prompts with more tokens than there is room for, where `beside` others are read with them."""
+        if room is None:
             return
-        for prompt, row in zip(prompts, ids, strict=True):
-            if len(row) > self._prompt_budget:
+        for prompt, row, others in zip(prompts, ids, beside or [0] * len(ids), strict=True):
+            if len(row) > room - others:
                 message = (
                     f"the prompt of question {prompt.example.id} has {len(row)} tokens, and the window of "
-                    f"{self._files.name!r} has room for {self._prompt_budget} ({self._files.window} in all)"
+                    f"{self._files.name!r} has room for {room - others} ({self._files.window} in all)"
                 )
                 hint = "a smaller max_length of the reasoner or max_new_tokens"
                 raise PrlmBenchError(message, hint if self._cut_items else f"{hint}, or overflow=cut-items")
+
+
+def _draw_seed(seed: int, draw: int) -> str:
+    return f"{seed}/{draw}" if draw else str(seed)
 
 
 def _require(package: str, option: str, value: str | None) -> None:

@@ -17,14 +17,12 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-import torch
-
 from prlm_bench.errors import PrlmBenchError
 
 from .._hf import free_memory, is_out_of_memory
 from ._buckets import Bucket, BucketPool, Limits, bucket_length
 from ._decoding import Decoding
-from ._engine import Output, Request, draw, draw_unordered, row_numbers
+from ._engine import Output, Request, draw, draw_unordered, request_numbers
 from ._loading import LoadedModel
 from ._slots import Choose, Writer
 
@@ -80,7 +78,7 @@ class StaticEngine:
         writer = Writer(loaded.model, chooser(decoding, ordered=numbers is None), bf16)
         drawing = decoding.temperature > 0
         self.pool = BucketPool(writer, decoding.max_new_tokens, loaded.end_ids, limits, is_drawing=drawing)
-        self._numbers = numbers or self._keyed_numbers
+        self._numbers = numbers or (lambda requests: request_numbers(requests, decoding))
         #: Rows that are writing at the moment.
         self.active = 0
 
@@ -192,11 +190,6 @@ class StaticEngine:
 
     def _need(self, request: Request) -> int:
         return len(request.ids) + self._decoding.max_new_tokens
-
-    def _keyed_numbers(self, requests: Sequence[Request]) -> Any:
-        texts = [request.text for request in requests]
-        rows = row_numbers(texts, self._decoding.seed, self._decoding.max_new_tokens)
-        return torch.tensor(rows, dtype=torch.double)
 
 
 def chooser(decoding: Decoding, *, ordered: bool = True) -> Choose:

@@ -93,6 +93,19 @@ def test_options_are_sent(fake: FakeServer, build: Callable[..., Any]) -> None:
     assert fake.posts[0].content.keys() == {"model", "max_tokens", "seed", "messages"}
 
 
+def test_samples_have_seeds_of_their_own(fake: FakeServer, build: Callable[..., Any]) -> None:
+    found = dict(build(temperature=0.7).sample(prompts(2), 3))
+    assert {place: [completion.text for completion in row] for place, row in found.items()} == {
+        place: [f"to prompt {place}"] * 3 for place in range(2)
+    }
+    asked = sorted((request.content["messages"][0]["content"], request.content["seed"]) for request in fake.posts)
+    # The run's seed is 5, and the first sample is the completion of a run.
+    assert asked == [(f"prompt {place}", 5 + 1_000_003 * number) for place in range(2) for number in range(3)]
+    with pytest.raises(PrlmBenchError, match="so 2 samples of it would be the same"):
+        list(build().sample(prompts(1), 2))
+    assert texts([(place, row[0]) for place, row in build().sample(prompts(1), 1)]) == ["to prompt 0"]
+
+
 def test_arguments_of_the_template_go_with_chats(fake: FakeServer, build: Callable[..., Any]) -> None:
     more = {"template": '{"enable_thinking": false}', "extra": '{"reasoning_effort": "low", "top_k": 5}'}
     list(build(**more).generate(prompts(1)))
