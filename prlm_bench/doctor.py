@@ -16,6 +16,7 @@ from ._util.cache_folder import cache_root
 from .data import splits_in
 from .host import KINDS, PluginHost
 from .tasks import TaskRegistry
+from .threads import core_count, thread_count
 
 __all__ = ["Check", "diagnose"]
 
@@ -36,6 +37,7 @@ def diagnose(host: PluginHost) -> list[Check]:
     checks = [
         Check("prlm-bench", True, __version__),
         Check("Python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        _threads(),
         *_packages(),
         *(Check(f"plugin {p.origin.plugin}", True, f"{p.origin.dist} {p.origin.version}") for p in host.plugins),
         *(Check(f"plugin {f.origin.plugin}", False, f.error, f.hint or f.where) for f in host.failures),
@@ -44,6 +46,15 @@ def diagnose(host: PluginHost) -> list[Check]:
         _data_root(host.tasks),
     ]
     return checks
+
+
+def _threads() -> Check:
+    """The threads of a model here; what libraries are told, which the user may have decided."""
+    threads, cores = os.environ.get("OMP_NUM_THREADS", str(thread_count())), core_count()
+    waiting = os.environ.get("OMP_WAIT_POLICY", "").lower() or "as OpenMP decides"
+    found = f"{threads} on {cores} core{'' if cores == 1 else 's'}, waiting: {waiting}"
+    many = threads.isdecimal() and int(threads) > cores
+    return Check("threads", None if many else True, found, "more threads than cores slow each other" if many else "")
 
 
 def _packages() -> list[Check]:

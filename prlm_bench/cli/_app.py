@@ -14,6 +14,7 @@ from typer.exceptions import Abort, TyperException
 
 from .. import __version__
 from ..errors import PrlmBenchError
+from ..threads import set_thread_defaults
 from . import COMMANDS
 from ._run import with_profile_value
 from .options import forget_hosts, host_for
@@ -91,6 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(words: list[str]) -> int:
     forget_hosts()  # plugins may have changed since an earlier command line in this process
     try:
+        set_thread_defaults()
         _add_commands()
         _add_plugin_commands(words)
         status = app(args=with_profile_value(_leading_plugins_removed(words)), standalone_mode=False)

@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import PluginError, PrlmBenchError
 from ..identity import package_versions
 from ..tasks import TaskRegistry
+from ..threads import set_thread_defaults
 
 if TYPE_CHECKING:
     from ..metrics import Metric
@@ -155,6 +156,7 @@ class PluginHost:
     """
 
     def __init__(self, extra: Iterable[str] = (), reserved: Iterable[str] = ()) -> None:
+        set_thread_defaults()  # before a plugin loads a library that reads them
         self.extra = tuple(dict.fromkeys(map(str, extra)))
         self._reserved = frozenset(reserved)
         self.registry = Registry()

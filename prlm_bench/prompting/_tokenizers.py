@@ -14,6 +14,7 @@ from typing import Any
 from .._util.silence import quiet_transformers as quiet_transformers
 from ..errors import DataError, MissingDependencyError
 from ..interfaces import Tokenizer
+from ..threads import set_thread_defaults
 from ._token_counts import WordCounts, word_counts
 
 #: Maximum number of cached texts; items of a profile recur within far fewer texts.
@@ -51,6 +52,7 @@ class HubTokenizer:
     """
 
     def __init__(self, name: str) -> None:
+        set_thread_defaults()
         try:
             from transformers import AutoTokenizer
         except ImportError:

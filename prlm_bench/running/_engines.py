@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from ..errors import RunError
+from ..threads import shared_by
 
 
 class ProcessEngine:
@@ -40,7 +41,7 @@ class ProcessEngine:
             try:
                 while True:
                     for batch in islice(remaining, 2 * self._jobs - len(waiting)):
-                        with _interrupts_held():
+                        with _interrupts_held(), shared_by(self._jobs):  # this starts a worker where one is missing
                             waiting.append(pool.submit(work, batch))
                     if not waiting:
                         return

@@ -27,7 +27,16 @@ def test_this_installation_is_sound(here: Cli, monkeypatch: pytest.MonkeyPatch) 
     ended = here("doctor")
     assert (ended.status, ended.stderr) == (0, ""), ended
     lines = {line.split("  ")[0].strip(): line for line in ended.stdout.splitlines()}
-    for name in ("prlm-bench", "Python", "numpy", "pluggy", "plugin bm25", "plugin baselines", "cache folder"):
+    for name in (
+        "prlm-bench",
+        "Python",
+        "threads",
+        "numpy",
+        "pluggy",
+        "plugin bm25",
+        "plugin baselines",
+        "cache folder",
+    ):
         assert " ok " in lines[name]
     assert "PRLM_BENCH_DATA is not set" in lines["data root"]
     assert "PROBLEM" not in ended.stdout
@@ -126,3 +135,12 @@ def test_the_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path.parent))
     monkeypatch.setenv("PRLM_BENCH_DATA", f"~/{tmp_path.name}/LaMP_4")
     assert checks()["data root"].ok is True
+
+
+def test_threads_and_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "core_count", lambda: 4)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert checks()["threads"] == diagnosis.Check("threads", True, "4 on 4 cores, waiting: passive")
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert checks()["threads"].ok is None

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gc
-import os
 import re
-import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
 from prlm_bench.errors import MissingDependencyError
+from prlm_bench.threads import set_thread_defaults
 
 from ._files import ModelError
 
@@ -50,10 +49,8 @@ def choose_device(wanted: str | None = None) -> str:
 
 
 def import_torch() -> Any:
-    """torch, whose idle threads sleep instead of spin if this is its first import."""
-    if "torch" not in sys.modules:
-        # Spinning threads slow a shared machine down up to tenfold. Read at import only.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    """torch, with the threads that `set_thread_defaults` gives it if this is its first import."""
+    set_thread_defaults()
     import torch
 
     return torch

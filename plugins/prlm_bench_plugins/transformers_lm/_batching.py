@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ._loading import LoadedModel
 
 Together = Literal["padded", "same-length", "single"]
-Cache = Literal["chunked", "grown", "plain"]
+Cache = Literal["shared", "chunked", "grown", "plain"]
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 #: Tokens of the prompts that are tried: shorter and longer than a piece that is read at a time, two of one length.
@@ -34,7 +34,7 @@ _LENGTHS = (3, 70, 9, 3)
 #: New tokens of each; after the first half the batch is handed on as one that some rows have left.
 NEW_TOKENS = 4
 #: Changes when the check does.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Batching:
 
     Args:
         together: prompts of different lengths, of one length, or one at a time.
-        cache: `chunked`: a cache that rows can leave, and prompts that a CPU reads in pieces; `grown`: such a cache
-            alone; `plain`: that of `generate()`.
+        cache: `chunked`: a cache that rows can leave, and prompts that a CPU reads in pieces; `shared`: so, and what
+            prompts begin with is read once; `grown`: such a cache alone; `plain`: that of `generate()`.
     """
 
     together: Together = "padded"
-    cache: Cache = "chunked"
+    cache: Cache = "shared"
 
 
 FASTEST = Batching()
@@ -57,7 +57,7 @@ FASTEST = Batching()
 def unmixed(way: Batching) -> Batching:
     """The way for prompts whose positions depend on the longest text that is read at a time (see `position_reach`)."""
     together: Together = "same-length" if way.together == "padded" else way.together
-    return Batching(together, "grown" if way.cache == "chunked" else way.cache)
+    return Batching(together, "grown" if way.cache in ("shared", "chunked") else way.cache)
 
 
 def position_reach(config: Any) -> int | None:
@@ -138,8 +138,9 @@ def trial_prompts(loaded: LoadedModel, tokens: Sequence[int]) -> list[list[int]]
     """Prompts of a few lengths, none over the window."""
     room = min(size or 1024 for size in (loaded.window, loaded.reach)) - NEW_TOKENS
     return [
-        [tokens[(31 * place + 7 * row + 1) % len(tokens)] for place in range(max(1, min(length, room)))]
-        for row, length in enumerate(_LENGTHS)
+        # They begin with the same two tokens.
+        [tokens[(31 * place + 7 * (row if place > 1 else 0) + 1) % len(tokens)] for place in range(size)]
+        for row, size in enumerate(max(1, min(length, room)) for length in _LENGTHS)
     ]
 
 
@@ -167,8 +168,12 @@ def _try(loaded: LoadedModel, label: str, tokens: Sequence[int]) -> Batching:
         (way for way in singly if all(_same(loaded, [prompts[row]], [by_itself[row]], way) for row in some)),
         Batching("single", "plain"),
     )
-    if _same(loaded, prompts, by_itself, replace(single, together="padded")):
-        return replace(single, together="padded")
+    together = replace(single, together="padded")
+    if _same(loaded, prompts, by_itself, together):
+        # Read apart, prompts have padding behind what they begin with. On a GPU they never are.
+        shared = replace(together, cache="shared")
+        tried = single.cache == "chunked" and loaded.model.device.type == "cpu"
+        return shared if tried and _same(loaded, prompts, by_itself, shared) else together
     twins = [row for row, prompt in enumerate(prompts) if len(prompt) == len(prompts[0])]
     equal = replace(single, together="same-length")
     return equal if _same(loaded, [prompts[row] for row in twins], [by_itself[row] for row in twins], equal) else single

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,11 +30,12 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from prlm_bench.errors import PrlmBenchError
 
-from .._hf import free_memory, is_out_of_memory, pad_ids
+from .._hf import free_memory, is_out_of_memory
 from ._batching import Batching, unmixed
 from ._constraint import ConstrainedRows, RowConstraint
-from ._decoding import Decoding, can_resume
+from ._decoding import Decoding, can_resume, looks_back
 from ._loading import LoadedModel
+from ._prefixes import USUAL, Reading, padded, read, shared_tokens
 
 #: In a batch of fewer rows, removing those that have ended saves less than resuming costs.
 MIN_ROWS_TO_COMPACT = 8
@@ -147,7 +149,9 @@ def trace(loaded: LoadedModel, prompts: Sequence[list[int]], way: Batching, coun
     tokens: list[list[int]] = [[] for _ in prompts]
     logits: list[list[Any]] = [[] for _ in prompts]
     with torch.inference_mode(), _bare_settings(loaded.model):
-        batch = Batch(replace(loaded, end_ids=(), batching=way), requests, Decoding(count))
+        # So that these few short prompts are read as many long ones are.
+        reading = Reading(rows=max(1, len(prompts) // 2), saved=0)
+        batch = Batch(replace(loaded, end_ids=(), batching=way), requests, Decoding(count), reading)
         state = batch.begin()
         steps = count if state.cache is None else count // 2
         for _ in range(count // steps):
@@ -182,11 +186,14 @@ class Batch:
         loaded: the model.
         requests: the prompts; those that are finished leave the list.
         decoding: how to write.
+        reading: how a CPU reads the prompts.
     """
 
-    def __init__(self, loaded: LoadedModel, requests: Sequence[Request], decoding: Decoding) -> None:
+    def __init__(
+        self, loaded: LoadedModel, requests: Sequence[Request], decoding: Decoding, reading: Reading = USUAL
+    ) -> None:
         self.requests = list(requests)
-        self._loaded, self._decoding = loaded, decoding
+        self._loaded, self._decoding, self._reading = loaded, decoding, reading
         self.is_causal = not loaded.model.config.is_encoder_decoder
         self._state: _State | None = None
 
@@ -213,20 +220,26 @@ class Batch:
     def begin(self) -> _State:
         """The state before the first new token."""
         loaded, decoding = self._loaded, self._decoding
-        ids, mask = pad_ids([request.ids for request in self.requests], loaded.pad_id, left=self.is_causal)
+        prompts = [request.ids for request in self.requests]
+        own = self.is_causal and decoding.beams == 1 and loaded.batching.cache != "plain"
+        cache = preallocated_cache(loaded.model) if own else None
+        equal = None if cache is None else self._equal_prompts()
+        apart = equal is None and self._reads_apart(cache)
+        shared = shared_tokens(prompts, self._reading.saved) if apart else 0
+        ids, mask = padded(prompts, loaded.pad_id, shared, left=self.is_causal)
+        if equal is not None:
+            cache = equal
+        elif apart and ids.shape[1] > 1 and (shared or len(ids) > self._reading.rows):
+            cache = read(loaded.model, ids, mask, shared, self._reading, partial(preallocated_cache, loaded.model))
         device = loaded.model.device
         numbers = None
         if decoding.temperature > 0:
             numbers = request_numbers(self.requests, decoding).to(device)
-        own = self.is_causal and decoding.beams == 1 and loaded.batching.cache != "plain"
-        cache = preallocated_cache(loaded.model) if own else None
-        if cache is not None:
-            cache = self._shared_prompts() or cache
         start = ids.shape[1] if self.is_causal else 1
         constraints = [request.constraint for request in self.requests]
         return _State(ids.to(device), mask.to(device), start, cache, numbers, constraints)
 
-    def _shared_prompts(self) -> Any:
+    def _equal_prompts(self) -> Any:
         """What the model keeps of all tokens of the prompts but the last, if several rows have the same prompt."""
         from ._likelihood import can_share, read_prompts, select_rows
 
@@ -234,9 +247,23 @@ class Batch:
         rows = [places.setdefault(tuple(request.ids), len(places)) for request in self.requests]
         if len(places) == len(rows) or min(map(len, places)) < 2 or not can_share(self._loaded.model):
             return None
-        chunks = self._loaded.batching.cache == "chunked"
+        chunks = self._loaded.batching.cache in ("shared", "chunked")
         cache, _, _ = read_prompts(self._loaded, [ids[:-1] for ids in places], chunks=chunks)
         return select_rows(cache, torch.tensor(rows, device=self._loaded.model.device))
+
+    def _reads_apart(self, cache: Any) -> bool:
+        """Whether prompts are read before `generate()` goes on from them: by a CPU, where each layer keeps all tokens.
+
+        Settings that look back would see the padding between the beginning of a prompt and its rest.
+        """
+        model, way = self._loaded.model, self._loaded.batching
+        return (
+            way.cache == "shared"
+            and model.device.type == "cpu"
+            and cache is not None
+            and all(type(layer) is PreallocatedCacheLayer for layer in cache.layers)
+            and not looks_back(model.generation_config)
+        )
 
     def options(self, state: _State) -> dict[str, Any]:
         """Options of `generate()`."""
@@ -261,7 +288,8 @@ class Batch:
         if state.numbers is not None:
             processors.append(RowSampler(state.numbers, state.start, decoding.temperature, decoding.top_p))
         options: dict[str, Any] = {"generation_config": config, "logits_processor": processors}
-        if state.cache is not None and loaded.model.device.type == "cpu" and loaded.batching.cache == "chunked":
+        in_pieces = loaded.model.device.type == "cpu" and loaded.batching.cache in ("shared", "chunked")
+        if state.cache is not None and in_pieces:
             config.update(prefill_chunk_size=PREFILL_CHUNK)
         if state.cache is not None and len(self.requests) >= MIN_ROWS_TO_COMPACT and can_resume(config):
             options["stopping_criteria"] = [_HalfEnded(loaded.end_ids)]

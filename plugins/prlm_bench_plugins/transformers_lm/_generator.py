@@ -37,9 +37,9 @@ from .._hf import (
 )
 from ._batching import Together
 from ._decoding import Decoding
+from ._dtype import identity_of, resolved_dtype
 from ._files import find_adapter, find_model
 from ._loading import LoadedModel, LoadSettings, Quantization, cached_tokenizer, load_generation_model, ordinary_tokens
-from ._precision import batch_words
 
 if TYPE_CHECKING:
     from ._answers import EncodedPrompt
@@ -68,7 +68,8 @@ class TransformersGenerator:
         temperature: 0 writes the most likely token each time; above 0, draws depend on prompt and seed alone.
         top_p: draw from the most likely tokens that have this share of the probability together.
         num_beams: beams of a beam search.
-        dtype: of the weights; `auto` is that of the file.
+        dtype: of the weights; `auto` is that of the file on a GPU, and float32 on a CPU but where the file is stored in
+            bfloat16 and the processor has it.
         device: `cpu`, `cuda`, `cuda:1`, `mps`; by default a GPU if there is one.
         device_map: `auto` spreads the model over all devices (accelerate).
         adapter: a folder with a LoRA adapter (peft).
@@ -149,8 +150,10 @@ class TransformersGenerator:
         self._constrain, self._task = constrain is not None, context.task
         self._adapter = None if adapter is None else find_adapter(adapter)
         device = device_map or choose_device(device)
+        # Quantized weights are in the precision that bitsandbytes takes them in.
+        computed = resolved_dtype(self._files, dtype, device if quantization is None else quantization)
         self._settings = LoadSettings(
-            dtype, device, device_map, self._adapter, quantization, trust_remote_code, allow_pickle, batching
+            computed, device, device_map, self._adapter, quantization, trust_remote_code, allow_pickle, batching
         )
         templates = [files.template for files in (self._adapter, self._files) if files is not None]
         require_template(chat, any(templates), self._files.label)
@@ -176,7 +179,11 @@ class TransformersGenerator:
         packages += ["bitsandbytes"] if self._settings.quantization else []
         packages += ["llguidance"] if self._constrain else []
         device = self._settings.device.partition(":")[0]
-        parts = [f"files={self._digest}", f"device={device}"]
+        parts = [
+            f"files={self._digest}",
+            f"device={device}",
+            *identity_of(self._settings.dtype, bool(self._settings.quantization)),
+        ]
         parts += [f"{name}={version(name)}" for name in packages]
         if any(
             files is not None and "strftime_now" in (files.template or "") for files in (self._files, self._adapter)
@@ -187,7 +194,6 @@ class TransformersGenerator:
             parts.append(f"follows {settings};")
         if self._decoding.temperature > 0:
             parts.append(f"seed={self._decoding.seed}")
-        parts += batch_words(self._files, self._settings.dtype, self._settings.quantization)
         return " ".join(parts)
 
     @property

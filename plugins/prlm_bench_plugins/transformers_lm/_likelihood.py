@@ -258,7 +258,7 @@ class _Decoder:
     """A causal model that keeps the keys and values of prompts."""
 
     def __init__(self, loaded: LoadedModel, way: Batching, group: Sequence[Question]) -> None:
-        self._loaded, self._chunks = loaded, way.cache == "chunked"
+        self._loaded, self._chunks = loaded, way.cache in ("shared", "chunked")
         self._cache, self._mask, self._first = read_prompts(loaded, [q.ids for q in group], chunks=self._chunks)
 
     def width(self, place: int) -> int:
