@@ -119,11 +119,11 @@ class PlannedMethod:
         bench, wanted = self.benches[task], frozenset(ids)
         self._progress.start(f"{task} {bench.dataset.split}", len(wanted))
         found: dict[str, str] = {}
-        for batch in bench.dataset.batches(BATCH, 0, len(bench.ids)):
-            examples = [example for example in batch if example.id in wanted]
-            for result in bench.pipeline.run(examples, lambda cell, identifier: False):
-                found[result.sample.prompt.example.id] = result.sample.answer.text
-                self._progress.advance()
-            for reason in bench.pipeline.failed.values():
-                raise RunError(reason)
+        batches = bench.dataset.batches(BATCH, 0, len(bench.ids))
+        asked = ([example for example in batch if example.id in wanted] for batch in batches)
+        for result in bench.pipeline.run(asked, lambda cell, identifier: False):
+            found[result.sample.prompt.example.id] = result.sample.answer.text
+            self._progress.advance()
+        for reason in bench.pipeline.failed.values():
+            raise RunError(reason)
         return found

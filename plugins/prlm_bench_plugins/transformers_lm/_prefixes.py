@@ -35,7 +35,7 @@ class Reading:
 USUAL = Reading()
 
 
-def shared_tokens(prompts: Sequence[Sequence[int]], saved: int = 0) -> int:
+def shared_tokens(prompts: Sequence[list[int]], saved: int = 0) -> int:
     """How many tokens all prompts begin with, where reading them once saves more than `saved`; else 0.
 
     One token of each prompt is never counted, so that each has one to go on from.
