@@ -6,7 +6,7 @@ import math
 import re
 import signal
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -101,7 +101,7 @@ def test_draws_follow_the_models_probabilities(model: Path, make: Make, prompts:
             share += kept[number]
     assert 60 < len(kept) < 250
     seen = Counter(completion.text for completion in drawn)
-    expected = Counter[str]()
+    expected: defaultdict[str, float] = defaultdict(float)
     for number, probability in kept.items():
         expected[loaded.detokenize([number])] += probability / share
     assert set(seen) <= {*expected, ""}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,8 @@ def test_sampling_takes_the_seed(context: Context, served: Served) -> None:
 
 def test_what_is_served(context: Context, served: Served) -> None:
     """The server answers under any name, and says which file it serves."""
-    fingerprint = context.build("generator", served.spec(model="nobody/nothing")).fingerprint()
+    generator: Any = context.build("generator", served.spec(model="nobody/nothing"))
+    fingerprint = generator.fingerprint()
     assert fingerprint.startswith(f"model=nobody/nothing; server={served.url[7:]}; reported=id ")
     assert NOT_VERIFIED not in fingerprint
 
