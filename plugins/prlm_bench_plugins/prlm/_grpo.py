@@ -185,7 +185,8 @@ class Rollout:
 
             inner = model.get_base_model() if hasattr(model, "get_base_model") else model
             limits = (self.max_tokens, self.temperature, trainer.eos_token_ids, trainer.args.bf16)
-            takes = GroupSampler.takes(inner, trainer.processing_class)
+            # The engine knows no autocast to float16, whose numbers are too small for some models.
+            takes = not trainer.args.fp16 and GroupSampler.takes(inner, trainer.processing_class)
             self._samplers.clear()
             self._samplers[id(model)] = GroupSampler(inner, *limits) if takes else None
         return self._samplers[id(model)]
