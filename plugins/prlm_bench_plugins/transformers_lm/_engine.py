@@ -230,7 +230,8 @@ class Batch:
         if equal is not None:
             cache = equal
         elif apart and ids.shape[1] > 1 and (shared or len(ids) > self._reading.rows):
-            cache = read(loaded.model, ids, mask, shared, self._reading, partial(preallocated_cache, loaded.model))
+            with _bare_settings(loaded.model):  # they are for what is written
+                cache = read(loaded.model, ids, mask, shared, self._reading, partial(preallocated_cache, loaded.model))
         device = loaded.model.device
         numbers = None
         if decoding.temperature > 0:

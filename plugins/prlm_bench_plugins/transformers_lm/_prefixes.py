@@ -46,7 +46,7 @@ def shared_tokens(prompts: Sequence[list[int]], saved: int = 0) -> int:
     return count if count * (len(prompts) - 1) > saved else 0
 
 
-def padded(prompts: Sequence[Sequence[int]], pad_id: int, shared: int, *, left: bool = True) -> tuple[Any, Any]:
+def padded(prompts: Sequence[list[int]], pad_id: int, shared: int, *, left: bool = True) -> tuple[Any, Any]:
     """Ids and mask of shape (rows, tokens): `shared` tokens, the padding if it is `left`, the rest of each prompt."""
     ids, mask = pad_ids([prompt[shared:] for prompt in prompts], pad_id, left=left)
     if not shared:
@@ -93,8 +93,11 @@ def _columns(mask: Any, shared: int) -> Any:
 def _append(model: Any, cache: Any, ids: Any, mask: Any, chunk: int) -> None:
     """Read the tokens that a cache lacks. `generate()` does it, since it knows what each model wants to be given."""
     config = deepcopy(model.generation_config)
-    config.update(max_new_tokens=1, max_length=None, min_length=None, do_sample=False, num_beams=1)
+    config.update(max_new_tokens=1, max_length=None, do_sample=False, num_beams=1)
     config.update(prefill_chunk_size=chunk, pad_token_id=0, eos_token_id=None)
+    # A prompt that has no more to read ends with padding here. It would be warned of, and nothing comes behind it.
+    mask = mask.clone()
+    mask[:, -1] = 1
     model.generate(input_ids=ids, attention_mask=mask, past_key_values=cache, generation_config=config)
 
 

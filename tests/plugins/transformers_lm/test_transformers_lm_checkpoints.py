@@ -247,7 +247,7 @@ class TestBatching:
     ) -> None:
         with caplog.at_level(logging.INFO):
             first = choose_batching(llama(), "model 'm'", "1", tmp_path, tokens)
-        assert "model 'm': batches are padded, the cache is chunked" in caplog.text
+        assert "model 'm': batches are padded, the cache is shared" in caplog.text
         (path,) = (tmp_path / "batching").iterdir()
         monkeypatch.setattr(batching, "_try", lambda *_: pytest.fail("tried again"))
         assert choose_batching(llama(), "model 'm'", "1", tmp_path, tokens) == first
