@@ -27,7 +27,7 @@ from ..stats import (
 )
 from ._schema import Estimate, Manifest, MetricSummary, RewardSummary, Summary
 
-NO_LIMITS = (-np.inf, np.inf)
+NO_LIMITS: tuple[float, float] = (-np.inf, np.inf)
 
 
 def mean_value(totals: Floats) -> Floats:

@@ -55,6 +55,24 @@ def test_chat_prompts_are_one_users_turn(fake: FakeServer, build: Callable[..., 
     assert "Authorization" not in fake.posts[0].headers
 
 
+def test_a_stream_of_prompts_is_drawn_as_there_is_room(fake: FakeServer, build: Callable[..., Any]) -> None:
+    drawn = 0
+
+    def given() -> Any:
+        nonlocal drawn
+        for prompt in prompts(300):
+            drawn += 1
+            yield prompt
+
+    found = []
+    for number, completion in build(concurrency=3).stream(given()):
+        found.append((number, completion.text))
+        assert drawn - len(found) <= 6
+    assert sorted(found) == [(number, f"to prompt {number}") for number in range(300)]
+    assert list(build().stream(iter([]))) == []
+    assert len(fake.posts) == 300
+
+
 @pytest.mark.parametrize(
     ("option", "chat", "path"),
     [
