@@ -239,8 +239,8 @@ class TransformersGenerator:
             tokens = ordinary_tokens(loaded.model, self._hf_tokenizer)
             return bears_static(loaded, files.label, f"{self._loading} {self._settings}", folder, tokens)
 
-        sizes = {"rows": self._rows, "tokens": self._batch_tokens}
-        return choose_engine(loaded, self._decoding, self._wanted, bears, files.label, **sizes)
+        rows, tokens = self._rows, self._batch_tokens
+        return choose_engine(loaded, self._decoding, self._wanted, bears, files.label, rows=rows, tokens=tokens)
 
     @property
     def _hf_tokenizer(self) -> Any:
