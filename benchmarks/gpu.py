@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -148,6 +149,12 @@ class Benchmark:
         """By the static engine."""
         return {output.index: output.ids for output in engine.answers(iter(self.requests[:count]))}
 
+    def ordinary(self, count: int) -> dict[int, list[int]]:
+        """By the ordinary engine."""
+        decoding = Decoding(self.sizes.new)
+        outputs = generate_all(self.loaded, self.requests[:count], decoding, 1 << 14)
+        return {output.index: output.ids for output in outputs}
+
     def _wait(self) -> None:
         if self.device == "cuda":
             torch.cuda.synchronize()
@@ -160,20 +167,16 @@ def measure_decoding(bench: Benchmark) -> None:
     for rows in sizes.plain:
         with bench.part(f"plain generate(), {rows} rows"):
             count = min(sizes.prompts, 4 * rows)
-            answers |= bench.clock(f"plain {rows}", lambda rows=rows, count=count: bench.plain(rows, count))
+            answers |= bench.clock(f"plain {rows}", partial(bench.plain, rows, count))
     with bench.part("the ordinary engine"):
-        some = bench.requests[: sizes.prompts // 2]
-        ordinary = lambda: {  # noqa: E731
-            output.index: output.ids for output in generate_all(bench.loaded, some, Decoding(sizes.new), 1 << 14)
-        }
-        bench.clock("ordinary", ordinary)
+        bench.clock("ordinary", partial(bench.ordinary, len(bench.requests) // 2))
     for rows in sizes.static:
         with bench.part(f"static engine, {rows} rows"):
             count = sizes.prompts if rows > sizes.static[0] else min(sizes.prompts, 4 * rows)
             engine = bench.engine(rows)
-            bench.clock(f"static {rows} first", lambda engine=engine, count=count: bench.static(engine, count))
+            write = partial(bench.static, engine, count)
+            bench.clock(f"static {rows} first", write)
             with watched(bench) as busy:
-                write = lambda engine=engine, count=count: bench.static(engine, count)  # noqa: E731
                 found = bench.clock(f"static {rows}", write)
             bench.found.setdefault("busy", {})[f"static {rows}"] = busy.get("mean")
             both = [number for number in found if number in answers]

@@ -132,7 +132,8 @@ class Bucket:
                     step(self._writer, self.slots)
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # Other threads may use the GPU meanwhile, as those of data loaders do.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 step(self._writer, self.slots)
         return graph
 
@@ -171,7 +172,10 @@ class BucketPool:
             RuntimeError: memory ran out.
         """
         length = bucket_length(need)
-        most = max(1, min(self.most_rows, self._room() // self._bytes(length)))
+        fitting = self._room() // self._bytes(length)
+        # Free memory is never twice the same, and a bucket should be.
+        fitting -= fitting % 32 if fitting > 32 else 0
+        most = max(1, min(self.most_rows, fitting))
         rows = min(most, 1 << (max(1, wanted) - 1).bit_length())
         found = self._kept.pop((rows, length), None)
         if found is not None:

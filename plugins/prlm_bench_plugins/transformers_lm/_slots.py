@@ -141,17 +141,17 @@ class _SlotLayer(CacheLayerMixin):
 
     Args:
         keys: of shape (rows, heads, length, size), and so are `values`.
+        rows: those that read, shape (rows that read, 1).
         places: where the new tokens stand, shape (rows that read, new tokens).
-        rows: those that read; all rows by default.
-        end: places from here on are not attended to.
+        end: attend to these rows up to here; by default all rows read, and attend to all places.
     """
 
     is_sliding = False
 
-    def __init__(self, keys: Any, values: Any, places: Any, rows: Any = None, end: int | None = None) -> None:
+    def __init__(self, keys: Any, values: Any, rows: Any, places: Any, end: int | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.keys, self.values, self.is_initialized = keys, values, True
-        self._places, self._rows, self._end = places, rows, end
+        self._rows, self._places, self._end = rows, places, end
 
     def lazy_initialization(self, key_states: Any, value_states: Any) -> None:
         """Nothing: the buffers are there."""
@@ -161,9 +161,8 @@ class _SlotLayer(CacheLayerMixin):
         return self._write(self.keys, key_states), self._write(self.values, value_states)
 
     def _write(self, buffer: Any, states: Any) -> Any:
-        rows = torch.arange(len(buffer), device=buffer.device) if self._rows is None else self._rows
-        buffer[rows[:, None], :, self._places] = states.transpose(1, 2).to(buffer.dtype)
-        return buffer if self._rows is None else buffer[rows, :, : self._end]
+        buffer[self._rows, :, self._places] = states.transpose(1, 2).to(buffer.dtype)
+        return buffer if self._end is None else buffer[self._rows[:, 0], :, : self._end]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Tokens attended to, and their offset."""
@@ -177,6 +176,10 @@ class _SlotLayer(CacheLayerMixin):
         """Tokens of a row at most."""
         return int(self.keys.shape[2]) if self.keys is not None else 0
 
+    def get_max_cache_shape(self) -> int:
+        """The same, as other releases of transformers call it."""
+        return self.get_max_length()
+
 
 def step(writer: Writer, slots: Slots) -> None:
     """Write one token in each row that has not ended; the others do the same work for nothing, and stay as they are."""
@@ -184,7 +187,8 @@ def step(writer: Writer, slots: Slots) -> None:
     token = writer.choose(slots.scores.float(), slots.numbers.gather(1, count))
     slots.answers.scatter_(1, count, token)
     places = slots.position[:, None]
-    layers = [_SlotLayer(keys, values, places) for keys, values in zip(slots.keys, slots.values, strict=True)]
+    rows = torch.arange(len(places), device=places.device)[:, None]
+    layers = [_SlotLayer(keys, values, rows, places) for keys, values in zip(slots.keys, slots.values, strict=True)]
     hidden = writer.hidden(token, places, _mask(places, slots.length, writer.dtype), layers)
     slots.scores.copy_(writer.model.lm_head(hidden[:, -1]))
     alive = ~slots.ended
@@ -239,7 +243,7 @@ def _read_piece(writer: Writer, slots: Slots, pieces: Sequence[tuple[int, Any]],
     places = torch.arange(start, start + width, device=device).clamp(max=slots.length - 1)[None]
     mask = _mask(places, end, writer.dtype)
     here = places.expand(len(pieces), -1)
-    layers = [_SlotLayer(k, v, here, rows, end) for k, v in zip(slots.keys, slots.values, strict=True)]
+    layers = [_SlotLayer(k, v, rows[:, None], here, end) for k, v in zip(slots.keys, slots.values, strict=True)]
     hidden = writer.hidden(ids.to(device), here, mask, layers)
     done = [
         (place, len(tokens) - start - 1) for place, (_, tokens) in enumerate(pieces) if len(tokens) <= start + width
@@ -251,6 +255,6 @@ def _read_piece(writer: Writer, slots: Slots, pieces: Sequence[tuple[int, Any]],
 
 def _mask(places: Any, length: int, dtype: Any) -> Any:
     """What is added to attention, shape (rows, 1, tokens, length): nothing up to a token's own place."""
-    seen = torch.arange(length, device=places.device) <= places[..., None]
-    least = torch.finfo(dtype).min
-    return torch.where(seen, 0.0, least).to(dtype)[:, None]
+    hidden = torch.arange(length, device=places.device) > places[..., None]
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=places.device)
+    return mask.masked_fill_(hidden, torch.finfo(dtype).min)[:, None]

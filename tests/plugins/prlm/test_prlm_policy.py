@@ -227,6 +227,7 @@ class TestRolloutOfATrainer:
 
             lora: Any = adapter(Lora())
             model = get_peft_model(model, lora)
+        was = model.training
         rollout, trainer = sampled(model)
         prompts = [[{"role": "user", "content": text}] for text in ("a", "bb bb", "bb bb")]
         before = rollout(prompts, trainer)["completion_ids"]
@@ -241,7 +242,7 @@ class TestRolloutOfATrainer:
         assert before != after
         fresh, _ = sampled(model)
         assert fresh(prompts, trainer)["completion_ids"] == after
-        assert model.training is False and after[1] == after[2]
+        assert model.training is was and after[1] == after[2]
 
     def test_other_models_go_the_ordinary_way(
         self, sampled: Callable[..., tuple[Rollout, Any]], tmp_path: Path
