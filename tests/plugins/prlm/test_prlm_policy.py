@@ -173,21 +173,6 @@ class TestRollout:
         assert (counts - chances).abs().max() < 0.03
         assert chances.max() < 0.9, "the made model has to be unsure"
 
-    @pytest.mark.parametrize(
-        ("given", "dtype"), [({}, torch.float32), ({"bf16": True}, torch.bfloat16), ({"fp16": True}, torch.float16)]
-    )
-    def test_it_samples_in_the_precision_of_the_training(
-        self, models: Callable[[str], Path], given: dict[str, bool], dtype: Any
-    ) -> None:
-        model, tokenizer = load_model(str(models("Llama")))
-        seen: set[Any] = set()
-        handle = model.lm_head.register_forward_hook(lambda module, args, out: seen.add(out.dtype))
-        try:
-            sample_groups(model, encode_prompts(tokenizer, ["what"]), [2], 3, 1.0, [1], 0, **given)
-        finally:
-            handle.remove()
-        assert seen == {dtype}
-
     def test_the_same_seed_writes_the_same(self, models: Callable[[str], Path], sample: Sample) -> None:
         model, tokenizer = load_model(str(models("Qwen2")))
         ids = encode_prompts(tokenizer, ["a headline", "b"])
@@ -197,6 +182,22 @@ class TestRollout:
             return sample(model, ids, [4, 4], 12, 1.0, [1], 0)
 
         assert drawn(0) == drawn(0) != drawn(1)
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype"), [({}, torch.float32), ({"bf16": True}, torch.bfloat16), ({"fp16": True}, torch.float16)]
+)
+def test_a_rollout_samples_in_the_precision_of_the_training(
+    models: Callable[[str], Path], given: dict[str, bool], dtype: Any
+) -> None:
+    model, tokenizer = load_model(str(models("Llama")))
+    seen: set[Any] = set()
+    handle = model.lm_head.register_forward_hook(lambda module, args, out: seen.add(out.dtype))
+    try:
+        sample_groups(model, encode_prompts(tokenizer, ["what"]), [2], 3, 1.0, [1], 0, **given)
+    finally:
+        handle.remove()
+    assert seen == {dtype}
 
 
 class TestRolloutOfATrainer:
@@ -209,7 +210,7 @@ class TestRolloutOfATrainer:
                 accelerator=SimpleNamespace(unwrap_model=lambda model: model),
                 model=model,
                 eos_token_ids=[1],
-                args=SimpleNamespace(bf16=False),
+                args=SimpleNamespace(bf16=False, fp16=False),
             )
             return Rollout(6, 1e-6), trainer
 
