@@ -243,7 +243,7 @@ def test_a_run_its_dry_run_and_its_leaderboards(here: Command, tmp_path: Path) -
 
 def test_results_schema_describes_the_files(here: Command) -> None:
     schema = parsed(here("results", "schema"))
-    assert list(schema) == ["manifest.json", "samples.jsonl (each line)", "summary.json"]
+    assert list(schema) == ["manifest.json", "samples.jsonl (each line)", "summary.json", "timing.json"]
     assert "fingerprint" in schema["manifest.json"]["properties"]
     assert schema["summary.json"]["properties"]["n"]["type"] == "integer"
 

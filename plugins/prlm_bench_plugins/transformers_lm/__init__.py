@@ -11,6 +11,7 @@ _EXTRA = "prlm-bench[lm]"
 
 @hookimpl
 def prlm_bench_register_generators(register: Any) -> None:
-    """transformers."""
+    """transformers and flan-t5."""
     requires = {"torch": _EXTRA, "transformers": _EXTRA}
     register("transformers", "._generator:TransformersGenerator", requires=requires, cached=True)
+    register("flan-t5", "._presets:flan_t5", requires=requires, cached=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from prlm_bench.errors import PrlmBenchError
 
 from .._hf import one_line
 from ._decoding import Decoding
+from ._encoding import EncodedPrompt
 from ._engine import Output, Request, generate_all
 from ._loading import LoadedModel
 from ._static_check import device_lost
@@ -18,14 +19,7 @@ from ._static_engine import StaticEngine
 if TYPE_CHECKING:
     from ._constraint import RowConstraint
 
-
-class EncodedPrompt(NamedTuple):
-    """A prompt as a model reads it."""
-
-    text: str
-    ids: list[int]
-    #: Of its random numbers, in place of the decoding's.
-    seed: str | None = None
+Constrain = Callable[[EncodedPrompt], "RowConstraint"]
 
 
 def answers(
@@ -35,9 +29,9 @@ def answers(
     budget: int,
     engine: StaticEngine | None,
     label: str,
-    constraint: Callable[[int], RowConstraint] | None = None,
-) -> Iterator[Output]:
-    """Answers to prompts, which are numbered from 0, as they are finished.
+    constrain: Constrain | None = None,
+) -> Iterator[tuple[EncodedPrompt, Output]]:
+    """Prompts and their answers, as they are finished; the prompts are numbered from 0.
 
     Args:
         loaded: the model.
@@ -46,18 +40,20 @@ def answers(
         budget: tokens of a batch of the ordinary engine at most.
         engine: the static engine; None for the ordinary one, which finishes a window before it draws the next.
         label: of the model, for messages.
-        constraint: of an answer, by the number of its prompt; the static engine knows none.
+        constrain: what an answer may be; the static engine knows no constraints.
 
     Raises:
         PrlmBenchError: memory ran out, transformers refuses a setting of the checkpoint, or a GPU is lost.
     """
-    requests = _requests(loaded, windows, constraint)
+    asked: dict[int, EncodedPrompt] = {}
+    requests = _requests(loaded, windows, constrain, asked)
     try:
         if engine is not None:
-            yield from engine.answers(chain.from_iterable(requests))
+            outputs = engine.answers(chain.from_iterable(requests))
         else:
-            for some in requests:
-                yield from generate_all(loaded, some, decoding, budget)
+            outputs = chain.from_iterable(generate_all(loaded, some, decoding, budget) for some in requests)
+        for output in outputs:
+            yield asked.pop(output.index), output
     except RuntimeError as error:
         raise device_lost(error) or error from None
     except (TypeError, ValueError) as error:
@@ -68,13 +64,15 @@ def answers(
 def _requests(
     loaded: LoadedModel,
     windows: Iterator[Sequence[EncodedPrompt]],
-    constraint: Callable[[int], RowConstraint] | None,
+    constrain: Constrain | None,
+    asked: dict[int, EncodedPrompt],
 ) -> Iterator[list[Request]]:
     start = 0
     for some in windows:
+        asked |= enumerate(some, start)
         yield [
             # A model has to read something, so an empty prompt is a token of padding.
-            Request(number, one.text, one.ids or [loaded.pad_id], constraint and constraint(number), one.seed)
+            Request(number, one.text, one.ids or [loaded.pad_id], constrain and constrain(one), one.seed)
             for number, one in enumerate(some, start)
         ]
         start += len(some)

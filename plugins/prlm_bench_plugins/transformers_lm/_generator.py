@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,36 +25,25 @@ from .._hf import (
     Chat,
     Dtype,
     chat_date,
-    chat_text,
     choose_device,
     decode_answer,
-    encode_prompts,
-    is_framed,
     require_template,
     stated_settings,
     template_tokens,
-    turns,
 )
 from ._batching import Together
 from ._decoding import Decoding
 from ._dtype import identity_of, resolved_dtype
+from ._encoding import PromptEncoder
 from ._files import find_adapter, find_model
 from ._loading import LoadedModel, LoadSettings, Quantization, cached_tokenizer, load_generation_model, ordinary_tokens
 
 if TYPE_CHECKING:
-    from ._answers import EncodedPrompt
+    from ._answers import Constrain
     from ._static_engine import StaticEngine
 
 #: Prompts of a stream that are encoded at a time.
 _WINDOW = 256
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    prompt: Prompt
-    #: The prompt in the chat template; "" where it is plain text.
-    framed: str
-    tokens: int
 
 
 class TransformersGenerator:
@@ -89,6 +78,7 @@ class TransformersGenerator:
         date: what the chat template prints as today's date, as YYYY-MM-DD.
         enable_thinking: argument of the chat templates of some reasoning models.
         chat_template_args: more arguments of the chat template, as JSON.
+        max_input: the end of prompts with more tokens is cut off, as LaMP's code does; only with `chat=never`.
         batching: `padded`, `same-length`, `single`: which prompts go through the model together; `auto` tries it once
             for each checkpoint and takes the fastest way that writes what `generate()` writes.
         gguf_file: name of a GGUF file in the folder or repository that `model` names.
@@ -127,6 +117,7 @@ class TransformersGenerator:
         chat_template_args: dict[str, Any] | None = None,
         batching: Together | Literal["auto"] = "auto",
         gguf_file: str | None = None,
+        max_input: int | None = None,
         engine: Annotated[Literal["auto", "static", "ordinary"], SameResults] = "auto",
         rows: Annotated[int | None, SameResults] = None,
     ) -> None:
@@ -140,6 +131,8 @@ class TransformersGenerator:
             raise ValueError("engine=static knows no constraints: leave engine or constrain out")
         if constrain is not None and num_beams > 1:
             raise ValueError("constrained decoding has no beams: num_beams=1, or leave constrain out")
+        if max_input is not None and (chat != "never" or max_input < 1):
+            raise ValueError("max_input is at least 1, and needs chat=never: a cut chat has lost its last turn's end")
         if device is not None and device_map is not None:
             raise ValueError("give device or device_map, not both")
         self._files = find_model(model, revision, code=trust_remote_code, pickle=allow_pickle, gguf_file=gguf_file)
@@ -168,6 +161,9 @@ class TransformersGenerator:
         self._wanted, self._rows = "ordinary" if constrain else engine, rows
         #: Used last, if it is the static one.
         self._engine: StaticEngine | None = None
+        self._encoder = PromptEncoder(
+            self._files, lambda: self._hf_tokenizer, chat, self._prompt_budget, max_input, self._cut_items
+        )
         if self._prompt_budget is not None and self._prompt_budget < 1:
             raise ValueError(f"max_new_tokens={max_new_tokens} fills the model's window of {self._files.window} tokens")
 
@@ -259,9 +255,7 @@ class TransformersGenerator:
         if not prompts:
             return []
         tokenizer, label = self._hf_tokenizer, self._files.label
-        chats = [turns(prompt, self._chat) for prompt in prompts]
-        texts = [chat_text(tokenizer, chat, label) for chat in chats]
-        framed = [is_framed(tokenizer, chat) for chat in chats]
+        texts, framed = self._encoder.texts(prompts)
         loaded = self._load()
         from ._likelihood import Question, encode_pairs, score_all, scoring_way
 
@@ -270,7 +264,7 @@ class TransformersGenerator:
             pairs = encode_pairs(tokenizer, texts, framed, continuations, apart)
         # The last token of a continuation is not read.
         beside = [0 if apart else max(0, max(map(len, rows), default=0) - 1) for _, rows in pairs]
-        self._check_lengths(prompts, [ids for ids, _ in pairs], self._files.window, beside)
+        self._encoder.check_lengths(prompts, [ids for ids, _ in pairs], self._files.window, beside)
         questions = [Question(place, ids or [loaded.pad_id], rows) for place, (ids, rows) in enumerate(pairs)]
         way = scoring_way(loaded, label, lambda: ordinary_tokens(loaded.model, tokenizer))
         with timed("device"):
@@ -283,9 +277,7 @@ class TransformersGenerator:
         Raises:
             PrlmBenchError: the chat template refuses the prompt.
         """
-        (ids,) = encode_prompts(self._hf_tokenizer, [turns(prompt, self._chat)], self._files.label)
-        text: str = self._hf_tokenizer.decode(ids, skip_special_tokens=False)
-        return text
+        return self._encoder.render(prompt)
 
     def activity(self) -> Activity:
         """The rows that the static engine is writing, and how busy the GPU is where nvidia-ml-py is installed."""
@@ -306,8 +298,7 @@ class TransformersGenerator:
             window: prompts that are encoded at a time.
             seeds: of the samples of each prompt; None is the decoding's.
         """
-        asked: dict[int, _Asked] = {}
-        windows = self._encoded(prompts, window, seeds, asked)
+        windows = self._encoder.windows(prompts, window, seeds)
         first = next(windows, None)
         if first is None:
             return
@@ -322,42 +313,22 @@ class TransformersGenerator:
             self._batch_tokens,
             self._engine,
             self._files.label,
-            self._constraints(loaded, asked),
+            self._constraint(loaded),
         )
-        for output in timed_each("device", found):
-            one = asked.pop(output.index)
+        for one, output in timed_each("device", found):
             answer = decode_answer(self._hf_tokenizer, output.ids, one.framed)
             finish = "stop" if output.ended else "length"
-            completion = Completion(answer, finish=finish, tokens=len(output.ids), prompt_tokens=one.tokens)
+            completion = Completion(answer, finish=finish, tokens=len(output.ids), prompt_tokens=len(one.ids))
             yield *divmod(output.index, len(seeds)), completion
 
-    def _encoded(
-        self, prompts: Iterator[Prompt], window: int, seeds: Sequence[str | None], asked: dict[int, _Asked]
-    ) -> Iterator[list[EncodedPrompt]]:
-        """Prompts, each once for each seed, window by window; what is asked is added to `asked` by its number."""
-        from ._answers import EncodedPrompt
-
-        tokenizer, label, start = self._hf_tokenizer, self._files.label, 0
-        while some := list(islice(prompts, window)):
-            chats = [turns(prompt, self._chat) for prompt in some]
-            with timed("tokenizing"):
-                ids = encode_prompts(tokenizer, chats, label)
-            self._check_lengths(some, ids, self._prompt_budget)
-            texts = [chat_text(tokenizer, chat, label) for chat in chats]
-            framed = ["" if isinstance(chat, str) else text for chat, text in zip(chats, texts, strict=True)]
-            each = [_Asked(*one) for one in zip(some, framed, map(len, ids), strict=True)]
-            asked |= enumerate((one for one in each for _ in seeds), start)
-            start += len(some) * len(seeds)
-            yield [EncodedPrompt(text, row, seed) for text, row in zip(texts, ids, strict=True) for seed in seeds]
-
-    def _constraints(self, loaded: LoadedModel, asked: Mapping[int, _Asked]) -> Callable[[int], Any] | None:
-        """The constraint of an answer by the number of its prompt; None where answers are free."""
+    def _constraint(self, loaded: LoadedModel) -> Constrain | None:
+        """What answers may be; None where they are free."""
         if not self._constrain:
             return None
         from ._constraint import ObjectConstraints
 
         made = ObjectConstraints(self._task, self._hf_tokenizer, loaded.end_ids, self._files.label)
-        return lambda number: made.of(asked[number].prompt, asked[number].framed)
+        return lambda one: made.of(one.prompt, one.framed)
 
     def _choose_engine(self, loaded: LoadedModel) -> StaticEngine | None:
         from ._static_check import bears_static, choose_engine
@@ -397,25 +368,6 @@ class TransformersGenerator:
         """Tokens that a prompt may have; an encoder has its window for itself."""
         window = self._files.window
         return window if window is None or self._files.is_encoder_decoder else window - self._decoding.max_new_tokens
-
-    def _check_lengths(
-        self,
-        prompts: Sequence[Prompt],
-        ids: Sequence[Sequence[int]],
-        room: int | None,
-        beside: Sequence[int] | None = None,
-    ) -> None:
-        """Refuse prompts with more tokens than there is room for, where `beside` others are read with them."""
-        if room is None:
-            return
-        for prompt, row, others in zip(prompts, ids, beside or [0] * len(ids), strict=True):
-            if len(row) > room - others:
-                message = (
-                    f"the prompt of question {prompt.example.id} has {len(row)} tokens, and the window of "
-                    f"{self._files.name!r} has room for {room - others} ({self._files.window} in all)"
-                )
-                hint = "a smaller max_length of the reasoner or max_new_tokens"
-                raise PrlmBenchError(message, hint if self._cut_items else f"{hint}, or overflow=cut-items")
 
 
 def _draw_seed(seed: int, draw: int) -> str:
