@@ -25,7 +25,7 @@ from prlm_bench.files import cache_root, pretty, write_whole
 
 from .._stored_folder import stored_folder
 from ._files import ModelError, find_folder, read_json
-from ._gguf_header import GgufHeader, read_gguf
+from ._gguf_header import GgufHeader, is_gguf, read_gguf
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def find_gguf(name: str | Path, file: str | None = None, revision: str | None = 
     if str(name) in PACKAGED:
         return _packaged(str(name))
     path = Path(name).expanduser()
-    if path.is_file():
+    if path.is_file() and is_gguf(path):
         if revision is not None:
             raise ModelError(f"{str(name)!r} is a file, which has no revisions", "leave revision out")
         return path

@@ -86,6 +86,17 @@ class GgufHeader:
         return sum(math.prod(tensor.shape) for tensor in self.tensors.values())
 
 
+def is_gguf(path: Path) -> bool:
+    """Whether a file is named as a GGUF file, or begins as one."""
+    if path.suffix.lower() == ".gguf":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
 def read_gguf(path: Path, keep: Collection[str] = ()) -> GgufHeader:
     """The header of a GGUF file, checked against the size of the file.
 

@@ -400,7 +400,7 @@ def test_a_preset_of_a_cached_generator_is_that_generator(session: Any) -> None:
         assert made is inner and identity["fingerprint"].startswith("seed=0 ")
         built = opened.components.context(0).build("generator", "scripted")
         assert built.fingerprint() == inner.fingerprint()
-        assert CachedGenerator(built, built._cache).generator is inner
+        assert CachedGenerator(built, built._cache).inner is inner
 
 
 def test_components_of_a_dataset_share_the_cache(session: Any) -> None:

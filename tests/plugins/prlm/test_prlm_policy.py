@@ -95,13 +95,17 @@ class TestOnePrompt:
         trained = {row["question"]: row["prompt"] for row in dataset(asked, TRAIN)}
 
         seen: dict[str, Any] = {}
-        generate = TransformersGenerator.generate
+        stream = TransformersGenerator.stream
 
         def listen(self: Any, prompts: Any) -> Any:
-            seen.update({prompt.example.id: turns(prompt) for prompt in prompts})
-            return generate(self, prompts)
+            def heard() -> Any:
+                for prompt in prompts:
+                    seen[prompt.example.id] = turns(prompt)
+                    yield prompt
 
-        monkeypatch.setattr(TransformersGenerator, "generate", listen)
+            return stream(self, heard())
+
+        monkeypatch.setattr(TransformersGenerator, "stream", listen)
         words = ["--task", "mini_lamp_4", "--split", "train", "--synth-users", 6, "--no-controls", "--results", "r"]
         method = ["--retriever", ctx.recipe.retriever, "-k", k, "--reasoner", "prlm"]
         generator = f"transformers:model={base},max_new_tokens={ctx.recipe.max_completion}"

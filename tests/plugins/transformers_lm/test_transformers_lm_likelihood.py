@@ -228,7 +228,7 @@ class TestLikelihood:
         self, request: pytest.FixtureRequest, make: Make, components: Components, prompts: list[Prompt], kind: str
     ) -> None:
         folder = request.getfixturevalue(kind)
-        spec = f"lm-eval:backend=hf,pretrained={folder},device=cpu,dtype=float32,batch_size=4"
+        spec = f"lm-eval:backend=hf,pretrained={folder},device=cpu,dtype=float32,batch_size=4,chat=by-protocol"
         other = PluginHost().registry.choose("generator", spec).make(components.context(0))
         assert isinstance(other, ScoresContinuations)
         some = [*prompts[:8], replace(prompts[3], text="ends in blanks \n", chat=False)]

@@ -28,7 +28,9 @@ def t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "t5"
     torch.manual_seed(3)
     sizes = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
-    config = T5Config(vocab_size=300, decoder_start_token_id=0, eos_token_id=1, pad_token_id=0, **sizes, tie_word_embeddings=False)
+    config = T5Config(
+        vocab_size=300, decoder_start_token_id=0, eos_token_id=1, pad_token_id=0, **sizes, tie_word_embeddings=False
+    )
     model = T5ForConditionalGeneration(config)
     with torch.no_grad():
         for name, weights in model.named_parameters():  # what is read decides what is written, more than the last token
