@@ -112,7 +112,8 @@ DEPENDS_ON_BATCH = (
 )
 SPEED = (
     "tokens in, tokens out: of prompts and completions, as the generator counted them. seconds: that it took to "
-    "generate them; 'of N': only N were generated, the others were in the cache."
+    "generate them, the loading of the model included; rows of one stream share its time by their tokens. 'of N': only "
+    "N were generated, the others were in the cache."
 )
 
 GROUPS = (

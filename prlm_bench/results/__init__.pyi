@@ -1,4 +1,4 @@
-from ._finish import begin as begin, finish as finish, tidy as tidy
+from ._finish import begin as begin, finish as finish, share_time as share_time, tidy as tidy
 from ._journal import Journal as Journal, finished_ids as finished_ids
 from ._manifest import (
     folder_name as folder_name,

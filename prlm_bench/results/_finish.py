@@ -14,7 +14,7 @@ from ..errors import DataError
 from ..metrics import Metric
 from ._journal import JOURNAL_FIELDS, REWARD_FAILURES, SECONDS, Journal, lock_of
 from ._schema import Manifest, Summary, Timing
-from ._store import JOURNAL, MANIFEST, SAMPLES, SUMMARY, TIMING, read_manifest
+from ._store import JOURNAL, MANIFEST, SAMPLES, SUMMARY, TIMING, read_manifest, read_timing
 from ._summarize import summarize, summarized_fields
 
 
@@ -47,10 +47,13 @@ def finish(
     records = []
     failures: dict[str, str] = {}
     seconds: list[float] = []
+    tokens = 0
     for identifier in ids:
         record = journal.read(identifier)
         failures = record.get(REWARD_FAILURES, {}) | failures
-        seconds += [record[SECONDS]] if SECONDS in record else []
+        if SECONDS in record:
+            seconds.append(record[SECONDS])
+            tokens += (record["completion_tokens"] or 0) + (record["generator_prompt_tokens"] or 0)
         records.append(summarized_fields(record))
     failures = dict(sorted(failures.items()))
     for record in records:
@@ -69,17 +72,30 @@ def finish(
             checksum.update(line)
             file.write(line)
     summary = summarized.summary(manifest, checksum.hexdigest(), failures)
-    _write_timing(folder, seconds)
+    _write_timing(folder, seconds, tokens)
     write_whole(folder / SUMMARY, pretty(summary.model_dump()))
     journal.close()
     tidy(folder)
     return summary
 
 
-def _write_timing(folder: Path, seconds: Sequence[float]) -> None:
+def share_time(folders: Sequence[Path]) -> None:
+    """Divide the time of finished rows among them by their tokens.
+
+    Their completions were generated in one stream, in which those of several rows come at once: what passes until one
+    arrives says nothing of its row.
+    """
+    known = {folder: timing for folder in folders if (timing := read_timing(folder)) is not None}
+    tokens, seconds = (sum(getattr(timing, name) for timing in known.values()) for name in ("tokens", "seconds"))
+    for folder, timing in known.items() if tokens else ():
+        shared = timing.model_copy(update={"seconds": round(seconds * timing.tokens / tokens, 6)})
+        write_whole(folder / TIMING, pretty(shared.model_dump()))
+
+
+def _write_timing(folder: Path, seconds: Sequence[float], tokens: int) -> None:
     """Write how long the completions took that were generated; nothing where none were."""
     if seconds:
-        timing = Timing(answers=len(seconds), seconds=round(sum(seconds), 6))
+        timing = Timing(answers=len(seconds), seconds=round(sum(seconds), 6), tokens=tokens)
         write_whole(folder / TIMING, pretty(timing.model_dump()))
     else:
         (folder / TIMING).unlink(missing_ok=True)

@@ -260,5 +260,8 @@ class Timing(_Stored):
 
     #: Completions that were generated; the others came from the cache.
     answers: int = Field(ge=1)
-    #: Seconds of wall time that the generator took for them.
+    #: Seconds of wall time that the generator took for them. Rows that were generated in one stream share its time by
+    #: their tokens.
     seconds: float = Field(ge=0, allow_inf_nan=False)
+    #: Tokens of these completions and their prompts, as far as the generator counted them.
+    tokens: int = Field(default=0, ge=0)

@@ -47,10 +47,7 @@ class Stored:
     @property
     def timing(self) -> Timing | None:
         """How long its completions took; None where nothing is known, as of published rows."""
-        try:
-            return _read(self.folder / TIMING, Timing)
-        except DataError:  # nothing else depends on it
-            return None
+        return read_timing(self.folder)
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,14 @@ def read_manifest(folder: Path) -> Manifest:
         DataError: it is missing or violates the schema.
     """
     return _read(folder / MANIFEST, Manifest, upgraded)
+
+
+def read_timing(folder: Path) -> Timing | None:
+    """How long the completions of a row took; None where nothing is known."""
+    try:
+        return _read(folder / TIMING, Timing)
+    except DataError:  # nothing else depends on it
+        return None
 
 
 def read_row(folder: Path, manifest: Manifest | None = None) -> Stored | None:

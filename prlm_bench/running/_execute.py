@@ -13,7 +13,7 @@ from ..host import PluginHost
 from ..interfaces import Activity, Engine
 from ..profiling import Profile, recording, timed, timed_each
 from ..progress import Progress, Silent, Watches
-from ..results import JOURNAL, Journal, begin, finish, finished_ids, is_finished, sample_line, tidy
+from ..results import JOURNAL, Journal, begin, finish, finished_ids, is_finished, sample_line, share_time, tidy
 from ._config import RunConfig
 from ._engines import ProcessEngine
 from ._pipeline import Pipeline
@@ -204,6 +204,9 @@ class _TaskRun:
             self._outcome.finished.append(folder)
             for name, why in summary.reward_failures.items():
                 self._outcome.failed_rewards.setdefault((task.dataset.task.name, name, why), []).append(folder)
+        finished = set(self._outcome.finished)
+        for members in task.pipeline.streaming:
+            share_time([folder for cell in members if (folder := self._folders[cell]) in finished])
 
 
 def _answered(task: PreparedTask, start: int, stop: int, done: Callable[[int, str], bool]) -> Iterator[Line]:

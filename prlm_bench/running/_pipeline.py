@@ -54,8 +54,9 @@ class Pipeline:
         self.failed: dict[int, str] = {}
         self._names = [cell.name for cell in cells]
         self._stages = Stages(cells, self.parts, self._open)
-        self._streaming = self._streams()
-        streamed = {index for members in self._streaming for index in members}
+        #: Cells by the stream that they share.
+        self.streaming = self._streams()
+        streamed = {index for members in self.streaming for index in members}
         self._batched = [index for index in self._stages.order if index not in streamed]
 
     @property
@@ -74,12 +75,12 @@ class Pipeline:
             done: whether a cell has already answered a question, by id.
         """
         walk = (Batch(examples) for examples in timed_each("data", batches, []))
-        if len(self._streaming) < 2:
+        if len(self.streaming) < 2:
             windows: Iterable[Iterable[Batch]] = [walk]
         else:
             windows = iter(lambda: list(islice(walk, WINDOW)), [])
         for window in windows:
-            for number, members in enumerate(self._streaming or [[]]):
+            for number, members in enumerate(self.streaming or [[]]):
                 yield from self._walk(members, iter(window), self._batched if number == 0 else [], done)
 
     def score(self, results: Sequence[Result]) -> list[Result]:

@@ -373,6 +373,18 @@ class TestRun:
         (row.folder / "timing.json").write_text("{")
         assert row.timing is None
 
+    def test_rows_of_one_stream_share_its_time_by_their_tokens(self, bench: Bench, tmp_path: Path) -> None:
+        bench.add("generator", "engine", Engine(slots=3))
+        execute(self.config(k=[1, 4]), bench.host, tmp_path)
+        rows, _ = find_results(tmp_path)
+        timings = [row.timing for row in rows if row.timing is not None]
+        assert len(timings) == 2
+        for timing, row in zip(timings, rows, strict=True):
+            counts = row.summary.completion_tokens, row.summary.prompt_tokens
+            assert timing.tokens == sum(count or 0 for count in counts) > 0
+        rates = [timing.seconds / timing.tokens for timing in timings]
+        assert rates[0] == pytest.approx(rates[1], rel=1e-3)
+
     def test_answers_from_the_cache_take_no_time(self, bench: Bench, tmp_path: Path) -> None:
         engine = Engine()
         bench.add("generator", "engine", engine, cached=True)
