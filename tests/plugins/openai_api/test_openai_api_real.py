@@ -115,6 +115,7 @@ def test_a_real_server(context: Context, transformers_serve: tuple[str, Path], c
     """The same completions and token counts as the library gives for the same model."""
     url, folder = transformers_serve
     spec = {"name": "openai-api", "model": str(folder), "base_url": url, "max_tokens": 12, "concurrency": 4}
+    spec |= {"chat": "by-protocol"}
     generator = context.build("generator", spec)
     assert generator.fingerprint().startswith(f"model={folder}; server={url[7:]}; reported=")
     answers = dict(generator.generate(prompts(12, chat)))
