@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from prlm_bench_plugins.prlm._trace_rules import _MEASURES, NOTHING_SHOWN, TraceRules
 
 from prlm_bench import Document
@@ -148,6 +148,7 @@ TEXTS = st.one_of(
 
 
 @pytest.mark.parametrize("name", SHIPPED)
+@settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_what_is_said_of_any_items_is_true(name: str, data: st.DataObject) -> None:
     task = TASKS.get(name)
@@ -159,6 +160,7 @@ def test_what_is_said_of_any_items_is_true(name: str, data: st.DataObject) -> No
     assert all(re.fullmatch(r"\S.*\.", sentence) and len(sentence.splitlines()) == 1 for sentence in every)
 
 
+@settings(deadline=None)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=6), other=st.lists(TEXTS, min_size=1, max_size=6))
 def test_what_is_said_of_other_items_is_judged_by_these(texts: list[str], other: list[str]) -> None:
     """A share is true of other items exactly if it is what would be said of them."""
