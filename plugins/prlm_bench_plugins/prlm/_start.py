@@ -20,7 +20,7 @@ from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Reasoner
 
 from .._training import MODEL, Artefact
-from ._context import TrainingContext
+from ._context import TrainingContext, parsed_sample
 from ._recipe import StartSettings, required
 from ._rewards import Accuracy, ClosedReasoning, spread_of_groups
 from ._sft import TrainingExample, gold_answer, tune
@@ -106,11 +106,13 @@ def _share_with_spread(
     ctx: TrainingContext, reasoner: Reasoner, prompts: Sequence[Prompt], model: str, form: str
 ) -> float:
     """Share of the questions whose sampled completions differ in accuracy."""
-    draws = [
-        ctx.answers(f"sampling ({form})", reasoner, prompts, ctx.model(model, _TEMPERATURE, draw))
-        for draw in range(_GROUP)
-    ]
-    accuracy = Accuracy(ctx.context).score([sample for group in zip(*draws, strict=True) for sample in group])
+    sampler: Any = ctx.model(model, _TEMPERATURE)  # one of `Samples`
+    groups: dict[int, list[Sample]] = {}
+    ctx.progress.start(f"sampling ({form}), prompts", len(prompts))
+    for place, drawn in sampler.sample(prompts, _GROUP):
+        groups[place] = [parsed_sample(reasoner, prompts[place], completion) for completion in drawn]
+        ctx.progress.advance()
+    accuracy = Accuracy(ctx.context).score([sample for group in groups.values() for sample in group])
     _, flat = spread_of_groups({"accuracy": accuracy}, [1.0], _GROUP)
     return round(1 - flat, 4)
 

@@ -86,8 +86,15 @@ class Scripted:
 
     tokenizer = None
 
-    def __init__(self, draw: int) -> None:
-        self._draw = draw
+    def __init__(self) -> None:
+        self._draw = 0
+
+    def sample(self, prompts: Sequence[Prompt], n: int) -> Iterator[tuple[int, list[Completion]]]:
+        draws = []
+        for self._draw in range(n):
+            draws.append([completion for _, completion in self.generate(prompts)])
+        for place in reversed(range(len(prompts))):
+            yield place, [completions[place] for completions in draws]
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Completion]]:
         for place, prompt in enumerate(prompts):
@@ -103,7 +110,7 @@ class Scripted:
 
 class ScriptedContext(TrainingContext):
     def model(self, model: str, temperature: float = 0.0, draw: int = 0) -> Any:
-        return super().model(model) if model == self.recipe.base else Scripted(draw)
+        return super().model(model) if model == self.recipe.base else Scripted()
 
 
 def test_figures_of_the_answers_to_validation_questions(base: Path, tmp_path: Path) -> None:
@@ -141,7 +148,7 @@ def test_groups_whose_accuracy_differs_have_spread(base: Path, tmp_path: Path) -
     class DifferingContext(TrainingContext):
         def model(self, model: str, temperature: float = 0.0, draw: int = 0) -> Any:
             assert model == self.recipe.base or temperature == 1.0
-            return super().model(model) if model == self.recipe.base else Differing(draw)
+            return super().model(model) if model == self.recipe.base else Differing()
 
     ctx = training_context(settings(base, start=START), tmp_path, kind=DifferingContext).before_start()
     reasoner = ctx.reasoner("direct:protocol=chat")
