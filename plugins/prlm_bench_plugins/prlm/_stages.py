@@ -87,7 +87,8 @@ class StageTrainer:
         methods = _trained_methods(self.recipe, output, made)
         if "ablations" in self.stages:
             methods |= _base_methods(self.recipe, output)
-        return {**_shown(made), **_findings(made), **({"methods": methods} if methods else {})}
+        begun = {} if ctx.started is None else {"start": ctx.started}
+        return {**_shown(made), **_findings({**begun, **made}), **({"methods": methods} if methods else {})}
 
 
 def _stage_trainer(name: str) -> type[StageTrainer]:

@@ -56,19 +56,22 @@ class TestQuestions:
         with pytest.raises(PrlmBenchError, match="the start takes 12 of the 12 training questions of mini_lamp_4"):
             ctx.questions(None)
 
-    def test_half_are_answered_directly_and_half_after_true_statements(self, base: Path, tmp_path: Path) -> None:
-        ctx = training_context(settings(base, start=START), tmp_path).before_start()
+    @pytest.mark.parametrize("task", ["mini_lamp_1", "mini_lamp_2", "mini_lamp_3", "mini_lamp_4", "mini_lamp_7"])
+    def test_half_are_answered_directly_and_half_after_true_statements(
+        self, task: str, base: Path, tmp_path: Path
+    ) -> None:
+        ctx = training_context(settings(base, start=START), tmp_path, task).before_start()
         rules, wanted = TraceRules(ctx.task), StartSettings.model_validate(START)
         made = _start._examples(ctx, wanted, rules, validation=False)
         assert [each.prompt.reasons for each in made] == [False] * 3 + [True] * 3
         assert [each.prompt.example for each in made] == ctx.questions(6)
         for each in made:
             *before, answer = each.completion.split("\n</think>\n")
-            assert answer == repr({"title": each.prompt.example.gold})
+            assert answer == repr({ctx.task.prompts.chat.key: each.prompt.example.gold})
             assert len(before) == each.prompt.reasons
             for trace in before:
                 items = each.prompt.ranking.items
-                assert len(items) == 2 and len(trace.splitlines()) == 3
+                assert len(items) == 2 and 2 <= len(trace.splitlines()) <= 3
                 assert all(rules.check(line, items) is True for line in trace.splitlines())
         validation = _start._examples(ctx, wanted, rules, validation=True)
         assert {each.prompt.example.user for each in validation} <= ctx.validation_users
@@ -266,7 +269,7 @@ def test_a_killed_start_ends_like_an_unbroken_one_and_answers_in_a_run(base: Pat
         status, told = train(tmp_path, words(tmp_path / "two"), moment)
         assert status == -signal.SIGKILL, told
     status, told = train(tmp_path, words(tmp_path / "two", "prlm.sft"))
-    assert status == 0, told
+    assert status == 0 and "start: 0% of the validation completions can be read" in told, told
     for name in ("log.jsonl", "manifest.json", "model/model.safetensors"):
         assert (stage / name).read_bytes() == (tmp_path / "one" / "start" / name).read_bytes(), name
     assert (tmp_path / "two" / "sft" / "manifest.json").is_file()
