@@ -47,8 +47,8 @@ def _make(ctx: TrainingContext, settings: StartSettings, rules: TraceRules, fold
     train, validation = (_examples(ctx, settings, rules, validation) for validation in (False, True))
     figures = tune(ctx, settings, folder, "start", (train, validation))
     shown = _measure(ctx, settings, rules, str(folder / MODEL))
-    traces = [each.completion for each in train if each.prompt.reasons]
-    return {**figures, "traces": len(traces), "held_back_answers": shown, **_finding(shown)}
+    traces = sum(each.prompt.reasons for each in train)
+    return {**figures, "traces": traces, "held_back_answers": shown, **_finding(shown)}
 
 
 def _examples(
