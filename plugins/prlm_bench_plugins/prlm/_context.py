@@ -19,7 +19,7 @@ from prlm_bench.prompting import parse_completion
 from prlm_bench.running import CachedGenerator, GenerationCache
 
 from .._hf import Chat
-from .._training import MANIFEST, TRAINING_PACKAGES, Artefact, make_artefact, plugin_code, world_size
+from .._training import MANIFEST, MODEL, TRAINING_PACKAGES, Artefact, make_artefact, plugin_code, world_size
 from ._recipe import Recipe
 
 #: The reward that reads the reward model of the same training.
@@ -48,8 +48,27 @@ class TrainingContext:
         self.task, self.dataset, self.seed = context.task, context.dataset, context.seed
 
     @cached_property
+    def started(self) -> Artefact | None:
+        """The stage that all others begin with; None where the recipe has no `start`."""
+        if self.recipe.start is None:
+            return None
+        from ._start import make_start
+
+        return make_start(self)
+
+    def before_start(self) -> TrainingContext:
+        """The same training as its start sees it: the recipe's own base, and all questions."""
+        recipe = self.recipe.model_copy(update={"start": None})
+        return type(self)(self.context, recipe, self.output, self.progress)
+
+    @cached_property
     def base(self) -> str:
-        """The base model, a hub name or folder; trained first where the recipe names a trainer."""
+        """The model that trainings begin with, a hub name or folder: the recipe's base, or the start made of it."""
+        return self._own_base if self.started is None else str(self.started.folder / MODEL)
+
+    @property
+    def _own_base(self) -> str:
+        """The recipe's base; trained first where the recipe names a trainer."""
         base = self.recipe.base
         if not base.startswith(_TRAINER):
             return base
@@ -71,11 +90,15 @@ class TrainingContext:
             temperature: of the sampling; 0 decodes greedily.
             draw: number of the sample, where a prompt is sampled several times.
         """
+        return self.model(self.base, temperature, draw)
+
+    def model(self, model: str, temperature: float = 0.0, draw: int = 0) -> Generator:
+        """A model as a generator (further arguments as for `base_model`)."""
         made: Generator = self.context.build(
             "generator",
             {
                 "name": "prlm-bench/transformers",
-                "model": self.base,
+                "model": model,
                 "max_new_tokens": self.recipe.max_completion,
                 "temperature": temperature,
                 "draw": draw,
@@ -117,6 +140,8 @@ class TrainingContext:
     def questions(self, limit: int | None, *, validation: bool = False) -> list[Example]:
         """Questions with gold answers, in an order that depends on the seed and their ids alone.
 
+        The first ones belong to the start alone where the recipe has one: no other stage is trained on them.
+
         Args:
             limit: maximum number of questions; None for all.
             validation: the questions of the validation users instead of those to train on.
@@ -128,9 +153,20 @@ class TrainingContext:
         if not of_split:
             kind = "validation questions" if validation else "questions"
             raise RunError(f"{self.task.name} train has no {kind} with gold answers")
-        order = {name: place for place, name in enumerate(sorted(of_split, key=self._sort_key)[:limit])}
+        ordered = sorted(of_split, key=self._sort_key)
+        if self.recipe.start is not None and not validation:
+            ordered = self._after_start(ordered, self.recipe.start.questions)
+        order = {name: place for place, name in enumerate(ordered[:limit])}
         found = [e for batch in self.dataset.batches(_BATCH) for e in batch if e.id in order]
         return sorted(found, key=lambda example: order[example.id])
+
+    def _after_start(self, ordered: list[str], taken: int) -> list[str]:
+        if len(ordered) <= taken:
+            raise RunError(
+                f"the start takes {taken} of the {len(ordered)} training questions of {self.task.name}: none is left",
+                "reduce start.questions, or give more data",
+            )
+        return ordered[taken:]
 
     def _sort_key(self, name: str) -> str:
         return hashlib.sha256(f"{self.seed}\n{name}".encode()).hexdigest()
@@ -217,6 +253,7 @@ class TrainingContext:
             "data": dict(self.dataset.sha256),
             "seed": self.seed,
             "base": self.base_identity,
+            **({"start": self.started.manifest["files"]} if self.started is not None else {}),
             "retriever": identify("retriever", recipe.retriever),
             "reasoner": identify("reasoner", getattr(settings, "reasoner", recipe.reasoner)),
             "rewards": {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from prlm_bench.errors import RunError, UnknownNameError
 
@@ -154,6 +154,22 @@ class SftSettings(TuningSettings):
     reasoner: str = "direct:protocol=chat"
 
 
+class StartSettings(TuningSettings):
+    """The start: fine-tuning on direct answers and on reasoning made by rule, before all other stages."""
+
+    #: Number of training questions, which no other stage is trained on.
+    questions: int = Field(default=300, ge=1)
+    learning_rate: float = Field(default=5e-5, gt=0)
+    epochs: float = Field(default=2, gt=0)
+    reasoner: str = "prlm"
+    #: Reasoner of the prompts that are answered without reasoning.
+    direct: str = "direct:protocol=chat"
+    #: Share of the questions that are answered without reasoning.
+    direct_share: float = Field(default=0.5, ge=0, le=1)
+    #: Number of statements in a trace, at most.
+    statements: int = Field(default=3, ge=1)
+
+
 class RftSettings(TuningSettings):
     """Rejection-sampling fine-tuning: on the base model's own best-scoring completions."""
 
@@ -194,6 +210,8 @@ class Recipe(Settings):
     report_to: str = "auto"
     #: Token budget of a prompt in runs of the trained models; None for that of training.
     run_max_length: int | None = Field(default=None, ge=1)
+    #: None, in YAML also `none`: the other stages begin with the base itself, as in the paper.
+    start: Annotated[StartSettings | None, BeforeValidator(lambda given: None if given == "none" else given)] = None
     pairs: PairSettings = PairSettings()
     reward: RewardModelSettings = RewardModelSettings()
     # Stages that a command does not train may be left out.
@@ -212,7 +230,9 @@ def required(settings: S | None, stage: str) -> S:
         RunError: the recipe leaves the stage out.
     """
     if settings is None:
-        raise RunError(f"the recipe has no section {stage}", f"add one; `prlm-bench prlm recipes tiny` shows a {stage}")
+        shown = "smollm2" if stage == "start" else "tiny"
+        message = f"the recipe has no section {stage}"
+        raise RunError(message, f"add one; `prlm-bench prlm recipes {shown}` shows a {stage}")
     return settings
 
 

@@ -17,7 +17,7 @@ from prlm_bench.errors import RunError
 from .._hf import encode_completions, encode_prompts, turns
 from .._training import Artefact
 from ._context import TrainingContext
-from ._recipe import RftSettings, SftSettings, required
+from ._recipe import RftSettings, SftSettings, StartSettings, required
 from ._reward_training import make_reward
 from ._rewards import build_rewards, needs_reward_model
 from ._tuning import fit_rows
@@ -37,7 +37,7 @@ class TrainingExample:
 def make_sft(ctx: TrainingContext) -> Artefact:
     """The model fine-tuned on gold answers."""
     settings = required(ctx.recipe.sft, "sft")
-    return ctx.stage("sft", settings, lambda folder: _fit(ctx, settings, folder, "sft", _golds(ctx, settings)))
+    return ctx.stage("sft", settings, lambda folder: tune(ctx, settings, folder, "sft", _golds(ctx, settings)))
 
 
 def make_rft(ctx: TrainingContext) -> Artefact:
@@ -46,7 +46,7 @@ def make_rft(ctx: TrainingContext) -> Artefact:
     reward = make_reward(ctx).manifest["files"] if needs_reward_model(settings.rewards) else None
 
     def work(folder: Path) -> Mapping[str, Any]:
-        return _fit(ctx, settings, folder, "rft", _best_completions(ctx, settings))
+        return tune(ctx, settings, folder, "rft", _best_completions(ctx, settings))
 
     return ctx.stage("rft", settings, work, reward=reward)
 
@@ -57,9 +57,13 @@ def _golds(ctx: TrainingContext, settings: SftSettings) -> list[list[TrainingExa
     splits = []
     for validation, limit in ((False, settings.questions), (True, settings.judged)):
         prompts, _ = ctx.training_prompts(reasoner, limit, validation=validation)
-        golds = [p.example.gold or "" if p.key is None else repr({p.key: p.example.gold}) for p in prompts]
-        splits.append([TrainingExample(prompt, gold) for prompt, gold in zip(prompts, golds, strict=True)])
+        splits.append([TrainingExample(prompt, gold_answer(prompt)) for prompt in prompts])
     return splits
+
+
+def gold_answer(prompt: Prompt) -> str:
+    """The gold as the prompt asks for it: an answer object, or the text alone."""
+    return prompt.example.gold or "" if prompt.key is None else repr({prompt.key: prompt.example.gold})
 
 
 def _best_completions(ctx: TrainingContext, settings: RftSettings) -> list[list[TrainingExample]]:
@@ -92,13 +96,14 @@ def _sample_best(
     return [TrainingExample(each.prompt, each.completion.text) for _, each in best.values()]
 
 
-def _fit(
+def tune(
     ctx: TrainingContext,
-    settings: SftSettings | RftSettings,
+    settings: SftSettings | RftSettings | StartSettings,
     folder: Path,
     name: str,
     splits: Sequence[Sequence[TrainingExample]],
 ) -> Mapping[str, Any]:
+    """Fine-tune on the first of two splits, and return figures for the manifest (see `fit_rows`)."""
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 

@@ -22,6 +22,7 @@ _DTYPE: Dtype = "float32"
 #: ones that it needs. `ablations` stands for a policy for each of the recipe's ablations.
 TRAINERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "prlm": ("All of PrLM: pairs, reward model, policy.", ("pairs", "reward", "policy")),
+    "prlm.start": ("The start of all other stages: fine-tuning on answers and on reasoning made by rule.", ("start",)),
     "prlm.pairs": ("Answers of the base model with and without a user's items, as preference pairs.", ("pairs",)),
     "prlm.reward": ("The personalization reward model of a task, trained on the preference pairs.", ("reward",)),
     "prlm.policy": ("The policy: GRPO on the recipe's rewards.", ("policy",)),
@@ -39,7 +40,7 @@ class StageTrainer:
     """Trains stages of PrLM in a folder that all of them share, and resumes what was interrupted.
 
     Args:
-        recipe: a recipe that ships (`tiny`, `small`, `published`, `published-fast`) or the path of a YAML file.
+        recipe: a recipe that ships (`tiny`, `small`, `smollm2`, `published`, `published-fast`), or a YAML file.
         base: the base model instead of the recipe's: a hub name, a folder, a GGUF file, `smollm2`, or `trainer:SPEC`.
         retriever: instead of the recipe's.
         k: items in a prompt, instead of the recipe's.
@@ -86,7 +87,8 @@ class StageTrainer:
         methods = _trained_methods(self.recipe, output, made)
         if "ablations" in self.stages:
             methods |= _base_methods(self.recipe, output)
-        return {**_shown(made), **_findings(made), **({"methods": methods} if methods else {})}
+        begun = {} if ctx.started is None else {"start": ctx.started}
+        return {**_shown(made), **_findings({**begun, **made}), **({"methods": methods} if methods else {})}
 
 
 def _stage_trainer(name: str) -> type[StageTrainer]:
@@ -95,7 +97,7 @@ def _stage_trainer(name: str) -> type[StageTrainer]:
     return type(f"StageTrainer[{name}]", (StageTrainer,), {"__doc__": summary, "stages": stages})
 
 
-prlm, pairs, reward, policy, sft, rft, dpo, ablation = map(_stage_trainer, TRAINERS)
+prlm, start, pairs, reward, policy, sft, rft, dpo, ablation = map(_stage_trainer, TRAINERS)
 
 
 def _trained_settings(recipe: Recipe, stages: Sequence[str]) -> Iterator[TuningSettings]:
@@ -104,6 +106,8 @@ def _trained_settings(recipe: Recipe, stages: Sequence[str]) -> Iterator[TuningS
     Raises:
         RunError: the recipe leaves one of the stages out.
     """
+    if recipe.start is not None:
+        yield recipe.start
     for stage in stages:
         if stage == "ablations":
             for changes in recipe.ablations.values():
@@ -114,7 +118,9 @@ def _trained_settings(recipe: Recipe, stages: Sequence[str]) -> Iterator[TuningS
 
 def _make(ctx: TrainingContext, stage: str) -> dict[str, Artefact]:
     """Artefacts by name; modules that import torch or trl are imported when their stage is made."""
-    if stage == "pairs":
+    if stage == "start":
+        from ._start import make_start as make
+    elif stage == "pairs":
         from ._preference_pairs import make_pairs as make
     elif stage == "reward":
         from ._reward_training import make_reward as make
@@ -165,12 +171,12 @@ def _of_runs(recipe: Recipe, reasoner: str) -> str:
 
 
 def _base_methods(recipe: Recipe, output: Path) -> dict[str, dict[str, Any]]:
-    """Methods that run the base model with each prompt that a policy is trained on.
+    """Methods that run the model that trainings begin with, with each prompt that a policy is trained on.
 
     It computes in the precision that trained models are saved in, so that rows differ by their training alone.
     """
-    made = (output / "base").is_dir()
-    base = f"trained:checkpoint={output},stage=base" if made else f"transformers:model={recipe.base},dtype={_DTYPE}"
+    own = "start" if recipe.start is not None else "base" if (output / "base").is_dir() else None
+    base = f"trained:checkpoint={output},stage={own}" if own else f"transformers:model={recipe.base},dtype={_DTYPE}"
     base += f",max_new_tokens={recipe.max_completion}"
     items = {"retriever": recipe.retriever, "k": recipe.k, "generator": base}
     direct = _of_runs(recipe, required(recipe.sft, "sft").reasoner)
@@ -203,7 +209,7 @@ def trained(
     Args:
         checkpoint: the folder that was given to `prlm-bench train` as --output; `{seed}` in it stands for the
             run's seed, so that trainings of several seeds are one method.
-        stage: `policy`, `sft`, `rft`, `dpo`, the name of an ablation, or `base`.
+        stage: `policy`, `start`, `sft`, `rft`, `dpo`, the name of an ablation, or `base`.
         max_new_tokens: maximum number of tokens in a completion; by default as in training.
         temperature: 0 decodes greedily.
         batch_tokens: token budget of a batch.

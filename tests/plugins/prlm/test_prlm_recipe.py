@@ -31,6 +31,7 @@ PUBLISHED = {
     "k": 5,
     "max_completion": 768,
     "run_max_length": 3000,
+    "start": None,
     "precision": "bf16",
     "pairs.questions": 5000,
     "pairs.negatives": [],
