@@ -20,8 +20,8 @@ _TRAINING = {**_LM, "accelerate": "prlm-bench[prlm]", "datasets": "prlm-bench[pr
 def prlm_bench_register_trainers(register: Any) -> None:
     """prlm, its stages, its baselines, and prlm.ablation, which makes all of them."""
     register("prlm", "._stages:prlm", requires=_TRAINING, needs={"train"})
-    for stage in ("pairs", "reward", "policy", "sft", "rft", "dpo", "ablation"):
-        register(f"prlm.{stage}", f"._stages:{stage}", requires=_TRAINING, needs={"train"})
+    for stage in ("pairs", "reward", "policy", "sft", "sft-grid", "sft-traces", "rft", "dpo", "ablation"):
+        register(f"prlm.{stage}", f"._stages:{stage.replace('-', '_')}", requires=_TRAINING, needs={"train"})
 
 
 @hookimpl
