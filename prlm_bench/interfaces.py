@@ -173,6 +173,8 @@ class Trainer(Protocol):
         Returns:
             JSON values that the command prints. `methods` runs what was trained, by name; `findings` are sentences
             about the training; `learned` is false if it had nothing to learn from, and the command exits with status 1.
+            For studies: `costs` of each method (tokens_generated, tokens_trained, seconds), and `other_seeds`, options
+            of the trainer with which trainings of other seeds take over what this one chose.
         """
         ...
 

@@ -80,7 +80,12 @@ def make_sft_grid(ctx: TrainingContext) -> GridOutcome:
     scores = [selected_value(artefact.manifest) for _, artefact in made]
     chosen, best = made[scores.index(max(scores))]
     table = [
-        {"steps": artefact.manifest["steps"], "learning_rate": point.learning_rate, "accuracy": score}
+        {
+            "steps": artefact.manifest["steps"],
+            "learning_rate": point.learning_rate,
+            "accuracy": score,
+            **artefact.manifest["cost"],
+        }
         for (point, artefact), score in zip(made, scores, strict=True)
     ]
     return GridOutcome(best, chosen, table, at_edge(grid, chosen))

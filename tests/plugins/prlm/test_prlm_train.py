@@ -88,7 +88,9 @@ class TestStages:
         assert [step for step, _ in curve] == sorted({*range(0, manifest["steps"], 2), manifest["steps"]})
         assert manifest["held_back"]["metric"] == "accuracy"
         assert dict(map(tuple, curve))[manifest["best_step"]] == max(value for step, value in curve if step)
-        assert all(manifest["cost"].values()) and json.loads((unbroken / name / "timing.json").read_text())["seconds"] > 0
+        assert (
+            all(manifest["cost"].values()) and json.loads((unbroken / name / "timing.json").read_text())["seconds"] > 0
+        )
         assert sorted(manifest["files"]) == sorted(path.name for path in (unbroken / name / "model").iterdir())
         assert not (unbroken / name / "begun.json").exists()
 

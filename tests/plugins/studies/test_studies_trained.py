@@ -74,7 +74,7 @@ def test_ablation_trains_each_seed_and_compares_with_the_first_method(here: Any)
     assert full["minus full"] is None
     assert weak["minus full"] == pytest.approx(weak["mean"] - full["mean"])
     assert weak["low"] < weak["minus full"] < weak["high"] < 0
-    assert found["findings"] == ["Shown to be worse than full: without items."]
+    assert found["findings"] == ["Shown to be worse than full on these 2 trainings: without items."]
     assert Path("t/mini_lamp_4/3/trained").read_text() == "3\n"
 
 
