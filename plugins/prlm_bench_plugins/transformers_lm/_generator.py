@@ -24,11 +24,13 @@ from .._hf import (
     CHAT_DATE,
     Chat,
     Dtype,
+    begin_completion,
     chat_date,
     chat_text,
     choose_device,
     decode_answer,
     encode_prompts,
+    encode_texts,
     is_framed,
     require_template,
     stated_settings,
@@ -250,6 +252,17 @@ class TransformersGenerator:
                 yield index, [samples[place] for place in range(n)]
                 del found[index]
 
+    def continued(self, prompts: Sequence[Prompt], beginnings: Sequence[str]) -> Iterator[tuple[int, Completion]]:
+        """Go on with completions that were begun; see `ContinuesCompletions`.
+
+        Raises:
+            PrlmBenchError: answers are constrained, or as for `generate`.
+        """
+        if self._constrain:
+            raise PrlmBenchError(f"constrain={self._constrain} has no form for answers that were begun", "leave it out")
+        for index, _, completion in self._answers(iter(prompts), max(1, len(prompts)), [None], beginnings):
+            yield index, completion
+
     def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
         """The log-probability of each continuation of each prompt; see `ScoresContinuations`.
 
@@ -297,7 +310,7 @@ class TransformersGenerator:
         return Activity(None if self._engine is None else self._engine.active, busy)
 
     def _answers(
-        self, prompts: Iterator[Prompt], window: int, seeds: Sequence[str | None]
+        self, prompts: Iterator[Prompt], window: int, seeds: Sequence[str | None], beginnings: Sequence[str] = ()
     ) -> Iterator[tuple[int, int, Completion]]:
         """Index of a prompt, number of a seed, and the completion with it.
 
@@ -305,9 +318,10 @@ class TransformersGenerator:
             prompts: drawn as there is room.
             window: prompts that are encoded at a time.
             seeds: of the samples of each prompt; None is the decoding's.
+            beginnings: of the completions, one for each prompt if there are any.
         """
         asked: dict[int, _Asked] = {}
-        windows = self._encoded(prompts, window, seeds, asked)
+        windows = self._encoded(prompts, window, seeds, asked, beginnings)
         first = next(windows, None)
         if first is None:
             return
@@ -332,7 +346,12 @@ class TransformersGenerator:
             yield *divmod(output.index, len(seeds)), completion
 
     def _encoded(
-        self, prompts: Iterator[Prompt], window: int, seeds: Sequence[str | None], asked: dict[int, _Asked]
+        self,
+        prompts: Iterator[Prompt],
+        window: int,
+        seeds: Sequence[str | None],
+        asked: dict[int, _Asked],
+        beginnings: Sequence[str],
     ) -> Iterator[list[EncodedPrompt]]:
         """Prompts, each once for each seed, window by window; what is asked is added to `asked` by its number."""
         from ._answers import EncodedPrompt
@@ -340,10 +359,15 @@ class TransformersGenerator:
         tokenizer, label, start = self._hf_tokenizer, self._files.label, 0
         while some := list(islice(prompts, window)):
             chats = [turns(prompt, self._chat) for prompt in some]
-            with timed("tokenizing"):
-                ids = encode_prompts(tokenizer, chats, label)
-            self._check_lengths(some, ids, self._prompt_budget)
             texts = [chat_text(tokenizer, chat, label) for chat in chats]
+            with timed("tokenizing"):
+                if beginnings:
+                    begun = beginnings[start : start + len(some)]
+                    texts = [begin_completion(text, each) for text, each in zip(texts, begun, strict=True)]
+                    ids = encode_texts(tokenizer, texts, [not is_framed(tokenizer, chat) for chat in chats])
+                else:
+                    ids = encode_prompts(tokenizer, chats, label)
+            self._check_lengths(some, ids, self._prompt_budget)
             framed = ["" if isinstance(chat, str) else text for chat, text in zip(chats, texts, strict=True)]
             each = [_Asked(*one) for one in zip(some, framed, map(len, ids), strict=True)]
             asked |= enumerate((one for one in each for _ in seeds), start)
