@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from scipy.stats import ttest_1samp
 
 from prlm_bench.data import open_split, synthetic_folder
 from prlm_bench.data.synth import SynthConfig
@@ -21,10 +22,17 @@ from prlm_bench.running import Components
 from ._base import StudyConfig, seed_values, study
 from ._report import StudyReport, draw_intervals
 
+#: Columns of the ablation's table, besides costs; the name of the first method stands in one.
+_COLUMNS = (
+    *("method", "mean", "seed sd", "seeds", "minus {}", "low", "high", "p (Holm)", "p of trainings", "parse failures"),
+)
+
 Method = Mapping[str, Any]
 
 #: What a training costs, by the names of a manifest's `costs`, and the columns of the table.
 _COSTS = {"tokens_generated": "tokens generated", "tokens_trained": "tokens trained", "seconds": "training seconds"}
+#: Differences of trainings that vary by less do not vary: they are sums in other orders.
+_SAME = 1e-12
 #: Significance level of the corrected tests.
 _LEVEL = 0.05
 #: Shares of a user's items that show the user's side of the aggregated trait; mini-LaMP itself has 0.75.
@@ -36,7 +44,8 @@ def ablation(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> Stu
     """Train once for each seed, run every method that the trainer names, and compare the others with the first.
 
     Scores are means over seeds, with their standard deviation between seeds; intervals and tests are over users, and
-    over trainings where these differ. Costs are those of one training, means over seeds: tokens that were generated
+    over trainings where these differ. `p of trainings` is that of the paired t test over the trainings alone, not
+    corrected. Costs are those of one training, means over seeds: tokens that were generated
     (evaluations included) and trained, and seconds, each with the stages that a method builds on.
 
     Args:
@@ -50,18 +59,16 @@ def ablation(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> Stu
     first, *others = seed_groups
     found = compare([seed_groups[label] for label in others], seed_groups[first], [metric], labels, correction="holm")
     compared: dict[str, Comparison | None] = {first: None, **dict(zip(others, found, strict=True))}
+    base = seed_values(seed_groups[first], metric.name)
     rows = [
-        [*_ablation_row(label, seed_groups[label], metric.name, compared[label]), *trained.cost(label)]
+        [*_ablation_row(label, seed_groups[label], metric.name, compared[label], base), *trained.cost(label)]
         for label in seed_groups
     ]
     rows.sort(key=lambda row: -row[1] if metric.higher_is_better else row[1])
     return StudyReport(
         "ablation",
         f"{config.task_name} {config.split}: {first}, its variants and baselines on the same data; {metric.name}",
-        [
-            *("method", "mean", "seed sd", "seeds", f"minus {first}", "low", "high", "p (Holm)", "parse failures"),
-            *_COSTS.values(),
-        ],
+        [*(column.format(first) for column in _COLUMNS), *_COSTS.values()],
         rows,
         [*_ablation_findings(first, rows, 1 if metric.higher_is_better else -1), *trained.findings],
         lambda axes: _draw_ablation(axes, rows, f"{metric.name}, minus that of {first}"),
@@ -79,11 +86,11 @@ class Trained:
     #: Sentences about the trainings.
     findings: Sequence[str]
 
-    def cost(self, label: str) -> list[float | None]:
+    def cost(self, label: str) -> list[int | None]:
         """Mean costs of a method in the order of `_COSTS`; None where they are not known."""
         found = [costs[label] for costs in self.costs if label in costs]
         return [
-            fmean(cost[name] for cost in found) if all(name in cost for cost in found) and found else None
+            round(fmean(cost[name] for cost in found)) if found and all(name in cost for cost in found) else None
             for name in _COSTS
         ]
 
@@ -146,13 +153,24 @@ def _run(config: StudyConfig, method: Method) -> list[Stored]:
     )
 
 
-def _ablation_row(label: str, family: Sequence[Stored], metric: str, compared: Comparison | None) -> list[Any]:
+def p_of_trainings(values: Sequence[float], others: Sequence[float]) -> float | None:
+    """The p-value of the t test over trainings, paired by seed; None with one, or where all differ alike."""
+    differences = np.subtract(values, others)
+    if len(differences) < 2 or np.ptp(differences) < _SAME:
+        return None
+    return float(ttest_1samp(differences, 0.0).pvalue)
+
+
+def _ablation_row(
+    label: str, family: Sequence[Stored], metric: str, compared: Comparison | None, base: Sequence[float]
+) -> list[Any]:
     values = seed_values(family, metric)
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
     failures = float(np.mean([result.summary.parse_failures.value or 0.0 for result in family]))
     d = compared.difference if compared else None
     gain = [None] * 4 if d is None or compared is None else [d.difference, *d.ends, compared.p_corrected]
-    return [label, float(np.mean(values)), spread, len(values), *gain, failures]
+    trained = None if compared is None else p_of_trainings(values, base)
+    return [label, float(np.mean(values)), spread, len(values), *gain, trained, failures]
 
 
 def _ablation_findings(first: str, rows: Sequence[Sequence[Any]], sign: int) -> list[str]:
