@@ -44,6 +44,9 @@ def prlm_bench_register_methods(register: Any) -> None:
     direct = "direct:protocol=chat"
     register("prlm", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint}")
     register("sft", retriever="bm25", reasoner=direct, generator="trained:checkpoint={checkpoint},stage=sft")
+    register(
+        "sft-traces", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint},stage=sft-traces"
+    )
     register("rft", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint},stage=rft")
     register("dpo", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint},stage=dpo")
     register("rag", retriever="bm25", reasoner=direct, generator="transformers:model={model}")

@@ -149,6 +149,20 @@ class TestCost:
         assert read_seconds(tmp_path / "nowhere") is None
 
 
+def test_the_curve_has_the_rewards_shares_and_the_figure_that_chooses(here: Any) -> None:
+    rows = [
+        {"step": 0, "eval_loss": 1.0, "eval_reward": 2.5, "eval_accuracy": 1.25},
+        {"step": 1, "loss": 0.5, "reward": 2.0, "rewards/accuracy/mean": 1.5, "rewards/accuracy/share": 0.75},
+    ]
+    rows += [{**rows[1], "step": 10, "rewards/placebo/share": -0.25}, {**rows[0], "step": 10, "eval_accuracy": 1.5}]
+    Path("policy").mkdir()
+    Path("policy/log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    out = here("prlm", "curve", "policy").stdout
+    for shown in ("accuracy share", "placebo share", "0.7500", "-0.2500", "1.5000"):
+        assert shown in out, out
+    assert "2.5000" not in out
+
+
 @pytest.mark.slow
 def test_all_arms_of_a_training(tmp_path: Path) -> None:
     content = settings(make_causal(tmp_path / "base"), reward__max_length=400)
