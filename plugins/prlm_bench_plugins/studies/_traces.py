@@ -26,14 +26,17 @@ from ._report import StudyReport, draw_intervals
 #: What stands before the answer: the trace that the method wrote, nothing, and that of a question of another user.
 ARMS = ("own", "erased", "another user's")
 _LEVEL = 0.05
-#: An opening mark, the trace, and the mark that closes it with the white space around.
-_CLOSED = re.compile(r"(\s*(?:<think>\s*)?)(.*?)(\s*</think>\s*)", re.DOTALL)
+#: An opening mark, the trace, and the mark that closes it.
+_CLOSED = re.compile(r"(\s*(?:<think>\s*)?)(.*?)(\s*</think>)", re.DOTALL)
 _SENTENCE_END = re.compile(r"\n+|(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True)
 class _Trace:
-    """The reasoning of a completion, which is closed: with what stands before it and what closes it."""
+    """The reasoning of a completion, which is closed: with what stands before it and what closes it.
+
+    White space behind the closing mark is left to the model, since a tokenizer may join it with the mark.
+    """
 
     before: str
     text: str
