@@ -27,10 +27,11 @@ pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
 
 from prlm_bench_plugins._training import TRAIN
 from prlm_bench_plugins.prlm._context import TrainingContext
-from prlm_bench_plugins.prlm._grpo import RewardSet, Rollout, dataset
+from prlm_bench_plugins.prlm._grpo import RewardSet, dataset
 from prlm_bench_plugins.prlm._prefix_sharing import PrefixSharingGRPOTrainer, disable_telemetry
 from prlm_bench_plugins.prlm._recipe import read_recipe
 from prlm_bench_plugins.prlm._rewards import build_rewards
+from prlm_bench_plugins.prlm._rollout import Rollout
 from prlm_bench_plugins.prlm._tuning import load_model, silenced
 from prlm_bench_plugins.tiny import MODEL
 from transformers import PrinterCallback

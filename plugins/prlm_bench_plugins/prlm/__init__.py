@@ -20,8 +20,9 @@ _TRAINING = {**_LM, "accelerate": "prlm-bench[prlm]", "datasets": "prlm-bench[pr
 def prlm_bench_register_trainers(register: Any) -> None:
     """prlm, its stages, its baselines, and prlm.ablation, which makes all of them."""
     register("prlm", "._stages:prlm", requires=_TRAINING, needs={"train"})
-    for stage in ("start", "pairs", "reward", "policy", "sft", "rft", "dpo", "ablation"):
-        register(f"prlm.{stage}", f"._stages:{stage}", requires=_TRAINING, needs={"train"})
+    stages = ("start", "pairs", "reward", "policy", "sft", "sft-grid", "sft-traces", "rft", "dpo", "ablation")
+    for stage in stages:
+        register(f"prlm.{stage}", f"._stages:{stage.replace('-', '_')}", requires=_TRAINING, needs={"train"})
 
 
 @hookimpl
@@ -45,6 +46,9 @@ def prlm_bench_register_methods(register: Any) -> None:
     register("prlm", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint}")
     register("start", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint},stage=start")
     register("sft", retriever="bm25", reasoner=direct, generator="trained:checkpoint={checkpoint},stage=sft")
+    register(
+        "sft-traces", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint},stage=sft-traces"
+    )
     register("rft", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint},stage=rft")
     register("dpo", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint},stage=dpo")
     register("rag", retriever="bm25", reasoner=direct, generator="transformers:model={model}")

@@ -19,7 +19,7 @@ from prlm_bench.prompting import parse_completion
 from prlm_bench.running import CachedGenerator, GenerationCache
 
 from .._hf import Chat
-from .._training import MANIFEST, MODEL, TRAINING_PACKAGES, Artefact, make_artefact, plugin_code, world_size
+from .._training import MANIFEST, MODEL, TRAINING_PACKAGES, Artefact, Stopwatch, make_artefact, plugin_code, world_size
 from ._recipe import Recipe
 
 #: The reward that reads the reward model of the same training.
@@ -46,6 +46,8 @@ class TrainingContext:
     def __init__(self, context: Context, recipe: Recipe, output: Path, progress: Progress) -> None:
         self.context, self.recipe, self.output, self.progress = context, recipe, output, progress
         self.task, self.dataset, self.seed = context.task, context.dataset, context.seed
+        #: Of the stage that is being made.
+        self.stopwatch = Stopwatch(output)
 
     @cached_property
     def started(self) -> Artefact | None:
@@ -233,19 +235,26 @@ class TrainingContext:
         settings: Any,
         work: Callable[[Path], Mapping[str, Any]],
         *,
+        folder: str | None = None,
         one_process: bool = False,
+        builds_on: Sequence[Artefact] = (),
         **inputs: Any,
     ) -> Artefact:
         """The artefact of a stage in its folder below the output (see `make_artefact`).
+
+        The manifest names the folders that it builds on, the start among them; `Stopwatch` counts its seconds.
 
         Args:
             name: of the stage and its folder.
             settings: the stage's section of the recipe.
             work: takes the folder and returns figures for the manifest.
+            folder: name of the folder, where it is not that of the stage.
             one_process: whether several processes cannot share the work.
+            builds_on: other stages, whose cost is part of what this one costs.
             inputs: identities of further inputs.
         """
-        if one_process and not (self.output / name / MANIFEST).is_file():
+        where = self.output / (folder or name)
+        if one_process and not (where / MANIFEST).is_file():
             _require_one_process(name)
         recipe, identify = self.recipe, self.context.identity_of
         identity = {
@@ -268,7 +277,15 @@ class TrainingContext:
             "code": plugin_code(*SOURCES),
             "versions": package_versions(*TRAINING_PACKAGES),
         }
-        return make_artefact(self.output / name, name, identity, work)
+
+        def timed(place: Path) -> Mapping[str, Any]:
+            self.stopwatch = Stopwatch(place)
+            figures = work(place)
+            self.stopwatch.write()
+            before = [self.started, *builds_on] if self.started is not None else builds_on
+            return {**figures, "builds_on": [each.folder.name for each in before]}
+
+        return make_artefact(where, name, identity, timed)
 
 
 def is_own_reward(spec: str) -> bool:

@@ -26,7 +26,11 @@ def make_dpo(ctx: TrainingContext) -> Artefact:
     """The model trained by DPO, after the pairs where they are missing."""
     settings = required(ctx.recipe.dpo, "dpo")
     pairs = make_pairs(ctx)
-    return ctx.stage("dpo", settings, lambda folder: _fit(ctx, settings, pairs, folder), pairs=pairs.manifest["files"])
+
+    def work(folder: Path) -> Mapping[str, Any]:
+        return _fit(ctx, settings, pairs, folder)
+
+    return ctx.stage("dpo", settings, work, builds_on=[pairs], pairs=pairs.manifest["files"])
 
 
 def _fit(ctx: TrainingContext, settings: DpoSettings, artefact: Artefact, folder: Path) -> Mapping[str, Any]:
@@ -40,10 +44,11 @@ def _fit(ctx: TrainingContext, settings: DpoSettings, artefact: Artefact, folder
         raise RunError("dpo: no pairs of two completions", "leave echo out of pairs.negatives, or take another base")
     kind = (DPOTrainer, DPOConfig)
     splits = (train, validation)
-    figures = fit_rows(ctx, folder, "training dpo", settings, kind, _dataset, splits, beta=settings.beta)
+    reasoner = ctx.recipe.reasoner
+    figures = fit_rows(ctx, folder, "training dpo", settings, kind, _dataset, splits, reasoner, beta=settings.beta)
     return {
         "task": ctx.task.name,
-        "reasoner": ctx.recipe.reasoner,
+        "reasoner": reasoner,
         "pairs": len(train),
         **figures,
         "last_steps": last_values(folder, _FIGURES),

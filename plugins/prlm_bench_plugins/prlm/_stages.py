@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from prlm_bench.errors import PrlmBenchError
+import orjson
+
+from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.host import parse_spec
 from prlm_bench.interfaces import Context, Generator
 from prlm_bench.progress import Progress
 
 from .._hf import Dtype
-from .._training import MODEL, Artefact, read_artefact, trainer_fingerprint
+from .._training import MANIFEST, MODEL, Artefact, read_artefact, read_seconds, trainer_fingerprint
 from ._context import SOURCES, TrainingContext
 from ._recipe import Recipe, TuningSettings, change_recipe, read_recipe, required
 
 #: In which trained models are saved.
 _DTYPE: Dtype = "float32"
 #: Trainers: what `prlm-bench list trainers` says of each, and the stages whose manifests it shows. A stage makes the
-#: ones that it needs. `ablations` stands for a policy for each of the recipe's ablations.
+#: ones that it needs. `ablations` stands for a policy for each of the recipe's ablations. With them, the stages in
+#: `_OPTIONAL` are made only where the recipe has them.
 TRAINERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "prlm": ("All of PrLM: pairs, reward model, policy.", ("pairs", "reward", "policy")),
     "prlm.start": ("The start of all other stages: fine-tuning on answers and on reasoning made by rule.", ("start",)),
@@ -27,13 +30,20 @@ TRAINERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "prlm.reward": ("The personalization reward model of a task, trained on the preference pairs.", ("reward",)),
     "prlm.policy": ("The policy: GRPO on the recipe's rewards.", ("policy",)),
     "prlm.sft": ("Baseline: supervised fine-tuning on the gold answers of the same questions.", ("sft",)),
+    "prlm.sft-grid": ("Baseline: SFT with more steps and other learning rates; the best is `best-sft`.", ("sft-grid",)),
+    "prlm.sft-traces": (
+        "Baseline: supervised fine-tuning on reasoning that is made by rule, and the gold answers.",
+        ("sft-traces",),
+    ),
     "prlm.rft": ("Baseline: supervised fine-tuning on the base model's own best-scoring completions.", ("rft",)),
     "prlm.dpo": ("Baseline: DPO on the preference pairs.", ("dpo",)),
     "prlm.ablation": (
         "PrLM, its baselines and the policies of the recipe's ablations, from one base on the same questions.",
-        ("pairs", "reward", "policy", "sft", "rft", "dpo", "ablations"),
+        ("pairs", "reward", "policy", "sft", "sft-grid", "sft-traces", "rft", "dpo", "ablations"),
     ),
 }
+
+_OPTIONAL = ("sft-grid", "sft-traces")
 
 
 class StageTrainer:
@@ -50,7 +60,7 @@ class StageTrainer:
         PrlmBenchError: no such recipe, a wrong setting, or a stage that the recipe leaves out.
     """
 
-    stages: ClassVar[tuple[str, ...]] = ()
+    stages: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -63,6 +73,9 @@ class StageTrainer:
     ) -> None:
         self._context = context
         self.recipe = read_recipe(recipe, changes or (), base=base, retriever=retriever, k=k)
+        if "ablations" in self.stages:
+            absent = [stage for stage in _OPTIONAL if getattr(self.recipe, _section(stage)) is None]
+            self.stages = tuple(stage for stage in self.stages if stage not in absent)
         for settings in _trained_settings(self.recipe, self.stages):
             settings.batch_sizes()
 
@@ -74,21 +87,31 @@ class StageTrainer:
         """Make the stages below `output`; finished ones are kept.
 
         Returns:
-            The manifests, with `methods` that run what was trained. If a stage had little to learn from, `findings`
-            says so; `learned` is false if one had nothing, and the command then exits with status 1.
+            The manifests, with `methods` that run what was trained, and the `costs` of each. If a stage had little to
+            learn from, `findings` says so; `learned` is false if one had nothing, and the command then exits with
+            status 1. After a grid, `other_seeds` has the changes that take its choice over.
 
         Raises:
             PrlmBenchError: `output` was made with other settings, or a stage fails.
         """
         ctx = TrainingContext(self._context, self.recipe, output, progress)
         made: dict[str, Artefact] = {}
+        grid: dict[str, Any] = {}
         for stage in self.stages:
-            made |= _make(ctx, stage)
+            if stage == "sft-grid":
+                best, grid = _make_grid(ctx)
+                made["best-sft"] = best
+            else:
+                made |= _make(ctx, stage)
         methods = _trained_methods(self.recipe, output, made)
         if "ablations" in self.stages:
             methods |= _base_methods(self.recipe, output)
         begun = {} if ctx.started is None else {"start": ctx.started}
-        return {**_shown(made), **_findings({**begun, **made}), **({"methods": methods} if methods else {})}
+        costs = {label: cost_of(output, stage_of(method)) for label, method in methods.items()}
+        costs = {label: cost for label, cost in costs.items() if cost}
+        found = {"costs": costs, "methods": methods}
+        findings = _findings({**begun, **made}, grid.pop("findings", []))
+        return {**_shown(made), **grid, **findings, **{name: value for name, value in found.items() if value}}
 
 
 def _stage_trainer(name: str) -> type[StageTrainer]:
@@ -97,7 +120,12 @@ def _stage_trainer(name: str) -> type[StageTrainer]:
     return type(f"StageTrainer[{name}]", (StageTrainer,), {"__doc__": summary, "stages": stages})
 
 
-prlm, start, pairs, reward, policy, sft, rft, dpo, ablation = map(_stage_trainer, TRAINERS)
+prlm, start, pairs, reward, policy, sft, sft_grid, sft_traces, rft, dpo, ablation = map(_stage_trainer, TRAINERS)
+
+
+def _section(stage: str) -> str:
+    """The section of the recipe."""
+    return stage.replace("-", "_")
 
 
 def _trained_settings(recipe: Recipe, stages: Sequence[str]) -> Iterator[TuningSettings]:
@@ -110,10 +138,25 @@ def _trained_settings(recipe: Recipe, stages: Sequence[str]) -> Iterator[TuningS
         yield recipe.start
     for stage in stages:
         if stage == "ablations":
-            for changes in recipe.ablations.values():
-                yield required(change_recipe(recipe, changes).policy, "policy")
+            for name in recipe.ablations:
+                yield required(_ablated(recipe, name).policy, "policy")
+        elif stage == "sft-grid":
+            grid, base = required(recipe.sft_grid, "sft_grid"), required(recipe.sft, "sft")
+            yield from (grid.settings(base, point) for point in grid.points)
         elif stage not in ("pairs", "reward"):
-            yield required(getattr(recipe, stage), stage)
+            yield required(getattr(recipe, _section(stage)), _section(stage))
+
+
+def _ablated(recipe: Recipe, name: str) -> Recipe:
+    """The recipe of an ablation.
+
+    Raises:
+        RunError: it changes more than the policy and its reward model.
+    """
+    changed = change_recipe(recipe, recipe.ablations[name])
+    if changed.model_copy(update={"policy": recipe.policy, "reward": recipe.reward}) != recipe:
+        raise RunError(f"ablation {name} changes more than policy and reward", "train another recipe for that")
+    return changed
 
 
 def _make(ctx: TrainingContext, stage: str) -> dict[str, Artefact]:
@@ -128,6 +171,8 @@ def _make(ctx: TrainingContext, stage: str) -> dict[str, Artefact]:
         from ._grpo import make_policy as make
     elif stage == "sft":
         from ._sft import make_sft as make
+    elif stage == "sft-traces":
+        from ._sft import make_sft_traces as make
     elif stage == "rft":
         from ._sft import make_rft as make
     elif stage == "dpo":
@@ -135,18 +180,64 @@ def _make(ctx: TrainingContext, stage: str) -> dict[str, Artefact]:
     else:
         from ._grpo import make_policy
 
-        changed = {name: change_recipe(ctx.recipe, changes) for name, changes in ctx.recipe.ablations.items()}
-        return {name: make_policy(ctx, recipe.policy, name) for name, recipe in changed.items()}
+        changed = {name: _ablated(ctx.recipe, name) for name in ctx.recipe.ablations}
+        return {name: make_policy(ctx, recipe.policy, name, recipe.reward) for name, recipe in changed.items()}
     return {stage: make(ctx)}
 
 
-def _findings(made: Mapping[str, Artefact]) -> dict[str, Any]:
-    """What was found about trainings that had nothing to learn from; nothing where all is well."""
+def _make_grid(ctx: TrainingContext) -> tuple[Artefact, dict[str, Any]]:
+    """The best training of SFT, and what the result says of the grid."""
+    from ._sft import make_sft_grid
+
+    outcome = make_sft_grid(ctx)
+    choice = outcome.chosen
+    change = f"sft_grid.chosen={{steps: {choice.steps}, learning_rate: {choice.learning_rate!r}}}"
+    return outcome.best, {
+        "sft_grid": outcome.table,
+        "findings": outcome.findings,
+        "other_seeds": {"changes": [change]},
+    }
+
+
+def _findings(made: Mapping[str, Artefact], more: Sequence[str] = ()) -> dict[str, Any]:
+    """What was found about trainings that had nothing to learn from, and more; nothing where all is well."""
     found = {name: artefact.manifest for name, artefact in made.items() if "finding" in artefact.manifest}
-    if not found:
+    findings = [*(f"{name}: {manifest['finding']}" for name, manifest in found.items()), *more]
+    if not findings:
         return {}
-    findings = [f"{name}: {manifest['finding']}" for name, manifest in found.items()]
-    return {"findings": findings, "learned": all(manifest["learned"] for manifest in found.values())}
+    learned = {"learned": all(manifest["learned"] for manifest in found.values())} if found else {}
+    return {"findings": findings, **learned}
+
+
+def stage_of(method: Mapping[str, Any]) -> str:
+    """The name of the stage that a method of a training runs."""
+    return str(parse_spec(method["generator"]).options.get("stage", ""))
+
+
+def cost_of(output: Path, stage: str) -> dict[str, float]:
+    """What a stage cost with those that it builds on: tokens generated and trained, and seconds where they are known.
+
+    Args:
+        output: folder of the training.
+        stage: the name of its folder; empty where it is none.
+    """
+    folders = [stage] if stage and (output / stage / MANIFEST).is_file() else []
+    for name in folders:
+        builds_on = _manifest(output / name).get("builds_on", ())
+        folders += [each for each in builds_on if each not in folders]
+    costs = [{**_manifest(output / name).get("cost", {}), **_seconds(output / name)} for name in folders]
+    names = dict.fromkeys(name for cost in costs for name in cost)
+    return {name: round(sum(cost.get(name, 0) for cost in costs), 1) for name in names}
+
+
+def _manifest(folder: Path) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = orjson.loads((folder / MANIFEST).read_bytes())
+    return found
+
+
+def _seconds(folder: Path) -> dict[str, float]:
+    seconds = read_seconds(folder)
+    return {} if seconds is None else {"seconds": seconds}
 
 
 def _trained_methods(recipe: Recipe, output: Path, made: Mapping[str, Artefact]) -> dict[str, dict[str, Any]]:
@@ -156,7 +247,7 @@ def _trained_methods(recipe: Recipe, output: Path, made: Mapping[str, Artefact])
             "retriever": recipe.retriever,
             "k": recipe.k,
             "reasoner": _of_runs(recipe, artefact.manifest["reasoner"]),
-            "generator": f"trained:checkpoint={output},stage={name}",
+            "generator": f"trained:checkpoint={output},stage={artefact.folder.name}",
         }
         for name, artefact in made.items()
         if "reasoner" in artefact.manifest
@@ -190,7 +281,7 @@ def _base_methods(recipe: Recipe, output: Path) -> dict[str, dict[str, Any]]:
 
 def _shown(made: Mapping[str, Artefact]) -> Mapping[str, Any]:
     """Manifests for the user, by stage; the manifest itself if there is one stage."""
-    hidden = ("identity", "files", "stage", "finding", "learned")
+    hidden = ("identity", "files", "stage", "finding", "learned", "builds_on")
     found = {name: {k: v for k, v in a.manifest.items() if k not in hidden} for name, a in made.items()}
     return found if len(found) > 1 else next(iter(found.values()))
 
@@ -209,7 +300,8 @@ def trained(
     Args:
         checkpoint: the folder that was given to `prlm-bench train` as --output; `{seed}` in it stands for the
             run's seed, so that trainings of several seeds are one method.
-        stage: `policy`, `start`, `sft`, `rft`, `dpo`, the name of an ablation, or `base`.
+        stage: `policy`, `start`, `sft`, `sft-traces`, `rft`, `dpo`, a setting of the grid of SFT such as
+            `sft-4x-0.001`, the name of an ablation, or `base`.
         max_new_tokens: maximum number of tokens in a completion; by default as in training.
         temperature: 0 decodes greedily.
         batch_tokens: token budget of a batch.

@@ -2,7 +2,7 @@
 
 A base that was never asked in this way neither closes its reasoning nor writes the answer object; all completions of a
 question then have the same reward, and GRPO learns nothing. Part of the questions is answered directly. The others are
-answered after a trace of statements that are made by rule from the retrieved items (see `_trace_rules`), so that they
+answered after a trace of statements that are made by rule from the items shown (see `_trace_rules`), so that they
 are true; whether they help is left to reinforcement learning. No other stage is trained on these questions.
 
 At the end the manifest tells how the started model answers validation questions in both forms, greedily, and how often
@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from prlm_bench import Prompt, Sample
-from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Reasoner
 
 from .._training import MODEL, Artefact
 from ._context import TrainingContext, parsed_sample
 from ._recipe import StartSettings, required
 from ._rewards import Accuracy, ClosedReasoning, spread_of_groups
-from ._sft import TrainingExample, gold_answer, tune
+from ._sft import TrainingExample, gold_answer, reasoned_answer, tune
 from ._trace_rules import TraceRules
 
 #: Validation questions that the started model answers greedily, and of these those that it answers in groups.
@@ -39,7 +38,7 @@ def make_start(ctx: TrainingContext) -> Artefact:
     settings = required(ctx.recipe.start, "start")
     rules, before = TraceRules(ctx.task), ctx.before_start()
     direct = ctx.context.identity_of("reasoner", settings.direct)
-    inputs = {"direct": direct, "rules": rules.identity()}
+    inputs: dict[str, Any] = {"direct": direct, "rules": rules.identity()}
     return before.stage("start", settings, lambda to: _make(before, settings, rules, to), one_process=True, **inputs)
 
 
@@ -63,15 +62,8 @@ def _examples(
         for reasoner in _reasoners(ctx, settings).values()
     )
     return [TrainingExample(p, gold_answer(p)) for p in direct if p.example.id in answered] + [
-        TrainingExample(p, _reasoned_answer(ctx, settings, rules, p)) for p in reasoning if p.example.id not in answered
+        TrainingExample(p, reasoned_answer(ctx, settings, rules, p)) for p in reasoning if p.example.id not in answered
     ]
-
-
-def _reasoned_answer(ctx: TrainingContext, settings: StartSettings, rules: TraceRules, prompt: Prompt) -> str:
-    if not prompt.reasons:
-        raise RunError(f"start.reasoner={settings.reasoner} does not ask for reasoning", "take prlm or think")
-    trace = rules.trace(prompt.ranking.items, settings.statements, f"{ctx.seed} {prompt.example.id}")
-    return f"{trace}\n</think>\n{gold_answer(prompt)}"
 
 
 def _reasoners(ctx: TrainingContext, settings: StartSettings) -> dict[str, Reasoner]:
@@ -119,8 +111,8 @@ def _share_with_spread(
 
 def _truths(rules: TraceRules, sample: Sample) -> list[bool | None]:
     """Of each line of the reasoning whether it is true; None if it is no statement of a rule."""
-    lines = (sample.answer.reasoning or "").splitlines()
-    return [rules.check(line, sample.prompt.ranking.items) for line in lines if line.strip()]
+    lines, prompt = (sample.answer.reasoning or "").splitlines(), sample.prompt
+    return [rules.check(line, prompt.ranking.items[: prompt.shown]) for line in lines if line.strip()]
 
 
 def _share(values: Sequence[float]) -> float:

@@ -83,7 +83,7 @@ class TraceRules:
         """Some of the statements, a line each.
 
         Args:
-            items: that were retrieved for a question.
+            items: that a prompt shows.
             count: of the statements, at most.
             lot: decides which, such as a seed with the question's id.
         """
@@ -96,7 +96,7 @@ class TraceRules:
 
         Args:
             statement: one sentence. White space and letter case do not count.
-            items: that were retrieved for the question.
+            items: that the prompt shows.
         """
         sentence = " ".join(statement.split())
         if sentence.casefold() == NOTHING_SHOWN.casefold():

@@ -25,6 +25,7 @@ from prlm_bench.cli.plugin_api import (
     print_json,
     print_table,
 )
+from prlm_bench.errors import RunError
 
 if TYPE_CHECKING:
     from prlm_bench.host import PluginHost
@@ -215,6 +216,44 @@ def repeats(
     method = {"retriever": retriever, "k": k, "reasoner": reasoner, "generator": generator}
     fields = {**questions, **method, "synth_users": synth_users, "seeds": (seed,), "results": DEFAULT_RESULTS}
     _run("_repeats", "repeats", host_for(plugin), output, json, fields, {"samples": samples, "at": at})
+
+
+@app.command("traces")
+def traces(
+    task: TaskOption,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of a training; {seed} in it stands for the seed. Its retriever, k and reasoner are taken."
+        ),
+    ] = None,
+    stage: Annotated[str, typer.Option(help="Stage of the training.")] = "policy",
+    generator: Annotated[str | None, typer.Option(help="Generator, instead of a checkpoint.")] = None,
+    data: DataOption = None,
+    split: SplitOption = "dev",
+    retriever: Annotated[str | None, typer.Option(help="Retriever.  [default: that of the training, or bm25]")] = None,
+    k: Annotated[
+        int | None, typer.Option("-k", min=0, help="Items to show.  [default: as in the training, or 4]")
+    ] = None,
+    reasoner: Annotated[str | None, typer.Option(help="Reasoner.  [default: that of the training, or prlm]")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed. Repeatable.  [default: 0]")] = None,
+    limit: LimitOption = None,
+    any_task: AnyTaskOption = False,
+    synth_users: _Users = None,
+    output: _Output = None,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Does the answer rest on the reasoning before it? Erased, or another user's; and is what it says true?"""
+    if (checkpoint is None) == (generator is None):
+        raise RunError("this study takes a checkpoint or a generator", "give one of --checkpoint and --generator")
+    given = {"retriever": retriever, "k": k, "reasoner": reasoner}
+    method = {name: value for name, value in given.items() if value is not None}
+    questions = {"tasks": (task,), "data": data, "split": split, "limit": limit, "any_task": any_task}
+    fields = {**questions, "synth_users": synth_users, "seeds": tuple(seed or (0,)), "results": DEFAULT_RESULTS}
+    fields |= {"reasoner": "prlm", **method, **({"generator": generator} if generator else {})}
+    options = {"checkpoint": checkpoint, "stage": stage, "keep": tuple(method)}
+    _run("_traces", "traces", host_for(plugin), output, json, fields, options)
 
 
 @app.command("reward")

@@ -73,6 +73,7 @@ OURS = {
     "batch_tokens": 65536,
     "report_to": "auto",
     "policy.eval_batch": 64,
+    "policy.permuted": [],
     "policy.judged": 64,
     "policy.keep_every": 50,
     "policy.lora": None,
@@ -86,14 +87,16 @@ class TestRecipes:
         assert recipe.ablations
         for changes in recipe.ablations.values():
             changed = change_recipe(recipe, changes)
-            assert changed.policy != recipe.policy
-            assert changed.model_copy(update={"policy": recipe.policy}) == recipe
+            assert (changed.policy, changed.reward) != (recipe.policy, recipe.reward)
+            assert changed.model_copy(update={"policy": recipe.policy, "reward": recipe.reward}) == recipe
 
     def test_every_field_of_published_is_the_published_value_or_named_as_ours(self) -> None:
         recipe = read_recipe("published").model_dump()
         sections = {name: recipe.pop(name) for name in ("pairs", "reward", "policy")}
         for baseline in ("sft", "rft", "dpo", "ablations"):  # not in the paper
             assert recipe.pop(baseline)
+        for ours in ("sft_grid", "sft_traces"):
+            assert recipe.pop(ours) is None
         found = recipe | {f"{name}.{field}": value for name, each in sections.items() for field, value in each.items()}
         assert found == {**PUBLISHED, **OURS}
         assert not PUBLISHED.keys() & OURS.keys()
