@@ -264,7 +264,7 @@ def test_trace_rules_are_inherited_and_stay_out_of_the_definition_of_runs(tmp_pa
         ("pattern: '!'", "pattern: '('", "trace_rules.1: `pattern` is no regular expression"),
         ("pattern: '!', ", "", "trace_rules.1: `pattern` belongs to the measure `share`, which needs it"),
         ("pattern: '!'", "pattern: '!', quantities: {none: 0, few: 0.5}", "trace_rules.1: the bounds of `quantities`"),
-        ("pattern: '!'", "pattern: '!', quantities: {no: 0, No: 1}", "trace_rules.1: `quantities` has a word twice"),
+        ("pattern: '!'", "pattern: '!', quantities: {few: 0, Few: 1}", "trace_rules.1: `quantities` has a word twice"),
         ("measure: share, field: review, pattern: '!', say: \"{quantity} are loud.\"",
          "measure: mean_words, say: \"About {value} words.\"", "trace_rules.1.say: another rule says the same"),
     ],

@@ -213,16 +213,16 @@ def test_traces_are_true_and_close_before_the_gold(tmp_path: Path) -> None:
     from prlm_bench_plugins.prlm._recipe import SftTracesSettings
     from prlm_bench_plugins.prlm._sft import _golds_after_traces
 
-    content = settings(make_causal(tmp_path / "base"))
+    content = settings(make_causal(tmp_path / "base", window=8000))
     ctx = training_context(content, tmp_path)
-    made = SftTracesSettings(learning_rate=1, epochs=1, judged=2)
+    made = SftTracesSettings(learning_rate=1, epochs=1, judged=2, reasoner="prlm:max_length=6000")
     rules = TraceRules(ctx.task)
     train, validation = _golds_after_traces(ctx, made, rules)
     assert len(validation) == 2
     for each in train:
         said, _, answer = each.completion.partition("\n</think>\n")
         shown = each.prompt.ranking.items[: each.prompt.shown]
-        assert said and all(rules.check(text, shown) is True for text in said.splitlines())
+        assert len(shown) == 2 and all(rules.check(text, shown) is True for text in said.splitlines())
         completion = Completion(each.completion, finish="stop")
         parsed = ctx.reasoner("prlm").parse(each.prompt, completion)
         assert parsed.text == each.prompt.example.gold and parsed.reasoning == said and answer

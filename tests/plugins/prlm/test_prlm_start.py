@@ -22,9 +22,9 @@ from prlm_bench_plugins.prlm._dpo import make_dpo
 from prlm_bench_plugins.prlm._grpo import make_policy
 from prlm_bench_plugins.prlm._recipe import StartSettings, read_recipe
 from prlm_bench_plugins.prlm._sft import make_rft, make_sft
-from prlm_bench_plugins.prlm._stages import _base_methods, _trained_settings
+from prlm_bench_plugins.prlm._stages import _base_methods, _trained_settings, cost_of
 from prlm_bench_plugins.prlm._start import make_start
-from prlm_bench_plugins.prlm._trace_rules import TraceRules
+from prlm_bench_plugins.prlm._trace_rules import NOTHING_SHOWN, TraceRules
 from support.prlm_shop import make_causal, recipe_file, settings, train, training_context
 
 from prlm_bench import Completion, Prompt
@@ -40,6 +40,12 @@ IDENTITY |= {"precision", "chat", "settings", "code", "versions"}
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_causal(tmp_path_factory.mktemp("models") / "base")
+
+
+@pytest.fixture(scope="module")
+def roomy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose window has room for items beside the question."""
+    return make_causal(tmp_path_factory.mktemp("models") / "roomy", window=8000)
 
 
 class TestQuestions:
@@ -58,10 +64,11 @@ class TestQuestions:
 
     @pytest.mark.parametrize("task", ["mini_lamp_1", "mini_lamp_2", "mini_lamp_3", "mini_lamp_4", "mini_lamp_7"])
     def test_half_are_answered_directly_and_half_after_true_statements(
-        self, task: str, base: Path, tmp_path: Path
+        self, task: str, roomy: Path, tmp_path: Path
     ) -> None:
-        ctx = training_context(settings(base, start=START), tmp_path, task).before_start()
-        rules, wanted = TraceRules(ctx.task), StartSettings.model_validate(START)
+        start = {**START, "reasoner": "prlm:max_length=6000"}
+        ctx = training_context(settings(roomy, start=start), tmp_path, task).before_start()
+        rules, wanted = TraceRules(ctx.task), StartSettings.model_validate(start)
         made = _start._examples(ctx, wanted, rules, validation=False)
         assert [each.prompt.reasons for each in made] == [False] * 3 + [True] * 3
         assert [each.prompt.example for each in made] == ctx.questions(6)
@@ -71,12 +78,19 @@ class TestQuestions:
             assert len(before) == each.prompt.reasons
             for trace in before:
                 items = each.prompt.ranking.items
-                assert len(items) == 2 and 2 <= len(trace.splitlines()) <= 3
+                assert len(items) == each.prompt.shown == 2 and 2 <= len(trace.splitlines()) <= 3
                 assert all(rules.check(line, items) is True for line in trace.splitlines())
         validation = _start._examples(ctx, wanted, rules, validation=True)
         assert {each.prompt.example.user for each in validation} <= ctx.validation_users
         only = wanted.model_copy(update={"direct_share": 1.0})
         assert not any(each.prompt.reasons for each in _start._examples(ctx, only, rules, validation=False))
+
+    def test_nothing_is_said_of_items_that_the_prompt_has_no_room_for(self, base: Path, tmp_path: Path) -> None:
+        ctx = training_context(settings(base, start={**START, "direct_share": 0.0}), tmp_path).before_start()
+        rules, wanted = TraceRules(ctx.task), StartSettings.model_validate({**START, "direct_share": 0.0})
+        for each in _start._examples(ctx, wanted, rules, validation=False):
+            assert len(each.prompt.ranking.items) == 2 and each.prompt.shown == 0
+            assert each.completion.startswith(f"{NOTHING_SHOWN}\n</think>\n")
 
     def test_a_reasoner_without_reasoning_is_refused(self, base: Path, tmp_path: Path) -> None:
         ctx = training_context(settings(base, start={**START, "reasoner": "direct:protocol=chat"}), tmp_path)
@@ -226,7 +240,9 @@ class TestChain:
             *{"rft": ["reward"], "dpo": ["pairs"], "policy": ["reward"]}.get(name, []),
         }
         assert manifest["identity"]["base"] != start["identity"]["base"]
-        assert "start" not in start["identity"]
+        assert "start" not in start["identity"] and start["builds_on"] == [] and manifest["builds_on"][0] == "start"
+        own, whole = manifest["cost"]["tokens_trained"], cost_of(started.output, name)["tokens_trained"]
+        assert whole >= own + start["cost"]["tokens_trained"] > own > 0
 
     def test_its_identity_has_the_rules_and_both_reasoners(self, started: TrainingContext) -> None:
         identity = json.loads((started.output / "start" / "manifest.json").read_text())["identity"]
