@@ -80,7 +80,7 @@ def _sample_best(
     rewards = build_rewards(ctx, settings.rewards).values()
     best: dict[str, tuple[float, Sample]] = {}
     for draw in range(settings.draws):
-        generator = ctx.generator(settings.temperature, draw)
+        generator = ctx.base_model(settings.temperature, draw)
         samples = ctx.answers(f"sampling {draw + 1} of {settings.draws}", reasoner, prompts, generator)
         samples = [each for each in samples if each.answer.parsed is not None]
         columns = [(reward.score(samples), weight) for reward, weight in rewards]
