@@ -225,8 +225,8 @@ def utilization() -> float | None:
     except Exception:
         command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
         try:
-            told = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
-            return float(told.split()[0]) / 100
+            output = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
+            return float(output.split()[0]) / 100
         except (OSError, ValueError, IndexError, subprocess.SubprocessError):
             return None
 

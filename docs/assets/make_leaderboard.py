@@ -17,7 +17,8 @@ from rich.text import Text
 
 RUN = "run --task mini_lamp_7 --retriever bm25 --retriever oracle --reasoner direct:protocol=chat --generator tiny"
 TABLE = "leaderboard --task mini_lamp_7 --protocol lamp"
-LEFT_OUT = ("rouge2@lamp", "rougeL@lamp", "by user", "R@5", "cut prompts", "cut answers")
+FIGURES = ("rouge2@lamp", "rougeL@lamp", "by user", "R@5")
+LEFT_OUT = (*FIGURES, "cut prompts", "cut answers", "tokens in", "tokens out", "seconds")
 
 
 def main() -> None:

@@ -131,8 +131,8 @@ class CachedGenerator:
             if len(found[index]) < len(wanted):
                 missing.append(index)
         if missing:
-            asked = [prompts[index] for index in missing], [continuations[index] for index in missing]
-            for index, values in zip(missing, generator.loglikelihood(*asked), strict=True):
+            misses = [prompts[index] for index in missing], [continuations[index] for index in missing]
+            for index, values in zip(missing, generator.loglikelihood(*misses), strict=True):
                 for continuation, value in zip(continuations[index], values, strict=True):
                     self._cache.put_likelihood(prompts[index], continuation, value)
                 found[index] = list(values)
@@ -183,12 +183,12 @@ class _Segment:
         #: The prompt that the stream begins with.
         self.first: tuple[int, Prompt] | None = None
         #: What the generator was asked and did not answer, by its own numbers, and how many prompts it was asked.
-        self._asked: dict[int, Prompt] = {}
+        self._requested: dict[int, Prompt] = {}
         self._drawn = 0
         #: The numbers that have the same prompt, by its key.
         self._numbers: dict[str, list[int]] = {}
         self._hits: deque[tuple[int, Completion]] = deque()
-        #: Prompts that wait besides those in `_asked`.
+        #: Prompts that wait besides those in `_requested`.
         self._held = 0
 
     def missing(self) -> Iterator[Prompt]:
@@ -203,7 +203,7 @@ class _Segment:
                 self._held += 1
             else:
                 self._numbers[key] = [number]
-                self._asked[self._drawn] = prompt
+                self._requested[self._drawn] = prompt
                 self._drawn += 1
                 yield prompt
             if self._held >= LOOKAHEAD:
@@ -215,7 +215,7 @@ class _Segment:
         Raises:
             PrlmBenchError: it was not asked, or was answered before.
         """
-        prompt = self._asked.pop(place, None)
+        prompt = self._requested.pop(place, None)
         if prompt is None:
             raise PrlmBenchError(f"answered prompt {place} twice, or it does not exist")
         numbers = self._numbers.pop(prompt_key(prompt))
@@ -234,5 +234,5 @@ class _Segment:
         Raises:
             PrlmBenchError: some were not.
         """
-        if self._asked:
-            raise PrlmBenchError(f"left {len(self._asked)} of {self._drawn} prompts without an answer")
+        if self._requested:
+            raise PrlmBenchError(f"left {len(self._requested)} of {self._drawn} prompts without an answer")

@@ -226,17 +226,12 @@ class Pipeline:
 
         A generator that a reasoner asks while it makes prompts is left out: prompts are made within its stream.
         """
-        asked = {
-            id(part.generator)
-            for cell, part in zip(self._cells, self.parts, strict=True)
-            if "generator" in cell.reasoner.component.needs
+        made = [part.generator for part in self.parts]
+        in_reasoners = {
+            id(made[i]) for i, cell in enumerate(self._cells) if "generator" in cell.reasoner.component.needs
         }
-        can = [
-            index
-            for index in self._stages.order
-            if isinstance(self.parts[index].generator, Streams) and id(self.parts[index].generator) not in asked
-        ]
-        return grouped(can, lambda index: id(self.parts[index].generator))
+        can = [i for i in self._stages.order if isinstance(made[i], Streams) and id(made[i]) not in in_reasoners]
+        return grouped(can, lambda i: id(made[i]))
 
     def _open(self, index: int) -> bool:
         return index not in self.failed

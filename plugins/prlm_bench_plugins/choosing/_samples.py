@@ -57,13 +57,13 @@ class ChoosingGenerator(WrappingGenerator, ABC):
         """One of n samples of each prompt."""
         for index, completions in self._sampler.sample(prompts, self._n):
             prompt = prompts[index]
-            chosen = self._choose(prompt, completions, [self._parse(prompt, each) for each in completions])
+            best = self._choose(prompt, completions, [self._parse(prompt, each) for each in completions])
             tokens = [each.tokens for each in completions]
             costs = [each.cost for each in completions]
             yield (
                 index,
                 replace(
-                    completions[chosen],
+                    completions[best],
                     tokens=None if None in tokens else sum(filter(None, tokens)),
                     cost=None if None in costs else sum(filter(None, costs)),
                 ),

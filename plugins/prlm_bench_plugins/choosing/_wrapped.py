@@ -25,7 +25,6 @@ class WrappingGenerator:
     def __init__(self, context: Context, generator: str) -> None:
         self._task = context.task
         self._inner: Generator = context.build("generator", generator)
-        self._spec = generator
 
     def fingerprint(self) -> str:
         """Empty: the identity of the other generator is added when this one is built."""
@@ -89,14 +88,14 @@ def continuation(task: Task, prompt: Prompt, answer: str, form: Form = "auto") -
     """An answer as it would be written after a prompt.
 
     Args:
-        task: the wording of its chat prompt says whether an answer object was asked for.
-        prompt: the prompt.
+        task: has the key of its answer objects.
+        prompt: says which object it asks for, if any.
         answer: the answer.
         form: `bare`: as it is, after a blank where a plain text goes on; `object`: the object with the task's key, such
             as {'tag': 'comedy'}; `auto`: the object where the prompt asks for it.
     """
-    chat = task.prompts.chat
-    if form == "object" or (form == "auto" and prompt.chat and chat.ask in prompt.text):
-        return repr({chat.key: answer})
+    key = {"auto": prompt.key, "bare": None, "object": task.prompts.chat.key}[form]
+    if key is not None:
+        return repr({key: answer})
     goes_on = not prompt.chat and bool(prompt.text) and not prompt.text[-1].isspace()
     return f" {answer}" if goes_on else answer

@@ -16,6 +16,7 @@ from prlm_bench.interfaces import NOT_BATCH_INVARIANT, Activity, Context, SameRe
 from prlm_bench.prompting import open_reasoning
 
 from .._hf import CHAT_DATE, Chat, chat_date, require_template
+from .._samples import require_sampling
 from ._files import find_file
 from ._grammar import object_grammar
 from ._model import LlamaModel, LoadSettings, Reply, load_model
@@ -147,9 +148,7 @@ class LlamaCppGenerator:
         Raises:
             PrlmBenchError: the temperature is 0, or as for `generate`.
         """
-        if n > 1 and self._temperature == 0:
-            message = f"{self._file.label} writes the most likely answer, so {n} samples of it would be the same"
-            raise PrlmBenchError(message, "set a temperature, such as temperature=0.7")
+        require_sampling(n, self._temperature, f"{self._file.label} writes")
         yield from self._written(iter(prompts), n)
 
     def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:

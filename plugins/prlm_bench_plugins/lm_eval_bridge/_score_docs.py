@@ -120,8 +120,8 @@ class PlannedMethod:
         self._progress.start(f"{task} {bench.dataset.split}", len(wanted))
         found: dict[str, str] = {}
         batches = bench.dataset.batches(BATCH, 0, len(bench.ids))
-        asked = ([example for example in batch if example.id in wanted] for batch in batches)
-        for result in bench.pipeline.run(asked, lambda cell, identifier: False):
+        questions = ([example for example in batch if example.id in wanted] for batch in batches)
+        for result in bench.pipeline.run(questions, lambda cell, identifier: False):
             found[result.sample.prompt.example.id] = result.sample.answer.text
             self._progress.advance()
         for reason in bench.pipeline.failed.values():

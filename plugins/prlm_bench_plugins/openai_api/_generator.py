@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from prlm_bench import Completion, Prompt
-from prlm_bench.errors import PrlmBenchError, RunError
+from prlm_bench.errors import RunError
 from prlm_bench.interfaces import NOT_VERIFIED, Context, SameResults, Tokenizer
 from prlm_bench.prompting import load_tokenizer, stop_texts
 
 from .._hf import Chat, turns
+from .._samples import gathered, require_sampling
 from ._server import Server, read_key, read_url
 
 _CHAT, _PLAIN = "/chat/completions", "/completions"
@@ -169,17 +170,9 @@ class OpenAIServer:
             PrlmBenchError: the temperature is 0, or as for `generate`.
         """
         seed: Any = self._sampling.get("seed")
-        if n > 1 and self._sampling.get("temperature") == 0:
-            message = f"temperature=0 asks for the most likely answer, so {n} samples of it would be the same"
-            raise PrlmBenchError(message, "set a temperature, such as temperature=0.7")
+        require_sampling(n, self._sampling.get("temperature"), "temperature=0 asks for")
         fields = [{} if seed is None else {"seed": seed + _NEXT_SAMPLE * number} for number in range(n)]
-        found: dict[int, dict[int, Completion]] = {}
-        for index, number, completion in self._write(iter(prompts), fields):
-            samples = found.setdefault(index, {})
-            samples[number] = completion
-            if len(samples) == n:
-                yield index, [samples[place] for place in range(n)]
-                del found[index]
+        yield from gathered(self._write(iter(prompts), fields), n)
 
     def render(self, prompt: Prompt) -> str:
         """The request's content as JSON; the server's own chat template is not known here."""

@@ -16,7 +16,6 @@ from prlm_bench.identity import package_versions
 from prlm_bench.interfaces import Context, Fingerprinted, Generator, Reasoner
 from prlm_bench.progress import Progress
 from prlm_bench.prompting import parse_completion
-from prlm_bench.running import CachedGenerator, GenerationCache
 
 from .._hf import Chat
 from .._training import MANIFEST, MODEL, TRAINING_PACKAGES, Artefact, Stopwatch, make_artefact, plugin_code, world_size
@@ -86,7 +85,7 @@ class TrainingContext:
         return _fingerprint(self.base_model(temperature=1.0))
 
     def base_model(self, temperature: float = 0.0, draw: int = 0) -> Generator:
-        """The base model as a generator.
+        """The base model as a generator, whose completions are kept between runs.
 
         Args:
             temperature: of the sampling; 0 decodes greedily.
@@ -110,13 +109,6 @@ class TrainingContext:
             },
         )
         return made
-
-    def generator(self, temperature: float = 0.0, draw: int = 0) -> Generator:
-        """The base model with its completions cached between runs (arguments as for `base_model`)."""
-        made = self.base_model(temperature, draw)
-        settings = f"{self.recipe.max_completion} {temperature} {draw}"
-        identity = {"generator": "prlm base", "settings": settings, "made": _fingerprint(made)}
-        return CachedGenerator(made, GenerationCache(self.context.cache_dir, identity))
 
     @cached_property
     def retriever(self) -> Any:

@@ -123,7 +123,7 @@ def _replies(
     prompts = ctx.prompts(reasoner, examples, rankings)
     fitting = [prompt for prompt in prompts if ctx.fits(prompt)]
     samples: dict[str, Sample] = {
-        done.prompt.example.id: done for done in ctx.answers(label, reasoner, fitting, ctx.generator())
+        done.prompt.example.id: done for done in ctx.answers(label, reasoner, fitting, ctx.base_model())
     }
     return [_reply(samples.get(prompt.example.id), prompt.text) for prompt in prompts]
 

@@ -193,7 +193,7 @@ def _sample_best(
     best: dict[str, tuple[float, Sample]] = {}
     tokens = 0
     for draw in range(settings.draws):
-        generator = ctx.generator(settings.temperature, draw)
+        generator = ctx.base_model(settings.temperature, draw)
         samples = ctx.answers(f"sampling {draw + 1} of {settings.draws}", reasoner, prompts, generator)
         tokens += sum(each.completion.tokens or 0 for each in samples)
         samples = [each for each in samples if each.answer.parsed is not None]

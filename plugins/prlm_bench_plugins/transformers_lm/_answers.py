@@ -45,15 +45,15 @@ def answers(
     Raises:
         PrlmBenchError: memory ran out, transformers refuses a setting of the checkpoint, or a GPU is lost.
     """
-    asked: dict[int, EncodedPrompt] = {}
-    requests = _requests(loaded, windows, constrain, asked)
+    unanswered: dict[int, EncodedPrompt] = {}
+    requests = _requests(loaded, windows, constrain, unanswered)
     try:
         if engine is not None:
             outputs = engine.answers(chain.from_iterable(requests))
         else:
             outputs = chain.from_iterable(generate_all(loaded, some, decoding, budget) for some in requests)
         for output in outputs:
-            yield asked.pop(output.index), output
+            yield unanswered.pop(output.index), output
     except RuntimeError as error:
         raise device_lost(error) or error from None
     except (TypeError, ValueError) as error:
@@ -65,11 +65,11 @@ def _requests(
     loaded: LoadedModel,
     windows: Iterator[Sequence[EncodedPrompt]],
     constrain: Constrain | None,
-    asked: dict[int, EncodedPrompt],
+    unanswered: dict[int, EncodedPrompt],
 ) -> Iterator[list[Request]]:
     start = 0
     for some in windows:
-        asked |= enumerate(some, start)
+        unanswered |= enumerate(some, start)
         yield [
             # A model has to read something, so an empty prompt is a token of padding.
             Request(number, one.text, one.ids or [loaded.pad_id], constrain and constrain(one), one.seed)

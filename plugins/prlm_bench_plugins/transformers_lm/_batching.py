@@ -50,6 +50,11 @@ class Batching:
     together: Together = "padded"
     cache: Cache = "shared"
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether a CPU may read a prompt in pieces."""
+        return self.cache in ("shared", "chunked")
+
 
 FASTEST = Batching()
 
@@ -57,7 +62,7 @@ FASTEST = Batching()
 def unmixed(way: Batching) -> Batching:
     """The way for prompts whose positions depend on the longest text that is read at a time (see `position_reach`)."""
     together: Together = "same-length" if way.together == "padded" else way.together
-    return Batching(together, "grown" if way.cache in ("shared", "chunked") else way.cache)
+    return Batching(together, "grown" if way.in_pieces else way.cache)
 
 
 def position_reach(config: Any) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .._hf import free_memory
-from ._engine import PREFILL_CHUNK
+from ._cache import PREFILL_CHUNK
 from ._slots import Slots, Writer, read, step
 
 #: Tokens of a prompt that a GPU reads at a time; a CPU reads as many as in the ordinary engine.

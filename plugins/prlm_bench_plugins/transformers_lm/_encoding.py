@@ -60,7 +60,7 @@ class PromptEncoder:
     ) -> None:
         self._files, self._tokenizer, self._chat = files, tokenizer, chat
         self._room, self._max_input, self._cuts_items = room, max_input, cuts_items
-        self._told = False
+        self._warned = False
 
     def windows(
         self,
@@ -103,16 +103,16 @@ class PromptEncoder:
         prompts: Sequence[Prompt],
         ids: Sequence[Sequence[int]],
         room: int | None,
-        beside: Sequence[int] | None = None,
+        extra: Sequence[int] | None = None,
     ) -> None:
-        """Refuse prompts with more tokens than there is room for, where `beside` others are read with them.
+        """Refuse prompts with more tokens than there is room for, where `extra` others are read with them.
 
         Raises:
             PrlmBenchError: one is too long.
         """
         if room is None:
             return
-        for prompt, row, others in zip(prompts, ids, beside or [0] * len(ids), strict=True):
+        for prompt, row, others in zip(prompts, ids, extra or [0] * len(ids), strict=True):
             if len(row) > room - others:
                 message = (
                     f"the prompt of question {prompt.example.id} has {len(row)} tokens, and the window of "
@@ -131,8 +131,8 @@ class PromptEncoder:
                 raise PrlmBenchError(message, "leave it out")
             texts = [begin_completion(text, begun) for text, begun in zip(texts, beginnings, strict=True)]
         with timed("tokenizing"):
-            rows = encode_texts(tokenizer, texts, [not is_framed(tokenizer, chat) for chat in chats])
-            ids = [self._cut(*each) for each in zip(prompts, rows, strict=True)]
+            encoded = encode_texts(tokenizer, texts, [not is_framed(tokenizer, chat) for chat in chats])
+            ids = [self._cut(prompt, row) for prompt, row in zip(prompts, encoded, strict=True)]
         self.check_lengths(prompts, ids, self._room)
         framed = ["" if isinstance(chat, str) else text for chat, text in zip(chats, texts, strict=True)]
         return [EncodedPrompt(*each) for each in zip(prompts, texts, framed, ids, strict=True)]
@@ -142,9 +142,49 @@ class PromptEncoder:
         limit = self._max_input
         if limit is None or len(ids) <= limit:
             return ids
-        if not self._told:
-            self._told = True
+        if not self._warned:
+            self._warned = True
             where = f"such as that of question {prompt.example.id} with {len(ids)}"
             _log.warning("%s: prompts are cut behind %d tokens, %s", self._files.label, limit, where)
         found: list[int] = self._tokenizer()(prompt.text, truncation=True, max_length=limit)["input_ids"]
         return found
+
+
+def encode_pairs(
+    tokenizer: Any, texts: Sequence[str], framed: Sequence[bool], continuations: Sequence[Sequence[str]], apart: bool
+) -> list[tuple[list[int], list[list[int]]]]:
+    """Token ids of prompts and of their continuations, as lm_eval splits them (`_encode_pair` of its models).
+
+    White space at the end of a prompt counts with the continuation. The tokens of a continuation are those of
+    prompt and continuation together behind as many as the prompt alone has. If none are left, because the text
+    melts into the prompt's last token, they are those of the continuation alone.
+
+    Args:
+        tokenizer: of transformers.
+        texts: what the model reads before the continuations, in its chat template.
+        framed: whether a text is in a chat template, which brings its own special tokens.
+        continuations: of each text.
+        apart: prompt and continuation are read by an encoder and a decoder, and share no token.
+
+    Returns:
+        For each text its ids, and those of each continuation.
+    """
+    bare = [text.rstrip() for text in texts]
+    tails = [
+        [text[len(short) :] + continuation for continuation in wanted]
+        for text, short, wanted in zip(texts, bare, continuations, strict=True)
+    ]
+    special = [not is_framed for is_framed in framed]
+    before = encode_texts(tokenizer, bare, special)
+    joined = [(place, tail) for place, row in enumerate(tails) for tail in row if bare[place] and not apart]
+    whole = encode_texts(tokenizer, [bare[place] + tail for place, tail in joined], [special[p] for p, _ in joined])
+    behind = {pair: ids[len(before[pair[0]]) :] for pair, ids in zip(joined, whole, strict=True)}
+    begins = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    found: list[tuple[list[int], list[list[int]]]] = []
+    for place, (row, wanted) in enumerate(zip(tails, continuations, strict=True)):
+        rows = [
+            (behind.get((place, tail)) or encode_texts(tokenizer, [tail], [False])[0]) if continuation else []
+            for tail, continuation in zip(row, wanted, strict=True)
+        ]
+        found.append((before[place] if bare[place] else [begins] if begins is not None else [], rows))
+    return found

@@ -3,19 +3,17 @@
 Plain `generate()` pads the prompts of a batch to the longest, goes on with answers that have ended until the last one
 ends, and copies the keys and values of all tokens for each new token. Here batches hold prompts of like lengths up to
 a token budget, answers that have ended leave the batch, keys and values grow in place, and a batch for which memory
-runs out is halved. On a CPU that is 1.8 times as fast (docs/models.md) and writes the same. Not every model bears it:
-`Batching` says what one does, and what follows here does no more.
+runs out is halved. On a CPU that is 1.8 times as fast (docs/experiments/benchmarks.md) and writes the same. Not every
+model bears it: `Batching` says what one does, and what follows here does no more.
 
 It also makes sampling reproducible: what is drawn depends on prompt and seed alone, not on the batch or on where a
 run was interrupted, which the random numbers of `generate()` cannot promise.
 
-`generate_all` fills batches, `Batch` advances one, `RowSampler` draws tokens, and `PreallocatedCacheLayer` holds keys
-and values.
+`generate_all` fills batches and `Batch` advances one; `_sampling` draws tokens, and `_cache` holds keys and values.
 """
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,25 +23,27 @@ from functools import partial
 from typing import Any
 
 import torch
-from transformers import DynamicCache, GenerationConfig, LogitsProcessor, StoppingCriteria
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-
-from prlm_bench.errors import PrlmBenchError
+from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
 from .._hf import free_memory, is_out_of_memory
 from ._batching import Batching, unmixed
+from ._cache import (
+    PREFILL_CHUNK,
+    PreallocatedCacheLayer,
+    can_share,
+    no_memory,
+    preallocated_cache,
+    read_prompts,
+    select_rows,
+)
 from ._constraint import ConstrainedRows, RowConstraint
 from ._decoding import Decoding, can_resume, looks_back
 from ._loading import LoadedModel
 from ._prefixes import USUAL, Reading, padded, read, shared_tokens
+from ._sampling import RowSampler, row_numbers
 
 #: In a batch of fewer rows, removing those that have ended saves less than resuming costs.
 MIN_ROWS_TO_COMPACT = 8
-#: Tokens of each prompt that a CPU reads at a time: attention is then computed for what has been read so far, not for
-#: all pairs of tokens, and what passes between layers stays in the processor's caches.
-PREFILL_CHUNK = 64
-#: Tokens that a full buffer of keys or values grows by.
-_GROWTH = 64
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,7 @@ def generate_all(loaded: LoadedModel, requests: Sequence[Request], decoding: Dec
         if unfinished:
             free_memory()
             if len(unfinished) == 1:
-                hint = "a smaller dtype, max_new_tokens or max_length of the reasoner, or another device"
-                raise PrlmBenchError(f"not enough memory for a prompt of {len(unfinished[0].ids)} tokens", hint)
+                raise no_memory(len(unfinished[0].ids))
             budget = len(unfinished) // 2 * _cost(unfinished[0], decoding)
             waiting.extendleft(reversed(unfinished))
 
@@ -242,13 +241,11 @@ class Batch:
 
     def _equal_prompts(self) -> Any:
         """What the model keeps of all tokens of the prompts but the last, if several rows have the same prompt."""
-        from ._likelihood import can_share, read_prompts, select_rows
-
         places: dict[tuple[int, ...], int] = {}
         rows = [places.setdefault(tuple(request.ids), len(places)) for request in self.requests]
         if len(places) == len(rows) or min(map(len, places)) < 2 or not can_share(self._loaded.model):
             return None
-        chunks = self._loaded.batching.cache in ("shared", "chunked")
+        chunks = self._loaded.batching.in_pieces
         cache, _, _ = read_prompts(self._loaded, [ids[:-1] for ids in places], chunks=chunks)
         return select_rows(cache, torch.tensor(rows, device=self._loaded.model.device))
 
@@ -289,8 +286,7 @@ class Batch:
         if state.numbers is not None:
             processors.append(RowSampler(state.numbers, state.start, decoding.temperature, decoding.top_p))
         options: dict[str, Any] = {"generation_config": config, "logits_processor": processors}
-        in_pieces = loaded.model.device.type == "cpu" and loaded.batching.cache in ("shared", "chunked")
-        if state.cache is not None and in_pieces:
+        if state.cache is not None and loaded.model.device.type == "cpu" and loaded.batching.in_pieces:
             config.update(prefill_chunk_size=PREFILL_CHUNK)
         if state.cache is not None and len(self.requests) >= MIN_ROWS_TO_COMPACT and can_resume(config):
             options["stopping_criteria"] = [_HalfEnded(loaded.end_ids)]
@@ -355,111 +351,3 @@ def request_numbers(requests: Sequence[Request], decoding: Decoding) -> Any:
     count = decoding.max_new_tokens
     rows = [row_numbers([request.text], request.seed or decoding.seed, count)[0] for request in requests]
     return torch.tensor(rows, dtype=torch.double)
-
-
-def row_numbers(texts: Sequence[str], seed: str, count: int) -> list[list[float]]:
-    """`count` random numbers in [0, 1) for each text, the same for the same text and seed everywhere."""
-    rngs = (random.Random(f"{seed}\n{text}") for text in texts)
-    return [[rng.random() for _ in range(count)] for rng in rngs]
-
-
-class RowSampler(LogitsProcessor):
-    """Leaves one token possible for each row: the one that the row's next random number falls on.
-
-    To be used with greedy decoding.
-
-    Args:
-        numbers: of shape (rows, max new tokens), in [0, 1).
-        start: tokens of a row before the first new one.
-        temperature: above 0.
-        top_p: the most likely tokens with this share of the probability together are kept.
-    """
-
-    def __init__(self, numbers: Any, start: int, temperature: float, top_p: float) -> None:
-        self._numbers, self._start = numbers, start
-        self._temperature, self._top_p = temperature, top_p
-
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Scores of shape (rows, vocabulary) with all but the drawn token at minus infinity."""
-        number = self._numbers[:, input_ids.shape[1] - self._start, None]
-        drawn = draw(scores, number, self._temperature, self._top_p)
-        return torch.full_like(scores, -torch.inf).scatter(-1, drawn, 0.0)
-
-
-def draw(scores: Any, number: Any, temperature: float, top_p: float) -> Any:
-    """The token of each row that its random number falls on, among the tokens in the order of their probability.
-
-    Args:
-        scores: of shape (rows, vocabulary).
-        number: in [0, 1), of shape (rows, 1).
-        temperature: above 0.
-        top_p: the most likely tokens with this share of the probability together are kept.
-
-    Returns:
-        Token ids of shape (rows, 1).
-    """
-    # In double precision the sum over a large vocabulary still reaches every token.
-    probabilities = (scores.double() / temperature).softmax(-1)
-    ordered, tokens = probabilities.sort(dim=-1, descending=True)
-    sums = ordered.cumsum(-1)
-    kept = sums - ordered < top_p  # the most likely token always is
-    share = torch.where(kept, sums, 0.0).amax(-1, keepdim=True)
-    place = torch.searchsorted(sums, number * share, right=True).clamp(max=kept.sum(-1, keepdim=True) - 1)
-    return tokens.gather(-1, place)
-
-
-def draw_unordered(scores: Any, number: Any, temperature: float) -> Any:
-    """As `draw` without `top_p`, among the tokens in the order of their ids: another draw, as random, and faster."""
-    sums = (scores.double() / temperature).softmax(-1).cumsum(-1)
-    place = torch.searchsorted(sums, number * sums[:, -1:], right=True)
-    return place.clamp(max=scores.shape[-1] - 1)
-
-
-class PreallocatedCacheLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """A layer that grows in place, so that a new token does not copy the keys and values of all tokens before it.
-
-    `keys` and `values` are views of the used part of two larger buffers.
-    """
-
-    _buffers: tuple[Any, Any] | None = None
-
-    def update(self, key_states: Any, value_states: Any, *arguments: Any, **options: Any) -> tuple[Any, Any]:
-        """Append states of shape (rows, heads, new tokens, size), and return all."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        used = self.get_seq_length()
-        total = used + key_states.shape[-2]
-        if self._buffers is None or total > self._buffers[0].shape[-2]:
-            old = (self.keys, self.values) if used else (None, None)
-            new = (key_states, value_states)
-            self._buffers = (_grown(old[0], new[0], used, total), _grown(old[1], new[1], used, total))
-        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
-            buffer[..., used:total, :] = states
-        self.keys, self.values = (buffer[..., :total, :] for buffer in self._buffers)
-        return self.keys, self.values
-
-    def batch_select_indices(self, indices: Any) -> None:
-        """Keep some rows, and the space behind them."""
-        if self._buffers is not None and self.is_initialized:
-            used = self.get_seq_length()
-            self._buffers = (self._buffers[0][indices], self._buffers[1][indices])
-            self.keys, self.values = (buffer[..., :used, :] for buffer in self._buffers)
-
-
-def _grown(old: Any, new: Any, used: int, total: int) -> Any:
-    """A buffer like `new` with space beyond `total` tokens, which begins with what `old` holds."""
-    rows, heads, _, size = new.shape
-    buffer = new.new_empty(rows, heads, total + _GROWTH, size)
-    if used:
-        buffer[..., :used, :] = old
-    return buffer
-
-
-def preallocated_cache(model: Any) -> DynamicCache | None:
-    """An empty cache from which rows can be removed; None for models that keep their state in another way."""
-    cache = DynamicCache(config=model.config)
-    if not cache.layers or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
-        return None
-    make: Any = PreallocatedCacheLayer
-    cache.layers = [make() if type(layer) is DynamicLayer else layer for layer in cache.layers]
-    return cache

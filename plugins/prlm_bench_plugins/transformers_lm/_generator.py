@@ -31,6 +31,7 @@ from .._hf import (
     stated_settings,
     template_tokens,
 )
+from .._samples import gathered, require_sampling
 from ._batching import Together
 from ._decoding import Decoding
 from ._dtype import identity_of, resolved_dtype
@@ -234,17 +235,9 @@ class TransformersGenerator:
         Raises:
             PrlmBenchError: the temperature is 0, or as for `generate`.
         """
-        if n > 1 and self._decoding.temperature == 0:
-            message = f"{self._files.label} writes the most likely answer, so {n} samples of it would be the same"
-            raise PrlmBenchError(message, "set a temperature, such as temperature=0.7")
+        require_sampling(n, self._decoding.temperature, f"{self._files.label} writes")
         seeds = [_draw_seed(self._seed, self._draw + number) for number in range(n)]
-        found: dict[int, dict[int, Completion]] = {}
-        for index, number, completion in self._answers(iter(prompts), max(1, len(prompts)), seeds):
-            samples = found.setdefault(index, {})
-            samples[number] = completion
-            if len(samples) == n:
-                yield index, [samples[place] for place in range(n)]
-                del found[index]
+        yield from gathered(self._answers(iter(prompts), max(1, len(prompts)), seeds), n)
 
     def continued(self, prompts: Sequence[Prompt], beginnings: Sequence[str]) -> Iterator[tuple[int, Completion]]:
         """Go on with completions that were begun; see `ContinuesCompletions`.
@@ -268,14 +261,15 @@ class TransformersGenerator:
         tokenizer, label = self._hf_tokenizer, self._files.label
         texts, framed = self._encoder.texts(prompts)
         loaded = self._load()
-        from ._likelihood import Question, encode_pairs, score_all, scoring_way
+        from ._encoding import encode_pairs
+        from ._likelihood import Question, score_all, scoring_way
 
         apart = self._files.is_encoder_decoder
         with timed("tokenizing"):
             pairs = encode_pairs(tokenizer, texts, framed, continuations, apart)
         # The last token of a continuation is not read.
-        beside = [0 if apart else max(0, max(map(len, rows), default=0) - 1) for _, rows in pairs]
-        self._encoder.check_lengths(prompts, [ids for ids, _ in pairs], self._files.window, beside)
+        extra = [0 if apart else max(0, max(map(len, rows), default=0) - 1) for _, rows in pairs]
+        self._encoder.check_lengths(prompts, [ids for ids, _ in pairs], self._files.window, extra)
         questions = [Question(place, ids or [loaded.pad_id], rows) for place, (ids, rows) in enumerate(pairs)]
         way = scoring_way(loaded, label, lambda: ordinary_tokens(loaded.model, tokenizer))
         with timed("device"):

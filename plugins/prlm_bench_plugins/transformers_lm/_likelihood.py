@@ -10,8 +10,6 @@ batches, and one of `_Decoder`, `_EncoderDecoder` and `_Whole` reads them.
 
 from __future__ import annotations
 
-import copy
-import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +20,9 @@ import torch
 
 from prlm_bench.errors import PrlmBenchError
 
-from .._hf import ModelError, encode_texts, free_memory, is_out_of_memory, one_line, pad_ids, token_batches
+from .._hf import ModelError, free_memory, is_out_of_memory, one_line, pad_ids, token_batches
 from ._batching import Batching
-from ._engine import PREFILL_CHUNK, preallocated_cache
+from ._cache import can_share, forward, no_memory, read_prompts, select_rows
 from ._loading import LoadedModel
 
 #: Logits that are in memory at a time (rows * tokens * vocabulary), unless a single row has more.
@@ -48,50 +46,8 @@ class Question:
         return len(self.ids) + max(map(len, self.continuations), default=0)
 
 
-def encode_pairs(
-    tokenizer: Any, texts: Sequence[str], framed: Sequence[bool], continuations: Sequence[Sequence[str]], apart: bool
-) -> list[tuple[list[int], list[list[int]]]]:
-    """Token ids of prompts and of their continuations, as lm_eval splits them (`_encode_pair` of its models).
-
-    White space at the end of a prompt counts with the continuation. The tokens of a continuation are those of
-    prompt and continuation together behind as many as the prompt alone has. If none are left, because the text
-    melts into the prompt's last token, they are those of the continuation alone.
-
-    Args:
-        tokenizer: of transformers.
-        texts: what the model reads before the continuations, in its chat template.
-        framed: whether a text is in a chat template, which brings its own special tokens.
-        continuations: of each text.
-        apart: prompt and continuation are read by an encoder and a decoder, and share no token.
-
-    Returns:
-        For each text its ids, and those of each continuation.
-    """
-    bare = [text.rstrip() for text in texts]
-    tails = [
-        [text[len(short) :] + continuation for continuation in wanted]
-        for text, short, wanted in zip(texts, bare, continuations, strict=True)
-    ]
-    special = [not is_framed for is_framed in framed]
-    before = encode_texts(tokenizer, bare, special)
-    joined = [(place, tail) for place, row in enumerate(tails) for tail in row if bare[place] and not apart]
-    whole = encode_texts(tokenizer, [bare[place] + tail for place, tail in joined], [special[p] for p, _ in joined])
-    behind = {pair: ids[len(before[pair[0]]) :] for pair, ids in zip(joined, whole, strict=True)}
-    begins = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    found: list[tuple[list[int], list[list[int]]]] = []
-    for place, (row, wanted) in enumerate(zip(tails, continuations, strict=True)):
-        rows = [
-            (behind.get((place, tail)) or encode_texts(tokenizer, [tail], [False])[0]) if continuation else []
-            for tail, continuation in zip(row, wanted, strict=True)
-        ]
-        found.append((before[place] if bare[place] else [begins] if begins is not None else [], rows))
-    return found
-
-
 #: The ways that were found, by the model.
 _WAYS: WeakKeyDictionary[Any, Batching] = WeakKeyDictionary()
-#: Parameters of forward passes, by the class of the model.
-_KNOWN: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
 #: Of the prompts and continuations that are tried, in tokens.
 _TRIED = ((3, (1, 3)), (9, (2, 4)), (9, (3, 1)))
 
@@ -169,8 +125,7 @@ def score_all(loaded: LoadedModel, questions: Sequence[Question], budget: int) -
         if values is None:
             free_memory()
             if budget <= group[0].longest:
-                hint = "a smaller dtype or max_length of the reasoner, or another device"
-                raise PrlmBenchError(f"not enough memory for a prompt of {len(group[0].ids)} tokens", hint)
+                raise no_memory(len(group[0].ids), writes=False)
             # One row at a time is what is left where the budget is the longest row.
             budget = max(min(budget, max(len(group), _rows(group)) * group[0].longest) // 2, group[0].longest)
             waiting.extendleft(reversed(group))
@@ -228,9 +183,9 @@ def _score(loaded: LoadedModel, way: Batching, group: Sequence[Question], budget
         tokens = max(len(rows[number][2]) for number in batch)
         size = max(1, min(together, _LOGITS // (tokens * vocabulary)))
         for start in range(0, len(batch), size):
-            chosen = [rows[number] for number in batch[start : start + size]]
-            found = reader.score([place for place, _, _ in chosen], [ids for _, _, ids in chosen])
-            for (place, number, _), value in zip(chosen, found.tolist(), strict=True):
+            some = [rows[number] for number in batch[start : start + size]]
+            found = reader.score([place for place, _, _ in some], [ids for _, _, ids in some])
+            for (place, number, _), value in zip(some, found.tolist(), strict=True):
                 values[place][number] = value
     return values
 
@@ -258,7 +213,7 @@ class _Decoder:
     """A causal model that keeps the keys and values of prompts."""
 
     def __init__(self, loaded: LoadedModel, way: Batching, group: Sequence[Question]) -> None:
-        self._loaded, self._chunks = loaded, way.cache in ("shared", "chunked")
+        self._loaded, self._chunks = loaded, way.in_pieces
         self._cache, self._mask, self._first = read_prompts(loaded, [q.ids for q in group], chunks=self._chunks)
 
     def width(self, place: int) -> int:
@@ -273,7 +228,7 @@ class _Decoder:
             return sums
         ids, new = pad_ids([ids[:-1] for ids in continuations], self._loaded.pad_id, left=False)
         mask = torch.cat([self._mask[rows], new.to(rows.device)], dim=1)
-        output = _forward(self._loaded.model, ids.to(rows.device), mask, cache=select_rows(self._cache, rows))
+        output = forward(self._loaded.model, ids.to(rows.device), mask, cache=select_rows(self._cache, rows))
         return sums + _sums(output.logits, [ids[1:] for ids in continuations])
 
 
@@ -330,68 +285,11 @@ class _Whole:
         whole = [self._prompts[place] + ids[:-1] for place, ids in zip(places, continuations, strict=True)]
         ids, mask = pad_ids(whole, self._loaded.pad_id, left=True)
         kept = max(map(len, continuations))
-        output = _forward(self._loaded.model, ids.to(device), mask.to(device), keep=kept)
+        output = forward(self._loaded.model, ids.to(device), mask.to(device), keep=kept)
         # Rows end together, so a shorter continuation has its logits at the end.
         logits = output.logits[:, -kept:]
         tails = [logits[row, kept - len(ids) :] for row, ids in enumerate(continuations)]
         return torch.stack([_sums(tail[None], [ids])[0] for tail, ids in zip(tails, continuations, strict=True)])
-
-
-def can_share(model: Any) -> bool:
-    """Whether a causal model keeps its prompts in a cache whose rows can be selected, and nowhere else."""
-    return "past_key_values" in _parameters(model) and preallocated_cache(model) is not None
-
-
-def read_prompts(loaded: LoadedModel, prompts: Sequence[Sequence[int]], *, chunks: bool) -> tuple[Any, Any, Any]:
-    """Read prompts in one batch.
-
-    Args:
-        loaded: a causal model that `can_share`.
-        prompts: token ids, at least one each.
-        chunks: a CPU reads them in pieces.
-
-    Returns:
-        The cache of their keys and values; the mask of what is no padding, on the left, of shape (rows, tokens); and
-        the logits behind the last token, of shape (rows, vocabulary).
-    """
-    model = loaded.model
-    ids, mask = (part.to(model.device) for part in pad_ids(prompts, loaded.pad_id, left=True))
-    cache = preallocated_cache(model)
-    width = ids.shape[1]
-    step = PREFILL_CHUNK if chunks and model.device.type == "cpu" else width
-    for start in range(0, width, step):
-        end = min(start + step, width)
-        output = _forward(model, ids[:, start:end], mask[:, :end], cache=cache, keep=1)
-    return cache, mask, output.logits[:, -1]
-
-
-def select_rows(cache: Any, rows: Any) -> Any:
-    """Some rows of a cache, each as often as it is named, as a cache of its own; the given one stays as it is."""
-    made = copy.copy(cache)
-    made.layers = [copy.copy(layer) for layer in cache.layers]
-    made.batch_select_indices(rows)
-    return made
-
-
-def _forward(model: Any, ids: Any, mask: Any, *, cache: Any = None, keep: int | None = None) -> Any:
-    """A causal model's output for the last `ids.shape[1]` tokens of a mask, with the logits of the last `keep`."""
-    known = _parameters(model)
-    options: dict[str, Any] = {"use_cache": cache is not None}
-    if cache is not None:
-        options["past_key_values"] = cache
-    if "position_ids" in known:
-        options["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-    if keep is not None and "logits_to_keep" in known:
-        options["logits_to_keep"] = keep
-    return model(input_ids=ids, attention_mask=mask, **options)
-
-
-def _parameters(model: Any) -> frozenset[str]:
-    """The names of what a model's forward pass takes."""
-    kind: Any = type(model)
-    if kind not in _KNOWN:
-        _KNOWN[kind] = frozenset(inspect.signature(kind.forward).parameters)
-    return _KNOWN[kind]
 
 
 def _sums(logits: Any, continuations: Sequence[Sequence[int]]) -> Any:

@@ -178,8 +178,8 @@ def choose_engine(
     if reason is not None:
         if wanted == "static":
             raise ModelError(f"engine=static cannot run {label}: {reason}", "leave engine out: every model runs so")
-        if "told" not in loaded.engines:
-            loaded.engines["told"] = True
+        if "warned" not in loaded.engines:
+            loaded.engines["warned"] = True
             _log.warning("%s goes the ordinary way, without CUDA graphs: %s", label, reason)
         return None
     limits = Limits(rows or MOST_ROWS.get(kind, 64), None if kind == "cuda" else tokens)

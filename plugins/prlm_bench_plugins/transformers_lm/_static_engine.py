@@ -17,13 +17,13 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from prlm_bench.errors import PrlmBenchError
-
 from .._hf import free_memory, is_out_of_memory
 from ._buckets import Bucket, BucketPool, Limits, bucket_length
+from ._cache import no_memory
 from ._decoding import Decoding
-from ._engine import Output, Request, draw, draw_unordered, request_numbers
+from ._engine import Output, Request, request_numbers
 from ._loading import LoadedModel
+from ._sampling import draw, draw_unordered
 from ._slots import Choose, Writer
 
 _log = logging.getLogger(__name__)
@@ -140,14 +140,14 @@ class StaticEngine:
         if is_too_long or len(empty) < max(1, bucket.rows // _REFILL_SHARE):
             return
         fitting = (request for request in flight.waiting if self._need(request) <= bucket.length)
-        chosen = dict(zip(empty, fitting, strict=False))
-        if chosen:
-            requests = [*chosen.values()]
+        refilled = dict(zip(empty, fitting, strict=False))
+        if refilled:
+            requests = [*refilled.values()]
             numbers = self._numbers(requests) if self._decoding.temperature > 0 else None
-            bucket.read({row: request.ids for row, request in chosen.items()}, numbers, self._limits.chunk)
+            bucket.read({row: request.ids for row, request in refilled.items()}, numbers, self._limits.chunk)
             taken = set(map(id, requests))
             flight.waiting = [request for request in flight.waiting if id(request) not in taken]
-            flight.rows |= {row: (request, 0) for row, request in chosen.items()}
+            flight.rows |= {row: (request, 0) for row, request in refilled.items()}
 
     def _advance(self, flight: _Flight) -> None:
         if flight.bucket is None or not flight.rows:
@@ -182,9 +182,7 @@ class StaticEngine:
         self.pool.release()
         free_memory()
         if rows <= 1:
-            longest = len(flight.waiting[0].ids)
-            hint = "a smaller dtype, max_new_tokens or max_length of the reasoner, or another device"
-            raise PrlmBenchError(f"not enough memory for a prompt of {longest} tokens", hint) from None
+            raise no_memory(len(flight.waiting[0].ids)) from None
         self.pool.most_rows = rows // 2
         _log.warning("not enough memory for %d rows: going on with %d", rows, rows // 2)
 

@@ -160,7 +160,7 @@ def test_how_an_answer_continues_its_prompt(session: Any) -> None:
         plain = opened.prompts("none", 0, "direct:protocol=lamp")[0]
     assert continuation(task, chat, "it's") == """{'tag': "it's"}"""
     assert continuation(task, chat, "x", "bare") == "x"
-    assert continuation(task, replace(chat, text="Which tag?"), "x") == "x"
+    assert continuation(task, replace(chat, text="Which tag?", key=None), "x") == "x"
     assert continuation(task, plain, "x") == " x"
     assert continuation(task, replace(plain, text="tag:\n"), "x") == "x"
     assert continuation(task, plain, "x", "object") == "{'tag': 'x'}"

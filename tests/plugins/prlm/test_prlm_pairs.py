@@ -56,8 +56,6 @@ def make(tmp_path: Path) -> Make:
             def base_model(self, *_: Any, **__: Any) -> Scripted:
                 return scripted
 
-            generator = base_model
-
         return training_context(settings("scripted", **changes), tmp_path, seed=seed, kind=ScriptedContext)
 
     return made

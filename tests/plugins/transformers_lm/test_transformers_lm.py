@@ -19,8 +19,9 @@ pytest.importorskip("transformers", reason="needs transformers: pip install 'prl
 import prlm_bench_plugins.transformers_lm._generator as generator_module
 import torch
 from prlm_bench_plugins._hf import ModelTooLargeError
-from prlm_bench_plugins.transformers_lm._engine import Batch, RowSampler
+from prlm_bench_plugins.transformers_lm._engine import Batch
 from prlm_bench_plugins.transformers_lm._loading import LoadedModel, ModelPool
+from prlm_bench_plugins.transformers_lm._sampling import RowSampler
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     BertConfig,

@@ -21,21 +21,13 @@ from prlm_bench_plugins.transformers_lm._buckets import Bucket
 from prlm_bench_plugins.transformers_lm._decoding import Decoding, followed
 from prlm_bench_plugins.transformers_lm._loading import LoadedModel
 from prlm_bench_plugins.transformers_lm._static_engine import StaticEngine
-from support.checkpoints import make_random, set_generation
+from support.checkpoints import SIZES, make_random, set_generation
 
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.interfaces import NOT_BATCH_INVARIANT, Activity, Generator, ReportsActivity, Streams
 
 Make = Callable[..., Any]
-SIZES: dict[str, Any] = {
-    "vocab_size": 300,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-}
 
 
 @pytest.fixture(scope="module")

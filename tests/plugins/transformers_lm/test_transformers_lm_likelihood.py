@@ -15,8 +15,9 @@ pytest.importorskip("transformers", reason="needs transformers: pip install 'prl
 
 import torch
 import transformers
-from prlm_bench_plugins.transformers_lm import _engine as engine, _likelihood as likelihood
+from prlm_bench_plugins.transformers_lm import _cache as caches, _engine as engine, _likelihood as likelihood
 from prlm_bench_plugins.transformers_lm._batching import Batching
+from prlm_bench_plugins.transformers_lm._encoding import encode_pairs
 from prlm_bench_plugins.transformers_lm._loading import LoadedModel
 from support.checkpoints import TEMPLATE, make_random, make_tokenizer
 
@@ -173,13 +174,14 @@ class TestLikelihood:
         generator = make(causal)
         generator.loglikelihood(prompts[:1], [["x"]])  # loads the model, which reads texts of its own
         read = []
-        forward = likelihood._forward
+        forward = caches.forward
 
         def counting(model: Any, ids: Any, mask: Any, **options: Any) -> Any:
             read.append(ids.numel())
             return forward(model, ids, mask, **options)
 
-        monkeypatch.setattr(likelihood, "_forward", counting)
+        for module in (caches, likelihood):
+            monkeypatch.setattr(module, "forward", counting)
         long = replace(prompts[0], text="generate a headline " * 60, chat=False)
         generator.loglikelihood([long], [[" sad", " glad", " so-so", " none of these"]])
         tokenizer = transformers.AutoTokenizer.from_pretrained(causal)
@@ -197,14 +199,15 @@ class TestLikelihood:
     ) -> None:
         generator = make(causal)
         wanted = generator.loglikelihood(prompts, [OPTIONS] * len(prompts))
-        forward, most = likelihood._forward, 200
+        forward, most = caches.forward, 200
 
         def small(model: Any, ids: Any, mask: Any, **options: Any) -> Any:
             if mask.numel() > most:
                 raise torch.OutOfMemoryError("out of memory")
             return forward(model, ids, mask, **options)
 
-        monkeypatch.setattr(likelihood, "_forward", small)
+        for module in (caches, likelihood):
+            monkeypatch.setattr(module, "forward", small)
         assert_close(generator.loglikelihood(prompts, [OPTIONS] * len(prompts)), wanted, 1e-4)
         most = 20
         with pytest.raises(PrlmBenchError, match="not enough memory for a prompt of"):
@@ -219,7 +222,7 @@ class TestLikelihood:
                 rows = [[9] if each.startswith("ab") and len(each) > 2 else [ord(c) for c in each] for each in texts]
                 return {"input_ids": rows[0] if isinstance(text, str) else rows}
 
-        ((ids, rows),) = likelihood.encode_pairs(Melting(), ["ab"], [False], [["c"]], apart=False)
+        ((ids, rows),) = encode_pairs(Melting(), ["ab"], [False], [["c"]], apart=False)
         assert (ids, rows) == ([97, 98], [[99]])
 
     @pytest.mark.skipif(find_spec("lm_eval") is None, reason="needs lm_eval: prlm-bench[lm-eval]")
@@ -266,13 +269,13 @@ class TestSamples:
         generator = make(causal, temperature=1.0, max_new_tokens=2)
         dict(generator.generate(prompts[:1]))
         rows = []
-        read = likelihood.read_prompts
+        read = caches.read_prompts
 
         def counting(loaded: Any, ids: Any, **options: Any) -> Any:
             rows.append(len(ids))
             return read(loaded, ids, **options)
 
-        monkeypatch.setattr(likelihood, "read_prompts", counting)
+        monkeypatch.setattr(engine, "read_prompts", counting)
         dict(generator.sample(prompts[-2:], 8))
         assert rows == [2]
 
@@ -296,11 +299,11 @@ def test_rows_of_a_cache_leave_it_as_it_was(causal: Path) -> None:
     model.eval()
     loaded = LoadedModel(model, (), 0, None, Batching())
     with torch.inference_mode():
-        cache, mask, _ = likelihood.read_prompts(loaded, [[5, 6, 7], [8, 9]], chunks=True)
+        cache, mask, _ = caches.read_prompts(loaded, [[5, 6, 7], [8, 9]], chunks=True)
         before = [layer.keys.clone() for layer in cache.layers]
-        made = likelihood.select_rows(cache, torch.tensor([1, 1, 0]))
+        made = caches.select_rows(cache, torch.tensor([1, 1, 0]))
         ids = torch.tensor([[4], [4], [4]])
-        likelihood._forward(model, ids, torch.cat([mask[[1, 1, 0]], torch.ones_like(ids)], 1), cache=made)
+        caches.forward(model, ids, torch.cat([mask[[1, 1, 0]], torch.ones_like(ids)], 1), cache=made)
     assert made.get_seq_length() == 4 and cache.get_seq_length() == 3
     assert all(layer.keys.equal(one) for layer, one in zip(cache.layers, before, strict=True))
-    assert isinstance(cache.layers[0], engine.PreallocatedCacheLayer)
+    assert isinstance(cache.layers[0], caches.PreallocatedCacheLayer)

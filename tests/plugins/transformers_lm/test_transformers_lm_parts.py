@@ -13,20 +13,13 @@ pytest.importorskip("transformers", reason="needs transformers: prlm-bench[lm]")
 
 import torch
 import transformers
-from prlm_bench_plugins.transformers_lm._engine import PREFILL_CHUNK, Batch, Request
+from prlm_bench_plugins.transformers_lm._cache import PREFILL_CHUNK
+from prlm_bench_plugins.transformers_lm._engine import Batch, Request
 from prlm_bench_plugins.transformers_lm._generator import Decoding
 from prlm_bench_plugins.transformers_lm._loading import LoadedModel
+from support.checkpoints import SIZES
 
 MOST, END, PAD = 8, 1, 0
-SIZES: dict[str, Any] = {
-    "vocab_size": 300,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-}
 CONFIGS: dict[str, Callable[[], Any]] = {
     "every token": lambda: transformers.Qwen2Config(**SIZES, pad_token_id=PAD, eos_token_id=END),
     "a window": lambda: transformers.MistralConfig(**SIZES, sliding_window=40, pad_token_id=PAD, eos_token_id=END),

@@ -23,23 +23,13 @@ from prlm_bench_plugins.transformers_lm._engine import Batch, Request, generate_
 from prlm_bench_plugins.transformers_lm._files import find_model
 from prlm_bench_plugins.transformers_lm._loading import LoadedModel
 from prlm_bench_plugins.transformers_lm._prefixes import Reading, padded, shared_tokens
-from support.checkpoints import make_random
+from support.checkpoints import SIZES, make_random
 
 from prlm_bench import Prompt
 from prlm_bench.interfaces import NOT_BATCH_INVARIANT
 
 MOST, END, PAD, WORDS = 6, 1, 0, 200
-SIZES: dict[str, Any] = {
-    "vocab_size": WORDS,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    "pad_token_id": PAD,
-    "eos_token_id": END,
-}
+MODEL = {**SIZES, "vocab_size": WORDS, "pad_token_id": PAD, "eos_token_id": END}
 
 
 def sharp(config: Any) -> Any:
@@ -56,7 +46,7 @@ def sharp(config: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def llama() -> Any:
-    return sharp(transformers.LlamaConfig(**SIZES))
+    return sharp(transformers.LlamaConfig(**MODEL))
 
 
 def some(lengths: Sequence[int], begin: int, seed: int = 0) -> list[list[int]]:
@@ -176,7 +166,7 @@ def test_distances_that_count_padding_are_found_out(tmp_path: Path) -> None:
 
 
 def test_a_window_of_attention_is_not_read_apart(llama: Any) -> None:
-    window = sharp(transformers.MistralConfig(**SIZES, sliding_window=40))
+    window = sharp(transformers.MistralConfig(**MODEL, sliding_window=40))
     prompts = some([60, 90, 61, 70], 50)
     assert answers(window, prompts, Decoding(MOST), Reading(2, 0)) == [written_alone(window, ids) for ids in prompts]
     assert read_tokens(window, prompts, Reading(2, 0)) == 4 * 90

@@ -21,6 +21,7 @@ from prlm_bench_plugins.transformers_lm._decoding import Decoding
 from prlm_bench_plugins.transformers_lm._engine import Output, Request, generate_all
 from prlm_bench_plugins.transformers_lm._loading import LoadedModel
 from prlm_bench_plugins.transformers_lm._static_engine import StaticEngine, chooser
+from support.checkpoints import SIZES
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from prlm_bench.errors import PrlmBenchError
@@ -31,15 +32,6 @@ ENDS = (1, 5, 9, 77, 120, 130, 140)
 #: A token; a chunk, one less, one more; several; two of one length.
 LENGTHS = (3, CHUNK - 1, CHUNK, CHUNK + 1, 1, 2 * CHUNK, 2 * CHUNK + 1, 100, 7, 7, 40, 2)
 SAMPLING = Decoding(MOST, 0.9, 0.8, 1, "seed")
-SIZES: dict[str, Any] = {
-    "vocab_size": 300,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-}
 
 
 def made(kind: str) -> LoadedModel:
