@@ -1,6 +1,7 @@
 """What plugins that train models share: recipes, and the folders that trainings write. It is not a plugin itself."""
 
 from ._artefact import (
+    CHECKPOINTS,
     COMPLETIONS,
     LOG,
     MANIFEST,
@@ -27,6 +28,7 @@ from ._artefact import (
 from ._recipe import Settings, load, parse_change, with_changes
 
 __all__ = [
+    "CHECKPOINTS",
     "COMPLETIONS",
     "LOG",
     "MANIFEST",

@@ -26,6 +26,8 @@ from prlm_bench.identity import code_digest, package_versions
 MANIFEST = "manifest.json"
 #: Folder of the model, below the artefact's own.
 MODEL = "model"
+#: Folder of checkpoints, below an artefact's own, until it is complete.
+CHECKPOINTS = "checkpoints"
 #: Figures of a training, a row a step.
 LOG = "log.jsonl"
 #: Completions that a policy wrote while it was trained, with their rewards.
@@ -129,6 +131,8 @@ def make_artefact(
         manifest = {"stage": stage, **work(folder), "identity": identity}
         write_whole(whole, pretty(manifest))
         begun.unlink()
+        # They have the optimizer's state, and are several times as large as the model.
+        remove_folder(folder / CHECKPOINTS)
     except OSError as error:
         message = f"{error.filename or folder}: cannot be written: {error.strerror or error}"
         raise PrlmBenchError(message, "earlier checkpoints are kept; repeat the command to resume") from None

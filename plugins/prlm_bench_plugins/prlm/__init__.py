@@ -1,9 +1,10 @@
 """PrLM (arXiv 2508.07342): explicit reasoning over retrieved items, trained by GRPO against a personalization reward.
 
-`_recipe` has all hyperparameters, `_context` what stages share, and `_stages` the trainers by name. The stages in
-order: `_start` with `_trace_rules` (optional), `_preference_pairs`, `_reward_training` (of a `_reward_model`), and
-`_grpo` with `_rewards` and `_prefix_sharing`; `_sft` and `_dpo` are baselines on the same data. All trainings of the
-language model share `_tuning` and `_callbacks`. The prompt is that of the reasoner `prlm`, in training as in a run.
+`_recipe` has all hyperparameters, `_context` what stages share, `_stages` the trainers by name, and `_arms` the arms of
+an experiment. The stages in order: `_start` with `_trace_rules` (optional), `_preference_pairs`, `_reward_training` (of
+a `_reward_model`), and `_grpo` with `_rewards` and `_prefix_sharing`; `_sft` and `_dpo` are baselines on the same data.
+All trainings of the language model share `_tuning` and `_callbacks`. The prompt is that of the reasoner `prlm`, in
+training as in a run.
 """
 
 from __future__ import annotations

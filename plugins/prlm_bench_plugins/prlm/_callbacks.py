@@ -14,10 +14,8 @@ from prlm_bench.cli.plugin_api import write_whole
 from prlm_bench.errors import RunError
 from prlm_bench.progress import Progress
 
-from .._training import LOG, Stopwatch, is_main_process, remove_folder
+from .._training import CHECKPOINTS, LOG, Stopwatch, is_main_process, remove_folder
 
-#: Folder of checkpoints, below a stage's own.
-CHECKPOINTS = "checkpoints"
 #: File in a complete checkpoint that names all its files.
 _COMPLETE = "whole"
 #: Parts of the names of figures that differ between runs of the same training.

@@ -16,8 +16,8 @@ from scipy.stats import spearmanr
 
 from prlm_bench.results import ClusterEstimates, as_mean
 
-from .._training import MODEL, Artefact, file_hashes, remove_folder
-from ._callbacks import CHECKPOINTS, last_complete_checkpoint, report_progress
+from .._training import CHECKPOINTS, MODEL, Artefact, file_hashes, remove_folder
+from ._callbacks import last_complete_checkpoint, report_progress
 from ._context import TrainingContext
 from ._preference_pairs import Pair, make_pairs, read_pairs
 from ._recipe import EncoderConfig, RewardModelSettings

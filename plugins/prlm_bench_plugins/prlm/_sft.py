@@ -75,8 +75,8 @@ def make_sft_grid(ctx: TrainingContext) -> GridOutcome:
     Among equals it is the one with fewer steps, then with the lower learning rate. With `sft_grid.chosen` only that
     one is trained.
     """
-    grid, sft = required(ctx.recipe.sft_grid, "sft_grid"), required(ctx.recipe.sft, "sft")
-    made = [(point, _make_on_golds(ctx, grid.settings(sft, point), point.stage)) for point in grid.points]
+    grid = required(ctx.recipe.sft_grid, "sft_grid")
+    made = [(point, make_sft_point(ctx, point.stage)) for point in grid.points]
     scores = [selected_value(artefact.manifest) for _, artefact in made]
     chosen, best = made[scores.index(max(scores))]
     table = [
@@ -89,6 +89,13 @@ def make_sft_grid(ctx: TrainingContext) -> GridOutcome:
         for (point, artefact), score in zip(made, scores, strict=True)
     ]
     return GridOutcome(best, chosen, table, at_edge(grid, chosen))
+
+
+def make_sft_point(ctx: TrainingContext, stage: str) -> Artefact:
+    """One training of the grid, by the name of its stage."""
+    grid, sft = required(ctx.recipe.sft_grid, "sft_grid"), required(ctx.recipe.sft, "sft")
+    point = next(each for each in grid.points if each.stage == stage)
+    return _make_on_golds(ctx, grid.settings(sft, point), stage)
 
 
 def selected_value(manifest: Mapping[str, Any]) -> float:

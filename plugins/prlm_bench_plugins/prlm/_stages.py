@@ -6,20 +6,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from prlm_bench.errors import PrlmBenchError, RunError
-from prlm_bench.host import parse_spec
 from prlm_bench.interfaces import Context, Generator
 from prlm_bench.progress import Progress
 
 from .._hf import Dtype
-from .._training import MANIFEST, MODEL, Artefact, read_artefact, read_seconds, trainer_fingerprint
+from .._training import MODEL, Artefact, read_artefact, trainer_fingerprint
+from ._arms import (
+    DTYPE,
+    SHARED,
+    base_methods,
+    cost_of,
+    grid_points,
+    parts_of,
+    section,
+    stage_of,
+    stages_of,
+    trained_methods,
+)
 from ._context import SOURCES, TrainingContext
-from ._recipe import Recipe, TuningSettings, change_recipe, read_recipe, required
+from ._recipe import Recipe, SftGrid, SftSettings, TuningSettings, change_recipe, read_recipe, required
 
-#: In which trained models are saved.
-_DTYPE: Dtype = "float32"
 #: Trainers: what `prlm-bench list trainers` says of each, and the stages whose manifests it shows. A stage makes the
 #: ones that it needs. `ablations` stands for a policy for each of the recipe's ablations. With them, the stages in
 #: `_OPTIONAL` are made only where the recipe has them.
@@ -73,9 +80,9 @@ class StageTrainer:
     ) -> None:
         self._context = context
         self.recipe = read_recipe(recipe, changes or (), base=base, retriever=retriever, k=k)
-        if "ablations" in self.stages:
-            absent = [stage for stage in _OPTIONAL if getattr(self.recipe, _section(stage)) is None]
-            self.stages = tuple(stage for stage in self.stages if stage not in absent)
+        self._check()
+
+    def _check(self) -> None:
         for settings in _trained_settings(self.recipe, self.stages):
             settings.batch_sizes()
 
@@ -102,10 +109,8 @@ class StageTrainer:
                 best, grid = _make_grid(ctx)
                 made["best-sft"] = best
             else:
-                made |= _make(ctx, stage)
-        methods = _trained_methods(self.recipe, output, made)
-        if "ablations" in self.stages:
-            methods |= _base_methods(self.recipe, output)
+                made[stage] = _make(ctx, stage)
+        methods = self._methods(ctx, made)
         begun = {} if ctx.started is None else {"start": ctx.started}
         costs = {label: cost_of(output, stage_of(method)) for label, method in methods.items()}
         costs = {label: cost for label, cost in costs.items() if cost}
@@ -113,19 +118,69 @@ class StageTrainer:
         findings = _findings({**begun, **made}, grid.pop("findings", []))
         return {**_shown(made), **grid, **findings, **{name: value for name, value in found.items() if value}}
 
+    def _methods(self, ctx: TrainingContext, made: Mapping[str, Artefact]) -> dict[str, dict[str, Any]]:
+        return trained_methods(self.recipe, ctx.output, made)
+
+
+class ArmsTrainer(StageTrainer):
+    """Trains the arms of an experiment in a folder that all of them share.
+
+    Args:
+        recipe, base, retriever, k, changes: as for `StageTrainer`.
+        arms: the arms to train, with only the stages that they need; by default all. Besides the labels of the methods,
+            `pairs`, `reward` and single points of the grid of SFT, such as `sft-4x-0.001`.
+
+    Raises:
+        PrlmBenchError: as `StageTrainer` does, or the recipe has no such arm.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        recipe: str = "tiny",
+        base: str | None = None,
+        retriever: str | None = None,
+        k: int | None = None,
+        changes: list[str] | None = None,
+        arms: list[str] | None = None,
+    ) -> None:
+        self._arms = arms
+        super().__init__(context, recipe, base, retriever, k, changes)
+
+    def _check(self) -> None:
+        if self._arms is not None:
+            self.stages = stages_of(self.recipe, self._arms)
+        else:
+            absent = [stage for stage in _OPTIONAL if getattr(self.recipe, section(stage)) is None]
+            stages = (stage for stage in self.stages if stage not in ("ablations", *absent))
+            self.stages = (*stages, *self.recipe.ablations)
+        super()._check()
+
+    def parts(self, arm: str, *, first: bool) -> list[str]:
+        """What can be trained before an arm as further `arms`, one by one.
+
+        Args:
+            arm: a label.
+            first: whether it is the seed that chooses among settings for all seeds.
+        """
+        return parts_of(self.recipe, arm, first=first)
+
+    def _methods(self, ctx: TrainingContext, made: Mapping[str, Artefact]) -> dict[str, dict[str, Any]]:
+        wanted = self._arms or list(base_methods(self.recipe, ctx.output))
+        if any(arm in base_methods(self.recipe, ctx.output) for arm in wanted):
+            _ = ctx.base  # is made where a trainer makes it
+        methods = {**trained_methods(self.recipe, ctx.output, made), **base_methods(self.recipe, ctx.output)}
+        return {label: method for label, method in methods.items() if self._arms is None or label in self._arms}
+
 
 def _stage_trainer(name: str) -> type[StageTrainer]:
     """The trainer class of a name in `TRAINERS`."""
     summary, stages = TRAINERS[name]
-    return type(f"StageTrainer[{name}]", (StageTrainer,), {"__doc__": summary, "stages": stages})
+    kind = ArmsTrainer if "ablations" in stages else StageTrainer
+    return type(f"StageTrainer[{name}]", (kind,), {"__doc__": summary, "stages": stages})
 
 
 prlm, start, pairs, reward, policy, sft, sft_grid, sft_traces, rft, dpo, ablation = map(_stage_trainer, TRAINERS)
-
-
-def _section(stage: str) -> str:
-    """The section of the recipe."""
-    return stage.replace("-", "_")
 
 
 def _trained_settings(recipe: Recipe, stages: Sequence[str]) -> Iterator[TuningSettings]:
@@ -137,14 +192,17 @@ def _trained_settings(recipe: Recipe, stages: Sequence[str]) -> Iterator[TuningS
     if recipe.start is not None:
         yield recipe.start
     for stage in stages:
-        if stage == "ablations":
-            for name in recipe.ablations:
-                yield required(_ablated(recipe, name).policy, "policy")
-        elif stage == "sft-grid":
-            grid, base = required(recipe.sft_grid, "sft_grid"), required(recipe.sft, "sft")
-            yield from (grid.settings(base, point) for point in grid.points)
-        elif stage not in ("pairs", "reward"):
-            yield required(getattr(recipe, _section(stage)), _section(stage))
+        if stage in recipe.ablations:
+            yield required(_ablated(recipe, stage).policy, "policy")
+        elif stage == "sft-grid" or stage in grid_points(recipe):
+            grid, base = _grid(recipe)
+            yield from (grid.settings(base, point) for point in grid.points if stage in ("sft-grid", point.stage))
+        elif stage not in SHARED:
+            yield required(getattr(recipe, section(stage)), section(stage))
+
+
+def _grid(recipe: Recipe) -> tuple[SftGrid, SftSettings]:
+    return required(recipe.sft_grid, "sft_grid"), required(recipe.sft, "sft")
 
 
 def _ablated(recipe: Recipe, name: str) -> Recipe:
@@ -159,8 +217,16 @@ def _ablated(recipe: Recipe, name: str) -> Recipe:
     return changed
 
 
-def _make(ctx: TrainingContext, stage: str) -> dict[str, Artefact]:
-    """Artefacts by name; modules that import torch or trl are imported when their stage is made."""
+def _make(ctx: TrainingContext, stage: str) -> Artefact:
+    """The artefact of a stage; modules that import torch or trl are imported when their stage is made."""
+    if stage in ctx.recipe.ablations:
+        from ._grpo import make_policy
+
+        return make_policy(ctx, _ablated(ctx.recipe, stage).policy, stage, _ablated(ctx.recipe, stage).reward)
+    if stage in grid_points(ctx.recipe):
+        from ._sft import make_sft_point
+
+        return make_sft_point(ctx, stage)
     if stage == "start":
         from ._start import make_start as make
     elif stage == "pairs":
@@ -175,14 +241,9 @@ def _make(ctx: TrainingContext, stage: str) -> dict[str, Artefact]:
         from ._sft import make_sft_traces as make
     elif stage == "rft":
         from ._sft import make_rft as make
-    elif stage == "dpo":
-        from ._dpo import make_dpo as make
     else:
-        from ._grpo import make_policy
-
-        changed = {name: _ablated(ctx.recipe, name) for name in ctx.recipe.ablations}
-        return {name: make_policy(ctx, recipe.policy, name, recipe.reward) for name, recipe in changed.items()}
-    return {stage: make(ctx)}
+        from ._dpo import make_dpo as make
+    return make(ctx)
 
 
 def _make_grid(ctx: TrainingContext) -> tuple[Artefact, dict[str, Any]]:
@@ -209,81 +270,11 @@ def _findings(made: Mapping[str, Artefact], more: Sequence[str] = ()) -> dict[st
     return {"findings": findings, **learned}
 
 
-def stage_of(method: Mapping[str, Any]) -> str:
-    """The name of the stage that a method of a training runs."""
-    return str(parse_spec(method["generator"]).options.get("stage", ""))
-
-
-def cost_of(output: Path, stage: str) -> dict[str, float]:
-    """What a stage cost with those that it builds on: tokens generated and trained, and seconds where they are known.
-
-    Args:
-        output: folder of the training.
-        stage: the name of its folder; empty where it is none.
-    """
-    folders = [stage] if stage and (output / stage / MANIFEST).is_file() else []
-    for name in folders:
-        builds_on = _manifest(output / name).get("builds_on", ())
-        folders += [each for each in builds_on if each not in folders]
-    costs = [{**_manifest(output / name).get("cost", {}), **_seconds(output / name)} for name in folders]
-    names = dict.fromkeys(name for cost in costs for name in cost)
-    return {name: round(sum(cost.get(name, 0) for cost in costs), 1) for name in names}
-
-
-def _manifest(folder: Path) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = orjson.loads((folder / MANIFEST).read_bytes())
-    return found
-
-
-def _seconds(folder: Path) -> dict[str, float]:
-    seconds = read_seconds(folder)
-    return {} if seconds is None else {"seconds": seconds}
-
-
-def _trained_methods(recipe: Recipe, output: Path, made: Mapping[str, Artefact]) -> dict[str, dict[str, Any]]:
-    """Methods that run the trained models, the policy first, each with the reasoner that it was trained with."""
-    return {
-        "prlm" if name == "policy" else name: {
-            "retriever": recipe.retriever,
-            "k": recipe.k,
-            "reasoner": _of_runs(recipe, artefact.manifest["reasoner"]),
-            "generator": f"trained:checkpoint={output},stage={artefact.folder.name}",
-        }
-        for name, artefact in made.items()
-        if "reasoner" in artefact.manifest
-    }
-
-
-def _of_runs(recipe: Recipe, reasoner: str) -> str:
-    """A reasoner's spec with the token budget of runs."""
-    if recipe.run_max_length is None or "max_length" in parse_spec(reasoner).options:
-        return reasoner
-    return f"{reasoner}{',' if ':' in reasoner else ':'}max_length={recipe.run_max_length}"
-
-
-def _base_methods(recipe: Recipe, output: Path) -> dict[str, dict[str, Any]]:
-    """Methods that run the model that trainings begin with, with each prompt that a policy is trained on.
-
-    It computes in the precision that trained models are saved in, so that rows differ by their training alone.
-    """
-    own = "start" if recipe.start is not None else "base" if (output / "base").is_dir() else None
-    base = f"trained:checkpoint={output},stage={own}" if own else f"transformers:model={recipe.base},dtype={_DTYPE}"
-    base += f",max_new_tokens={recipe.max_completion}"
-    items = {"retriever": recipe.retriever, "k": recipe.k, "generator": base}
-    direct = _of_runs(recipe, required(recipe.sft, "sft").reasoner)
-    return {
-        "no-rl": {**items, "reasoner": _of_runs(recipe, recipe.reasoner)},
-        "think": {**items, "reasoner": _of_runs(recipe, "think")},
-        "rag": {**items, "reasoner": direct},
-        "zero-shot": {"reasoner": direct, "generator": base},
-    }
-
-
 def _shown(made: Mapping[str, Artefact]) -> Mapping[str, Any]:
     """Manifests for the user, by stage; the manifest itself if there is one stage."""
     hidden = ("identity", "files", "stage", "finding", "learned", "builds_on")
     found = {name: {k: v for k, v in a.manifest.items() if k not in hidden} for name, a in made.items()}
-    return found if len(found) > 1 else next(iter(found.values()))
+    return found if len(found) != 1 else next(iter(found.values()))
 
 
 def trained(
@@ -293,7 +284,7 @@ def trained(
     max_new_tokens: int | None = None,
     temperature: float = 0.0,
     batch_tokens: int = 16384,
-    dtype: Dtype = _DTYPE,
+    dtype: Dtype = DTYPE,
 ) -> Generator:
     """A model that `prlm-bench train prlm...` trained, or its base model.
 

@@ -15,8 +15,17 @@ from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.prompting import quiet_transformers
 
 from .. import _hf
-from .._training import MODEL, file_hashes, is_main_process, read_log, remove_folder, save_tokenizer, world_size
-from ._callbacks import CHECKPOINTS, GENERATED, TRAINED, last_complete_checkpoint, report_progress
+from .._training import (
+    CHECKPOINTS,
+    MODEL,
+    file_hashes,
+    is_main_process,
+    read_log,
+    remove_folder,
+    save_tokenizer,
+    world_size,
+)
+from ._callbacks import GENERATED, TRAINED, last_complete_checkpoint, report_progress
 from ._context import TrainingContext
 from ._recipe import Lora, TuningSettings
 from ._rollout import ANSWER_TOKENS, SELECTED_BY, Validation, validated

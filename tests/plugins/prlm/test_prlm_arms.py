@@ -16,6 +16,7 @@ pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
 
 from prlm_bench_plugins._training import MANIFEST, Stopwatch, read_log, read_seconds
 from prlm_bench_plugins.prlm import _stages
+from prlm_bench_plugins.prlm._arms import cost_of, parts_of, stage_of, stages_of
 from prlm_bench_plugins.prlm._grpo import RewardSet, displaced, permuted_names
 from prlm_bench_plugins.prlm._recipe import GrpoSettings, SftChoice, SftGrid, SftSettings, read_recipe
 from prlm_bench_plugins.prlm._sft import at_edge, selected_value
@@ -24,7 +25,7 @@ from prlm_bench_plugins.prlm._tuning import training_cost
 from support.prlm_shop import make_causal, recipe_file, settings, training_context
 
 from prlm_bench import Answer, Completion, Example, Prompt, Ranking
-from prlm_bench.errors import RunError
+from prlm_bench.errors import RunError, UnknownNameError
 from prlm_bench.progress import Silent
 
 NO_CONTEXT: Any = None
@@ -137,10 +138,10 @@ class TestCost:
             cost = {"tokens_generated": 10, "tokens_trained": 1}
             (tmp_path / name / MANIFEST).write_text(json.dumps({"stage": name, "builds_on": before, "cost": cost}))
         Stopwatch(tmp_path / "policy").write()
-        found = _stages.cost_of(tmp_path, "policy")
+        found = cost_of(tmp_path, "policy")
         assert found == {"tokens_generated": 30, "tokens_trained": 3, "seconds": 0.0}
-        assert _stages.cost_of(tmp_path, "pairs") == {"tokens_generated": 10, "tokens_trained": 1}
-        assert _stages.cost_of(tmp_path, "base") == _stages.cost_of(tmp_path, "") == {}
+        assert cost_of(tmp_path, "pairs") == {"tokens_generated": 10, "tokens_trained": 1}
+        assert cost_of(tmp_path, "base") == cost_of(tmp_path, "") == {}
 
     def test_seconds_go_on_after_an_interruption(self, tmp_path: Path) -> None:
         (tmp_path / "timing.json").write_text('{"seconds": 40.0}')
@@ -182,7 +183,7 @@ def test_all_arms_of_a_training(tmp_path: Path) -> None:
     arms = ["prlm", "sft", "best-sft", "sft-traces", "rft", "dpo", "placebo", "profile-reward"]
     assert [label for label in found["methods"] if label in found["costs"]] == arms
     for label in arms:
-        stage = _stages.stage_of(found["methods"][label])
+        stage = stage_of(found["methods"][label])
         manifest = json.loads((ctx.output / stage / MANIFEST).read_text())
         curve = dict(map(tuple, manifest["held_back"]["curve"]))
         assert manifest["held_back"]["metric"] == "accuracy"
@@ -197,7 +198,7 @@ def test_all_arms_of_a_training(tmp_path: Path) -> None:
     assert len(set(starts.values())) == 1
     assert len(found["sft_grid"]) == 4 and {row["steps"] for row in found["sft_grid"]} == {6, 12}
     best = max(row["accuracy"] for row in found["sft_grid"])
-    stage = _stages.stage_of(found["methods"]["best-sft"])
+    stage = stage_of(found["methods"]["best-sft"])
     assert selected_value(json.loads((ctx.output / stage / MANIFEST).read_text())) == best
     models = [json.loads((ctx.output / n / MANIFEST).read_text()) for n in ("reward", "profile-reward-reward")]
     assert [model["profile"] for model in models] == [False, True]
@@ -226,3 +227,77 @@ def test_traces_are_true_and_close_before_the_gold(tmp_path: Path) -> None:
         completion = Completion(each.completion, finish="stop")
         parsed = ctx.reasoner("prlm").parse(each.prompt, completion)
         assert parsed.text == each.prompt.example.gold and parsed.reasoning == said and answer
+
+
+class TestChosenArms:
+    """An experiment makes one arm of one seed at a time, with the stages that it needs alone."""
+
+    def test_stages_of_arms(self) -> None:
+        recipe = read_recipe("tiny")
+        assert stages_of(recipe, ["prlm", "best-sft", "placebo"]) == ("policy", "sft-grid", "placebo")
+        assert stages_of(recipe, ["rag", "no-rl", "dpo", "dpo"]) == ("dpo",)
+        assert stages_of(recipe, ["reward", "sft-4x-0.001"]) == ("reward", "sft-4x-0.001")
+        with pytest.raises(UnknownNameError, match="unknown arm 'plcebo'") as caught:
+            stages_of(recipe, ["plcebo"])
+        assert caught.value.hint == "did you mean placebo?"
+        for arm in ("base", "start", "sft-2x-0.001", "policy"):
+            with pytest.raises(UnknownNameError):
+                stages_of(recipe, [arm])
+        assert stages_of(read_recipe("smollm2"), ["base", "base-plain", "start"]) == ()
+
+    def test_what_can_be_made_before_an_arm(self) -> None:
+        recipe = read_recipe("tiny")
+        assert parts_of(recipe, "prlm", first=False) == parts_of(recipe, "placebo", first=True) == ["reward"]
+        assert parts_of(recipe, "no-personalization", first=True) == parts_of(recipe, "sft", first=True) == []
+        assert len(parts_of(recipe, "best-sft", first=True)) == 12 and parts_of(recipe, "best-sft", first=False) == []
+        assert parts_of(recipe, "dpo", first=True) == ["pairs"]
+        assert parts_of(recipe, "rft", first=True) == []
+        scored = read_recipe("tiny", ["rft.rewards={personalization: 1}"])
+        assert parts_of(scored, "rft", first=True) == ["reward"]
+
+    def test_mistakes_come_before_the_work(self) -> None:
+        with pytest.raises(UnknownNameError, match="unknown arm 'nothing'"):
+            _stages.ablation(NO_CONTEXT, arms=["nothing"])
+        with pytest.raises(RunError, match="device_batch=5 on 1 devices does not divide"):
+            _stages.ablation(NO_CONTEXT, arms=["sft"], changes=["sft.device_batch=5"])
+        _stages.ablation(NO_CONTEXT, arms=["sft"], changes=["dpo.device_batch=5"])  # not made
+
+    def test_without_a_choice_all_stages_are_made(self) -> None:
+        made = _stages.ablation(NO_CONTEXT)
+        assert made.stages[:5] == ("pairs", "reward", "policy", "sft", "sft-grid")
+        assert made.stages[-3:] == ("profile-reward", "batch-scaling", "no-scaling")
+        assert "sft-traces" not in _stages.ablation(NO_CONTEXT, recipe="published-fast").stages
+
+
+@pytest.mark.slow
+def test_one_arm_at_a_time_makes_its_own_stages_and_ends_as_all_together(tmp_path: Path) -> None:
+    content = settings(make_causal(tmp_path / "base"))
+    content["sft_grid"] = {"steps": [1], "learning_rates": [1e-3, 3e-3]}
+    content["ablations"] = {"no-personalization": {"policy.rewards": {"accuracy": 1.0}}}
+
+    def train(ctx: Any, *arms: str) -> Any:
+        recipe = str(ctx.output.parent / "recipe.yaml")
+        return _stages.ablation(ctx.context, recipe=recipe, arms=list(arms) or None).train(ctx.output, Silent())
+
+    alone = training_context(content, tmp_path / "alone")
+
+    def folders() -> set[str]:
+        return {path.name for path in alone.output.iterdir()} if alone.output.is_dir() else set()
+
+    assert set(train(alone, "rag", "zero-shot")["methods"]) == {"rag", "zero-shot"} and not folders()
+    found = train(alone, "no-personalization")
+    assert set(found["methods"]) == set(found["costs"]) == {"no-personalization"}
+    assert folders() == {"no-personalization"}
+    assert train(alone, "sft-1x-0.001")["methods"]["sft-1x-0.001"]["generator"].endswith("stage=sft-1x-0.001")
+    assert folders() == {"no-personalization", "sft-1x-0.001"}
+    assert len(train(alone, "best-sft")["sft_grid"]) == 2
+    assert "methods" not in train(alone, "reward") and {"pairs", "reward"} <= folders()
+    assert "policy" not in folders()
+    train(alone, "prlm")
+    assert not list(alone.output.glob("*/checkpoints"))
+
+    together = training_context(content, tmp_path / "together")
+    train(together, "prlm", "no-personalization", "best-sft")
+    for stage in ("policy", "no-personalization", "sft-1x-0.003"):
+        one, other = (json.loads((ctx.output / stage / MANIFEST).read_text()) for ctx in (alone, together))
+        assert one["files"] == other["files"], stage

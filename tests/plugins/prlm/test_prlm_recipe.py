@@ -13,6 +13,7 @@ import pytest
 import yaml
 from prlm_bench_plugins._training import Artefact, make_artefact, plugin_code, read_artefact
 from prlm_bench_plugins.prlm import _stages
+from prlm_bench_plugins.prlm._arms import base_methods, trained_methods
 from prlm_bench_plugins.prlm._callbacks import finding
 from prlm_bench_plugins.prlm._context import SOURCES
 from prlm_bench_plugins.prlm._recipe import GrpoSettings, change_recipe, read_recipe, recipe_names, recipe_text
@@ -207,14 +208,14 @@ def policy_of(changes: Sequence[str]) -> GrpoSettings:
 
 
 class TestMethods:
-    """What a training says to run: `_stages` names methods for its models and for its base."""
+    """What a training says to run: methods for its models and for its base."""
 
     def made(self, folder: Path, changes: Sequence[str]) -> dict[str, dict[str, Any]]:
         recipe = read_recipe("tiny", ["base=acme/base", *changes])
         policy = Artefact(folder / "policy", {"reasoner": "prlm"})
         sft = Artefact(folder / "sft", {"reasoner": "direct:protocol=chat"})
-        trained = _stages._trained_methods(recipe, folder, {"policy": policy, "sft": sft})
-        return {**trained, **_stages._base_methods(recipe, folder)}
+        trained = trained_methods(recipe, folder, {"policy": policy, "sft": sft})
+        return {**trained, **base_methods(recipe, folder)}
 
     def test_trained_models_and_their_base_compute_in_one_precision(self, tmp_path: Path) -> None:
         methods = self.made(tmp_path, [])

@@ -17,12 +17,13 @@ pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
 
 from prlm_bench_plugins._training import read_log
 from prlm_bench_plugins.prlm import _grpo, _start, _tuning
+from prlm_bench_plugins.prlm._arms import base_methods, cost_of
 from prlm_bench_plugins.prlm._context import TrainingContext
 from prlm_bench_plugins.prlm._dpo import make_dpo
 from prlm_bench_plugins.prlm._grpo import make_policy
 from prlm_bench_plugins.prlm._recipe import StartSettings, read_recipe
 from prlm_bench_plugins.prlm._sft import make_rft, make_sft
-from prlm_bench_plugins.prlm._stages import _base_methods, _trained_settings, cost_of
+from prlm_bench_plugins.prlm._stages import _trained_settings
 from prlm_bench_plugins.prlm._start import make_start
 from prlm_bench_plugins.prlm._trace_rules import NOTHING_SHOWN, TraceRules
 from support.prlm_shop import make_causal, recipe_file, settings, train, training_context
@@ -256,10 +257,16 @@ class TestChain:
             make_sft(training_context(changed, started.output.parent))
 
     def test_methods_of_the_base_are_those_of_the_start(self, started: TrainingContext) -> None:
-        methods = _base_methods(started.recipe, started.output)
+        methods = base_methods(started.recipe, started.output)
+        own = {label: methods.pop(label) for label in ("base", "base-plain")}
+        assert set(methods) == {"start", "think", "rag", "zero-shot"}
         assert {m["generator"] for m in methods.values()} == {
             f"trained:checkpoint={started.output},stage=start,max_new_tokens=10"
         }
+        # Rows of the base itself differ from these by the model and its prompt alone.
+        generator = f"transformers:model={started.recipe.base},dtype=float32,max_new_tokens=10"
+        assert own["base"] == {**methods["rag"], "generator": generator}
+        assert own["base-plain"] == {**own["base"], "reasoner": "direct:protocol=plain"}
 
 
 @pytest.mark.slow
