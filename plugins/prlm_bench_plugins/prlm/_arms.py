@@ -67,7 +67,7 @@ def stages_of(recipe: Recipe, arms: Sequence[str]) -> tuple[str, ...]:
 
 
 def parts_of(recipe: Recipe, arm: str, *, first: bool) -> list[str]:
-    """What can be trained before an arm, one by one: the points of a grid, and the reward model.
+    """What can be made before an arm, one by one: the points of a grid; the pairs and the reward model.
 
     Args:
         recipe: the recipe.
@@ -76,13 +76,14 @@ def parts_of(recipe: Recipe, arm: str, *, first: bool) -> list[str]:
     """
     if arm == "best-sft":
         return grid_points(recipe) if first and recipe.sft_grid and recipe.sft_grid.chosen is None else []
+    if arm == "dpo":
+        return ["pairs"]
     if arm in recipe.ablations:
         recipe = change_recipe(recipe, recipe.ablations[arm])
-    elif arm == "rft":
-        return ["reward"] if needs_reward_model(required(recipe.rft, "rft").rewards) else []
-    elif arm != "prlm":
-        return ["pairs"] if arm == "dpo" else []
-    return ["reward"] if needs_reward_model(required(recipe.policy, "policy").rewards) else []
+    elif arm not in ("prlm", "rft"):
+        return []
+    rewards = required(recipe.rft, "rft").rewards if arm == "rft" else required(recipe.policy, "policy").rewards
+    return list(SHARED) if needs_reward_model(rewards) else []
 
 
 def trained_methods(recipe: Recipe, output: Path, made: Mapping[str, Artefact]) -> dict[str, dict[str, Any]]:

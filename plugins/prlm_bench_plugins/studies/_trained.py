@@ -30,7 +30,7 @@ _COLUMNS = (
 Method = Mapping[str, Any]
 
 #: What a training costs, by the names of a manifest's `costs`, and the columns of the table.
-_COSTS = {"tokens_generated": "tokens generated", "tokens_trained": "tokens trained", "seconds": "training seconds"}
+COSTS = {"tokens_generated": "tokens generated", "tokens_trained": "tokens trained", "seconds": "training seconds"}
 #: Differences of trainings that vary by less do not vary: they are sums in other orders.
 _SAME = 1e-12
 #: Significance level of the corrected tests.
@@ -55,7 +55,7 @@ def ablation(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> Stu
     """
     metric, labels = config.metric, config.task.labels
     trained = _train(config, trainer, runs)
-    seed_groups = {label: tuple(_run(config, method)) for label, method in trained.methods.items()}
+    seed_groups = {label: tuple(run_method(config, method)) for label, method in trained.methods.items()}
     first, *others = seed_groups
     found = compare([seed_groups[label] for label in others], seed_groups[first], [metric], labels, correction="holm")
     compared: dict[str, Comparison | None] = {first: None, **dict(zip(others, found, strict=True))}
@@ -68,7 +68,7 @@ def ablation(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> Stu
     return StudyReport(
         "ablation",
         f"{config.task_name} {config.split}: {first}, its variants and baselines on the same data; {metric.name}",
-        [*(column.format(first) for column in _COLUMNS), *_COSTS.values()],
+        [*(column.format(first) for column in _COLUMNS), *COSTS.values()],
         rows,
         [*_ablation_findings(first, rows, 1 if metric.higher_is_better else -1), *trained.findings],
         lambda axes: _draw_ablation(axes, rows, f"{metric.name}, minus that of {first}"),
@@ -87,12 +87,16 @@ class Trained:
     findings: Sequence[str]
 
     def cost(self, label: str) -> list[int | None]:
-        """Mean costs of a method in the order of `_COSTS`; None where they are not known."""
-        found = [costs[label] for costs in self.costs if label in costs]
-        return [
-            round(fmean(cost[name] for cost in found)) if found and all(name in cost for cost in found) else None
-            for name in _COSTS
-        ]
+        """Mean costs of a method (see `mean_cost`)."""
+        return mean_cost([costs[label] for costs in self.costs if label in costs])
+
+
+def mean_cost(costs: Sequence[Mapping[str, float]]) -> list[int | None]:
+    """Means over trainings in the order of `COSTS`; None where they are not known."""
+    return [
+        round(fmean(cost[name] for cost in costs)) if costs and all(name in cost for cost in costs) else None
+        for name in COSTS
+    ]
 
 
 def _train(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> Trained:
@@ -123,27 +127,29 @@ def _train(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> Train
         findings += [f"Seed {seed}: {finding}." for finding in manifest.get("findings", ())]
         costs.append(manifest.get("costs", {}))
         if number == 0:
-            trainer = _with_options(trainer, manifest.get("other_seeds", {}))
+            trainer = with_options(trainer, manifest.get("other_seeds", {}))
         named = manifest.get("methods")
         if not named:
             raise PluginError(f"trainer {trainer['name']} names no methods", "see docs/reference/plugins.md")
         general = str(runs / config.task_name / "{seed}")
-        methods = {label: _replaced(method, str(folder), general) for label, method in named.items()}
+        methods = {label: replaced(method, str(folder), general) for label, method in named.items()}
     return Trained(methods, costs, findings)
 
 
-def _with_options(trainer: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+def with_options(trainer: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """A trainer's spec with further options; lists are added to those that it has."""
     joined = {
         name: [*trainer.get(name, []), *value] if isinstance(value, list) else value for name, value in more.items()
     }
     return {**trainer, **joined}
 
 
-def _replaced(method: Method, old: str, new: str) -> Method:
+def replaced(method: Method, old: str, new: str) -> dict[str, Any]:
+    """A method with another folder in its parts."""
     return {part: value.replace(old, new) if isinstance(value, str) else value for part, value in method.items()}
 
 
-def _run(config: StudyConfig, method: Method) -> list[Stored]:
+def run_method(config: StudyConfig, method: Method) -> list[Stored]:
     """A method's results on the task, one for each seed."""
     return config.run(
         retrievers=[method.get("retriever", "none")],
@@ -206,11 +212,11 @@ def cross_domain(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) ->
     for name in config.tasks:
         here = config.for_task(name)
         metric, labels = here.metric, here.task.labels
-        own = tuple(_run(here, methods[name]))
+        own = tuple(run_method(here, methods[name]))
         rows.append([name, name, fmean(seed_values(own, metric.name)), None, None, None])
         for other in config.tasks:
             if other != name:
-                foreign = tuple(_run(here, methods[other]))
+                foreign = tuple(run_method(here, methods[other]))
                 (found,) = compare([foreign], own, [metric], labels, correction="none")
                 d = found.difference
                 rows.append([other, name, fmean(seed_values(foreign, metric.name)), d.difference, *d.ends])

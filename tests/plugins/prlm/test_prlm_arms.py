@@ -247,13 +247,13 @@ class TestChosenArms:
 
     def test_what_can_be_made_before_an_arm(self) -> None:
         recipe = read_recipe("tiny")
-        assert parts_of(recipe, "prlm", first=False) == parts_of(recipe, "placebo", first=True) == ["reward"]
+        assert parts_of(recipe, "prlm", first=False) == parts_of(recipe, "placebo", first=True) == ["pairs", "reward"]
         assert parts_of(recipe, "no-personalization", first=True) == parts_of(recipe, "sft", first=True) == []
         assert len(parts_of(recipe, "best-sft", first=True)) == 12 and parts_of(recipe, "best-sft", first=False) == []
         assert parts_of(recipe, "dpo", first=True) == ["pairs"]
         assert parts_of(recipe, "rft", first=True) == []
         scored = read_recipe("tiny", ["rft.rewards={personalization: 1}"])
-        assert parts_of(scored, "rft", first=True) == ["reward"]
+        assert parts_of(scored, "rft", first=True) == ["pairs", "reward"]
 
     def test_mistakes_come_before_the_work(self) -> None:
         with pytest.raises(UnknownNameError, match="unknown arm 'nothing'"):
