@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.interfaces import Context, Generator
@@ -49,6 +49,8 @@ TRAINERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("pairs", "reward", "policy", "sft", "sft-grid", "sft-traces", "rft", "dpo", "ablations"),
     ),
 }
+
+T = TypeVar("T", bound="StageTrainer")
 
 _OPTIONAL = ("sft-grid", "sft-traces")
 
@@ -173,14 +175,16 @@ class ArmsTrainer(StageTrainer):
         return {label: method for label, method in methods.items() if self._arms is None or label in self._arms}
 
 
-def _stage_trainer(name: str) -> type[StageTrainer]:
+def _stage_trainer(name: str, kind: type[T]) -> type[T]:
     """The trainer class of a name in `TRAINERS`."""
     summary, stages = TRAINERS[name]
-    kind = ArmsTrainer if "ablations" in stages else StageTrainer
-    return type(f"StageTrainer[{name}]", (kind,), {"__doc__": summary, "stages": stages})
+    return type(f"{kind.__name__}[{name}]", (kind,), {"__doc__": summary, "stages": stages})
 
 
-prlm, start, pairs, reward, policy, sft, sft_grid, sft_traces, rft, dpo, ablation = map(_stage_trainer, TRAINERS)
+prlm, start, pairs, reward, policy, sft, sft_grid, sft_traces, rft, dpo = (
+    _stage_trainer(name, StageTrainer) for name in TRAINERS if name != "prlm.ablation"
+)
+ablation = _stage_trainer("prlm.ablation", ArmsTrainer)
 
 
 def _trained_settings(recipe: Recipe, stages: Sequence[str]) -> Iterator[TuningSettings]:

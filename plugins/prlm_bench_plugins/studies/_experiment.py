@@ -192,9 +192,11 @@ def _finding(pair: tuple[str, str], compared: _Compared | None, p: float, metric
 
 
 def _missing(units: Units) -> list[str]:
-    """A sentence that says which units are missing; none where all are there."""
+    """A sentence that says which tests are missing; none where all are there."""
     by_name: dict[str, list[str]] = {}
     for unit in units.missing:
+        if not unit.tested:
+            continue
         name = f"{unit.arm} with {unit.items}" if unit.items else unit.arm
         by_name.setdefault(name, []).append(str(unit.seed))
     if not by_name:

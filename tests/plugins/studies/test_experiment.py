@@ -113,7 +113,7 @@ class TestPlans:
         context: Any = None
         for budget in read_plan(name, "gpu" if name == "real" else None).budgets or [None]:
             plan = read_plan(name, budget)
-            made = _stages.ablation(context, recipe=plan.recipe, changes=plan.changes, arms=plan.arms)
+            made = _stages.ablation(context, recipe=plan.recipe or "", changes=plan.changes, arms=plan.arms)
             assert all(made.parts(arm, first=True) is not None for arm in plan.arms)
 
     def test_a_budget_changes_sizes_alone(self) -> None:
@@ -207,8 +207,7 @@ class TestUnits:
         assert found["findings"] == [
             "Open: full - top: no seed has both.",
             "Open: full - choosing: no seed has both.",
-            "Missing, 8 of 9 units: point (seed 0); choosing (seeds 0, 1); top (seeds 0, 1); full (seeds 0, 1); "
-            "echo (seed 1).",
+            "Missing, 8 of 9 units: choosing (seeds 0, 1); top (seeds 0, 1); full (seeds 0, 1); echo (seed 1).",
         ]
         run("--minutes", "0.0000001")
         assert len(log(0)) == 2  # the first of a call is always begun
