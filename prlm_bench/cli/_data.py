@@ -110,20 +110,17 @@ def split_users(
     output: DestinationOption,
     data: DataOption = None,
     split: SplitOption = "dev",
-    names: Annotated[
-        tuple[str, str], typer.Option("--names", metavar="FIRST SECOND", help="Names of the two splits.")
-    ] = ("train", "test"),
     any_task: AnyTaskOption = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a split as two, by the SHA-256 of user ids: halves of questions, with all of a user's in one of them.
+    """Write a split as `train` and `test`, halves by the SHA-256 of user ids, with all of a user's questions in one.
 
     For data with a single split that has golds: the same files give the same halves anywhere.
     """
     from ..data import split_by_user
 
-    halves = split_by_user(_open(host_for(plugin).tasks.get(task), split, data, False, any_task), output, names)
+    halves = split_by_user(_open(host_for(plugin).tasks.get(task), split, data, False, any_task), output)
     if json:
         print_json([{**asdict(half), "questions_file": str(half.questions_file)} for half in halves])
         return

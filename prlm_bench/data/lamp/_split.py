@@ -43,8 +43,11 @@ def split_by_user(dataset: Dataset, output: Path, names: tuple[str, str] = ("tra
         names: of the two splits.
 
     Raises:
-        DataError: there is one user only, the splits are there already, or a file cannot be written.
+        DataError: questions are malformed, there is one user only, the splits are there already, or a file cannot be
+            written.
     """
+    if dataset.n_invalid:
+        raise DataError(f"{dataset.n_invalid} questions of {dataset.root} are malformed", "mend or remove them first")
     folder = output / dataset.task.folder
     _check(folder, names)
     chosen = first_half(dataset.users)

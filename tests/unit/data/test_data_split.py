@@ -139,6 +139,14 @@ def test_mistakes(tmp_path: Path, users: list[str | None], names: tuple[str, str
     assert not (tmp_path / "out").exists()
 
 
+def test_malformed_questions_belong_to_no_half(tmp_path: Path) -> None:
+    questions, golds = questions_of([None] * 4)
+    del questions[1]["profile"]
+    folder = write(tmp_path, questions, {"task": "LaMP_4", "golds": golds})
+    with pytest.raises(DataError, match="1 questions of .* are malformed"):
+        split_by_user(open_dataset(TASK, folder, "dev", skip_invalid=True), folder / "out")
+
+
 def test_the_command_writes_what_other_commands_read(here: Callable[..., Any]) -> None:
     here("data", "synth", "--task", "7", "--dev-users", "9", "-o", "d")
     done = here("data", "split", "--task", "mini_lamp_7", "--data", "d", "-o", "halves", "--json")
