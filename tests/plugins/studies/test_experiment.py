@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from prlm_bench_plugins.studies._plan import Plan, Unit, plan_names, read_plan, units_of
+from support.paths import REAL_DATA
 
 PLUGIN = '''
 import time
@@ -315,3 +316,30 @@ def test_a_unit_that_was_killed_is_made_again(tmp_path: Path, cli: Any) -> None:
     assert [row["state"] for row in listed] == ["begun", None, None, None]
     assert cli(*words).status == 0
     assert trained.read_text().splitlines() == ["['top'] []", "['top'] []", "['full'] []"]
+
+
+@pytest.mark.slow
+def test_every_arm_of_the_real_plan_goes_through_on_smollm2(smollm2: Path, cli: Any, tmp_path: Path) -> None:
+    """The budget `smoke`, on real texts where these are there."""
+    pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
+    task = "lamp_7" if (REAL_DATA / "LaMP_7").is_dir() else "mini_lamp_7"
+    words = ["study", "experiment", "--plan", "real", "--budget", "smoke", "--task", task, "--data", "halves"]
+    if task == "lamp_7":
+        assert cli("data", "split", "--task", task, "--data", REAL_DATA, "-o", "halves").status == 0
+    else:
+        assert cli("data", "synth", "--task", "7", "--train-users", "40", "-o", "halves").status == 0
+    done = cli(*words, "--results", "r", "-o", "out", "--json", timeout=1800)
+    assert done.status == 0, done.stderr
+    found = json.loads(done.stdout)
+    plan = read_plan("real", "smoke")
+    assert {row["arm"]: row["seeds"] for row in found["more"]["experiment-arms"]} == dict.fromkeys(plan.arms, 1)
+    assert {row["items"] for row in found["more"]["experiment-items"]} == {*plan.controls.items, "k=1"}
+    assert not any(text.startswith(("Missing", "Failed", "Open")) for text in found["findings"])
+    costs = {row["arm"]: row for row in found["more"]["experiment-costs"]}
+    for arm in ("prlm", "no-reasoning", "no-personalization", "placebo", "profile-reward", "best-sft", "sft-traces"):
+        assert costs[arm]["tokens trained"] > costs["start"]["tokens trained"] > 0
+    for arm in ("policy", "no-reasoning", "no-personalization", "placebo", "profile-reward"):
+        log = tmp_path / f"prlm-runs/real-smoke/{task}/0/{arm}/log.jsonl"
+        rows = [row for row in map(json.loads, log.read_text().splitlines()) if "loss" in row]
+        assert len(rows) == 10 and all(row["loss"] == row["loss"] and row["grad_norm"] < 1e4 for row in rows)
+    assert (tmp_path / "out/experiment.png").stat().st_size > 1000

@@ -143,7 +143,7 @@ def test_malformed_questions_belong_to_no_half(tmp_path: Path) -> None:
     questions, golds = questions_of([None] * 4)
     del questions[1]["profile"]
     folder = write(tmp_path, questions, {"task": "LaMP_4", "golds": golds})
-    with pytest.raises(DataError, match="1 questions of .* are malformed"):
+    with pytest.raises(DataError, match=r"1 questions of .* are malformed"):
         split_by_user(open_dataset(TASK, folder, "dev", skip_invalid=True), folder / "out")
 
 
