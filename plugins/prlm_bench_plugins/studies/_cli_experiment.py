@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,7 +95,7 @@ def _show_units(host: PluginHost, fields: dict[str, Any], options: dict[str, Any
     print_table(f"{len(units.done)} of {len(units.all)} units are finished", list(rows[0]), shown)
 
 
-def _listed(units: Units) -> Any:
+def _listed(units: Units) -> Iterator[dict[str, Any]]:
     """Each unit, whether it is finished, and the minutes that it took."""
     for unit in units.all:
         seconds = units.seconds(unit)

@@ -235,6 +235,8 @@ class TestUnits:
         run("--minutes", "0.0000001")
         assert "0-echo was made with other settings: trainer.spec" in run("--change", "x=1").mistake
         assert "other settings: test.limit was null and is 6" in run(limit=6).mistake
+        # A report says what was found, whatever has changed since.
+        assert run("--minutes", "0", "--change", "x=1").status == 0
         # More seeds are no other settings.
         assert run("--minutes", "0.0000001", seeds=[0, 1, 2]).status == 0
 
