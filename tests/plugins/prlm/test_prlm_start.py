@@ -330,3 +330,22 @@ def test_a_killed_start_ends_like_an_unbroken_one_and_answers_in_a_run(base: Pat
     method = ["--method", f"start:checkpoint={tmp_path / 'two'}"]
     done = here("run", "--task", "mini_lamp_4", "--synth-users", 2, "--no-controls", *method, "--results", "r")
     assert done.status == 0, done
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("smollm2")
+def test_a_pretrained_base_learns_both_forms(tmp_path: Path) -> None:
+    """Eight steps on twelve questions; the base itself closes no reasoning."""
+    changes = {"learning_rate": 3e-4, "epochs": 4, "steps": None, "batch": 6, "every": 4, "judged": 6}
+    reasoners = {"reasoner": "prlm:max_length=448", "direct": "direct:protocol=chat,max_length=448"}
+    content = settings("smollm2", start={**START, **changes, **reasoners, "questions": 12}, max_completion=96)
+    made = make_start(training_context(content, tmp_path, "mini_lamp_7"))
+    log = read_log(made.folder)
+    unreadable = [row["eval_unreadable"] for row in log if "eval_unreadable" in row]
+    assert unreadable[0] == 1 and unreadable[-1] <= 1 / 6
+    losses = [row["loss"] for row in log if "loss" in row]
+    assert len(losses) == 8 and losses[-1] < losses[0] / 2
+    shown = made.manifest["held_back_answers"]
+    assert min(shown["readable"].values()) >= 5 / 6 and min(shown["groups_with_spread"].values()) >= 0.5
+    assert shown["different_traces"] > 1 and shown["statements_of_a_rule"] > shown["statements"] / 2
