@@ -29,7 +29,10 @@ _CUT = "completions/clipped_ratio"
 #: Steps that the warning looks back on, and the share of groups without spread from which it is given.
 _WINDOW, _FLAT = 5, 0.9
 #: Figures in the line that each evaluation prints.
-_PRINTED = ("loss", "reward", "entropy", "completions/clipped_ratio", "eval_loss", "eval_reward", "eval_accuracy")
+_PRINTED = (
+    *("loss", "reward", "entropy", "completions/clipped_ratio"),
+    *("eval_loss", "eval_reward", "eval_accuracy", "eval_unreadable"),
+)
 
 
 def last_complete_checkpoint(folder: Path) -> str | None:

@@ -16,6 +16,7 @@ from .._training import Artefact
 from ._context import TrainingContext
 from ._preference_pairs import Pair, make_pairs, read_pairs
 from ._recipe import DpoSettings, required
+from ._rollout import Validation
 from ._tuning import fit_rows, last_values
 
 #: Figures of the manifest, and trl's names for them.
@@ -45,7 +46,8 @@ def _fit(ctx: TrainingContext, settings: DpoSettings, artefact: Artefact, folder
     kind = (DPOTrainer, DPOConfig)
     splits = (train, validation)
     reasoner = ctx.recipe.reasoner
-    figures = fit_rows(ctx, folder, "training dpo", settings, kind, _dataset, splits, reasoner, beta=settings.beta)
+    judged = Validation.asked_by(ctx, settings, reasoner)
+    figures = fit_rows(ctx, folder, "training dpo", settings, kind, _dataset, splits, judged, beta=settings.beta)
     return {
         "task": ctx.task.name,
         "reasoner": reasoner,

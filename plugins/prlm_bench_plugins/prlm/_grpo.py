@@ -34,7 +34,7 @@ from ._context import TrainingContext, parsed_sample
 from ._recipe import GrpoSettings, RewardModelSettings, required
 from ._reward_training import make_reward
 from ._rewards import build_rewards, needs_reward_model, reward_names, spread_of_groups
-from ._rollout import SELECTED_BY, Rollout, Validation, can_repeat_cache, gathered, validated
+from ._rollout import Rollout, Validation, can_repeat_cache, gathered, validated
 from ._tuning import (
     adapter,
     building,
@@ -140,13 +140,14 @@ def _trainer(
         scale_rewards=settings.scale_rewards,
         reward_weights=rewards.weights,
         shuffle_dataset=False,
-        metric_for_best_model=SELECTED_BY,
+        metric_for_best_model=Validation.selected_by,
         greater_is_better=True,
         **training_arguments(ctx, folder, settings, len(rows)),
     )
     # How several processes share a model is trl's own, and vLLM generates by itself.
     own_rollout = world_size() == 1 and not config.use_vllm and can_repeat_cache(model)
-    judged = Validation(ctx, settings.reasoner, validation, config.per_device_eval_batch_size)
+    reasoner = ctx.reasoner(settings.reasoner)
+    judged = Validation(ctx, [(reasoner, prompt) for prompt in validation], config.per_device_eval_batch_size)
     return disable_telemetry(validated(PrefixSharingGRPOTrainer, judged))(
         model=model,
         processing_class=tokenizer,

@@ -89,6 +89,12 @@ class ClosedReasoning:
         return [float(text.count(_CLOSING) == 1 and _CLOSED.match(text) is not None) for text in texts]
 
 
+def is_readable(sample: Sample) -> bool:
+    """Whether an answer can be parsed, after closed reasoning where the prompt asks for reasoning."""
+    closed = not sample.prompt.reasons or ClosedReasoning().score([sample]) == [1.0]
+    return closed and sample.answer.parsed is not None
+
+
 class Personalization:
     """The trained reward model: sigmoid of its score, from 0 to 1; 0 for an answer that could not be parsed.
 

@@ -2,7 +2,8 @@
 
 `Rollout` reads a prompt once for all of its completions. `Validation` answers the questions of the validation users as
 a run does, greedily, and scores the answers by the reward `accuracy`, whatever the model is trained on: the checkpoints
-of all trainings are chosen by this one figure.
+of all arms are chosen by this one figure. (Only the start, with which they all begin, asks first for answers that can
+be read; see `_start`.)
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from prlm_bench import Completion, Prompt
+from prlm_bench.interfaces import Reasoner
 
 from .._hf import chat_text, decode_answer, encode_prompts, pad_ids, turns
 from .._training import world_size
 from ._context import TrainingContext, parsed_sample
+from ._recipe import TuningSettings
+from ._rewards import is_readable
 
 if TYPE_CHECKING:
     from ..transformers_lm.rollouts import GroupSampler
 
 #: Ended rows are removed from the batch once they are this share of it.
 _ENDED_SHARE = 0.25
-#: The figure that checkpoints are chosen by, as a name of the log; transformers puts `eval_` before it.
+#: The figure that checkpoints of arms are chosen by, as a name of the log; transformers puts `eval_` before it.
 SELECTED_BY = "accuracy"
+#: Share of these answers that cannot be read.
+UNREADABLE = "unreadable"
 #: Tokens of the greedy answers of one evaluation.
 ANSWER_TOKENS = "answer_tokens"
 
@@ -250,15 +256,30 @@ class Validation:
 
     Args:
         ctx: the training.
-        reasoner: parses the answers; the one that the training's prompts are of.
-        prompts: of the validation users' questions.
+        asked: prompts of the validation users' questions, each with the reasoner that parses its answer.
         rows: prompts in a forward pass, where the static engine does not take the model.
     """
 
-    def __init__(self, ctx: TrainingContext, reasoner: str, prompts: Sequence[Prompt], rows: int) -> None:
-        self._reasoner, self._prompts, self._rows = ctx.reasoner(reasoner), prompts, rows
+    #: The figure that checkpoints are chosen by, the higher the better.
+    selected_by: ClassVar[str] = SELECTED_BY
+
+    def __init__(self, ctx: TrainingContext, asked: Sequence[tuple[Reasoner, Prompt]], rows: int) -> None:
+        self._asked, self._rows = asked, rows
         self._accuracy = ctx.context.build("reward", "prlm-bench/accuracy")
         self._rollout = Rollout(ctx.recipe.max_completion, 0.0)
+
+    @classmethod
+    def asked_by(cls, ctx: TrainingContext, settings: TuningSettings, reasoner: str) -> Validation:
+        """All questions asked by one reasoner.
+
+        Args:
+            ctx: the training.
+            settings: of the stage.
+            reasoner: its spec.
+        """
+        made = ctx.reasoner(reasoner)
+        prompts, _ = ctx.training_prompts(made, settings.judged, validation=True)
+        return cls(ctx, [(made, prompt) for prompt in prompts], settings.batch_sizes()[1])
 
     def figures(self, trainer: Any) -> dict[str, float]:
         """The mean accuracy of all answers, the share that could not be read, and the number of generated tokens.
@@ -267,26 +288,27 @@ class Validation:
             trainer: of transformers.
         """
         tokenizer, rank = trainer.processing_class, trainer.args.process_index
-        own = self._prompts[rank :: world_size()]
-        asked = [turns(prompt) for prompt in own]
+        own = self._asked[rank :: world_size()]
+        asked = [turns(prompt) for _, prompt in own]
         completions = self._rollout.complete(trainer, encode_prompts(tokenizer, asked), [1] * len(own), self._rows)
         texts = [
             decode_answer(tokenizer, ids, chat_text(tokenizer, turn))
             for ids, turn in zip(completions, asked, strict=True)
         ]
         samples = [
-            parsed_sample(self._reasoner, prompt, Completion(text)) for prompt, text in zip(own, texts, strict=True)
+            parsed_sample(reasoner, prompt, Completion(text))
+            for (reasoner, prompt), text in zip(own, texts, strict=True)
         ]
         scores = self._accuracy.score(samples) if samples else []
         rows = gathered(
             [
-                {"score": float(score), "read": sample.answer.parsed is not None, "tokens": len(ids)}
+                {"score": float(score), "read": is_readable(sample), "tokens": len(ids)}
                 for score, sample, ids in zip(scores, samples, completions, strict=True)
             ]
         )
         return {
             SELECTED_BY: sum(row["score"] for row in rows) / len(rows),
-            "unreadable": sum(not row["read"] for row in rows) / len(rows),
+            UNREADABLE: sum(not row["read"] for row in rows) / len(rows),
             ANSWER_TOKENS: float(sum(row["tokens"] for row in rows)),
         }
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prlm_bench import Prompt, Sample
+from prlm_bench import Document, Prompt, Sample
 from prlm_bench.errors import RunError
 
 from .._hf import encode_completions, encode_prompts, turns
@@ -22,6 +22,7 @@ from ._context import TrainingContext
 from ._recipe import RftSettings, SftChoice, SftGrid, SftSettings, SftTracesSettings, StartSettings, required
 from ._reward_training import make_reward
 from ._rewards import build_rewards, needs_reward_model
+from ._rollout import Validation
 from ._trace_rules import TraceRules
 from ._tuning import fit_rows
 
@@ -150,6 +151,11 @@ def gold_answer(prompt: Prompt) -> str:
     return prompt.example.gold or "" if prompt.key is None else repr({prompt.key: prompt.example.gold})
 
 
+def shown_items(prompt: Prompt) -> Sequence[Document]:
+    """The user's items that a prompt had room for."""
+    return prompt.ranking.items[: prompt.shown]
+
+
 def reasoned_answer(
     ctx: TrainingContext, settings: SftTracesSettings | StartSettings, rules: TraceRules, prompt: Prompt
 ) -> str:
@@ -161,7 +167,7 @@ def reasoned_answer(
     if not prompt.reasons:
         message = f"{settings.section}.reasoner={settings.reasoner} does not ask for reasoning"
         raise RunError(message, "take prlm or think")
-    trace = rules.trace(prompt.ranking.items[: prompt.shown], settings.statements, f"{ctx.seed} {prompt.example.id}")
+    trace = rules.trace(shown_items(prompt), settings.statements, f"{ctx.seed} {prompt.example.id}")
     return f"{trace}\n</think>\n{gold_answer(prompt)}"
 
 
@@ -169,10 +175,12 @@ def _golds_after_traces(
     ctx: TrainingContext, settings: SftTracesSettings, rules: TraceRules
 ) -> list[list[TrainingExample]]:
     """As `_golds`, with reasoning made by rule before the gold."""
-    return [
-        [TrainingExample(each.prompt, reasoned_answer(ctx, settings, rules, each.prompt)) for each in split]
-        for split in _golds(ctx, settings)
-    ]
+    splits = []
+    for split in _golds(ctx, settings):
+        prompts = [each.prompt for each in split]
+        own = rules.among(map(shown_items, prompts))
+        splits.append([TrainingExample(p, reasoned_answer(ctx, settings, own, p)) for p in prompts])
+    return splits
 
 
 def _best_completions(ctx: TrainingContext, settings: RftSettings) -> tuple[list[list[TrainingExample]], int]:
@@ -220,8 +228,12 @@ def tune(
     name: str,
     splits: Sequence[Sequence[TrainingExample]],
     generated: int = 0,
+    judged: Validation | None = None,
 ) -> Mapping[str, Any]:
-    """Fine-tune on the first of two splits, and return figures for the manifest (see `fit_rows`)."""
+    """Fine-tune on the first of two splits, and return figures for the manifest (see `fit_rows`).
+
+    Without `judged`, the checkpoint is chosen by the answers to questions that the stage's reasoner asks.
+    """
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
@@ -234,7 +246,7 @@ def tune(
         (SFTTrainer, SFTConfig),
         _dataset,
         (train, validation),
-        settings.reasoner,
+        judged or Validation.asked_by(ctx, settings, settings.reasoner),
         generated,
         packing=False,
     )

@@ -2,14 +2,19 @@
 
 Rules are data of the task (`trace_rules` in its file), with defaults in `trace_rules.yaml`. Each measures something in
 the items and puts it into a sentence; `TraceRules.check` reads such a sentence, whoever wrote it, and measures again.
+
+Most sentences are true of most users: a model that learns from traces of such sentences writes one trace for all. So a
+trace prefers what few other users have, and says that something is absent only if nothing else is left to say.
 """
 
 from __future__ import annotations
 
+import copy
+import math
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -24,6 +29,8 @@ from prlm_bench.tasks import Task, TraceRule
 
 #: Said where there are no items.
 NOTHING_SHOWN = "Nothing of this user is shown."
+#: Kinds of statements, in the order in which a trace has them.
+_LENGTH, _TELLING, _ABSENT = range(3)
 _DEFAULTS = Path(__file__).with_name("trace_rules.yaml")
 #: Field of the default rules that stands for the one that prompts cut to fit.
 _LONG = "long"
@@ -69,6 +76,21 @@ class TraceRules:
         default = task.answer_field or task.item_fields[0]
         rules = task.trace_rules or _default_rules(task)
         self._rules = [_Rule(rule, rule.field or default) for rule in rules]
+        # Of how many users each sentence would be said, and the number of these users.
+        self._said: Counter[str] = Counter()
+        self._users = 0
+
+    def among(self, users: Iterable[Sequence[Document]]) -> TraceRules:
+        """The same rules with other traces: they prefer what would be said of few of these users.
+
+        Args:
+            users: the items that are shown of each.
+        """
+        known = list(users)
+        made = copy.copy(self)
+        made._said = Counter(sentence for items in known for sentence in self.statements(items))
+        made._users = len(known)
+        return made
 
     def identity(self) -> list[dict[str, Any]]:
         """All that decides what is said, as JSON values."""
@@ -80,16 +102,31 @@ class TraceRules:
         return [sentence for sentence in found if sentence is not None]
 
     def trace(self, items: Sequence[Document], count: int, lot: str) -> str:
-        """Some of the statements, a line each.
+        """Some of the statements, a line each: the length, then others by lot, the less common ones more often.
+
+        That something is absent (`No tweets have ...`) is said only if there are too few other statements.
 
         Args:
             items: that a prompt shows.
             count: of the statements, at most.
             lot: decides which, such as a seed with the question's id.
         """
-        found = self.statements(items)
-        drawn = random.Random(f"trace {lot}").sample(range(len(found)), min(count, len(found)))
-        return "\n".join(found[place] for place in sorted(drawn))
+        if not items:
+            return NOTHING_SHOWN
+        rng = random.Random(f"trace {lot}")
+        by_kind: dict[int, list[str]] = {_LENGTH: [], _TELLING: [], _ABSENT: []}
+        for rule in self._rules:
+            sentence = rule.statement(items)
+            if sentence is not None:
+                by_kind[rule.kind(sentence)].append(sentence)
+        return "\n".join([each for kind in sorted(by_kind) for each in self._drawn(by_kind[kind], rng)][:count])
+
+    def _drawn(self, sentences: Sequence[str], rng: random.Random) -> list[str]:
+        """All sentences, drawn one after the other with weights: the surprise that the sentence is true of a user."""
+        # The least of exponential variates with these rates is a draw with these weights.
+        surprise = [math.log((self._users + 1) / max(1, self._said[each])) or 1.0 for each in sentences]
+        found = sorted((rng.expovariate(weight), each) for each, weight in zip(sentences, surprise, strict=True))
+        return [each for _, each in found]
 
     def check(self, statement: str, items: Sequence[Document]) -> bool | None:
         """Whether a sentence is true of the items; None if it is not of the form of a rule.
@@ -118,6 +155,14 @@ class _Rule:
     def statement(self, items: Sequence[Document]) -> str | None:
         parts = _MEASURES[self.rule.measure].measure(self.rule, self._texts(items))
         return None if parts is None else " ".join(self.rule.say.format(field=self.field, **parts).split())
+
+    def kind(self, sentence: str) -> int:
+        """What a sentence of this rule says: the length, that something is absent, or anything else."""
+        if self.rule.measure == "mean_words":
+            return _LENGTH
+        quantity = (self.read(sentence) or {}).get("quantity", "").casefold()
+        absent = {word.casefold() for word, bound in self.rule.quantities.items() if bound == 0}
+        return _ABSENT if quantity in absent else _TELLING
 
     def holds(self, items: Sequence[Document], parts: Parts) -> bool | None:
         # Of no items every sentence says something that is not there.

@@ -28,7 +28,7 @@ from .._training import (
 from ._callbacks import GENERATED, TRAINED, last_complete_checkpoint, report_progress
 from ._context import TrainingContext
 from ._recipe import Lora, TuningSettings
-from ._rollout import ANSWER_TOKENS, SELECTED_BY, Validation, validated
+from ._rollout import ANSWER_TOKENS, Validation, validated
 
 T = TypeVar("T")
 
@@ -150,11 +150,11 @@ def fit_rows(
     kind: tuple[Any, Any],
     encode: Callable[[Any, Sequence[T]], Any],
     splits: tuple[Sequence[T], Sequence[T]],
-    reasoner: str,
+    judged: Validation,
     generated: int = 0,
     **options: Any,
 ) -> dict[str, Any]:
-    """Train on rows that are known beforehand, and choose a checkpoint by the answers of the validation users.
+    """Train on rows that are known beforehand, and choose a checkpoint by the answers to validation users' questions.
 
     The loss on the validation rows is logged beside it (see `fit`).
 
@@ -163,7 +163,7 @@ def fit_rows(
         kind: trl's trainer and its configuration.
         encode: makes a dataset of rows, given the tokenizer.
         splits: the rows to train on, and those of the validation users.
-        reasoner: asks the validation users' questions.
+        judged: answers the validation users' questions.
         generated: tokens that were generated to make the rows.
         options: of the configuration.
     """
@@ -173,13 +173,11 @@ def fit_rows(
     rows = epoch_orders(train, settings, ctx.seed)
     model, tokenizer = load_model(ctx.base)
     make, configure = kind
-    questions, _ = ctx.training_prompts(ctx.reasoner(reasoner), settings.judged, validation=True)
-    judged = Validation(ctx, reasoner, questions, settings.batch_sizes()[1])
     with building(label, folder):
         config = configure(
             max_length=None,
             train_sampling_strategy="sequential",
-            metric_for_best_model=SELECTED_BY,
+            metric_for_best_model=judged.selected_by,
             greater_is_better=True,
             **options,
             **training_arguments(ctx, folder, settings, len(rows)),
@@ -233,7 +231,7 @@ def fit(
 ) -> dict[str, Any]:
     """Train from the last complete checkpoint, if there is one, and save the best model in `folder/model`.
 
-    The best is that whose greedy answers to the validation users' questions have the highest accuracy (`Validation`).
+    The best is that whose greedy answers to the validation users' questions are best (`Validation.selected_by`).
 
     Args:
         ctx, folder, label, settings: the stage.

@@ -18,17 +18,19 @@ pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
 from prlm_bench_plugins._training import read_log
 from prlm_bench_plugins.prlm import _grpo, _start, _tuning
 from prlm_bench_plugins.prlm._arms import base_methods, cost_of
-from prlm_bench_plugins.prlm._context import TrainingContext
+from prlm_bench_plugins.prlm._context import TrainingContext, parsed_sample
 from prlm_bench_plugins.prlm._dpo import make_dpo
 from prlm_bench_plugins.prlm._grpo import make_policy
 from prlm_bench_plugins.prlm._recipe import StartSettings, read_recipe
+from prlm_bench_plugins.prlm._rewards import is_readable
+from prlm_bench_plugins.prlm._rollout import Validation
 from prlm_bench_plugins.prlm._sft import make_rft, make_sft
 from prlm_bench_plugins.prlm._stages import _trained_settings
 from prlm_bench_plugins.prlm._start import make_start
 from prlm_bench_plugins.prlm._trace_rules import NOTHING_SHOWN, TraceRules
 from support.prlm_shop import make_causal, recipe_file, settings, train, training_context
 
-from prlm_bench import Completion, Prompt
+from prlm_bench import Completion, Prompt, Ranking
 from prlm_bench.errors import PrlmBenchError
 
 STEPS = {"learning_rate": 2e-3, "epochs": 2, "steps": 6, "batch": 2, "every": 2, "judged": 2, "warmup": 0.0}
@@ -141,10 +143,12 @@ def test_figures_of_the_answers_to_validation_questions(base: Path, tmp_path: Pa
         "questions": 6,
         "readable": {"direct": readable, "reasoning": readable},
         "closed_reasoning": readable,
+        "different_traces": 2,
         "statements": 2 * sum(flat) + (6 - sum(flat)),  # a line that was cut counts
         "statements_of_a_rule": sum(flat),
         "true_of_these": 0.0,
         "groups": 6,
+        "readable_sampled": {"direct": readable, "reasoning": readable},
         "groups_with_spread": {"direct": 0.0, "reasoning": 0.0},
     }
     finding = _start._finding(found)
@@ -154,6 +158,36 @@ def test_figures_of_the_answers_to_validation_questions(base: Path, tmp_path: Pa
     good = {"readable": {"direct": 1.0, "reasoning": 0.96}, "groups_with_spread": {"direct": 0.5, "reasoning": 0.9}}
     assert _start._finding(good) == {}
     assert _start._finding({**good, "groups_with_spread": {"direct": 0.4, "reasoning": 0.9}})
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "accuracy", "chosen_by"), [(0.0, 1.0, 1.0), (0.05, 1.5, 1.5), (0.06, 2.9, -0.06), (1.0, 0.0, -1.0)]
+)
+def test_a_checkpoint_is_chosen_by_what_can_be_read_first(
+    unreadable: float, accuracy: float, chosen_by: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"accuracy": accuracy, "unreadable": unreadable}
+    monkeypatch.setattr(Validation, "figures", lambda self, trainer: found)
+    judged = _start.ReadableFirst.__new__(_start.ReadableFirst)
+    assert judged.figures(None) == {**found, judged.selected_by: chosen_by}
+
+
+@pytest.mark.parametrize(
+    ("reasons", "text", "readable"),
+    [
+        (False, "{'title': 'x'}", True),
+        (False, "x", False),
+        (True, "Short.\n</think>\n{'title': 'x'}", True),
+        (True, "{'title': 'x'}", False),  # an answer, which skips the reasoning
+        (True, "Short.\n</think>\nx", False),
+        (True, "Short.\n{'title': 'x'}", False),
+    ],
+)
+def test_what_can_be_read(reasons: bool, text: str, readable: bool, tmp_path: Path) -> None:
+    ctx = training_context(settings("nothing-is-loaded", start=START), tmp_path)
+    reasoner = ctx.reasoner("prlm" if reasons else "direct:protocol=chat")
+    prompt = Prompt(ctx.questions(1)[0], Ranking(), "?", key="title", reasons=reasons)
+    assert is_readable(parsed_sample(reasoner, prompt, Completion(text))) is readable
 
 
 def test_groups_whose_accuracy_differs_have_spread(base: Path, tmp_path: Path) -> None:
@@ -171,8 +205,11 @@ def test_groups_whose_accuracy_differs_have_spread(base: Path, tmp_path: Path) -
     ctx = training_context(settings(base, start=START), tmp_path, kind=DifferingContext).before_start()
     reasoner = ctx.reasoner("direct:protocol=chat")
     prompts, _ = ctx.training_prompts(reasoner, None, validation=True)
-    share = _start._share_with_spread(ctx, reasoner, prompts, "scripted", "direct")
-    assert share == round(sum(int(p.example.id) % 2 == 0 for p in prompts) / len(prompts), 4)
+    groups = _start._groups(ctx, reasoner, prompts, "scripted", "direct")
+    assert [len(group) for group in groups] == [4] * len(prompts)
+    assert _start._share_with_spread(ctx, groups) == round(
+        sum(int(p.example.id) % 2 == 0 for p in prompts) / len(prompts), 4
+    )
 
 
 class TestWithout:
@@ -241,6 +278,7 @@ class TestChain:
             *{"rft": ["reward"], "dpo": ["pairs"], "policy": ["reward"]}.get(name, []),
         }
         assert manifest["identity"]["base"] != start["identity"]["base"]
+        assert start["held_back"]["metric"] == "readable_accuracy"
         assert "start" not in start["identity"] and start["builds_on"] == [] and manifest["builds_on"][0] == "start"
         own, whole = manifest["cost"]["tokens_trained"], cost_of(started.output, name)["tokens_trained"]
         assert whole >= own + start["cost"]["tokens_trained"] > own > 0
@@ -299,3 +337,22 @@ def test_a_killed_start_ends_like_an_unbroken_one_and_answers_in_a_run(base: Pat
     method = ["--method", f"start:checkpoint={tmp_path / 'two'}"]
     done = here("run", "--task", "mini_lamp_4", "--synth-users", 2, "--no-controls", *method, "--results", "r")
     assert done.status == 0, done
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("smollm2")
+def test_a_pretrained_base_learns_both_forms(tmp_path: Path) -> None:
+    """Eight steps on twelve questions; the base itself closes no reasoning."""
+    changes = {"learning_rate": 3e-4, "epochs": 4, "steps": None, "batch": 6, "every": 4, "judged": 6}
+    reasoners = {"reasoner": "prlm:max_length=448", "direct": "direct:protocol=chat,max_length=448"}
+    content = settings("smollm2", start={**START, **changes, **reasoners, "questions": 12}, max_completion=96)
+    made = make_start(training_context(content, tmp_path, "mini_lamp_7"))
+    log = read_log(made.folder)
+    unreadable = [row["eval_unreadable"] for row in log if "eval_unreadable" in row]
+    assert unreadable[0] == 1 and unreadable[-1] <= 1 / 6
+    losses = [row["loss"] for row in log if "loss" in row]
+    assert len(losses) == 8 and losses[-1] < losses[0] / 2
+    shown = made.manifest["held_back_answers"]
+    assert min(shown["readable"].values()) >= 5 / 6 and min(shown["groups_with_spread"].values()) >= 0.5
+    assert shown["different_traces"] > 1 and shown["statements_of_a_rule"] > shown["statements"] / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -107,17 +108,54 @@ class TestMeasures:
 
 
 class TestTraces:
-    def test_some_statements_in_the_order_of_the_rules_by_lot(self) -> None:
+    def test_the_length_and_others_by_lot(self) -> None:
         made = TraceRules(TASKS.get("lamp_7"))
         found = items("Hello @you #tag", "hm.. well", "NO WAY!")
         every = made.statements(found)
         traces = {made.trace(found, 3, f"0 {number}") for number in range(40)}
-        assert len(traces) > 10
+        assert len(traces) > 20
         for trace in traces:
-            lines = trace.splitlines()
-            assert len(lines) == 3 and lines == [line for line in every if line in lines]
-        assert made.trace(found, 3, "0 1") == made.trace(found, 3, "0 1")
-        assert made.trace(found, 99, "0 1").splitlines() == every
+            length, *others = trace.splitlines()
+            assert length == "The tweets have about 2 words."
+            assert len({*others}) == 2 and {*others} < {*every} and not any("No " in line for line in others)
+        assert made.trace(found, 3, "0 1") == TraceRules(TASKS.get("lamp_7")).trace(found, 3, "0 1")
+        assert sorted(made.trace(found, 99, "0 1").splitlines()) == sorted(every)
+
+    def test_an_absence_is_said_only_after_all_else(self) -> None:
+        made = rules(SHARE, {**SHARE, "pattern": "!", "say": "{quantity} shout."}, MEAN)
+        plain, tagged = items("one word", "two"), items("#one", "two")
+        for number in range(20):
+            assert made.trace(tagged, 2, f"{number}") == "About 1 words.\nSome have a hashtag."
+            assert made.trace(tagged, 3, f"{number}") == "About 1 words.\nSome have a hashtag.\nNo shout."
+            assert made.trace(plain, 1, f"{number}") == "About 2 words."
+        said = {made.trace(plain, 2, f"{number}") for number in range(20)}
+        assert said == {"About 2 words.\nNo have a hashtag.", "About 2 words.\nNo shout."}
+
+    def test_a_word_of_its_own_for_nothing_is_an_absence_too(self) -> None:
+        quantities = {"never": 0, "often": 1}
+        made = rules({**SHARE, "say": "Hashtags: {quantity}.", "quantities": quantities}, WORDS)
+        assert made.trace(items("rain", "rain"), 1, "x") == "Often: rain."
+
+    def test_what_few_others_have_is_preferred(self) -> None:
+        made = rules(SHARE, {**SHARE, "pattern": "!", "say": "{quantity} shout."})
+        found = items("#a!", "#b!")
+        others = [items("#a", "#b")] * 30
+        often = [made.among([found, *others]).trace(found, 1, f"{number}") for number in range(200)]
+        assert often.count("All shout.") > 190  # surprises of log(32 / 1) and log(32 / 31)
+        equal = [made.trace(found, 1, f"{number}") for number in range(200)]
+        assert 70 < equal.count("All shout.") < 130
+        assert made.among([found, *others]).identity() == made.identity()
+
+    def test_users_differ(self) -> None:
+        rng = random.Random(0)
+        habits = ["so tired.. #monday", "Look at this!", "@you really? ok", "i dont know lol", "GOOD day, 5 of you :)"]
+        users = [items(*rng.choices(rng.sample(habits, 2), k=4)) for _ in range(40)]
+        made = TraceRules(TASKS.get("lamp_7")).among(users)
+        traces = [made.trace(found, 3, f"0 {number}") for number, found in enumerate(users)]
+        assert len(set(traces)) > 35
+        for found, trace in zip(users, traces, strict=True):
+            assert len(trace.splitlines()) == 3
+            assert all(made.check(line, found) is True for line in trace.splitlines())
 
     def test_the_default_rules_fit_the_kind_of_answer(self) -> None:
         kinds = {
@@ -158,6 +196,10 @@ def test_what_is_said_of_any_items_is_true(name: str, data: st.DataObject) -> No
     every = made.statements(found)
     assert every and all(made.check(sentence, found) is True for sentence in every)
     assert all(re.fullmatch(r"\S.*\.", sentence) and len(sentence.splitlines()) == 1 for sentence in every)
+    trace = made.among([found, found[:1]]).trace(found, 3, "x").splitlines()
+    assert {*trace} <= {*every} and len(trace) == min(3, len(every))
+    absent = [sentence.startswith("No ") for sentence in trace]
+    assert absent == sorted(absent)
 
 
 @settings(deadline=None)
