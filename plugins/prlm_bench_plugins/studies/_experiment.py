@@ -174,7 +174,7 @@ def _finding(pair: tuple[str, str], compared: _Compared | None, p: float, metric
     if compared is None:
         return f"Open: {one} - {other}: no seed has both."
     d = compared.found.difference
-    ends = f" [{d.low:+.4f}, {d.high:+.4f}]" if not d.why else f" ({d.why})"
+    ends = f" [{d.low:+.4f}, {d.high:+.4f}]" if not d.why else f" (no interval: {d.why})"
     alone = "" if compared.p_trainings is None else f", p of trainings {compared.p_trainings:.3g}"
     figures = f"{d.difference:+.4f}{ends} in {metric.name}, p (Holm over {count}) {p:.3g}{alone}"
     on = on_trainings(compared.seeds)
