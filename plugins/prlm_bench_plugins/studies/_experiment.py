@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from prlm_bench.errors import RunError
 from prlm_bench.metrics import Metric
 from prlm_bench.report import Comparison, compare, on_trainings
 from prlm_bench.results import Stored
@@ -43,7 +42,7 @@ def experiment(config: StudyConfig, plan: Plan, runs: Path, minutes: float | Non
         minutes: for which units are begun; 0 only reports, None makes all units.
 
     Raises:
-        RunError: no unit is finished.
+        PrlmBenchError: the plan does not fit the trainer, or finished units were made with other settings.
     """
     units = Units(config, plan, runs)
     failed = units.make(minutes)
@@ -96,15 +95,8 @@ class _Tests:
 
 
 def report(units: Units, failed: Mapping[Unit, str]) -> StudyReport:
-    """What the finished units say.
-
-    Raises:
-        RunError: no unit is finished.
-    """
+    """What the finished units say."""
     tests, plan = _Tests(units), units.plan
-    if not tests.found:
-        why = "; ".join(f"{unit}: {text}" for unit, text in failed.items())
-        raise RunError(f"no test of the plan is finished{': ' * bool(why)}{why}", "repeat without --minutes 0")
     metric, first = tests.metric, plan.comparisons[0][0]
     fixed = [tests.minus((one, ""), (other, "")) for one, other in plan.comparisons]
     corrected = holm([1.0 if each is None else each.found.difference.p for each in fixed])
@@ -123,7 +115,7 @@ def report(units: Units, failed: Mapping[Unit, str]) -> StudyReport:
             *(f"Failed: {unit}: {text}." for unit, text in failed.items()),
             *_of_trainings(units),
         ],
-        lambda axes: _draw(axes, others, f"{metric.name}, minus that of {first}"),
+        (lambda axes: _draw(axes, others, f"{metric.name}, minus that of {first}")) if others else None,
         [each for each in more if each.rows],
         bool(failed),
     )
@@ -171,10 +163,10 @@ def _row(pair: tuple[str, str], compared: _Compared | None, p: float) -> list[An
 
 
 def _title(tests: _Tests, units: Units) -> str:
-    (test, *_), *_ = ([*found.values()] for found in tests.found.values())
-    where = f"{units.config.task_name} {units.config.split}"
-    of = f"{test.summary.n} questions of {test.summary.n_users} users"
-    return f"{where}, {of}; {tests.metric.name}; {len(units.done)} of {len(units.all)} units"
+    found = [test.summary for each in tests.found.values() for test in each.values()]
+    of = f", {found[0].n} questions of {found[0].n_users} users" if found else ""
+    where = f"{units.config.task_name} {units.config.split}{of}"
+    return f"{where}; {tests.metric.name}; {len(units.done)} of {len(units.all)} units"
 
 
 def _finding(pair: tuple[str, str], compared: _Compared | None, p: float, metric: Metric, count: int) -> str:
@@ -182,7 +174,7 @@ def _finding(pair: tuple[str, str], compared: _Compared | None, p: float, metric
     if compared is None:
         return f"Open: {one} - {other}: no seed has both."
     d = compared.found.difference
-    ends = f" [{d.low:+.4f}, {d.high:+.4f}]" if not d.why else f" ({d.why})"
+    ends = f" [{d.low:+.4f}, {d.high:+.4f}]" if not d.why else f" (no interval: {d.why})"
     alone = "" if compared.p_trainings is None else f", p of trainings {compared.p_trainings:.3g}"
     figures = f"{d.difference:+.4f}{ends} in {metric.name}, p (Holm over {count}) {p:.3g}{alone}"
     on = on_trainings(compared.seeds)

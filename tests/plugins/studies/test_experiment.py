@@ -15,6 +15,7 @@ import pytest
 import yaml
 from prlm_bench_plugins.studies._plan import Plan, Unit, plan_names, read_plan, units_of
 from support.paths import REAL_DATA
+from support.prlm_shop import make_causal, recipe_file, settings
 
 PLUGIN = '''
 import time
@@ -228,8 +229,11 @@ class TestUnits:
         run("--minutes", "11")
         assert len(log(1)) == 4
 
-    def test_nothing_is_reported_of_nothing(self, run: Any) -> None:
-        assert run("--minutes", "0").mistake.startswith("no test of the plan is finished")
+    def test_a_report_of_nothing(self, run: Any) -> None:
+        done = run("--minutes", "0", "-o", "out")
+        assert done.status == 0 and "mini_lamp_4 test; rouge1@lamp; 0 of 9 units" in done.stdout
+        assert "Missing, 9 of 9 units" in done.stdout and not log(0)
+        assert {path.name for path in Path("out").iterdir()} == {"experiment.csv", "experiment.json"}
 
     def test_finished_units_are_of_these_settings(self, run: Any) -> None:
         run("--minutes", "0.0000001")
@@ -345,3 +349,29 @@ def test_every_arm_of_the_real_plan_goes_through_on_smollm2(smollm2: Path, cli: 
         rows = [row for row in map(json.loads, log.read_text().splitlines()) if "loss" in row]
         assert len(rows) == 10 and all(row["loss"] == row["loss"] and row["grad_norm"] < 1e4 for row in rows)
     assert (tmp_path / "out/experiment.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_units_of_prlm_share_the_folder_of_their_seed(run: Any, tmp_path: Path) -> None:
+    pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
+    content = settings(make_causal(tmp_path / "base"), policy__steps=2, sft__steps=2)
+    content["sft_grid"] = {"steps": [1, 2], "learning_rates": [1e-3]}
+    content["ablations"] = {"no-personalization": {"policy.rewards": {"accuracy": 1.0}}}
+    plan: dict[str, Any] = {"trainer": "prlm.ablation", "recipe": str(recipe_file(tmp_path, content)), "limit": 4}
+    plan |= {"primary": ["prlm", "best-sft"], "secondary": ["rag", "no-personalization"]}
+    plan["comparisons"] = [["prlm", "best-sft"]]
+
+    def folders(seed: int) -> set[str]:
+        return {path.name for path in Path(f"prlm-runs/mine/mini_lamp_4/{seed}").iterdir()}
+
+    run("--minutes", "0.0000001", **plan)
+    assert folders(0) == {"pairs"}
+    done = run("--json", **plan)
+    assert done.status == 0, done.stderr
+    assert {*folders(0)} == {"pairs", "reward", "policy", "sft-1x-0.001", "sft-2x-0.001", "no-personalization"}
+    chosen = folders(1) - {"pairs", "reward", "policy"}
+    assert len(chosen) == 1 and chosen < {"sft-1x-0.001", "sft-2x-0.001"}
+    found = json.loads(done.stdout)
+    seeds = {row["arm"]: row["seeds"] for row in found["more"]["experiment-arms"]}
+    assert seeds == {"prlm": 2, "best-sft": 2, "rag": 1, "no-personalization": 1}
+    assert {row["arm"] for row in found["more"]["experiment-costs"]} == {"prlm", "best-sft", "no-personalization"}
