@@ -3,7 +3,7 @@
     pytest benchmarks/bench_grpo.py --benchmark-only                 # -k tiny, -k smollm2
 
 The tiny model answers headlines of mini-LaMP (four items by BM25): 16 questions a step, four completions of each.
-SmolLM2 (six items) answers 4 questions a step, eight completions of each, as its recipe has them but for the number of
+SmolLM2 (four items) answers 4 questions a step, eight completions of each, as its recipe has them but for the number of
 questions. Both run on one thread. trl has its defaults but for what the two share: batch, group, temperature, learning
 rate, rewards, and no checkpoints on disk; ours computes in float32. `extra_info` has steps a second, CPU seconds of a
 step and where they go: generation, rewards, and the rest, which is forward and backward, and the ratios by CPU time.
@@ -67,7 +67,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(str(MODEL), batch=16, group=4, most=48, temperature=0.7, k=4, steps=3, rounds=2),
-    "smollm2": Size("smollm2", batch=4, group=8, most=96, temperature=1.0, k=6, steps=1, rounds=1),
+    "smollm2": Size("smollm2", batch=4, group=8, most=96, temperature=1.0, k=4, steps=1, rounds=1),
 }
 
 

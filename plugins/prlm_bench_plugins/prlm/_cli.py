@@ -69,7 +69,8 @@ def curve(
 
 def _validation(row: Mapping[str, Any]) -> float | None:
     """The figure by which a checkpoint is chosen."""
-    known = (row[name] for name in ("eval_accuracy", "eval_reward", "eval_loss") if name in row)
+    figures = ("eval_readable_accuracy", "eval_accuracy", "eval_reward", "eval_loss")
+    known = (row[name] for name in figures if name in row)
     found: float | None = next(known, None)
     return found
 
