@@ -1,3 +1,14 @@
+from ._checked_metric import NOT_MADE as NOT_MADE, CheckedMetric as CheckedMetric
+from ._faults import (
+    Fault as Fault,
+    Origin as Origin,
+    PluginFault as PluginFault,
+    WrongResultError as WrongResultError,
+    fault_of as fault_of,
+    keep_fault as keep_fault,
+    no_exit as no_exit,
+    told as told,
+)
 from ._hookspecs import (
     Register as Register,
     RegisterCommand as RegisterCommand,
@@ -11,7 +22,6 @@ from ._registry import (
     NEEDS as NEEDS,
     Component as Component,
     ComponentChoice as ComponentChoice,
-    Origin as Origin,
     Registry as Registry,
     given as given,
 )

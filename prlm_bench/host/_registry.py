@@ -14,6 +14,8 @@ from typing import Any
 from ..errors import PluginError, PrlmBenchError, SpecError, UnknownNameError
 from ..identity import code_digest, core_digest, object_state
 from ..interfaces import Context, Fingerprinted
+from ._checked_metric import CheckedMetric
+from ._faults import Origin, PluginFault, WrongResultError, fault_of, no_exit
 from ._specs import Option, Spec, bind, canonical, options_of, parse_spec, takes_context, unwrapped
 
 #: The kinds of component and the hook that registers each.
@@ -43,22 +45,6 @@ NEEDS = {
 }
 #: Inputs that a component can declare to ignore, so that a grid does not repeat it.
 IGNORES = frozenset({"items", "reasoner"})
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a plugin came from."""
-
-    #: Name of the plugin: its entry point, or the file or module given to `--plugin`.
-    plugin: str
-    #: Distribution and version; for a local file its stem and an empty version.
-    dist: str
-    version: str
-    #: The plugin module's file; if the import failed, what should have been imported.
-    file: str
-
-    def __str__(self) -> str:
-        return f"{self.plugin} ({self.dist}{' ' + self.version if self.version else ''})"
 
 
 @dataclass(frozen=True)
@@ -147,6 +133,7 @@ class ComponentChoice:
 
         Raises:
             PrlmBenchError: the component rejects its options, or needs a context that is not given.
+            PluginFault: the factory raised another error than that.
         """
         if self.component.instance is not None:
             return self.component.instance
@@ -154,10 +141,39 @@ class ComponentChoice:
         if extra and context is None:
             raise PluginError(f"{self.component.kind} {self} needs a task and its data")
         try:
-            made = self.component.factory(**self.options, **extra)
+            with no_exit():
+                made = self.component.factory(**self.options, **extra)
+        except PrlmBenchError:
+            raise
         except ValueError as error:
             raise SpecError(f"{self.component.kind} {self}: {error}") from error
-        return made
+        except Exception as error:
+            raise PluginFault(self.told, fault_of(error)) from error
+        self._check(made)
+        return made if self.component.kind != "metric" else self._metric(made)
+
+    @property
+    def spec(self) -> str:
+        """The canonical spec by the component's own name: other installed plugins must not change an identity."""
+        return canonical(self.component.name, self.component.factory, self.options)
+
+    @property
+    def told(self) -> str:
+        """What errors call it: kind, name with options, and plugin."""
+        return f"{self.component.kind} {self} from {self.component.origin}"
+
+    def _check(self, made: Any) -> None:
+        """Check that what the factory made has the methods of its kind; none is read, since that may load a model."""
+        for method in () if hasattr(type(made), "__getattr__") else _METHODS.get(self.component.kind, ()):
+            if inspect.getattr_static(made, method, _METHODS) is _METHODS:
+                wrong = WrongResultError(f"made a {type(made).__name__}, which has no {method}", made, "__init__")
+                raise PluginFault(self.told, fault_of(wrong))
+
+    def _metric(self, made: Any) -> CheckedMetric:
+        try:
+            return CheckedMetric(made, self.spec, self.told)
+        except Exception as error:
+            raise PluginFault(self.told, fault_of(error)) from error
 
     def with_inner(self, inner: Mapping[str, str]) -> ComponentChoice:
         """The same choice with the specs of its inner components replaced, so that none has an option without effect.
@@ -175,18 +191,27 @@ class ComponentChoice:
 
     def identity(self, made: Any) -> dict[str, str]:
         """Everything that determines the results of this component."""
-        fingerprint = made.fingerprint() if isinstance(made, Fingerprinted) else ""
+        made = made.inner if isinstance(made, CheckedMetric) else made
+        fingerprint = self._fingerprint(made) if isinstance(made, Fingerprinted) else ""
         if self.component.instance is not None and not isinstance(made, Fingerprinted):
             fingerprint = object_state(made)
         origin = self.component.origin
         return {
-            # Not the label: other installed plugins must not change the identity.
-            "spec": canonical(self.component.name, self.component.factory, self.options),
+            "spec": self.spec,
             "plugin": self.component.qualified,
             "version": origin.version,
             "source": self.component.source,
             "fingerprint": str(fingerprint),
         }
+
+    def _fingerprint(self, made: Fingerprinted) -> str:
+        try:
+            with no_exit():
+                return made.fingerprint()
+        except PrlmBenchError:
+            raise
+        except Exception as error:
+            raise PluginFault(self.told, fault_of(error)) from error
 
 
 class Registry:
@@ -250,6 +275,11 @@ _METHODS = {
     "generator": ("generate", "tokenizer"),
     "judge": ("judge",),
     "reward": ("score",),
+    "metric": ("statistics", "value"),
+    "trainer": ("train",),
+    "importer": ("recognizes", "convert"),
+    "engine": ("map",),
+    "logger": ("log",),
 }
 
 
@@ -378,8 +408,7 @@ def load_target(what: str, target: Any) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may even call sys.exit() at import
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise PluginError(f"{what} ({target}) cannot be loaded: {reason}") from error
+        raise PluginError(f"{what} ({target}) cannot be loaded: {fault_of(error)}") from error
 
 
 def check_name(kind: str, name: object) -> None:

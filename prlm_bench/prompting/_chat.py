@@ -56,8 +56,8 @@ def chat_prompt(
         shown.pop()  # a line may take more tokens next to others, or when it is cut and decoded
     cut = sum(shortened for _, shortened in shown)
     dropped = len(ranking.items) - len(shown)
-    counts = {"tokens": tokens, "shown": len(shown), "cut": cut, "dropped": dropped}
-    return Prompt(example, ranking, text, chat=True, **counts, key=key, reasons=reasons)
+    counts = (tokens, len(shown), cut, dropped)
+    return Prompt(example, ranking, text, True, *counts, key=key, reasons=reasons)
 
 
 def plain_ask(task: Task) -> str:

@@ -3,12 +3,14 @@ from ._journal import Journal as Journal, finished_ids as finished_ids
 from ._manifest import (
     folder_name as folder_name,
     make_manifest as make_manifest,
+    method_folder as method_folder,
 )
 from ._samples import read_samples as read_samples, sample_line as sample_line
 from ._schema import (
     SCHEMA_VERSION as SCHEMA_VERSION,
     ComponentIdentity as ComponentIdentity,
     DataIdentity as DataIdentity,
+    DraftRecord as DraftRecord,
     Estimate as Estimate,
     ItemRecord as ItemRecord,
     Manifest as Manifest,
@@ -18,6 +20,7 @@ from ._schema import (
     SampleRecord as SampleRecord,
     Summary as Summary,
     Timing as Timing,
+    TurnRecord as TurnRecord,
 )
 from ._seed_groups import (
     SeedGroup as SeedGroup,

@@ -11,6 +11,7 @@ import orjson
 
 from .._util.files import pretty, replacing, write_whole
 from ..errors import DataError
+from ..host import Fault
 from ..metrics import Metric
 from ._journal import JOURNAL_FIELDS, REWARD_FAILURES, SECONDS, Journal, lock_of
 from ._schema import Manifest, Summary, Timing
@@ -30,10 +31,11 @@ def finish(
     ids: Sequence[str],
     labels: Sequence[str],
     metrics: Sequence[Metric],
-) -> Summary:
+) -> tuple[Summary, dict[str, Fault]]:
     """Write samples in the order of the data, then the summary; the journal is removed last.
 
-    A reward that failed for one sample has no value in the whole row; the summary says why.
+    A reward that failed for one sample has no value in the whole row, nor has a metric that failed; the summary says
+    why.
 
     Args:
         folder: the folder of the run.
@@ -42,6 +44,9 @@ def finish(
         ids: the n questions, in order.
         labels: the task's labels.
         metrics: the metrics to compute.
+
+    Returns:
+        The summary, and the errors of metrics by name.
     """
     # Prompts and completions are large, so they are read again line by line when the samples are written.
     records = []
@@ -76,7 +81,7 @@ def finish(
     write_whole(folder / SUMMARY, pretty(summary.model_dump()))
     journal.close()
     tidy(folder)
-    return summary
+    return summary, summarized.failures
 
 
 def share_time(folders: Sequence[Path]) -> None:
