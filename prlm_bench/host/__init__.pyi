@@ -6,6 +6,7 @@ from ._faults import (
     WrongResultError as WrongResultError,
     fault_of as fault_of,
     keep_fault as keep_fault,
+    named as named,
     no_exit as no_exit,
     told as told,
 )

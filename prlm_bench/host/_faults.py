@@ -28,6 +28,7 @@ __all__ = [
     "fault_of",
     "keep_fault",
     "know_plugin",
+    "named",
     "no_exit",
     "told",
 ]
@@ -146,6 +147,24 @@ def told(choice: ComponentChoice, fault: Fault) -> str:
 def keep_fault(what: str, fault: Fault) -> None:
     """Log the traceback of a fault, which `--debug` shows and `--log-file` keeps."""
     _log.debug("%s: %s\n%s", what, fault, fault.details.rstrip())
+
+
+@contextmanager
+def named(told: str) -> Iterator[None]:
+    """Tell errors inside a component as a `PluginFault`; messages that it raises for users stay what they are.
+
+    Args:
+        told: what the component is called.
+    """
+    try:
+        with no_exit():
+            yield
+    except WrongResultError as error:
+        raise PluginFault(told, fault_of(error)) from error
+    except PrlmBenchError:
+        raise
+    except Exception as error:
+        raise PluginFault(told, fault_of(error)) from error
 
 
 @contextmanager
