@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -103,6 +104,19 @@ class Component:
     def summary(self) -> str:
         """The first line of the factory's docstring."""
         return (inspect.getdoc(unwrapped(self.factory)) or "").partition("\n")[0]
+
+    def declared(self) -> dict[str, Any]:
+        """What a metric declares: `summary`, `limits` and `higher_is_better`; None for what is not known.
+
+        A metric without required options is made for it; of another one, the class may say it.
+        """
+        made: Any = self.factory
+        if self.missing() is None and not any(option.required for option in self.options.values()):
+            with suppress(PrlmBenchError):
+                made = ComponentChoice(self, {}, self.name).make()
+        found = {name: getattr(made, name, None) for name in ("limits", "higher_is_better")}
+        summary = getattr(made, "summary", "")
+        return {**found, "summary": summary if isinstance(summary, str) and summary else self.summary}
 
     @cached_property
     def source(self) -> str:
