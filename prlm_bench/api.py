@@ -9,7 +9,8 @@ from typing import Any, Literal
 from ._util.files import pretty, write_whole
 from .data import ScoreReader
 from .errors import PluginError, UnknownNameError
-from .host import PluginHost, fault_of, no_exit
+from .host import PluginHost, fault_of
+from .host._faults import no_exit
 from .interfaces import Engine, Logger
 from .profiling import Profile, recording, timed
 from .progress import Progress

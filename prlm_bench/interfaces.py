@@ -17,6 +17,7 @@ from .records import Answer, Completion, Example, Prompt, Ranking, Sample
 
 if TYPE_CHECKING:
     from .data import Dataset
+    from .metrics import Metric
     from .tasks import Task
 
 __all__ = [
@@ -239,7 +240,11 @@ class Build(Protocol):
     @overload
     def __call__(self, kind: Literal["judge"], spec: Spec) -> Judge: ...
     @overload
+    def __call__(self, kind: Literal["metric"], spec: Spec) -> Metric: ...
+    @overload
     def __call__(self, kind: Literal["trainer"], spec: Spec) -> Trainer: ...
+    @overload
+    def __call__(self, kind: Literal["importer"], spec: Spec) -> Importer: ...
     @overload
     def __call__(self, kind: str, spec: Spec) -> Any: ...
 

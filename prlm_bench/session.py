@@ -18,7 +18,9 @@ from .interfaces import ContinuesCompletions, Generator, Reasoner, Samples, Toke
 from .progress import Progress, Silent
 from .records import Completion, Example, Prompt, Ranking, Sample
 from .results import Scores, score_answers
-from .running import Components, Drafting, completions, prompt_lines, rank, ranking_file, read_answer
+from .running import Components, prompt_lines, ranking_file
+from .running._calls import completions, rank, read_answer
+from .running._drafts import Drafting
 
 if TYPE_CHECKING:
     from .data import Dataset

@@ -62,7 +62,7 @@ def score(
 
 def _end(scores: Scores) -> None:
     """Say which metrics failed, and end with status 1 if one did."""
-    from ..host import keep_fault
+    from ..host._faults import keep_fault
 
     for name, fault in scores.failures.items():
         print(f"FAILED metric {name}: {fault}", file=sys.stderr)

@@ -1,14 +1,10 @@
-from ._checked_metric import NOT_MADE as NOT_MADE, CheckedMetric as CheckedMetric
+from ._checked_metric import CheckedMetric as CheckedMetric
 from ._faults import (
     Fault as Fault,
     Origin as Origin,
     PluginFault as PluginFault,
     WrongResultError as WrongResultError,
     fault_of as fault_of,
-    keep_fault as keep_fault,
-    named as named,
-    no_exit as no_exit,
-    told as told,
 )
 from ._hookspecs import (
     Register as Register,

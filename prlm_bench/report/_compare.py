@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import DataError
-from ..host import PluginHost, named
+from ..host import PluginHost
+from ..host._faults import named
 from ..metrics import Metric, Pairs
 from ..results import (
     SeedGroup,

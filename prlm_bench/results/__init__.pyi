@@ -3,7 +3,6 @@ from ._journal import Journal as Journal, finished_ids as finished_ids
 from ._manifest import (
     folder_name as folder_name,
     make_manifest as make_manifest,
-    method_folder as method_folder,
 )
 from ._samples import read_samples as read_samples, sample_line as sample_line
 from ._schema import (

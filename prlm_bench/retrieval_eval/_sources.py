@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import DataError
 from ..interfaces import CachesOnDisk, Fingerprinted, Retriever
 from ..records import Example, Ranking
-from ..running import Components, rank
+from ..running import Components
+from ..running._calls import rank
 from ._trec import escaped, read_run
 
 if TYPE_CHECKING:

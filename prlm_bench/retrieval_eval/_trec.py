@@ -21,7 +21,7 @@ from ..errors import DataError, RunError
 from ..interfaces import Retriever
 from ..progress import Progress
 from ..records import Example
-from ..running import rank
+from ..running._calls import rank
 
 if TYPE_CHECKING:
     from ..data import Dataset

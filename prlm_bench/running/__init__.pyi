@@ -1,8 +1,6 @@
 from ._cached_generator import CachedGenerator as CachedGenerator, CachedStream as CachedStream
-from ._calls import completions as completions, rank as rank, read_answer as read_answer
 from ._components import Components as Components, missing_requirement as missing_requirement
 from ._config import RunConfig as RunConfig, read_run_config as read_run_config
-from ._drafts import Drafting as Drafting
 from ._execute import BATCH as BATCH, Outcome as Outcome, execute as execute, preview as preview
 from ._exports import prompt_lines as prompt_lines, ranking_file as ranking_file
 from ._generation_cache import GenerationCache as GenerationCache

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import PrlmBenchError
-from ..host import WrongResultError, no_exit
+from ..host import WrongResultError
+from ..host._faults import no_exit
 from ..interfaces import Generator, Reasoner, Retriever, Reward
 from ..prompting import parse_completion
 from ..records import Answer, Completion, Document, Example, Prompt, Ranking, Sample

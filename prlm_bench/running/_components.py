@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError
-from ..host import NEEDS, NOT_MADE, Component, ComponentChoice, PluginFault, PluginHost
+from ..host import NEEDS, Component, ComponentChoice, PluginFault, PluginHost
+from ..host._checked_metric import NOT_MADE
 from ..identity import json_digest
 from ..interfaces import NOT_BATCH_INVARIANT, NOT_VERIFIED, Context, Generator, ReadsAnswers, Reasoner, Reward, Streams
 from ..records import Sample

@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import RunError
-from ..host import Fault, PluginHost, keep_fault
+from ..host import Fault, PluginHost
+from ..host._faults import keep_fault
 from ..interfaces import Activity, Engine
 from ..profiling import Profile, recording, timed, timed_each
 from ..progress import Progress, Silent, Watches

@@ -13,7 +13,8 @@ from functools import partial
 from itertools import islice
 
 from ..errors import PrlmBenchError
-from ..host import ComponentChoice, Fault, fault_of, told
+from ..host import ComponentChoice, Fault, fault_of
+from ..host._faults import told
 from ..interfaces import Activity, Generator, ReportsActivity, Reward, Streams
 from ..profiling import settle, timed, timed_each
 from ..records import Completion, Example, Sample

@@ -15,7 +15,8 @@ from ..errors import DataError
 from ..host import CheckedMetric, ComponentChoice, PluginFault, PluginHost
 from ..metrics import Pairs
 from ..progress import Progress, Silent
-from ..results import Manifest, folder_name, make_manifest, method_folder
+from ..results import Manifest, folder_name, make_manifest
+from ..results._manifest import method_folder
 from ._components import Components
 from ._config import RunConfig
 from ._pipeline import Pipeline

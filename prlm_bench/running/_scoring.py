@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ..host import ComponentChoice, Fault, fault_of, told
+from ..host import ComponentChoice, Fault, fault_of
+from ..host._faults import told
 from ..interfaces import Reward
 from ..profiling import timed
 from ..records import Sample

@@ -18,7 +18,8 @@ from ..data import open_split
 from ..host import PluginHost
 from ..interfaces import Context, Fingerprinted
 from ..records import Answer, Completion, Document, Example, Prompt, Ranking
-from ..running import Components, Drafting
+from ..running import Components
+from ..running._drafts import Drafting
 
 #: Unusual profile texts: empty, very long, not ASCII, control characters.
 ODD_TEXTS = ("", "   ", "a", "word " * 5000, "\u0000\u2028\r\n\t", "日本語 🙂 naïve", "{'title': 'x'}", '"quoted"')
