@@ -121,18 +121,18 @@ def run_config(
             write_whole(profile, pretty(recorded.to_dict()))
     found = Results(results, load_folders([*outcome.finished, *outcome.already]), [], host, outcome)
     for receiver, name in zip(receivers, loggers, strict=True):
-        _log_rows(receiver, name, found, outcome)
+        told = host.registry.choose("logger", name).told if isinstance(name, str) else f"logger {type(name).__name__}"
+        _log_rows(receiver, told, found, outcome)
     return found
 
 
-def _log_rows(receiver: Logger, name: str | Logger, found: Results, outcome: Outcome) -> None:
+def _log_rows(receiver: Logger, told: str, found: Results, outcome: Outcome) -> None:
     """Give a logger the rows. One that fails loses them; the rows are stored already."""
     try:
         with no_exit():
             receiver.log(found.to_dicts())
     except Exception as error:
         fault = fault_of(error)
-        told = f"logger {name if isinstance(name, str) else type(name).__name__}"
         outcome.failed_loggers.append((told, str(fault)))
         outcome.add_faults({f"{told}: {fault}": fault})
 
