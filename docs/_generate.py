@@ -291,7 +291,7 @@ def result_schema() -> str:
 #: The files first to last, each followed by what it is made of.
 _ORDER = (
     *("Manifest", "DataIdentity", "MethodIdentity", "ComponentIdentity"),
-    *("SampleRecord", "ItemRecord"),
+    *("SampleRecord", "ItemRecord", "TurnRecord", "DraftRecord"),
     *("Summary", "Estimate", "MetricSummary", "RewardSummary"),
     "Timing",
 )
