@@ -101,6 +101,7 @@ class Session:
             self._drawn.__exit__(None, None, None)
             raise
         self.components = Components(self.host, self.dataset, cache_root())
+        self._drafting = Drafting()
 
     def __enter__(self) -> Session:
         return self
@@ -178,9 +179,9 @@ class Session:
         budget: Generator = self.component("generator", generator) if generator is not None else _NoGenerator()
         rankings = self.rank(retriever, k)
         prompts: list[Prompt] = []
-        at, drafting = 0, Drafting()
+        at = 0
         for batch in self._batches():
-            prompts += drafting.prompts(made, batch, rankings[at : at + len(batch)], budget, asks=needs_one)
+            prompts += self._drafting.prompts(made, batch, rankings[at : at + len(batch)], budget, asks=needs_one)
             at += len(batch)
         return PromptList(prompts, made)
 

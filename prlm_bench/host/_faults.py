@@ -227,8 +227,10 @@ def _definition(component: Any, method: str) -> tuple[Path, int] | None:
 
 
 def _shown(file: Path) -> Path:
-    here = Path.cwd()
-    return file.relative_to(here) if file.is_relative_to(here) else file
+    try:
+        return file.relative_to(Path.cwd())
+    except (ValueError, OSError):  # it lies elsewhere, or the folder is gone
+        return file
 
 
 def _one_line(text: str) -> str:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
+from .._util.files import pretty
 from ..errors import PrlmBenchError
 from ..host import WrongResultError
 from ..host._faults import no_exit
-from ..interfaces import Generator, Reasoner, Retriever, Reward
+from ..interfaces import Engine, Generator, Reasoner, Retriever, Reward, Trainer
+from ..progress import Progress
 from ..prompting import parse_completion
 from ..records import Answer, Completion, Document, Example, Prompt, Ranking, Sample
 from ._checked_records import check_prompt, checked
+
+#: What the work of a batch gives; a tuple.
+T = TypeVar("T")
 
 
 def rank(retriever: Retriever, examples: Sequence[Example], k: int | None) -> list[Ranking]:
@@ -169,6 +175,52 @@ def reward_values(reward: Reward, samples: Sequence[Sample]) -> list[float]:
     except (TypeError, ValueError):
         raise wrong("gave a score that is no number") from None
     return [value if math.isfinite(value) else math.nan for value in numbers]
+
+
+def train(trainer: Trainer, output: Path, progress: Progress) -> dict[str, Any]:
+    """The manifest of what a trainer made.
+
+    Raises:
+        WrongResultError: the trainer gives something else.
+        Exception: whatever it raises itself.
+    """
+    with no_exit():
+        manifest: Any = trainer.train(output, progress)
+    if not isinstance(manifest, Mapping):
+        raise WrongResultError(f"gave {_named(manifest)} in place of a manifest", trainer, "train")
+    try:
+        pretty(dict(manifest))
+    except TypeError as error:
+        raise WrongResultError(f"gave a manifest that is no JSON ({error})", trainer, "train") from None
+    return dict(manifest)
+
+
+def compute(
+    engine: Engine, work: Callable[[Any], T], batches: Iterable[Any], count: int, start: Callable[[], None]
+) -> Iterator[T]:
+    """What `work` gives for each batch, wherever an engine computes it.
+
+    Args:
+        engine: the engine.
+        work, batches, start: see `Engine.map`.
+        count: the number of batches.
+
+    Raises:
+        WrongResultError: the engine gives something else, or not for every batch.
+        Exception: whatever it, or the work, raises itself.
+    """
+    given = 0
+    with no_exit():
+        answers: Any = engine.map(work, batches, start)
+    if not isinstance(answers, Iterable):
+        raise WrongResultError(f"gave {_named(answers)} in place of an iterator", engine, "map")
+    for answer in answers:
+        if not isinstance(answer, tuple):
+            raise WrongResultError(f"gave {_named(answer)} in place of what the work gave", engine, "map")
+        given += 1
+        yield answer
+    if given != count:
+        raise WrongResultError(f"gave results of {given} batches for {count}", engine, "map")
 
 
 def _listed(given: Any, what: str, wrong: Any) -> list[Any]:

@@ -15,6 +15,7 @@ from ..interfaces import Activity, Engine
 from ..profiling import Profile, recording, timed, timed_each
 from ..progress import Progress, Silent, Watches
 from ..results import JOURNAL, Journal, Summary, begin, finish, finished_ids, is_finished, sample_line, share_time, tidy
+from ._calls import compute
 from ._config import RunConfig
 from ._engines import ProcessEngine
 from ._pipeline import Pipeline
@@ -196,8 +197,9 @@ class _TaskRun:
         profile = self._outcome.profile
         rows = [manifest.fingerprint for manifest in self._task.manifests]
         given = (self._config, self._host.extra, self._task.requested, self._results, rows, profile is not None)
-        batches = ((start, self._done_in(start)) for start in range(0, n, BATCH))
-        answers = engine.map(_work, batches, partial(_start_work, *given))
+        starts = range(0, n, BATCH)
+        batches = ((start, self._done_in(start)) for start in starts)
+        answers = compute(engine, _work, batches, len(starts), partial(_start_work, *given))
         for lines, failed, faults, stages in timed_each("waiting", answers, []):
             self._failed |= failed
             self._outcome.add_faults(faults)

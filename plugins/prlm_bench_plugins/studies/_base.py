@@ -91,7 +91,7 @@ class StudyConfig:
     @property
     def metrics(self) -> list[Metric]:
         """The task's metrics; the first one ranks its tables."""
-        return self.host.metrics(self.task.metrics)
+        return [*self.host.metrics(self.task.metrics)]
 
     @property
     def metric(self) -> Metric:

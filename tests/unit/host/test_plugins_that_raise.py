@@ -247,6 +247,38 @@ def test_an_engine_ends_the_run_and_loses_nothing(runs: Runs, point: str) -> Non
     assert samples(runs.run(runs.host(), "broken")) == unbroken
 
 
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        ("return None", "gave None in place of an iterator"),
+        ("return [1, 2]", "gave an int in place of what the work gave"),
+        ("return []", "gave results of 0 batches for 12"),
+        ("raise SystemExit(0)", "it called sys.exit(0)"),
+    ],
+)
+def test_an_engine_that_gives_something_else(runs: Runs, gives: str, said: str) -> None:
+    host = runs.host("engine", "never")
+    text = (runs.folder / "bad.py").read_text()
+    (runs.folder / "bad.py").write_text(
+        text.replace("        start()\n", f"        {gives}\n", 1).replace("yield work", "work")
+    )
+    with pytest.raises((PrlmBenchError, RuntimeError)) as caught:
+        runs.run(PluginHost(host.extra), "broken", engine="bad")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [("return None", "gave None in place of a manifest"), ("return {{1}: 2}", "TypeError: unhashable type: 'set'")],
+)
+def test_a_trainer_that_gives_something_else(runs: Runs, here: Cli, gives: str, said: str) -> None:
+    runs.host("trainer", "never")
+    text = (runs.folder / "bad.py").read_text()
+    (runs.folder / "bad.py").write_text(text.replace("return {}", gives))
+    ended = here("train", "bad", "--output", "out", "--plugin", "bad.py")
+    assert (ended.status, f"plugin bad.py (bad): {said} at bad.py:" in ended.stderr) == (1, True), ended.stderr
+
+
 @pytest.mark.parametrize("point", ["first call"])
 def test_a_logger_loses_no_row(runs: Runs, point: str) -> None:
     unbroken = samples(runs.run(runs.host(), "unbroken"))
