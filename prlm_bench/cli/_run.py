@@ -186,7 +186,8 @@ def _print_outcome(outcome: Outcome, results: Path) -> None:
     lines += [f"FAILED {folder}: {reason}" for folder, reason in outcome.failed]
     for kind, lost in (("reward", outcome.failed_rewards), ("metric", outcome.failed_metrics)):
         for (task, name, why), folders in lost.items():
-            lines.append(f"FAILED {kind} {name} on {task}: {why}; {len(folders)} rows have no value of it")
+            told = outcome.told.get((kind, name), f"{kind} {name}")
+            lines.append(f"FAILED {told} on {task}: {why}; {len(folders)} rows have no value of it")
     lines += [f"FAILED {logger}: {why}" for logger, why in outcome.failed_loggers]
     lines.append(
         f"{len(outcome.finished)} rows run, {len(outcome.already)} were there already, "

@@ -65,7 +65,8 @@ def _end(scores: Scores) -> None:
     from ..host._faults import keep_fault
 
     for name, fault in scores.failures.items():
-        print(f"FAILED metric {name}: {fault}", file=sys.stderr)
+        plugin = f" from {fault.origin}" if fault.origin is not None else ""
+        print(f"FAILED metric {name}{plugin}: {fault}", file=sys.stderr)
         keep_fault(f"metric {name}", fault)
     if scores.failures:
         raise typer.Exit(1)

@@ -1,4 +1,5 @@
 from ._checked_metric import CheckedMetric as CheckedMetric
+from ._component import Component as Component, ComponentChoice as ComponentChoice
 from ._faults import (
     Fault as Fault,
     Origin as Origin,
@@ -17,8 +18,6 @@ from ._host import Method as Method, Plugin as Plugin, PluginHost as PluginHost
 from ._registry import (
     KINDS as KINDS,
     NEEDS as NEEDS,
-    Component as Component,
-    ComponentChoice as ComponentChoice,
     Registry as Registry,
     given as given,
 )

@@ -18,7 +18,7 @@ from .._util.text import well_formed
 from ..errors import PluginError, PrlmBenchError
 
 if TYPE_CHECKING:
-    from ._registry import ComponentChoice
+    from ._component import ComponentChoice
 
 __all__ = [
     "Fault",

@@ -19,10 +19,11 @@ from ..tasks import TaskRegistry
 from ..threads import set_thread_defaults
 from . import _hookspecs as hookspecs
 from ._checked_metric import NOT_MADE, BrokenMetric, CheckedMetric
+from ._component import Component, load_target
 from ._discovery import GROUP, RESTRICT, installed, local
 from ._failures import HOOKS, Failure, describe
 from ._faults import Origin, PluginFault, know_plugin
-from ._registry import KINDS, Component, Registry, check_name, load_target, make_component, unknown_name
+from ._registry import KINDS, Registry, check_name, make_component, unknown_name
 
 __all__ = ["GROUP", "RESTRICT", "Failure", "Method", "Plugin", "PluginHost"]
 

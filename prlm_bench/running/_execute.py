@@ -40,6 +40,8 @@ class Outcome:
     failed_rewards: dict[tuple[str, str, str], list[Path]] = field(default_factory=dict)
     #: The same of metrics.
     failed_metrics: dict[tuple[str, str, str], list[Path]] = field(default_factory=dict)
+    #: What errors call these rewards and metrics, with their plugins, by kind and name.
+    told: dict[tuple[str, str], str] = field(default_factory=dict)
     #: Loggers that did not receive the rows, and why.
     failed_loggers: list[tuple[str, str]] = field(default_factory=list)
     #: The errors behind all of these, with their tracebacks, by what is said of them in one line.
@@ -241,8 +243,10 @@ class _TaskRun:
             self._outcome.failed_rewards.setdefault((task, name, why), []).append(folder)
         for name, why in summary.metric_failures.items():
             self._outcome.failed_metrics.setdefault((task, name, why), []).append(folder)
-        told = {metric.name: metric.told for metric in self._task.metrics}
-        self._outcome.add_faults({f"{told[name]}: {fault}": fault for name, fault in faults.items()})
+        told = self._outcome.told
+        told |= {("metric", metric.name): metric.told for metric in self._task.metrics}
+        told |= {("reward", str(choice)): choice.told for choice in self._task.rewards}
+        self._outcome.add_faults({f"{told['metric', name]}: {fault}": fault for name, fault in faults.items()})
 
 
 def _answered(task: PreparedTask, start: int, stop: int, done: Callable[[int, str], bool]) -> Iterator[Line]:

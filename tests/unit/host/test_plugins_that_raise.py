@@ -142,7 +142,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
 
 def samples(results: pb.Results) -> dict[tuple[str, ...], bytes]:
     """The samples of each row by its method, without what a broken metric or reward would add."""
-    found = {}
+    found: dict[tuple[str, ...], bytes] = {}
     for row in results.rows:
         method = row.manifest.method
         lines = []
@@ -160,7 +160,7 @@ def samples(results: pb.Results) -> dict[tuple[str, ...], bytes]:
 @pytest.mark.parametrize("kind", ["retriever", "reasoner", "generator"])
 def test_a_component_costs_its_rows(runs: Runs, kind: str, point: str) -> None:
     unbroken = samples(runs.run(runs.host(), "unbroken"))
-    grid = {f"{kind}s": [*SOUND[f"{kind}s"], "bad"]}
+    grid: dict[str, Any] = {f"{kind}s": [*SOUND[f"{kind}s"], "bad"]}
     found = runs.run(runs.host(kind, point, "KeyError('not here')"), "broken", **grid)
     assert {parts: lines for parts, lines in samples(found).items() if "bad" not in parts} == unbroken
     assert found.outcome is not None
@@ -227,7 +227,8 @@ def test_one_that_does_not_load_costs_a_line(runs: Runs, kind: str, point: str) 
     assert host.registry.get("generator", "model")
     if kind in ("retriever", "reasoner", "generator", "reward"):
         with pytest.raises(PrlmBenchError, match=f"unknown {kind} 'bad'.*failed to load.*not here"):
-            runs.run(host, "broken", **{f"{kind}s": ["bad"]})
+            grid: dict[str, Any] = {f"{kind}s": ["bad"]}
+            runs.run(host, "broken", **grid)
 
 
 def test_the_rest_runs_where_one_does_not_load(runs: Runs) -> None:
@@ -314,7 +315,7 @@ def test_score_keeps_the_other_columns(runs: Runs, here: Cli) -> None:
         ["rouge1@lamp", "1.0000"],
         ["bad@mine", "failed"],
     ]
-    assert ended.stderr == "FAILED metric bad@mine: ValueError: not here at bad.py:11\n"
+    assert ended.stderr == "FAILED metric bad@mine from bad.py (bad): ValueError: not here at bad.py:11\n"
     shown = json.loads(here("score", *words, "--metric", "bad@mine", "--json").stdout)
     assert (shown["metrics"], shown["failures"]) == ({}, {"bad@mine": "ValueError: not here at bad.py:11"})
     host, golds = runs.host("metric", "first call"), {"1": "a title"}
@@ -388,10 +389,24 @@ def test_the_options_debug_and_log_file(runs: Runs, here: Cli) -> None:
 
 def test_debug_shows_the_tracebacks_of_failed_rows(runs: Runs, here: Cli) -> None:
     runs.host("reward", "first call")
-    words = ("run", "--task", "mini_lamp_4", "--retriever", "bm25", "-k", "1", "--generator", "copy", "--no-controls")
+    words: tuple[str, ...] = (
+        "run",
+        "--task",
+        "mini_lamp_4",
+        "--retriever",
+        "bm25",
+        "-k",
+        "1",
+        "--generator",
+        "copy",
+        "--no-controls",
+    )
     words += ("--synth-users", "4", "--reward", "bad", "--plugin", "bad.py", "--results", "r")
     plain, shown = here(*words), here(*words, "--debug", "--results", "again")
     assert plain.status == shown.status == 1
     for ended in (plain, shown):
-        assert "FAILED reward bad on mini_lamp_4: ValueError: not here at bad.py:11; 1 rows have" in ended.stderr
+        assert (
+            "FAILED reward bad from bad.py (bad) on mini_lamp_4: ValueError: not here at bad.py:11; 1 rows have"
+            in ended.stderr
+        )
     assert ("Traceback" in plain.stderr, 'bad.py", line 11, in reach' in shown.stderr) == (False, True)

@@ -93,9 +93,9 @@ class TestDrafts:
                     raise RuntimeError("the model is gone")
                 yield number, completion
 
-        model.generate = generate  # type: ignore[method-assign]
+        model.generate = generate
         assert len(execute(config(), revising, tmp_path / "stopped").failed) == 1
-        model.generate = plain  # type: ignore[method-assign]
+        model.generate = plain
         (resumed,) = execute(config(), revising, tmp_path / "stopped").finished
         assert files(resumed) == files(whole)
 

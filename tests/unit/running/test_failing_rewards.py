@@ -158,8 +158,8 @@ class TestRewards:
         ended = here("run", "--plugin", "judge.py", *words, "--results", "r")
         assert ended.status == 1
         assert (
-            "FAILED reward picky on mini_lamp_7: ValueError: not for tweets at judge.py:10; 2 rows have no value of it"
-            in ended.stderr
+            "FAILED reward picky from judge.py (judge) on mini_lamp_7: ValueError: not for tweets at judge.py:10; "
+            "2 rows have no value of it" in ended.stderr
         )
         assert "4 rows run, 0 were there already, 0 failed" in ended.stderr
         assert here("leaderboard", "--results", "r").status == 0
