@@ -187,7 +187,8 @@ def _print_outcome(outcome: Outcome, results: Path) -> None:
     for kind, lost in (("reward", outcome.failed_rewards), ("metric", outcome.failed_metrics)):
         for (task, name, why), folders in lost.items():
             told = outcome.told.get((kind, name), f"{kind} {name}")
-            lines.append(f"FAILED {told} on {task}: {why}; {len(folders)} rows have no value of it")
+            rows = "1 row has" if len(folders) == 1 else f"{len(folders)} rows have"
+            lines.append(f"FAILED {told} on {task}: {why}; {rows} no value of it")
     lines += [f"FAILED {logger}: {why}" for logger, why in outcome.failed_loggers]
     lines.append(
         f"{len(outcome.finished)} rows run, {len(outcome.already)} were there already, "

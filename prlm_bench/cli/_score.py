@@ -67,6 +67,6 @@ def _end(scores: Scores) -> None:
     for name, fault in scores.failures.items():
         plugin = f" from {fault.origin}" if fault.origin is not None else ""
         print(f"FAILED metric {name}{plugin}: {fault}", file=sys.stderr)
-        keep_fault(f"metric {name}", fault)
+        keep_fault(f"metric {name}: {fault}", fault)
     if scores.failures:
         raise typer.Exit(1)

@@ -144,9 +144,9 @@ def told(choice: ComponentChoice, fault: Fault) -> str:
     return f"{choice.told}: {fault}" + (f" in plugin {fault.origin}" if elsewhere else "")
 
 
-def keep_fault(what: str, fault: Fault) -> None:
-    """Log the traceback of a fault, which `--debug` shows and `--log-file` keeps."""
-    _log.debug("%s: %s\n%s", what, fault, fault.details.rstrip())
+def keep_fault(message: str, fault: Fault) -> None:
+    """Log the traceback of a fault below what is said of it, which `--debug` shows and `--log-file` keeps."""
+    _log.debug("%s\n%s", message, fault.details.rstrip())
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from ..interfaces import Activity, Engine
 from ..profiling import Profile, recording, timed, timed_each
 from ..progress import Progress, Silent, Watches
 from ..results import JOURNAL, Journal, Summary, begin, finish, finished_ids, is_finished, sample_line, share_time, tidy
+from ..results._finish import finish_again
 from ._calls import compute
 from ._config import RunConfig
 from ._engines import ProcessEngine
@@ -158,7 +159,12 @@ class _TaskRun:
         for cell, (folder, manifest) in enumerate(zip(self._folders, task.manifests, strict=True)):
             if is_finished(folder, manifest):
                 tidy(folder, manifest)
-                self._outcome.already.append(folder)
+                again = finish_again(folder, manifest, task.ids, task.dataset.task.labels, task.metrics)
+                if again is None:
+                    self._outcome.already.append(folder)
+                else:
+                    self._outcome.finished.append(folder)
+                    self._note(folder, *again)
             else:
                 pending.append(cell)
         if not pending:

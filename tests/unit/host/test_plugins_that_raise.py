@@ -215,6 +215,33 @@ def test_a_metric_of_the_wrong_length_costs_its_column(runs: Runs) -> None:
     assert re.fullmatch(r"statistics\(\) gave shape \(3, 2\) for 12 pairs; \(12, s\) is needed at bad.py:\d+", why)
 
 
+def test_a_metric_that_works_again_is_computed_without_generating(runs: Runs) -> None:
+    host = runs.host("metric", "first call", "ConnectionError('no server')")
+    failed = runs.run(host, "results", bad_metric=True, rewards=["format"])
+    before = {row.folder: json.loads((row.folder / "summary.json").read_text()) for row in failed.rows}
+    assert [len(content["metric_failures"]) for content in before.values()] == [1, 0]
+    asked: list[Any] = []
+    model = host.registry.get("generator", "model").factory
+    plain = model.generate  # type: ignore[attr-defined]
+    model.generate = lambda self, prompts: asked.append(prompts) or plain(self, prompts)  # type: ignore[attr-defined]
+    again = runs.run(host, "results", bad_metric=True)
+    assert asked == []
+    assert again.outcome is not None and again.outcome.whole
+    assert ([row.folder for row in again.rows if row.summary.metric_failures], len(again.outcome.finished)) == ([], 1)
+    for row in again.rows:
+        assert (sorted(row.summary.metrics), verify(row.folder, host)) == (
+            ["bad@mine", "rouge1@lamp", "rougeL@lamp"],
+            [],
+        )
+        assert row.summary.metrics["rouge1@lamp"].model_dump() == before[row.folder]["metrics"]["rouge1@lamp"]
+        assert not (row.folder / "journal.jsonl").exists()
+    whole = runs.run(runs.host("metric", "never"), "whole", bad_metric=True)
+    assert [(row.folder / "samples.jsonl").read_bytes() for row in again.rows] == [
+        (row.folder / "samples.jsonl").read_bytes() for row in whole.rows
+    ]
+    assert len(runs.run(host, "results", bad_metric=True).outcome.already) == 2  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("point", ["import", "hook"])
 @pytest.mark.parametrize(
     "kind",
@@ -406,7 +433,7 @@ def test_debug_shows_the_tracebacks_of_failed_rows(runs: Runs, here: Cli) -> Non
     assert plain.status == shown.status == 1
     for ended in (plain, shown):
         assert (
-            "FAILED reward bad from bad.py (bad) on mini_lamp_4: ValueError: not here at bad.py:11; 1 rows have"
+            "FAILED reward bad from bad.py (bad) on mini_lamp_4: ValueError: not here at bad.py:11; 1 row has"
             in ended.stderr
         )
     assert ("Traceback" in plain.stderr, 'bad.py", line 11, in reach' in shown.stderr) == (False, True)
