@@ -134,7 +134,8 @@ class Reasoner(Protocol):
         """One prompt for each example.
 
         It may call `generator` first (for a profile summary, say) if it was registered with `needs={"generator"}`;
-        otherwise only `generator.tokenizer` may be used.
+        otherwise only `generator.tokenizer` may be used. What is written for a prompt whose `example` is the question
+        becomes one of the question's `drafts`; a reasoner that uses it for other questions too states it there itself.
         """
         ...
 

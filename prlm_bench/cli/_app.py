@@ -109,6 +109,8 @@ def _run(words: list[str]) -> int:
             return _run_command(rest)
     except PrlmBenchError as error:
         return _print_error(str(error), 2)
+    except KeyboardInterrupt:
+        return _print_error("interrupted", 130)
     except OSError as error:
         return _print_error(f"{error.filename or 'system'}: {error.strerror or error}", 2)
 
@@ -138,6 +140,9 @@ def _run_command(words: list[str]) -> int:
             return 0
         raise
     except OSError as error:
+        origin = fault_of(error).origin
+        if origin is not None and origin.dist != "prlm-bench":
+            return _print_fault(error)
         return _print_error(f"{error.filename or 'system'}: {error.strerror or error}", 2)
     except Exception as error:
         if fault_of(error).origin is not None:

@@ -414,6 +414,17 @@ def test_the_options_debug_and_log_file(runs: Runs, here: Cli) -> None:
     assert "No such file or directory" in here("rank", *words, "--log-file", "nowhere/log.txt").mistake
 
 
+@pytest.mark.parametrize(
+    "error", ["FileNotFoundError(2, 'No such file', 'x.json')", "SystemExit(0)", "RecursionError()"]
+)
+def test_any_error_of_a_plugin_is_named(runs: Runs, here: Cli, error: str) -> None:
+    runs.host("retriever", "first call", error)
+    ended = here("rank", "--task", "mini_lamp_4", "--retriever", "bad", "--limit", "3", "--plugin", "bad.py")
+    assert ended.status == 1
+    assert ended.stderr.splitlines()[-1].startswith("prlm-bench: plugin bad.py (bad): ")
+    assert " at bad.py:11 " in ended.stderr.splitlines()[-1]
+
+
 def test_debug_shows_the_tracebacks_of_failed_rows(runs: Runs, here: Cli) -> None:
     runs.host("reward", "first call")
     words: tuple[str, ...] = (
