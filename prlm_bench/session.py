@@ -19,7 +19,7 @@ from .progress import Progress, Silent
 from .records import Completion, Example, Prompt, Ranking, Sample
 from .results import Scores, score_answers
 from .running import Components, prompt_lines, ranking_file
-from .running._calls import completions, rank, read_answer
+from .running._calls import completions, drawn, rank, read_answer
 from .running._drafts import Drafting
 
 if TYPE_CHECKING:
@@ -231,8 +231,8 @@ class Session:
             raise RunError(f"generator {generator} draws no samples", "take one that does, such as transformers")
         found: dict[int, Sequence[Completion]] = {}
         self.progress.start(f"{self.task.name} {self.dataset.split}: {n} samples each", len(prompts))
-        for index, drawn in made.sample(prompts, n):
-            found[index] = drawn
+        for index, samples in drawn(made, prompts, n):
+            found[index] = samples
             self.progress.advance()
         _check_complete(generator, len(found), len(prompts))
         return [
@@ -262,7 +262,7 @@ class Session:
             raise RunError(f"generator {generator} cannot go on with a completion", "take one that can: transformers")
         found: dict[int, Completion] = {}
         self.progress.start(f"{self.task.name} {self.dataset.split}: continuing", len(prompts))
-        for index, rest in made.continued(prompts, beginnings):
+        for index, rest in completions(made, partial(made.continued, prompts, beginnings), "continued"):
             found[index] = replace(rest, text=beginnings[index] + rest.text)
             self.progress.advance()
         _check_complete(generator, len(found), len(prompts))

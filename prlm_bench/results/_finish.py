@@ -104,9 +104,9 @@ def finish_again(
         return None
     with (folder / SAMPLES).open("rb") as file:
         records = [orjson.loads(line) for line in file]
-    columns = [[record[name] for record in records] for name in ("answer", "gold", "user")]
+    answers, golds, users = ([record[name] for record in records] for name in ("answer", "gold", "user"))
     failed = [metric for metric in metrics if metric.name in stored.summary.metric_failures]
-    if not score_answers(*columns, labels, failed).summaries:
+    if not score_answers(answers, golds, users, labels, failed).summaries:
         return None
     journal = Journal(folder / JOURNAL, manifest.fingerprint)
     for record in records:

@@ -19,8 +19,7 @@ from ..interfaces import (
 )
 from ..prompting import max_prompt_tokens
 from ..records import Completion, Prompt
-from ._calls import completions
-from ._checked_records import checked
+from ._calls import completions, drawn
 from ._generation_cache import GenerationCache, prompt_key
 
 #: Prompts that a stream may hold while it waits for its generator, besides those that it has asked.
@@ -115,8 +114,7 @@ class CachedGenerator:
             else:
                 missing.append(index)
         requested = [prompts[index] for index in missing]
-        for place, given in generator.sample(requested, n) if requested else ():
-            samples = [checked(completion) for completion in given]
+        for place, samples in drawn(generator, requested, n) if requested else ():
             for number, completion in enumerate(samples):
                 self._cache.put(requested[place], completion, number)
             yield missing[place], samples

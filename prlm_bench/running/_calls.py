@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator as Yields, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,12 +13,13 @@ from .._util.files import pretty
 from ..errors import PrlmBenchError
 from ..host import WrongResultError
 from ..host._faults import no_exit
-from ..interfaces import Engine, Generator, Reasoner, Retriever, Reward, Trainer
+from ..interfaces import Engine, Generator, Reasoner, Retriever, Reward, Samples, Trainer
 from ..progress import Progress
 from ..prompting import parse_completion
 from ..records import Answer, Completion, Document, Example, Prompt, Ranking, Sample
 from ._checked_records import check_prompt, checked
 
+_END = object()
 #: What the work of a batch gives; a tuple.
 T = TypeVar("T")
 
@@ -111,13 +113,8 @@ def completions(
         produced = produce()
     if not isinstance(produced, Iterable):
         raise wrong(f"gave {_named(produced)} in place of pairs (number, Completion)")
-    pairs = iter(produced)
-    try:
-        while True:
-            with no_exit():
-                pair: Any = next(pairs, None)
-            if pair is None:
-                return
+    with closing(_each(produced)) as pairs:
+        for pair in pairs:
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise wrong(f"gave {_named(pair)} in place of a pair (number, Completion)")
             if not isinstance(pair[1], Completion):
@@ -129,10 +126,34 @@ def completions(
             except PrlmBenchError as error:
                 raise wrong(error.message) from None
             yield answer
-    finally:
-        close = getattr(pairs, "close", None)
-        if close is not None:
-            close()
+
+
+def drawn(generator: Samples, prompts: Sequence[Prompt], n: int) -> Iterator[tuple[int, list[Completion]]]:
+    """What a generator draws: the number of each prompt with n completions of plain values.
+
+    Raises:
+        WrongResultError: it yields something else.
+        Exception: whatever it raises itself.
+    """
+
+    def wrong(what: str) -> WrongResultError:
+        return WrongResultError(what, getattr(generator, "inner", generator), "sample")
+
+    with no_exit():
+        produced = generator.sample(prompts, n)
+    for pair in _each(produced):
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[1], tuple | list):
+            raise wrong(f"gave {_named(pair)} in place of a pair (number, Completions)")
+        for completion in pair[1]:
+            if not isinstance(completion, Completion):
+                raise wrong(f"gave {_named(completion)} in place of a Completion")
+        if len(pair[1]) != n:
+            raise wrong(f"gave {len(pair[1])} samples in place of {n}")
+        try:
+            samples = [checked(completion) for completion in pair[1]]
+        except PrlmBenchError as error:
+            raise wrong(error.message) from None
+        yield pair[0], samples
 
 
 def read_answer(reasoner: Reasoner, prompt: Prompt, completion: Completion) -> Answer:
@@ -214,13 +235,30 @@ def compute(
         answers: Any = engine.map(work, batches, start)
     if not isinstance(answers, Iterable):
         raise WrongResultError(f"gave {_named(answers)} in place of an iterator", engine, "map")
-    for answer in answers:
+    for answer in _each(answers):
         if not isinstance(answer, tuple):
             raise WrongResultError(f"gave {_named(answer)} in place of what the work gave", engine, "map")
         given += 1
-        yield answer
+        found: Any = answer
+        yield found
     if given != count:
         raise WrongResultError(f"gave results of {given} batches for {count}", engine, "map")
+
+
+def _each(produced: Iterable[Any]) -> Yields[Any, None, None]:
+    """What an iterator of a component yields; it is closed at the end, or when nobody asks it further."""
+    items = iter(produced)
+    try:
+        while True:
+            with no_exit():
+                item = next(items, _END)
+            if item is _END:
+                return
+            yield item
+    finally:
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()
 
 
 def _listed(given: Any, what: str, wrong: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from ..errors import PrlmBenchError
 from ..interfaces import ContinuesCompletions, Generator, Reasoner, Samples, ScoresContinuations, Tokenizer
 from ..prompting import max_prompt_tokens
 from ..records import Completion, Draft, Example, Prompt, Ranking
-from ._calls import completions, make_prompts
+from ._calls import completions, drawn, make_prompts
 
 
 class DraftingGenerator:
@@ -81,7 +81,7 @@ class DraftingGenerator:
         self, generator: Samples, prompts: Sequence[Prompt], n: int
     ) -> Iterator[tuple[int, Sequence[Completion]]]:
         call = self._begin()
-        for index, samples in generator.sample(prompts, n):
+        for index, samples in drawn(generator, prompts, n):
             for number, sample in enumerate(samples):
                 self._kept[call, index, number] = Draft(prompts[index], sample)
             yield index, samples
@@ -90,7 +90,7 @@ class DraftingGenerator:
         self, generator: ContinuesCompletions, prompts: Sequence[Prompt], beginnings: Sequence[str]
     ) -> Iterator[tuple[int, Completion]]:
         call = self._begin()
-        for index, rest in generator.continued(prompts, beginnings):
+        for index, rest in completions(self.inner, partial(generator.continued, prompts, beginnings), "continued"):
             whole = replace(rest, text=beginnings[index] + rest.text)
             self._kept[call, index, 0] = Draft(prompts[index], whole)
             yield index, rest
