@@ -199,7 +199,14 @@ def _kind(kind: str, members: Sequence[Any]) -> Iterator[str]:
             yield from _component(kind, component)
         return
     yield "Formulas: [protocols](protocols.md#metrics-of-the-lamp-protocol).\n"
-    yield table(("metric", "what it is"), [(_code(metric.name), metric.summary) for metric in members])
+    yield table(("metric", "what it is", "range", "better"), map(_metric, members))
+
+
+def _metric(component: Any) -> tuple[str, ...]:
+    from prlm_bench.cli._list import metric_facts
+
+    facts = metric_facts(component)
+    return _code(component.name), facts["summary"], facts["range"], facts["better"]
 
 
 _METHOD = ("name", "retriever", "k", "reasoner", "generator")
@@ -284,7 +291,7 @@ def result_schema() -> str:
 #: The files first to last, each followed by what it is made of.
 _ORDER = (
     *("Manifest", "DataIdentity", "MethodIdentity", "ComponentIdentity"),
-    *("SampleRecord", "ItemRecord"),
+    *("SampleRecord", "ItemRecord", "TurnRecord", "DraftRecord"),
     *("Summary", "Estimate", "MetricSummary", "RewardSummary"),
     "Timing",
 )

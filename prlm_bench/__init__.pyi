@@ -15,10 +15,12 @@ from .records import (
     Answer as Answer,
     Completion as Completion,
     Document as Document,
+    Draft as Draft,
     Example as Example,
     Prompt as Prompt,
     Ranking as Ranking,
     Sample as Sample,
+    Turn as Turn,
 )
 from .results import Scores as Scores
 from .session import Session as Session

@@ -9,13 +9,14 @@ from typing import Any, Literal
 from ._util.files import pretty, write_whole
 from .data import ScoreReader
 from .errors import PluginError, UnknownNameError
-from .host import PluginHost
+from .host import PluginHost, fault_of
+from .host._faults import no_exit
 from .interfaces import Engine, Logger
 from .profiling import Profile, recording, timed
 from .progress import Progress
 from .report import CORRECTIONS, choose_results, compare_stored
 from .results import Scores, find_results, load_folders, score_answers
-from .running import RunConfig, execute, prepare_tasks, read_run_config
+from .running import Outcome, RunConfig, execute, prepare_tasks, read_run_config
 from .session import component_choice, progress_context
 from .stats import Interval
 from .views import Comparisons, Results
@@ -119,9 +120,21 @@ def run_config(
         if profile is not None and recorded is not None:
             write_whole(profile, pretty(recorded.to_dict()))
     found = Results(results, load_folders([*outcome.finished, *outcome.already]), [], host, outcome)
-    for receiver in receivers:
-        receiver.log(found.to_dicts())
+    for receiver, name in zip(receivers, loggers, strict=True):
+        told = host.registry.choose("logger", name).told if isinstance(name, str) else f"logger {type(name).__name__}"
+        _log_rows(receiver, told, found, outcome)
     return found
+
+
+def _log_rows(receiver: Logger, told: str, found: Results, outcome: Outcome) -> None:
+    """Give a logger the rows. One that fails loses them; the rows are stored already."""
+    try:
+        with no_exit():
+            receiver.log(found.to_dicts())
+    except Exception as error:
+        fault = fault_of(error)
+        outcome.failed_loggers.append((told, str(fault)))
+        outcome.add_faults({f"{told}: {fault}": fault})
 
 
 def _by_name(host: PluginHost, kind: str, value: Any) -> Any:
@@ -219,7 +232,7 @@ def score(
         host: loaded plugins, in place of `plugins`.
 
     Returns:
-        The figures; `notes` says what was left out or taken on insistence.
+        The figures; `notes` says what was left out or taken on insistence, `failures` which metrics have no value.
 
     Raises:
         DataError: a file is malformed or names another benchmark, or ids do not agree.
@@ -231,7 +244,8 @@ def score(
     measures = host.metrics(metrics or found.metrics)
     scored = score_answers(to_score.predictions, to_score.golds, to_score.users, found.labels, measures)
     users_found = len(set(to_score.users))
-    return Scores(found.name, len(to_score.ids), users_found, scored.summaries, tuple(to_score.notes))
+    scored.refuse_golds()
+    return Scores(found.name, len(to_score.ids), users_found, scored.summaries, tuple(to_score.notes), scored.failures)
 
 
 def _source(given: Mapping[str, Any] | str | Path) -> Mapping[str, Any] | Path:

@@ -17,6 +17,7 @@ from .records import Answer, Completion, Example, Prompt, Ranking, Sample
 
 if TYPE_CHECKING:
     from .data import Dataset
+    from .metrics import Metric
     from .tasks import Task
 
 __all__ = [
@@ -133,7 +134,8 @@ class Reasoner(Protocol):
         """One prompt for each example.
 
         It may call `generator` first (for a profile summary, say) if it was registered with `needs={"generator"}`;
-        otherwise only `generator.tokenizer` may be used.
+        otherwise only `generator.tokenizer` may be used. What is written for a prompt whose `example` is the question
+        becomes one of the question's `drafts`; a reasoner that uses it for other questions too states it there itself.
         """
         ...
 
@@ -239,7 +241,11 @@ class Build(Protocol):
     @overload
     def __call__(self, kind: Literal["judge"], spec: Spec) -> Judge: ...
     @overload
+    def __call__(self, kind: Literal["metric"], spec: Spec) -> Metric: ...
+    @overload
     def __call__(self, kind: Literal["trainer"], spec: Spec) -> Trainer: ...
+    @overload
+    def __call__(self, kind: Literal["importer"], spec: Spec) -> Importer: ...
     @overload
     def __call__(self, kind: str, spec: Spec) -> Any: ...
 

@@ -1,21 +1,25 @@
 """The records passed between the stages of a run: frozen, without behaviour.
 
-Flow: `Example` -> `Ranking` -> `Prompt` -> `Completion` -> `Answer`, gathered in a `Sample`.
+Flow: `Example` -> `Ranking` -> `Prompt` -> `Completion` -> `Answer`, gathered in a `Sample`. A `Prompt` may be a chat
+of several `Turn`s, and have `Draft`s: what a reasoner had a generator write before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = [
     "Answer",
     "Completion",
     "Document",
+    "Draft",
     "Example",
     "Prompt",
     "Ranking",
     "Sample",
+    "Turn",
 ]
 
 
@@ -61,13 +65,24 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a chat."""
+
+    #: Who speaks. Not every chat template has a place for `system`.
+    role: Literal["system", "user", "assistant"]
+    #: What is said.
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """The input of a generator, and how much of the ranking fits into it."""
 
     example: Example
     #: The ranking, cut to k.
     ranking: Ranking
-    #: The prompt; in a chat, the user's message.
+    #: The prompt; in a chat, the user's message. In a chat of several turns, all of them as one text: for generators
+    #: that read no chat, and for whoever reads the record.
     text: str
     #: True if `text` is a chat message, to be wrapped in the model's chat template.
     chat: bool = False
@@ -83,6 +98,11 @@ class Prompt:
     key: str | None = None
     #: True if the completion should begin with reasoning, closed by `</think>`.
     reasons: bool = False
+    #: The chat turn by turn, the last one a user's; empty for a chat of one turn, which is `text`.
+    turns: tuple[Turn, ...] = ()
+    #: What a generator wrote for this prompt, such as a draft or a description of the user, in the order of asking. The
+    #: harness fills it in where a reasoner leaves it empty.
+    drafts: tuple[Draft, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +121,16 @@ class Completion:
     prompt_tokens: int | None = None
     #: Cost of the completion, in the currency of the given prices; None without prices.
     cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a reasoner asked of a generator while it made a prompt."""
+
+    #: What it asked; its `example` is the question that the draft is for.
+    prompt: Prompt
+    #: What the generator wrote.
+    completion: Completion
 
 
 @dataclass(frozen=True, slots=True)

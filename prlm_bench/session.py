@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,10 +16,11 @@ from .errors import RunError
 from .host import ComponentChoice, PluginHost, given as given_component
 from .interfaces import ContinuesCompletions, Generator, Reasoner, Samples, Tokenizer
 from .progress import Progress, Silent
-from .prompting import parse_completion
 from .records import Completion, Example, Prompt, Ranking, Sample
 from .results import Scores, score_answers
 from .running import Components, prompt_lines, ranking_file
+from .running._calls import completions, drawn, rank, read_answer
+from .running._drafts import Drafting
 
 if TYPE_CHECKING:
     from .data import Dataset
@@ -99,6 +101,7 @@ class Session:
             self._drawn.__exit__(None, None, None)
             raise
         self.components = Components(self.host, self.dataset, cache_root())
+        self._drafting = Drafting()
 
     def __enter__(self) -> Session:
         return self
@@ -150,7 +153,7 @@ class Session:
         found: list[Ranking] = []
         self.progress.start(f"{self.task.name} {self.dataset.split}: ranking", len(self))
         for batch in self._batches():
-            found += [Ranking(r.items[:k], tuple(r.scores[:k])) for r in ranker.rank(batch, k)]
+            found += rank(ranker, batch, k)
             self.progress.advance(len(batch))
         return found
 
@@ -178,7 +181,7 @@ class Session:
         prompts: list[Prompt] = []
         at = 0
         for batch in self._batches():
-            prompts += made.prompts(batch, rankings[at : at + len(batch)], budget)
+            prompts += self._drafting.prompts(made, batch, rankings[at : at + len(batch)], budget, asks=needs_one)
             at += len(batch)
         return PromptList(prompts, made)
 
@@ -198,12 +201,13 @@ class Session:
         made, reader = self._generator(generator), self._reader(prompts, reasoner)
         found: dict[int, Completion] = {}
         self.progress.start(f"{self.task.name} {self.dataset.split}: generating", len(prompts))
-        for index, completion in self.components.reading(made, reader).generate(prompts):
+        asked = self.components.reading(made, reader)
+        for index, completion in completions(asked, partial(asked.generate, prompts)):
             found[index] = completion
             self.progress.advance()
         _check_complete(generator, len(found), len(prompts))
         return [
-            Sample(prompt, found[index], parse_completion(reader, prompt, found[index]))
+            Sample(prompt, found[index], read_answer(reader, prompt, found[index]))
             for index, prompt in enumerate(prompts)
         ]
 
@@ -227,12 +231,12 @@ class Session:
             raise RunError(f"generator {generator} draws no samples", "take one that does, such as transformers")
         found: dict[int, Sequence[Completion]] = {}
         self.progress.start(f"{self.task.name} {self.dataset.split}: {n} samples each", len(prompts))
-        for index, completions in made.sample(prompts, n):
-            found[index] = completions
+        for index, samples in drawn(made, prompts, n):
+            found[index] = samples
             self.progress.advance()
         _check_complete(generator, len(found), len(prompts))
         return [
-            [Sample(prompt, completion, parse_completion(reader, prompt, completion)) for completion in found[index]]
+            [Sample(prompt, completion, read_answer(reader, prompt, completion)) for completion in found[index]]
             for index, prompt in enumerate(prompts)
         ]
 
@@ -258,12 +262,12 @@ class Session:
             raise RunError(f"generator {generator} cannot go on with a completion", "take one that can: transformers")
         found: dict[int, Completion] = {}
         self.progress.start(f"{self.task.name} {self.dataset.split}: continuing", len(prompts))
-        for index, rest in made.continued(prompts, beginnings):
+        for index, rest in completions(made, partial(made.continued, prompts, beginnings), "continued"):
             found[index] = replace(rest, text=beginnings[index] + rest.text)
             self.progress.advance()
         _check_complete(generator, len(found), len(prompts))
         return [
-            Sample(prompt, found[index], parse_completion(reader, prompt, found[index]))
+            Sample(prompt, found[index], read_answer(reader, prompt, found[index]))
             for index, prompt in enumerate(prompts)
         ]
 
@@ -284,8 +288,9 @@ class Session:
             self.task.labels,
             self.host.metrics(metrics or self.task.metrics),
         )
+        scored.refuse_golds()
         users = len({sample.prompt.example.user for sample in samples})
-        return Scores(self.task.name, len(samples), users, scored.summaries)
+        return Scores(self.task.name, len(samples), users, scored.summaries, failures=scored.failures)
 
     def ranking_file(self, retriever: Any) -> Iterator[bytes]:
         """LaMP's ranking file in pieces: `{question id: [item ids, best first, the whole profile]}`."""

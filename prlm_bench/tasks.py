@@ -32,6 +32,7 @@ __all__ = [
     "TraceRule",
     "View",
     "load_task",
+    "protocol_of",
     "task_folder",
 ]
 
@@ -303,12 +304,17 @@ class Task(_Strict):
 
     def metrics_of(self, protocol: str) -> tuple[str, ...]:
         """The task's metrics of one protocol, its ranking metric first."""
-        return tuple(name for name in self.metrics if name.endswith("@" + protocol))
+        return tuple(name for name in self.metrics if protocol_of(name) == protocol)
 
     @property
     def protocols(self) -> tuple[str, ...]:
         """The metric protocols of the task, in order of first appearance."""
-        return tuple(dict.fromkeys(name.rpartition("@")[2] for name in self.metrics))
+        return tuple(dict.fromkeys(map(protocol_of, self.metrics)))
+
+
+def protocol_of(metric: str) -> str:
+    """The protocol in the name of a metric, or in its spec: `lamp` of `rouge1@lamp` and of `f1@lamp:beta=2`."""
+    return metric.partition(":")[0].rpartition("@")[2]
 
 
 def _folded(name: str) -> str:

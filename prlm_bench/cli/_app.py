@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
 from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,10 +16,14 @@ from typer.exceptions import Abort, TyperException
 
 from .. import __version__
 from ..errors import PrlmBenchError
+from ..host import PluginFault, WrongResultError, fault_of
 from ..threads import set_thread_defaults
 from . import COMMANDS
+from ._logging import logged, take_log_options
 from ._run import with_profile_value
 from .options import forget_hosts, host_for
+
+_log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="prlm-bench",
@@ -40,6 +46,13 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error. Also after the command.")
+    ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log-file", help="Append warnings and tracebacks to this file. Also after the command."),
+    ] = None,
 ) -> None:
     """A benchmark for personalized language models: any retriever, reasoner, generator and reward on LaMP."""
 
@@ -84,12 +97,25 @@ def _without_plugin_values(words: list[str]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0, 2 for an input error, 1 for a bug, 130 when interrupted."""
+    """Run the command line and exit: 0, 2 for an input error, 1 for a bug or a failure, 130 when interrupted."""
     words = sys.argv[1:] if arguments is None else arguments
     sys.exit(_run(words))
 
 
 def _run(words: list[str]) -> int:
+    try:
+        rest, options = take_log_options(words)
+        with logged(options, words):
+            return _run_command(rest)
+    except PrlmBenchError as error:
+        return _print_error(str(error), 2)
+    except KeyboardInterrupt:
+        return _print_error("interrupted", 130)
+    except OSError as error:
+        return _print_error(f"{error.filename or 'system'}: {error.strerror or error}", 2)
+
+
+def _run_command(words: list[str]) -> int:
     forget_hosts()  # plugins may have changed since an earlier command line in this process
     try:
         set_thread_defaults()
@@ -98,6 +124,8 @@ def _run(words: list[str]) -> int:
         status = app(args=with_profile_value(_leading_plugins_removed(words)), standalone_mode=False)
         sys.stdout.flush()
         return int(status or 0)
+    except (PluginFault, WrongResultError) as error:
+        return _print_fault(error)
     except PrlmBenchError as error:
         return _print_error(str(error), 2)
     except TyperException as error:
@@ -112,10 +140,22 @@ def _run(words: list[str]) -> int:
             return 0
         raise
     except OSError as error:
+        origin = fault_of(error).origin
+        if origin is not None and origin.dist != "prlm-bench":
+            return _print_fault(error)
         return _print_error(f"{error.filename or 'system'}: {error.strerror or error}", 2)
-    except Exception:
+    except Exception as error:
+        if fault_of(error).origin is not None:
+            return _print_fault(error)
         traceback.print_exc()
         return _print_error("this is a bug in prlm-bench or in a plugin; please report it with the traceback above", 1)
+
+
+def _print_fault(error: Exception) -> int:
+    """Print an error inside a plugin as one line that names plugin, file and line."""
+    fault = fault_of(error)
+    message = error.message if isinstance(error, PluginFault) else f"plugin {fault.origin or 'unknown'}: {fault}"
+    return _print_error(f"{message} (--debug shows the traceback)", 1)
 
 
 def _leading_plugins_removed(words: list[str]) -> list[str]:
@@ -127,5 +167,7 @@ def _leading_plugins_removed(words: list[str]) -> list[str]:
 
 
 def _print_error(message: str, status: int) -> int:
+    if sys.exc_info()[0] is not None:
+        _log.debug(message, exc_info=True)
     print(f"prlm-bench: {' '.join(message.split())}", file=sys.stderr)
     return status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from ._output import print_json, print_table
 from .options import JsonOption, PluginOption, host_for
 
 if TYPE_CHECKING:
-    from ..host import PluginHost
+    from ..host import Component, PluginHost
 
 #: What can be listed besides the kinds of component.
 _OTHERS = ("tasks", "methods", "commands")
@@ -70,9 +71,10 @@ def _component(component: Any) -> dict[str, Any]:
         summary, options, missing = component.summary, component.options.values(), component.missing()
     except PluginError as error:
         summary, options, missing = "", (), str(error)
+    facts = {"summary": summary} if component.kind != "metric" else metric_facts(component)
     return {
         "name": component.name,
-        "summary": summary,
+        **facts,
         "options": {option.name: None if option.required else as_text(option.default) for option in options},
         "needs": sorted(component.needs),
         "missing": (missing or "").removeprefix("needs "),
@@ -80,6 +82,32 @@ def _component(component: Any) -> dict[str, Any]:
         "aliases": list(component.aliases),
         "plugin": component.origin.dist,
     }
+
+
+_BETTER = {True: "higher", False: "lower"}
+
+
+def metric_facts(component: Component) -> dict[str, str]:
+    """What a metric declares, as text: `summary`, `range` and which values are `better`."""
+    from ..errors import PluginError
+
+    try:
+        found = component.declared()
+    except PluginError:  # its module cannot be imported
+        found = {"summary": "", "limits": None, "higher_is_better": None}
+    better = _BETTER.get(found["higher_is_better"], "")
+    return {"summary": found["summary"], "range": _range(found["limits"]), "better": better}
+
+
+def _range(limits: Any) -> str:
+    """The range of a metric, such as `0 to 1`; "" where it declares none."""
+    try:
+        low, high = map(float, limits)
+    except (TypeError, ValueError):
+        return ""
+    if math.isinf(low) and math.isinf(high):
+        return ""
+    return f"from {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
 
 
 def _text(value: Any) -> str:

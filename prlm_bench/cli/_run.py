@@ -102,12 +102,14 @@ def _show_plan(config: RunConfig, host: PluginHost, results: Path, json: bool) -
     tasks = prepare_tasks(config, host)
     rows = [row for task in tasks for row in preview(task, results)]
     skipped = [s for task in tasks for s in task.plan.skipped]
+    broken = [(broken.cell.name, broken.fault.message) for task in tasks for broken in task.plan.broken]
     if json:
-        print_json({"cells": rows, "skipped": [{"task": s.task, "what": s.what, "why": s.why} for s in skipped]})
+        left_out = [{"task": s.task, "what": s.what, "why": s.why} for s in skipped]
+        print_json({"cells": rows, "skipped": left_out, "broken": [{"cell": c, "why": why} for c, why in broken]})
         return
     columns = ["task", "split", "retriever", "k", "reasoner", "generator", "seed", "samples", "done"]
     print_table("would run", columns, [[str(row[name]) for name in columns] for row in rows])
-    for line in _skipped_lines(skipped):
+    for line in [*_skipped_lines(skipped), *(f"broken: {cell}: {why}" for cell, why in broken)]:
         print(line)
     samples, done = sum(int(row["samples"]) for row in rows), sum(int(row["done"]) for row in rows)
     print(f"{len(rows)} methods, {samples} samples, {done} done, {samples - done} to run; results in {results}")
@@ -168,7 +170,7 @@ def _execute(
     _print_outcome(found.outcome, results)
     if found.outcome.profile is not None:
         print(f"{found.outcome.profile!r}\nby row: {profile}", file=sys.stderr)
-    if found.outcome.failed or found.outcome.failed_rewards:
+    if not found.outcome.whole:
         raise typer.Exit(1)
 
 
@@ -182,8 +184,12 @@ def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
 def _print_outcome(outcome: Outcome, results: Path) -> None:
     lines = _skipped_lines(outcome.skipped)
     lines += [f"FAILED {folder}: {reason}" for folder, reason in outcome.failed]
-    for (task, reward, why), folders in outcome.failed_rewards.items():
-        lines.append(f"FAILED reward {reward} on {task}: {why}; {len(folders)} rows have no value of it")
+    for kind, lost in (("reward", outcome.failed_rewards), ("metric", outcome.failed_metrics)):
+        for (task, name, why), folders in lost.items():
+            told = outcome.told.get((kind, name), f"{kind} {name}")
+            rows = "1 row has" if len(folders) == 1 else f"{len(folders)} rows have"
+            lines.append(f"FAILED {told} on {task}: {why}; {rows} no value of it")
+    lines += [f"FAILED {logger}: {why}" for logger, why in outcome.failed_loggers]
     lines.append(
         f"{len(outcome.finished)} rows run, {len(outcome.already)} were there already, "
         f"{len(outcome.failed)} failed; results in {results}"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ._output import print_json, print_table
 from .options import AnyTaskOption, JsonOption, PluginOption, host_for
+
+if TYPE_CHECKING:
+    from ..results import Scores
 
 
 def score(
@@ -45,9 +49,24 @@ def score(
     )
     if json:
         print_json(scores.to_dict())
+        _end(scores)
         return
     rows = [[name, estimate(found), estimate(found.user_macro)] for name, found in scores.metrics.items()]
     title = f"{scores.task}: {scores.n} questions, {scores.n_users} users; [ ] 95 % interval over users"
+    rows += [[name, "failed", "failed"] for name in scores.failures]
     print_table(title, ["metric", "value", "by user"], rows)
     for note in scores.notes:
         print(note)
+    _end(scores)
+
+
+def _end(scores: Scores) -> None:
+    """Say which metrics failed, and end with status 1 if one did."""
+    from ..host._faults import keep_fault
+
+    for name, fault in scores.failures.items():
+        plugin = f" from {fault.origin}" if fault.origin is not None else ""
+        print(f"FAILED metric {name}{plugin}: {fault}", file=sys.stderr)
+        keep_fault(f"metric {name}: {fault}", fault)
+    if scores.failures:
+        raise typer.Exit(1)

@@ -42,13 +42,15 @@ def train(
     --recipe, --base, --retriever, -k and --change set the trainer's options of the same names.
     Interrupted runs resume when you repeat the command. The exit status is 1 if a policy had nothing to learn from.
     """
+    from ..running._calls import train as train_with
+
     host = host_for(plugin)
     flags = {"recipe": recipe, "base": base, "retriever": retriever, "k": k, "changes": change}
     given = _Data(task, data, any_task or None, synth_users)
     with make_progress() as progress:
         spec = _with_flags(host, trainer, flags)
         made = _make(host, spec, given, seed, progress)
-        manifest = made.train(output, progress)
+        manifest = train_with(made, output, progress)
     if json:
         print_json(manifest)
     else:

@@ -1,3 +1,12 @@
+from ._checked_metric import CheckedMetric as CheckedMetric
+from ._component import Component as Component, ComponentChoice as ComponentChoice
+from ._faults import (
+    Fault as Fault,
+    Origin as Origin,
+    PluginFault as PluginFault,
+    WrongResultError as WrongResultError,
+    fault_of as fault_of,
+)
 from ._hookspecs import (
     Register as Register,
     RegisterCommand as RegisterCommand,
@@ -9,9 +18,6 @@ from ._host import Method as Method, Plugin as Plugin, PluginHost as PluginHost
 from ._registry import (
     KINDS as KINDS,
     NEEDS as NEEDS,
-    Component as Component,
-    ComponentChoice as ComponentChoice,
-    Origin as Origin,
     Registry as Registry,
     given as given,
 )

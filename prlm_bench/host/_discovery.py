@@ -16,7 +16,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from ..errors import PluginError, PrlmBenchError, UnknownNameError
-from ._registry import Origin
+from ._faults import Origin
 
 GROUP = "prlm_bench"
 #: Comma-separated plugin or distribution names; if set, no other installed plugin is loaded.

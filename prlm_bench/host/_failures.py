@@ -16,7 +16,7 @@ import pluggy
 from .. import __version__
 from ..errors import PluginError, PrlmBenchError
 from . import _hookspecs as hookspecs
-from ._registry import Origin
+from ._faults import Origin
 
 _PREFIX = "prlm_bench_register_"
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(_PREFIX))

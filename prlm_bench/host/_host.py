@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pluggy
 
@@ -17,13 +17,13 @@ from ..errors import PluginError, PrlmBenchError
 from ..identity import package_versions
 from ..tasks import TaskRegistry
 from ..threads import set_thread_defaults
-
-if TYPE_CHECKING:
-    from ..metrics import Metric
 from . import _hookspecs as hookspecs
+from ._checked_metric import NOT_MADE, BrokenMetric, CheckedMetric
+from ._component import Component, load_target
 from ._discovery import GROUP, RESTRICT, installed, local
 from ._failures import HOOKS, Failure, describe
-from ._registry import KINDS, Component, Origin, Registry, check_name, load_target, make_component, unknown_name
+from ._faults import Origin, PluginFault, know_plugin
+from ._registry import KINDS, Registry, check_name, make_component, unknown_name
 
 __all__ = ["GROUP", "RESTRICT", "Failure", "Method", "Plugin", "PluginHost"]
 
@@ -212,16 +212,16 @@ class PluginHost:
             raise unknown_name("command", name, self._commands, self._why_missing())
         return _typer(name, load_target(f"command {name!r}", self._commands[name]))
 
-    def metrics(self, names: Iterable[str]) -> list[Metric]:
-        """Metrics by name.
+    def metrics(self, names: Iterable[str]) -> list[CheckedMetric]:
+        """Metrics by name, or by spec where they have options.
 
         Raises:
             PrlmBenchError: a metric is unknown, or its package is not installed.
         """
         return [self.metric(name)[0] for name in names]
 
-    def metric(self, name: str) -> tuple[Metric, dict[str, str]]:
-        """A metric and its identity.
+    def metric(self, name: str) -> tuple[CheckedMetric, dict[str, str]]:
+        """A metric and its identity. Where its factory raised an error, what is returned raises it when it is called.
 
         Raises:
             PrlmBenchError: it is unknown, or its package is not installed.
@@ -230,10 +230,16 @@ class PluginHost:
         missing = choice.component.missing()
         if missing is not None:
             raise PluginError(f"metric {name} {missing}")
-        made: Metric = choice.make()
+        made: CheckedMetric
+        try:
+            made = choice.make()
+        except PluginFault as fault:
+            made = CheckedMetric(BrokenMetric(fault), choice.spec, choice.told)
         identity = choice.identity(made)
         # The words that a metric counts may be another package's.
         versions = package_versions(*choice.component.requires).items()
+        if isinstance(made.inner, BrokenMetric):
+            identity["fingerprint"] = NOT_MADE
         needed = " ".join(f"{name}={number}" for name, number in versions)
         return made, {**identity, "fingerprint": f"{identity['fingerprint']} {needed}".strip()}
 
@@ -261,6 +267,7 @@ class PluginHost:
             self.failures.append(describe(origin, module, error))
             return
         self._modules.append(module)
+        know_plugin(origin)
         self.tasks = tasks
         for component in pending.components:
             self.registry.add(component)

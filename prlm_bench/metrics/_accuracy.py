@@ -17,4 +17,10 @@ def _scores(pairs: Pairs) -> Floats:
     return np.asarray(answers == golds, dtype=np.float64)
 
 
-ACCURACY = MeanMetric("accuracy@lamp", _scores, reads_labels=True)
+ACCURACY = MeanMetric(
+    "accuracy@lamp",
+    _scores,
+    reads_labels=True,
+    limits=(0.0, 1.0),
+    summary="The share of answers that are exactly the gold label.",
+)

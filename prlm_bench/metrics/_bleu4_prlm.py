@@ -33,4 +33,6 @@ def _scores(pairs: Pairs) -> Floats:
     return np.where(missing[:, 0], 0.0, scores)
 
 
-BLEU_4 = MeanMetric("bleu-4@prlm", _scores)
+BLEU_4 = MeanMetric(
+    "bleu-4@prlm", _scores, limits=(0.0, 1.0), summary="Smoothed sentence BLEU over characters, the mean over pairs."
+)

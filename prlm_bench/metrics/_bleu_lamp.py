@@ -25,6 +25,7 @@ class CorpusBleu:
     """Corpus BLEU; statistics are (answer length, gold length, 4 match counts, 4 n-gram counts), in tokens."""
 
     name = "bleu@lamp"
+    summary = "Corpus sacreBLEU with its defaults."
     higher_is_better = True
     is_mean = False
     limits = (0.0, 100.0)

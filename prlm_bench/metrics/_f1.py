@@ -20,6 +20,7 @@ class MacroF1:
     """Macro-F1; statistics are, label after label, (true positives, false positives, false negatives)."""
 
     name = "f1@lamp"
+    summary = "F1 of each label, averaged over the whole label list."
     higher_is_better = True
     is_mean = False
     limits = (0.0, 1.0)

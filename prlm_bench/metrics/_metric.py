@@ -6,11 +6,14 @@ matrix product: sum the statistics of each user, weight the users, compute the v
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..host import WrongResultError
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +53,9 @@ class Pairs:
 class Metric(Protocol):
     """A metric; its name gives measure and protocol, such as `rouge1@lamp`.
 
-    One that refuses golds has an attribute `reads_labels = True`; a run then tries its golds before it generates.
+    One that refuses golds has an attribute `reads_labels = True`; a run then tries its golds before it generates. One
+    that has `summary`, a line of text, and `limits` (see `Limited`) is listed with them. What `PluginHost.metrics` and
+    `Context.build` make of it checks what it gives, and is named by its spec, options included.
     """
 
     @property
@@ -100,6 +105,8 @@ class MeanMetric:
         score: returns the n scores of `Pairs`.
         higher_is_better: False for error measures.
         reads_labels: whether it refuses golds that do not fit the task's labels.
+        limits: the smallest and the largest value that there can be.
+        summary: what it measures, in one line.
     """
 
     is_mean = True
@@ -110,14 +117,24 @@ class MeanMetric:
         score: Callable[[Pairs], Sequence[float] | Floats],
         higher_is_better: bool = True,
         reads_labels: bool = False,
+        limits: tuple[float, float] = (-math.inf, math.inf),
+        summary: str = "",
     ) -> None:
         self.name = name
         self.higher_is_better = higher_is_better
         self.reads_labels = reads_labels
+        self.limits = limits
+        self.summary = summary
         self._score = score
 
     def statistics(self, pairs: Pairs) -> Floats:
-        scores = np.asarray(self._score(pairs), dtype=np.float64).reshape(-1)
+        given = self._score(pairs)
+        try:
+            scores = np.asarray(given, dtype=np.float64).reshape(-1)
+        except (TypeError, ValueError):
+            raise WrongResultError("gave scores that are no numbers", self, "_score") from None
+        if len(scores) != len(pairs):
+            raise WrongResultError(f"gave {len(scores)} scores for {len(pairs)} pairs", self, "_score")
         return np.stack([scores, np.ones_like(scores)], axis=1)
 
     def value(self, totals: Floats) -> Floats:

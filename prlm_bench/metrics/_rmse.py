@@ -6,6 +6,8 @@ A. Salemi et al., "LaMP: When Large Language Models Meet Personalization", 2024 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ._metric import Floats, MeanMetric, Pairs
@@ -28,4 +30,11 @@ def _squares(pairs: Pairs) -> Floats:
         return np.asarray(np.square(errors(pairs)))
 
 
-RMSE = RootMean("rmse@lamp", _squares, higher_is_better=False, reads_labels=True)
+RMSE = RootMean(
+    "rmse@lamp",
+    _squares,
+    higher_is_better=False,
+    reads_labels=True,
+    limits=(0.0, math.inf),
+    summary="The root of the mean squared error, in the unit of the labels.",
+)

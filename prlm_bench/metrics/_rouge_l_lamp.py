@@ -16,4 +16,9 @@ def _scores(pairs: Pairs) -> list[float]:
     return [lamp_f(lcs_length(answer, gold), len(answer), len(gold)) for answer, gold in pairs.through(lamp_words)]
 
 
-ROUGE_L = MeanMetric("rougeL@lamp", _scores)
+ROUGE_L = MeanMetric(
+    "rougeL@lamp",
+    _scores,
+    limits=(0.0, 1.0),
+    summary="F1 of the longest common subsequence over words of a-z0-9.",
+)

@@ -17,4 +17,9 @@ def _scores(pairs: Pairs) -> list[float]:
     return [prlm_f(lcs_length(answer, gold), len(answer), len(gold)) for answer, gold in pairs.through(prlm_words)]
 
 
-ROUGE_L = MeanMetric("rouge-l@prlm", _scores)
+ROUGE_L = MeanMetric(
+    "rouge-l@prlm",
+    _scores,
+    limits=(0.0, 1.0),
+    summary="F of the longest common subsequence over jieba's words.",
+)

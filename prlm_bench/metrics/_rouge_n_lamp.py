@@ -24,7 +24,9 @@ def rouge_n(order: int) -> MeanMetric:
     def scores(pairs: Pairs) -> list[float]:
         return [_score(answer, gold, order) for answer, gold in pairs.through(lamp_words)]
 
-    return MeanMetric(f"rouge{order}@lamp", scores)
+    return MeanMetric(
+        f"rouge{order}@lamp", scores, limits=(0.0, 1.0), summary=f"F1 of {order}-gram counts over words of a-z0-9."
+    )
 
 
 def _score(answer: list[str], gold: list[str], order: int) -> float:

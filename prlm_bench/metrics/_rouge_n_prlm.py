@@ -24,7 +24,9 @@ def rouge_n(order: int) -> MeanMetric:
     def scores(pairs: Pairs) -> list[float]:
         return [_score(answer, gold, order) for answer, gold in pairs.through(prlm_words)]
 
-    return MeanMetric(f"rouge-{order}@prlm", scores)
+    return MeanMetric(
+        f"rouge-{order}@prlm", scores, limits=(0.0, 1.0), summary=f"F of distinct {order}-grams over jieba's words."
+    )
 
 
 def _score(answer: list[str], gold: list[str], order: int) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..interfaces import Tokenizer
-from ..records import Document, Example, Prompt, Ranking
+from ..records import Document, Example, Prompt, Ranking, Turn
 from ..tasks import ChatPrompt, Task
 
 #: Minimum tokens of an item's long field; an item with fewer is dropped.
@@ -56,8 +58,32 @@ def chat_prompt(
         shown.pop()  # a line may take more tokens next to others, or when it is cut and decoded
     cut = sum(shortened for _, shortened in shown)
     dropped = len(ranking.items) - len(shown)
-    counts = {"tokens": tokens, "shown": len(shown), "cut": cut, "dropped": dropped}
-    return Prompt(example, ranking, text, chat=True, **counts, key=key, reasons=reasons)
+    counts = (tokens, len(shown), cut, dropped)
+    return Prompt(example, ranking, text, True, *counts, key=key, reasons=reasons)
+
+
+def turns_prompt(
+    example: Example,
+    ranking: Ranking,
+    turns: Sequence[Turn],
+    *,
+    tokens: int = 0,
+    shown: int = 0,
+    cut: int = 0,
+    key: str | None = None,
+    reasons: bool = False,
+) -> Prompt:
+    """A chat of several turns. Its text is all of them, with an empty line between.
+
+    Args:
+        example: the question.
+        ranking: the items to show, cut to k.
+        turns: who says what; the last one is the user's.
+        tokens, shown, cut, key, reasons: see `Prompt`; the items that are not shown count as dropped.
+    """
+    text = "\n\n".join(turn.text for turn in turns)
+    counts = (tokens, shown, cut, len(ranking.items) - shown)
+    return Prompt(example, ranking, text, True, *counts, key=key, reasons=reasons, turns=tuple(turns))
 
 
 def plain_ask(task: Task) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..host import PluginHost
+from ..host._faults import named
 from ..metrics import Metric, Pairs
 from ..results import (
     SeedGroup,
@@ -150,9 +151,11 @@ def _compare_one(
     users = [base[identifier][0] for identifier in shared]
     sizes = user_totals(np.ones((len(users), 1)), users)[:, 0]
     for metric in metrics:
-        first, second = ([_totals(each, shared, users, metric, labels) for each in side] for side in answers)
-        corpus = not metric.is_mean and first[0].shape[1] != 2
-        difference = paired_difference(first, second, metric.value, sizes, corpus=corpus, interval=interval)
+        with named(getattr(metric, "told", metric.name)):
+            first, second = ([_totals(each, shared, users, metric, labels) for each in side] for side in answers)
+            corpus = not metric.is_mean and first[0].shape[1] != 2
+            difference = paired_difference(first, second, metric.value, sizes, corpus=corpus, interval=interval)
+            spreads = [_seed_sd(metric, side) for side in (first, second)]
         yield Comparison(
             task=manifest.task,
             split=manifest.split,
@@ -164,8 +167,8 @@ def _compare_one(
             n_users=len(sizes),
             seeds=seeds_of(method),
             baseline_seeds=seeds_of(baseline),
-            seed_sd=_seed_sd(metric, first),
-            baseline_seed_sd=_seed_sd(metric, second),
+            seed_sd=spreads[0],
+            baseline_seed_sd=spreads[1],
             interval=interval,
             difference=difference,
             p_corrected=difference.p,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..interfaces import NOT_BATCH_INVARIANT, NOT_VERIFIED
 from ..results import Manifest, SeedGroup, Stored, data_key, seeds_of
 from ..stats import Interval
-from ..tasks import TaskRegistry
+from ..tasks import TaskRegistry, protocol_of
 from ._groups import Groups, Trainings, read_trainings, tied_groups
 from ._pooling import MethodFigures, SeedAggregation
 from ._reported import Reported, reported_for
@@ -87,7 +87,7 @@ def build_tables(
     groups: dict[tuple[str, str, str, int, str], list[Stored]] = {}
     for result in stored:
         manifest = result.manifest
-        for protocol in dict.fromkeys(name.rpartition("@")[2] for name in manifest.metric_names):
+        for protocol in dict.fromkeys(map(protocol_of, manifest.metric_names)):
             key = (manifest.task, manifest.split, data_key(manifest), manifest.data.n, protocol)
             groups.setdefault(key, []).append(result)
     pools: dict[tuple[str, ...], MethodFigures] = {}
@@ -109,7 +109,7 @@ def _ranking_metrics(manifest: Manifest) -> list[str]:
     """The first metric of each protocol."""
     first: dict[str, str] = {}
     for name in manifest.metric_names:
-        first.setdefault(name.rpartition("@")[2], name)
+        first.setdefault(protocol_of(name), name)
     return [*first.values()]
 
 
@@ -126,7 +126,7 @@ def _table(
 ) -> Table:
     task, split, data, n, protocol = key
     first = members[0][0][0].manifest
-    metrics = tuple(name for name in first.metric_names if name.rpartition("@")[2] == protocol)
+    metrics = tuple(name for name in first.metric_names if protocol_of(name) == protocol)
     known = tasks is not None and task in tasks.names
     synthetic = known and tasks is not None and tasks.get(task).synthetic is not None
     ordered = sorted(members, key=lambda member: _order(member[0], member[1], metrics[0]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..errors import DataError
-from ..host import PluginHost
+from ..host import PluginHost, fault_of
 from ..metrics import Pairs
 from ..results import (
     NO_LIMITS,
@@ -86,6 +86,8 @@ class MethodFigures:
     items_shown: float
     #: Why a reward has no value, by spec.
     reward_failures: dict[str, str] = field(default_factory=dict)
+    #: Why a metric has no value, by name.
+    metric_failures: dict[str, str] = field(default_factory=dict)
     #: By metric; empty with one seed.
     spread: dict[str, SeedSpread] = field(default_factory=dict)
     #: Several seeds gave byte-identical samples.
@@ -96,9 +98,10 @@ class MethodFigures:
     def of(cls, group: SeedGroup, *, deterministic: bool = False) -> MethodFigures:
         """The figures of one stored result, the first of a group with the same samples."""
         summary = group[0].summary
+        failures = ("reward_failures", "metric_failures")
         names = ("metrics", "rewards", "retrieval", "parse_failures", "truncated_prompts", "truncated_completions")
         return cls(
-            **{name: getattr(summary, name) for name in (*names, "refused", "reward_failures", "items_shown")},
+            **{name: getattr(summary, name) for name in (*names, "refused", *failures, "items_shown")},
             speed=Speed.of(group),
             deterministic=deterministic,
         )
@@ -159,16 +162,22 @@ class _Pool:
         if any(columns.ids != first.ids or columns.users != first.users for columns in self._columns):
             raise DataError(f"{group[0].folder} and its other seeds answered different questions")
         self._figures = ClusterEstimates(first.users)
+        summaries = [result.summary for result in group]
+        self._failures = {name: why for s in summaries for name, why in s.metric_failures.items()}
 
     def pooled(self) -> MethodFigures:
-        means = {name: self._add_metric(name) for name in self._group[0].summary.metrics}
+        names = [name for name in self._group[0].summary.metrics if name not in self._failures]
+        means = {name: self._add_metric(name) for name in names}
         groups = {
             group: self._add_records(group, [getattr(columns, group) for columns in self._columns])
             for group in ("rewards", "retrieval")
         }
         self._add("parse failures", [as_mean([not parsed for parsed in c.parsed]) for c in self._columns])
         self._add("cut prompts", [as_mean(list(map(float, c.cut))) for c in self._columns])
-        found = self._figures.estimates(self._pooling.interval)
+        failed: dict[str, Exception] = {}
+        found = self._figures.estimates(self._pooling.interval, failed=failed)
+        self._failures |= {name.removeprefix("metric "): fault_of(error).stored for name, error in failed.items()}
+        means = {name: values for name, values in means.items() if name not in self._failures}
         summaries = [result.summary for result in self._group]
         return MethodFigures(
             metrics={name: self._metric(name, found) for name in means},
@@ -179,6 +188,7 @@ class _Pool:
             truncated_completions=_mean_of([s.truncated_completions for s in summaries]),
             refused=_mean_of([s.refused for s in summaries]),
             reward_failures={name: why for s in summaries for name, why in s.reward_failures.items()},
+            metric_failures=self._failures,
             items_shown=sum(s.items_shown for s in summaries) / len(summaries),
             speed=Speed.of(self._group),
             spread={name: self._spread(name, values) for name, values in means.items()} if len(summaries) > 1 else {},
@@ -226,8 +236,12 @@ class _Pool:
             return
         metric, labels = host.metrics([name])[0], host.tasks.get(task).labels
         pairs = [Pairs(c.answers, [gold or "" for gold in c.golds], labels) for c in self._columns]
-        statistics = [metric.statistics(each) for each in pairs]
-        rare = [why for why in (too_rare(metric, each) for each in statistics) if why]
+        try:
+            statistics = [metric.statistics(each) for each in pairs]
+            rare = [why for why in (too_rare(metric, each) for each in statistics) if why]
+        except Exception as error:  # metrics are plugins
+            self._failures[name] = fault_of(error).stored
+            return
         self._add(
             f"metric {name}",
             statistics,

@@ -46,7 +46,7 @@ def cells(table: Table, row: Row, *, break_line: bool = False, speed: bool = Tru
     seeds = [", ".join(map(str, row.seeds))] if shown else []
     gap = "\n" if break_line else " "
     figures = row.figures
-    metrics = [_cell(figures.metrics.get(name), gap) for name in table.metrics]
+    metrics = [_metric(row, name, gap) for name in table.metrics]
     first = figures.metrics.get(table.metrics[0])
     macro = [_cell(first.user_macro if first else None, gap)]
     spread = _spread_cells(figures, table.metrics[0]) if has_spread(table) else []
@@ -105,7 +105,7 @@ LEGEND = (
 #: Additions to the legend: for columns that only some tables have, intervals of another kind, and several seeds.
 CUT = "Cut answers: the completion stopped at the length limit."
 REFUSED = "Refused: the server did not answer the prompt, which counts as an empty answer."
-FAILED = "failed: the reward raised an error or gave too few numbers; --json has the reason."
+FAILED = "failed: the metric or the reward raised an error, or gave something else than figures; --json has the reason."
 #: The share of unreadable or cut answers from which a table says so.
 MANY = 0.2
 UNVERIFIED = "§ model not verified: the server does not say which model it serves, beyond the name in the request."
@@ -144,7 +144,7 @@ def legend(tables: Sequence[Table], *, speed: bool = True) -> str:
     rows = [row for table in tables for row in table.rows]
     kinds = [text for kind, text in BOOTSTRAP.items() if any(table.interval == kind for table in tables)]
     cut = [CUT] if any(map(has_finishes, tables)) else []
-    cut += [FAILED] if any(row.figures.reward_failures for row in rows) else []
+    cut += [FAILED] if any(row.figures.reward_failures or row.figures.metric_failures for row in rows) else []
     cut += [REFUSED] if any(map(has_refused, tables)) else []
     seeds = [SEEDS] if any(map(has_spread, tables)) else []
     same = [SAME] if any(row.figures.deterministic for row in rows) else []
@@ -258,6 +258,11 @@ def reward_names(table: Table) -> list[str]:
     """The rewards that some row has, or for which it failed."""
     failed = [name for row in table.rows for name in row.figures.reward_failures]
     return list(dict.fromkeys([*names_in(table, "rewards"), *failed]))
+
+
+def _metric(row: Row, name: str, gap: str) -> str:
+    """A metric; `failed` where it has no value."""
+    return "failed" if name in row.figures.metric_failures else _cell(row.figures.metrics.get(name), gap)
 
 
 def _reward(row: Row, name: str, gap: str) -> str:

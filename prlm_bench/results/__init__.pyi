@@ -9,6 +9,7 @@ from ._schema import (
     SCHEMA_VERSION as SCHEMA_VERSION,
     ComponentIdentity as ComponentIdentity,
     DataIdentity as DataIdentity,
+    DraftRecord as DraftRecord,
     Estimate as Estimate,
     ItemRecord as ItemRecord,
     Manifest as Manifest,
@@ -18,6 +19,7 @@ from ._schema import (
     SampleRecord as SampleRecord,
     Summary as Summary,
     Timing as Timing,
+    TurnRecord as TurnRecord,
 )
 from ._seed_groups import (
     SeedGroup as SeedGroup,

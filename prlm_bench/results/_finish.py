@@ -11,11 +11,12 @@ import orjson
 
 from .._util.files import pretty, replacing, write_whole
 from ..errors import DataError
+from ..host import Fault
 from ..metrics import Metric
 from ._journal import JOURNAL_FIELDS, REWARD_FAILURES, SECONDS, Journal, lock_of
 from ._schema import Manifest, Summary, Timing
-from ._store import JOURNAL, MANIFEST, SAMPLES, SUMMARY, TIMING, read_manifest, read_timing
-from ._summarize import summarize, summarized_fields
+from ._store import JOURNAL, MANIFEST, SAMPLES, SUMMARY, TIMING, read_manifest, read_row, read_timing
+from ._summarize import score_answers, summarize, summarized_fields
 
 
 def begin(folder: Path, manifest: Manifest) -> None:
@@ -30,10 +31,13 @@ def finish(
     ids: Sequence[str],
     labels: Sequence[str],
     metrics: Sequence[Metric],
-) -> Summary:
+    *,
+    timed: bool = True,
+) -> tuple[Summary, dict[str, Fault]]:
     """Write samples in the order of the data, then the summary; the journal is removed last.
 
-    A reward that failed for one sample has no value in the whole row; the summary says why.
+    A reward that failed for one sample has no value in the whole row, nor has a metric that failed; the summary says
+    why.
 
     Args:
         folder: the folder of the run.
@@ -42,6 +46,10 @@ def finish(
         ids: the n questions, in order.
         labels: the task's labels.
         metrics: the metrics to compute.
+        timed: whether the journal says how long completions took; if not, what the folder says of it stays.
+
+    Returns:
+        The summary, and the errors of metrics by name.
     """
     # Prompts and completions are large, so they are read again line by line when the samples are written.
     records = []
@@ -72,11 +80,40 @@ def finish(
             checksum.update(line)
             file.write(line)
     summary = summarized.summary(manifest, checksum.hexdigest(), failures)
-    _write_timing(folder, seconds, tokens)
+    if timed:
+        _write_timing(folder, seconds, tokens)
     write_whole(folder / SUMMARY, pretty(summary.model_dump()))
     journal.close()
     tidy(folder)
-    return summary
+    return summary, summarized.failures
+
+
+def finish_again(
+    folder: Path, manifest: Manifest, ids: Sequence[str], labels: Sequence[str], metrics: Sequence[Metric]
+) -> tuple[Summary, dict[str, Fault]] | None:
+    """Compute the metrics of a finished row that failed before; None where none of them gives figures now.
+
+    Nothing is generated: the samples go back into a journal, from which the row is finished as it was before.
+
+    Args:
+        folder: a finished result folder with its samples.
+        manifest, ids, labels, metrics: see `finish`.
+    """
+    stored = read_row(folder, manifest)
+    if stored is None or not stored.summary.metric_failures:
+        return None
+    with (folder / SAMPLES).open("rb") as file:
+        records = [orjson.loads(line) for line in file]
+    answers, golds, users = ([record[name] for record in records] for name in ("answer", "gold", "user"))
+    failed = [metric for metric in metrics if metric.name in stored.summary.metric_failures]
+    if not score_answers(answers, golds, users, labels, failed).summaries:
+        return None
+    journal = Journal(folder / JOURNAL, manifest.fingerprint)
+    for record in records:
+        del record["metrics"]
+        lost = {REWARD_FAILURES: stored.summary.reward_failures} if stored.summary.reward_failures else {}
+        journal.append(record["id"], orjson.dumps({**record, **lost}))
+    return finish(folder, manifest, journal, ids, labels, metrics, timed=False)
 
 
 def share_time(folders: Sequence[Path]) -> None:

@@ -106,6 +106,12 @@ def upgraded(content: Any) -> Any:
 def folder_name(manifest: Manifest) -> Path:
     """`task/split/method-seed-fingerprint`, valid on any file system."""
     method = manifest.method
-    words = [method.retriever.spec, f"k{method.k}", method.reasoner.spec, method.generator.spec, f"s{manifest.seed}"]
-    slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(words))[:120].strip("-")
-    return Path(manifest.task) / manifest.split / f"{slug}-{manifest.fingerprint[:8]}"
+    parts = (method.retriever.spec, method.k, method.reasoner.spec, method.generator.spec, manifest.seed)
+    folder = method_folder(manifest.task, manifest.split, *parts)
+    return folder.with_name(f"{folder.name}-{manifest.fingerprint[:8]}")
+
+
+def method_folder(task: str, split: str, retriever: str, k: int, reasoner: str, generator: str, seed: int) -> Path:
+    """`task/split/method-seed`, valid on any file system: `folder_name` without the fingerprint."""
+    slug = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join([retriever, f"k{k}", reasoner, generator, f"s{seed}"]))
+    return Path(task) / split / slug[:120].strip("-")

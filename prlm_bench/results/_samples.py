@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
 from ..errors import DataError
-from ..records import Sample
+from ..records import Prompt, Sample
 from ._journal import REWARD_FAILURES, SECONDS
 from ._schema import ITEM_TEXT, SampleRecord
 from ._store import SAMPLES, first_problem
@@ -43,6 +44,7 @@ def sample_line(
                 for item, score in zip(ranking.items, ranking.scores, strict=True)
             ],
             "prompt": prompt.text,
+            **_asked(prompt),
             "prompt_tokens": prompt.tokens,
             "shown": prompt.shown,
             "cut": prompt.cut,
@@ -63,6 +65,27 @@ def sample_line(
             **({} if seconds is None else {SECONDS: round(seconds, 6)}),
         }
     )
+
+
+def _asked(prompt: Prompt) -> dict[str, Any]:
+    """What only some prompts have: several turns, and what a generator wrote before."""
+    drafts = [
+        {
+            "prompt": draft.prompt.text,
+            **_turns(draft.prompt),
+            "completion": draft.completion.text,
+            "finish": draft.completion.finish,
+            "completion_tokens": draft.completion.tokens,
+            "generator_prompt_tokens": draft.completion.prompt_tokens,
+            "cost": draft.completion.cost,
+        }
+        for draft in prompt.drafts
+    ]
+    return _turns(prompt) | ({"drafts": drafts} if drafts else {})
+
+
+def _turns(prompt: Prompt) -> dict[str, Any]:
+    return {"turns": [{"role": turn.role, "text": turn.text} for turn in prompt.turns]} if prompt.turns else {}
 
 
 def _beginning(text: str) -> str:

@@ -125,6 +125,34 @@ class ItemRecord(_Stored):
     text: str
 
 
+class TurnRecord(_Stored):
+    """A turn of a chat."""
+
+    #: `system`, `user` or `assistant`.
+    role: str
+    #: What is said.
+    text: str
+
+
+class DraftRecord(_Stored):
+    """What a reasoner had the generator write before the prompt, such as a draft or a description of the user."""
+
+    #: What it asked, in full.
+    prompt: str
+    #: The same turn by turn, for a chat of several turns.
+    turns: list[TurnRecord] = []
+    #: What the generator wrote.
+    completion: str
+    #: As of a sample.
+    finish: str | None
+    #: Tokens it wrote, where known.
+    completion_tokens: int | None
+    #: Tokens of the prompt as the generator counted them, where known.
+    generator_prompt_tokens: int | None
+    #: Cost, where known.
+    cost: float | None
+
+
 class SampleRecord(_Stored):
     """A line of `samples.jsonl`: one question, taken through the method."""
 
@@ -136,8 +164,12 @@ class SampleRecord(_Stored):
     query: str
     #: The items given to the reasoner, best first.
     items: list[ItemRecord]
-    #: The prompt in full; for a chat, the user's turn.
+    #: The prompt in full; for a chat, the user's turn; for a chat of several turns, all of them.
     prompt: str
+    #: The same turn by turn, for a chat of several turns.
+    turns: list[TurnRecord] = []
+    #: What the reasoner had the generator write before the prompt, in the order of asking.
+    drafts: list[DraftRecord] = []
     #: Length of the prompt in tokens of the tokenizer that set its budget.
     prompt_tokens: int
     #: Items in the prompt, complete or cut.
@@ -221,6 +253,8 @@ class Summary(_Stored):
     interval: Literal["auto", "percentile"] = "percentile"
     #: Each metric by name; empty where references are withheld.
     metrics: dict[str, MetricSummary]
+    #: Why a metric has no value in this row, by name: it raised an error, or gave something else than figures.
+    metric_failures: dict[str, str] = {}
     #: The mean of each reward.
     rewards: dict[str, RewardSummary]
     #: Why a reward has no value in this row, by spec: it raised an error, or gave too few numbers.
@@ -236,9 +270,10 @@ class Summary(_Stored):
     #: Share of the prompts that a server refused to answer and that count as empty answers; null where no generator
     #: said why it stopped.
     refused: float | None = None
-    #: Tokens of all prompts as the generator counted them, as far as they are known; null where none are.
+    #: Tokens of all prompts as the generator counted them, as far as they are known; null where none are. Those of
+    #: drafts count too, each once, also where several samples share one.
     prompt_tokens: int | None = None
-    #: Tokens of all completions, as far as they are known; null where none are.
+    #: Tokens of all completions, drafts included, as far as they are known; null where none are.
     completion_tokens: int | None = None
     #: Mean number of items in a prompt.
     items_shown: float

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..host import Fault, fault_of
+from ..identity import json_digest
 from ..metrics import KnowsRareValues, Limited, Metric, Pairs
 from ..stats import (
     Bounds,
@@ -115,10 +117,28 @@ class ClusterEstimates:
         self._totals += totals
         self._width += width
 
-    def estimates(self, interval: Interval = "auto", level: float = 0.95) -> dict[str, Estimate]:
-        """Value and interval by name."""
+    def estimates(
+        self, interval: Interval = "auto", level: float = 0.95, failed: dict[str, Exception] | None = None
+    ) -> dict[str, Estimate]:
+        """Value and interval by name.
+
+        Args:
+            interval: the kind of the intervals.
+            level: of the intervals.
+            failed: receives the errors of figures that cannot be computed, by name; None raises the first.
+        """
+        if not self._totals:
+            return {}
         drawn = Resampled(np.concatenate(self._totals, axis=1), self.sizes)
-        return {name: _estimate(drawn, figure, interval, level) for name, figure in self._figures.items()}
+        found = {}
+        for name, figure in self._figures.items():
+            try:
+                found[name] = _estimate(drawn, figure, interval, level)
+            except Exception as error:
+                if failed is None:
+                    raise
+                failed[name] = error
+        return found
 
     @property
     def sizes(self) -> Floats:
@@ -156,6 +176,19 @@ class Scored:
 
     summaries: dict[str, MetricSummary]
     samples: list[dict[str, float]]
+    #: The errors of metrics that have no value, by name.
+    failures: dict[str, Fault] = field(default_factory=dict)
+    #: What a metric says of golds that it cannot score, where one does.
+    refused: DataError | None = None
+
+    def refuse_golds(self) -> None:
+        """Raise what a metric says of golds that it cannot score: where nothing was generated, the user can mend them.
+
+        Raises:
+            DataError: as the metric raised it.
+        """
+        if self.refused is not None:
+            raise self.refused
 
 
 @dataclass(frozen=True)
@@ -168,6 +201,8 @@ class Scores:
     metrics: dict[str, MetricSummary]
     #: What the reader should know, such as golds that were left out; a sentence each.
     notes: tuple[str, ...] = ()
+    #: Why a metric has no value, by name: it raised an error, or gave something else than figures.
+    failures: Mapping[str, Fault] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> MetricSummary:
         return self.metrics[name]
@@ -176,7 +211,8 @@ class Scores:
         """Plain data for JSON."""
         figures = {name: summary.model_dump() for name, summary in self.metrics.items()}
         head = {"task": self.task, "n": self.n, "n_users": self.n_users}
-        return {**head, "metrics": figures, "notes": list(self.notes)}
+        failures = {name: str(fault) for name, fault in self.failures.items()}
+        return {**head, "metrics": figures, "failures": failures, "notes": list(self.notes)}
 
     def __repr__(self) -> str:
         lines = [f"{self.task}: {self.n} questions, {self.n_users} users; [ ] 95 % interval over users"]
@@ -185,6 +221,7 @@ class Scores:
             value = "-" if found.value is None else f"{found.value:.4f}"
             ends = f"[{found.low:.4f}, {found.high:.4f}]" if found.low is not None else f"(no interval: {found.why})"
             lines.append(f"{name:{width}}  {value}  {ends}")
+        lines += [f"{name:{width}}  failed: {fault}" for name, fault in self.failures.items()]
         return "\n".join([*lines, *self.notes])
 
 
@@ -210,7 +247,8 @@ def score_answers(
     Args:
         answers, golds, users: n each.
         labels: the task's label list.
-        metrics: the metrics to compute; none is computed if golds are withheld.
+        metrics: the metrics to compute; none is computed if golds are withheld. One that raises an error, or gives
+            something else than figures, has no value; see `Scored.failures`.
 
     Raises:
         DataError: only some golds are present, or there are no answers.
@@ -225,30 +263,45 @@ def score_answers(
     pairs = Pairs(answers, known, labels)
     figures = ClusterEstimates(users)
     singles: dict[str, list[float]] = {}
+    failed: dict[str, Exception] = {}
     for metric in metrics:
-        statistics = metric.statistics(pairs)
-        figures.add(
-            metric.name,
-            statistics,
-            metric.value,
-            errors=not metric.higher_is_better,
-            why=too_rare(metric, statistics),
-            limits=limits_of(metric),
-        )
-        if metric.is_mean:
-            figures.add_user_macro(f"{metric.name} by user", statistics, metric.value)
-            singles[metric.name] = metric.value(statistics).tolist()
-    estimates = figures.estimates()
-    summaries = {
-        metric.name: MetricSummary(
-            **estimates[metric.name].model_dump(),
-            higher_is_better=metric.higher_is_better,
-            user_macro=estimates.get(f"{metric.name} by user"),
-        )
-        for metric in metrics
-    }
-    rows = [dict(zip(singles, row, strict=True)) for row in zip(*singles.values(), strict=True)]
-    return Scored(summaries, rows or [{} for _ in answers])
+        try:
+            _add_metric(figures, metric, pairs, singles)
+        except Exception as error:  # metrics are plugins
+            failed[metric.name] = error
+    estimates = figures.estimates(failed=failed)
+    summaries = {}
+    for metric in metrics:
+        by_user = f"{metric.name} by user"
+        if by_user in failed:
+            failed.setdefault(metric.name, failed.pop(by_user))
+        if metric.name not in failed:
+            summaries[metric.name] = MetricSummary(
+                **estimates[metric.name].model_dump(),
+                higher_is_better=metric.higher_is_better,
+                user_macro=estimates.get(by_user),
+            )
+    kept = {name: values for name, values in singles.items() if name in summaries}
+    rows = [dict(zip(kept, row, strict=True)) for row in zip(*kept.values(), strict=True)]
+    failures = {name: fault_of(error) for name, error in failed.items()}
+    refused = next((error for error in failed.values() if isinstance(error, DataError)), None)
+    return Scored(summaries, rows or [{} for _ in answers], failures, refused)
+
+
+def _add_metric(figures: ClusterEstimates, metric: Metric, pairs: Pairs, singles: dict[str, list[float]]) -> None:
+    """Add a metric and its mean over users, if it has one, and its values of single samples."""
+    statistics = metric.statistics(pairs)
+    figures.add(
+        metric.name,
+        statistics,
+        metric.value,
+        errors=not metric.higher_is_better,
+        why=too_rare(metric, statistics),
+        limits=limits_of(metric),
+    )
+    if metric.is_mean:
+        figures.add_user_macro(f"{metric.name} by user", statistics, metric.value)
+        singles[metric.name] = metric.value(statistics).tolist()
 
 
 def describe_samples(records: Sequence[Mapping[str, Any]], users: Sequence[str]) -> dict[str, dict[str, Estimate]]:
@@ -282,11 +335,20 @@ SUMMARIZED = (
 
 def summarized_fields(record: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a sample record that a summary depends on."""
-    return {name: record.get(name) for name in SUMMARIZED}
+    drafts = [
+        {name: draft[name] for name in _COUNTED} | {"key": json_digest([draft["prompt"], draft["completion"]])}
+        for draft in record.get("drafts") or ()
+    ]
+    return {**{name: record.get(name) for name in SUMMARIZED}, "drafts": drafts}
+
+
+_COUNTED = ("completion_tokens", "generator_prompt_tokens")
 
 
 def _known_sum(records: Sequence[Mapping[str, Any]], name: str) -> int | None:
-    known = [record[name] for record in records if record.get(name) is not None]
+    """The sum of a count over samples and their drafts, one that several samples share counted once."""
+    drafts = {draft["key"]: draft for record in records for draft in record.get("drafts") or ()}
+    known = [each[name] for each in (*records, *drafts.values()) if each.get(name) is not None]
     return sum(known) if known else None
 
 
@@ -297,6 +359,8 @@ class Summarized:
     figures: dict[str, Any]
     #: Metrics of each single sample, aligned with the records.
     samples: list[dict[str, float]]
+    #: The errors of metrics that have no value, by name.
+    failures: dict[str, Fault] = field(default_factory=dict)
 
     def summary(
         self, manifest: Manifest, samples_sha256: str, reward_failures: Mapping[str, str] | None = None
@@ -307,6 +371,7 @@ class Summarized:
             n_total=manifest.data.n_total,
             samples_sha256=samples_sha256,
             reward_failures=dict(reward_failures or {}),
+            metric_failures={name: fault.stored for name, fault in sorted(self.failures.items())},
             **self.figures,
         )
         return summary.model_copy(update={"digest": summary.digest_with(manifest)})
@@ -344,4 +409,4 @@ def summarize(records: Sequence[Mapping[str, Any]], labels: Sequence[str], metri
         "completion_tokens": _known_sum(records, "completion_tokens"),
         "items_shown": sum(record["shown"] for record in records) / len(records),
     }
-    return Summarized(figures, scored.samples)
+    return Summarized(figures, scored.samples, scored.failures)

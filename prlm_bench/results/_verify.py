@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def _samples(manifest: Manifest, records: list[SampleRecord]) -> Iterator[str]:
 
 
 def _figures(
-    manifest: Manifest, summary: Summary, records: list[SampleRecord], task: Task, metrics: list[Metric]
+    manifest: Manifest, summary: Summary, records: list[SampleRecord], task: Task, metrics: Sequence[Metric]
 ) -> Iterator[str]:
     if not records:
         return

@@ -11,6 +11,7 @@ from ..errors import DataError
 from ..interfaces import CachesOnDisk, Fingerprinted, Retriever
 from ..records import Example, Ranking
 from ..running import Components
+from ..running._calls import rank
 from ._trec import escaped, read_run
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class RetrieverSource:
     def __init__(self, components: Components, spec: str, seed: int, first: Example) -> None:
         began = time.perf_counter()
         self._retriever: Retriever = components.ready("retriever", spec, seed)
-        self._retriever.rank([first], None)
+        rank(self._retriever, [first], None)
         self._setup = time.perf_counter() - began
         self._seconds, self._n = 0.0, 0
         self.name = spec
@@ -56,7 +57,7 @@ class RetrieverSource:
     def rank(self, examples: Sequence[Example]) -> Sequence[Ranking]:
         """Rank whole profiles."""
         began = time.perf_counter()
-        rankings = self._retriever.rank(examples, None)
+        rankings = rank(self._retriever, examples, None)
         self._seconds += time.perf_counter() - began
         self._n += len(examples)
         return rankings

@@ -21,6 +21,7 @@ from ..errors import DataError, RunError
 from ..interfaces import Retriever
 from ..progress import Progress
 from ..records import Example
+from ..running._calls import rank
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -61,7 +62,7 @@ def run_lines(
     progress.start(f"{dataset.task.name} {dataset.split}", count)
     label = re.sub(r"\s+", "_", tag.strip()) or "run"
     for examples in dataset.batches(_BATCH, 0, count):
-        for example, ranking in zip(examples, retriever.rank(examples, depth), strict=True):
+        for example, ranking in zip(examples, rank(retriever, examples, depth), strict=True):
             best: dict[str, float] = {}
             for item, score in zip(ranking.items, ranking.scores, strict=True):
                 best.setdefault(item.id, score)

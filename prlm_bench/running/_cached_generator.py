@@ -19,7 +19,7 @@ from ..interfaces import (
 )
 from ..prompting import max_prompt_tokens
 from ..records import Completion, Prompt
-from ._checked_records import checked
+from ._calls import completions, drawn
 from ._generation_cache import GenerationCache, prompt_key
 
 #: Prompts that a stream may hold while it waits for its generator, besides those that it has asked.
@@ -84,12 +84,13 @@ class CachedGenerator:
             else:
                 yield from self._reusing((index, known) for index in indices)
         requested = [prompts[indices[0]] for indices in missing]
-        for number, given in self.inner.generate(requested) if requested else ():
+        for number, given in completions(self.inner, partial(self.inner.generate, requested)) if requested else ():
             yield from self._answered(requested[number], given, missing[number])
 
-    def _answered(self, prompt: Prompt, given: Completion, numbers: Sequence[int]) -> Iterator[tuple[int, Completion]]:
+    def _answered(
+        self, prompt: Prompt, completion: Completion, numbers: Sequence[int]
+    ) -> Iterator[tuple[int, Completion]]:
         """Store a new completion, and yield it for each number that has its prompt."""
-        completion = checked(given)
         self._cache.put(prompt, completion)
         self.reused = False
         yield numbers[0], completion
@@ -113,8 +114,7 @@ class CachedGenerator:
             else:
                 missing.append(index)
         requested = [prompts[index] for index in missing]
-        for place, given in generator.sample(requested, n) if requested else ():
-            samples = [checked(completion) for completion in given]
+        for place, samples in drawn(generator, requested, n) if requested else ():
             for number, completion in enumerate(samples):
                 self._cache.put(requested[place], completion, number)
             yield missing[place], samples
@@ -167,7 +167,7 @@ class CachedStream(CachedGenerator):
     def _generated(self, segment: _Segment) -> Iterator[tuple[int, Completion]]:
         if not isinstance(self.inner, Streams):
             raise PrlmBenchError("cannot stream")
-        for place, given in self.inner.stream(segment.missing()):
+        for place, given in completions(self.inner, partial(self.inner.stream, segment.missing()), "stream"):
             prompt, numbers = segment.answered(place)
             yield from self._answered(prompt, given, numbers)
             yield from self._reusing(segment.take())

@@ -13,10 +13,12 @@ import orjson
 
 from .._util.checksums import seal, unseal
 from ..errors import PrlmBenchError
-from ..records import Answer, Completion, Prompt
+from ..records import Answer, Completion, Draft, Prompt, Turn
 
 T = TypeVar("T", Completion, Answer)
+R = TypeVar("R")
 
+_ROLES = ("system", "user", "assistant")
 #: The largest count that can be stored.
 _LARGEST = 2**63 - 1
 
@@ -47,6 +49,34 @@ def check_prompt(prompt: Prompt) -> None:
     """
     for name, check in _CHECKS[Prompt].items():
         check(getattr(prompt, name))
+    _check_turns(prompt)
+    for draft in _each(prompt.drafts, Draft, "drafts"):
+        check_prompt(_is(draft.prompt, Prompt, "a draft's prompt"))
+        checked(_is(draft.completion, Completion, "a draft's completion"))
+
+
+def _check_turns(prompt: Prompt) -> None:
+    turns = _each(prompt.turns, Turn, "turns")
+    for turn in turns:
+        if turn.role not in _ROLES:
+            raise _error("gave a turn whose role", f"is none of {', '.join(_ROLES)}", turn.role)
+        _text("gave a turn whose text", turn.text)
+    if turns and (turns[-1].role != "user" or not prompt.chat):
+        raise PrlmBenchError("gave a prompt of several turns that is no chat, or does not end with the user's")
+
+
+def _each(values: Any, kind: type[R], name: str) -> tuple[R, ...]:
+    if not isinstance(values, tuple):
+        raise _error(f"gave a prompt whose {name}", "are no tuple", values)
+    for value in values:
+        _is(value, kind, f"a prompt whose {name}")
+    return values
+
+
+def _is(value: Any, kind: type[R], what: str) -> R:
+    if not isinstance(value, kind):
+        raise _error(f"gave {what}", f"is no {kind.__name__}", value)
+    return value
 
 
 def to_row(key: str, completion: Completion) -> bytes:

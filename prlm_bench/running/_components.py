@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError
-from ..host import NEEDS, Component, ComponentChoice, PluginHost
+from ..host import NEEDS, Component, ComponentChoice, PluginFault, PluginHost
+from ..host._checked_metric import NOT_MADE
 from ..identity import json_digest
-from ..interfaces import NOT_BATCH_INVARIANT, NOT_VERIFIED, Context, Generator, ReadsAnswers, Reasoner, Streams
+from ..interfaces import NOT_BATCH_INVARIANT, NOT_VERIFIED, Context, Generator, ReadsAnswers, Reasoner, Reward, Streams
+from ..records import Sample
 from ..results._seed_groups import SEED
 from ._cached_generator import CachedGenerator, CachedStream
 from ._generation_cache import GenerationCache
@@ -39,6 +41,8 @@ class Components:
         #: The canonical text of each spec that they were built from, innermost last.
         self._inner: list[dict[str, str]] = []
         self._made: dict[tuple[str, str, str, int, int], tuple[Any, dict[str, str]]] = {}
+        #: Errors of factories, which are not called again.
+        self._faults: dict[tuple[str, str, str, int, int], PluginFault] = {}
         self._cached: dict[int, CachedGenerator] = {}
 
     def make(self, choice: ComponentChoice, seed: int) -> tuple[Any, dict[str, str]]:
@@ -46,8 +50,11 @@ class Components:
 
         Raises:
             PrlmBenchError: the component rejects its options or cannot run here.
+            PluginFault: its factory raised another error than that.
         """
         key = _key(choice, seed)
+        if key in self._faults:
+            raise self._faults[key]
         if key not in self._made:
             self._built.append([])
             self._inner.append({})
@@ -55,15 +62,26 @@ class Components:
                 made = choice.make(self.context(seed))
                 if isinstance(made, CachedGenerator):  # a preset of another generator, which has a cache of its own
                     made = made.inner
+                identity = choice.with_inner(self._inner[-1]).identity(made)
+            except PluginFault as fault:
+                self._faults[key] = fault
+                raise
             finally:
-                parts, inner = self._built.pop(), self._inner.pop()
-            identity = choice.with_inner(inner).identity(made)
+                parts, _ = self._built.pop(), self._inner.pop()
             if parts:  # the identity of a component includes those it is composed of
                 identity["fingerprint"] = _composed(identity["fingerprint"], parts)
             self._made[key] = (made, identity)
         if self._built:
             self._built[-1].append(self._made[key][1])
         return self._made[key]
+
+    def reward(self, choice: ComponentChoice) -> tuple[Reward, dict[str, str]]:
+        """Create a reward and its identity. If its factory raises an error, what is returned raises it when called."""
+        try:
+            return self.make(choice, 0)
+        except PluginFault as fault:
+            broken = _BrokenReward(fault)
+            return broken, {**choice.identity(broken), "fingerprint": NOT_MADE}
 
     def generator(self, choice: ComponentChoice, seed: int) -> Generator:
         """Create a generator, with the completion cache if it is cached.
@@ -135,6 +153,17 @@ class Components:
         if why is not None:
             where = f"{self._dataset.task.name} {self._dataset.split}"
             raise RunError(f"{choice.component.kind} {choice} cannot run on {where}: it {why}")
+
+
+class _BrokenReward:
+    """Stands for a reward whose factory raised an error: a run costs its column, as if its first call had."""
+
+    def __init__(self, fault: PluginFault) -> None:
+        self._fault = fault
+
+    def score(self, samples: Sequence[Sample]) -> Sequence[float]:
+        """Raise the factory's error."""
+        raise self._fault
 
 
 def _key(choice: ComponentChoice, seed: int) -> tuple[str, str, str, int, int]:

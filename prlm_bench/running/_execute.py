@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from ..errors import RunError
-from ..host import PluginHost
+from ..host import Fault, PluginHost
+from ..host._faults import keep_fault
 from ..interfaces import Activity, Engine
 from ..profiling import Profile, recording, timed, timed_each
 from ..progress import Progress, Silent, Watches
-from ..results import JOURNAL, Journal, begin, finish, finished_ids, is_finished, sample_line, share_time, tidy
+from ..results import JOURNAL, Journal, Summary, begin, finish, finished_ids, is_finished, sample_line, share_time, tidy
+from ..results._finish import finish_again
+from ._calls import compute
 from ._config import RunConfig
 from ._engines import ProcessEngine
 from ._pipeline import Pipeline
@@ -36,9 +39,29 @@ class Outcome:
     failed: list[tuple[Path, str]] = field(default_factory=list)
     #: Folders of finished rows in which a reward has no value, by `(task, reward, reason)`.
     failed_rewards: dict[tuple[str, str, str], list[Path]] = field(default_factory=dict)
+    #: The same of metrics.
+    failed_metrics: dict[tuple[str, str, str], list[Path]] = field(default_factory=dict)
+    #: What errors call these rewards and metrics, with their plugins, by kind and name.
+    told: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: Loggers that did not receive the rows, and why.
+    failed_loggers: list[tuple[str, str]] = field(default_factory=list)
+    #: The errors behind all of these, with their tracebacks, by what is said of them in one line.
+    faults: dict[str, Fault] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     #: Where the time went, if that was asked for.
     profile: Profile | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing failed."""
+        return not (self.failed or self.failed_rewards or self.failed_metrics or self.failed_loggers)
+
+    def add_faults(self, faults: Mapping[str, Fault]) -> None:
+        """Keep errors; the traceback of each is logged once."""
+        for message, fault in faults.items():
+            if message not in self.faults:
+                self.faults[message] = fault
+                keep_fault(message, fault)
 
 
 @dataclass(frozen=True)
@@ -88,6 +111,9 @@ def execute(
     outcome = Outcome(profile=profile)
     for task in tasks if tasks is not None else prepare_tasks(config, host, progress):
         outcome.skipped += task.plan.skipped
+        for broken in task.plan.broken:
+            outcome.failed.append((task.broken_folder(results, broken.cell), broken.fault.message))
+            outcome.add_faults({broken.fault.message: broken.fault.fault})
         _TaskRun(config, host, results, task, progress, outcome).run(engine)
         task.components.close()
     return outcome
@@ -133,7 +159,12 @@ class _TaskRun:
         for cell, (folder, manifest) in enumerate(zip(self._folders, task.manifests, strict=True)):
             if is_finished(folder, manifest):
                 tidy(folder, manifest)
-                self._outcome.already.append(folder)
+                again = finish_again(folder, manifest, task.ids, task.dataset.task.labels, task.metrics)
+                if again is None:
+                    self._outcome.already.append(folder)
+                else:
+                    self._outcome.finished.append(folder)
+                    self._note(folder, *again)
             else:
                 pending.append(cell)
         if not pending:
@@ -169,13 +200,17 @@ class _TaskRun:
         if engine is None:
             yield from _answered(self._task, 0, n, self._is_done)
             self._failed = self._task.pipeline.failed
+            self._outcome.add_faults(self._task.pipeline.faults)
             return
         profile = self._outcome.profile
-        given = (self._config, self._host.extra, self._task.requested, self._results, profile is not None)
-        batches = ((start, self._done_in(start)) for start in range(0, n, BATCH))
-        answers = engine.map(_work, batches, partial(_start_work, *given))
-        for lines, failed, stages in timed_each("waiting", answers, []):
+        rows = [manifest.fingerprint for manifest in self._task.manifests]
+        given = (self._config, self._host.extra, self._task.requested, self._results, rows, profile is not None)
+        starts = range(0, n, BATCH)
+        batches = ((start, self._done_in(start)) for start in starts)
+        answers = compute(engine, _work, batches, len(starts), partial(_start_work, *given))
+        for lines, failed, faults, stages in timed_each("waiting", answers, []):
             self._failed |= failed
+            self._outcome.add_faults(faults)
             if profile is not None:
                 profile.add(stages)
             yield from lines
@@ -199,14 +234,25 @@ class _TaskRun:
                 continue
             journal = self._journals[cell]
             with timed("metrics", [self._names[cell]]):
-                summary = finish(folder, task.manifests[cell], journal, task.ids, labels, task.metrics)
+                summary, faults = finish(folder, task.manifests[cell], journal, task.ids, labels, task.metrics)
             del self._journals[cell]
             self._outcome.finished.append(folder)
-            for name, why in summary.reward_failures.items():
-                self._outcome.failed_rewards.setdefault((task.dataset.task.name, name, why), []).append(folder)
+            self._note(folder, summary, faults)
         finished = set(self._outcome.finished)
         for members in task.pipeline.streaming:
             share_time([folder for cell in members if (folder := self._folders[cell]) in finished])
+
+    def _note(self, folder: Path, summary: Summary, faults: Mapping[str, Fault]) -> None:
+        """Note which figures a finished row lacks."""
+        task = self._task.dataset.task.name
+        for name, why in summary.reward_failures.items():
+            self._outcome.failed_rewards.setdefault((task, name, why), []).append(folder)
+        for name, why in summary.metric_failures.items():
+            self._outcome.failed_metrics.setdefault((task, name, why), []).append(folder)
+        told = self._outcome.told
+        told |= {("metric", metric.name): metric.told for metric in self._task.metrics}
+        told |= {("reward", str(choice)): choice.told for choice in self._task.rewards}
+        self._outcome.add_faults({f"{told['metric', name]}: {fault}": fault for name, fault in faults.items()})
 
 
 def _answered(task: PreparedTask, start: int, stop: int, done: Callable[[int, str], bool]) -> Iterator[Line]:
@@ -242,16 +288,25 @@ _worker: PreparedTask
 _profile: Profile | None
 
 
-def _start_work(config: RunConfig, extra: tuple[str, ...], name: str, results: Path, profiled: bool) -> None:
+def _start_work(
+    config: RunConfig, extra: tuple[str, ...], name: str, results: Path, rows: list[str], profiled: bool
+) -> None:
     global _worker, _profile
     _worker = prepare_task(config, PluginHost(extra), name)
+    if [manifest.fingerprint for manifest in _worker.manifests] != rows:
+        for broken in _worker.plan.broken:
+            raise broken.fault
+        raise RunError("a worker process makes other rows of this run", "use --jobs 1")
     _worker.components.results = results
     _profile = Profile() if profiled else None
 
 
-def _work(batch: tuple[int, dict[int, list[str]]]) -> tuple[list[Line], dict[int, str], dict[str, dict[str, float]]]:
+def _work(
+    batch: tuple[int, dict[int, list[str]]],
+) -> tuple[list[Line], dict[int, str], dict[str, Fault], dict[str, dict[str, float]]]:
     start, done = batch
     stop = min(start + BATCH, len(_worker.ids))
     with recording(_profile):
         lines = list(_answered(_worker, start, stop, _Done(done)))
-    return lines, _worker.pipeline.failed, {} if _profile is None else _profile.take()
+    pipeline = _worker.pipeline
+    return lines, pipeline.failed, pipeline.faults, {} if _profile is None else _profile.take()

@@ -11,6 +11,7 @@ from ..interfaces import Retriever, Tokenizer
 from ..progress import Progress
 from ..prompting import chat_prompt, lamp_prompts, plain_ask
 from ..records import Example, Ranking
+from ._calls import rank
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -61,5 +62,5 @@ def _ranked(
     count = min(limit or len(dataset), len(dataset))
     progress.start(f"{dataset.task.name} {dataset.split}", count)
     for examples in dataset.batches(_BATCH, 0, count):
-        yield examples, retriever.rank(examples, k)
+        yield examples, rank(retriever, examples, k)
         progress.advance(len(examples))

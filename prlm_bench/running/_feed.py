@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..errors import PrlmBenchError
+from ..host import WrongResultError
+from ..interfaces import Generator
 from ..records import Prompt
 
 
@@ -60,24 +61,28 @@ class Feed:
             self.seconds += time.perf_counter() - began
         return None
 
-    def answered(self, number: int) -> Question:
-        """The question of a number, which is answered now.
+    def answered(self, number: int, by: Generator) -> Question:
+        """The question of a number, which a generator answers now.
 
         Raises:
-            PrlmBenchError: there is none, or it was answered before.
+            WrongResultError: there is none, or it was answered before.
         """
         question = self.unanswered.pop(number, None)
         if question is None:
-            raise PrlmBenchError(f"answered prompt {number} twice, or it does not exist")
+            raise _wrong(f"answered prompt {number} twice, or it does not exist", by)
         return question
 
-    def check(self) -> None:
+    def check(self, by: Generator) -> None:
         """Check that every prompt was drawn and answered.
 
         Raises:
-            PrlmBenchError: some were not.
+            WrongResultError: some were not.
         """
         if next(self, None) is not None and len(self.unanswered) == 1:
-            raise PrlmBenchError("ended before it had taken every prompt")
+            raise _wrong("ended before it had taken every prompt", by)
         if self.unanswered:
-            raise PrlmBenchError(f"left {len(self.unanswered)} of {self.drawn} prompts without an answer")
+            raise _wrong(f"left {len(self.unanswered)} of {self.drawn} prompts without an answer", by)
+
+
+def _wrong(what: str, generator: Generator) -> WrongResultError:
+    return WrongResultError(what, getattr(generator, "inner", generator), "generate")

@@ -36,13 +36,19 @@ _TABLES = """
 
 
 def prompt_key(prompt: Prompt, sample: int = 0) -> str:
-    """A digest of everything that a cached generator may read from a prompt: its text and the form of its answer.
+    """A digest of everything that a cached generator may read from a prompt: its text or turns, and the answer's form.
 
     Args:
         prompt: the prompt.
         sample: the number of the completion; the first is the one without a number.
     """
-    return json_digest([prompt.text, prompt.chat, prompt.key, prompt.reasons, *([sample] if sample else [])])
+    return json_digest([*_read(prompt), prompt.key, prompt.reasons, *([sample] if sample else [])])
+
+
+def _read(prompt: Prompt) -> list[Any]:
+    """What a model reads of a prompt. One of a single turn has the key that it had before there were others."""
+    turns = [[turn.role, turn.text] for turn in prompt.turns]
+    return [[prompt.text, turns] if turns else prompt.text, prompt.chat]
 
 
 class _ForeignFileError(Exception):
@@ -90,7 +96,7 @@ class GenerationCache:
 
     def get_likelihood(self, prompt: Prompt, continuation: str) -> float | None:
         """The cached log-probability of a continuation; None if there is none."""
-        key = json_digest([prompt.text, prompt.chat, continuation])
+        key = json_digest([*_read(prompt), continuation])
         values = [value for (value,) in self._execute("SELECT value FROM likelihoods WHERE key = ?", (key,))]
         return values[0] if values and isinstance(values[0], float) else None
 
@@ -98,7 +104,7 @@ class GenerationCache:
         """Store a log-probability; it survives the end of this process."""
         if math.isnan(value):
             return
-        key = json_digest([prompt.text, prompt.chat, continuation])
+        key = json_digest([*_read(prompt), continuation])
         self._execute("INSERT OR REPLACE INTO likelihoods VALUES (?, ?)", (key, value))
 
     def close(self) -> None:

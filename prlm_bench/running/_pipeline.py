@@ -9,20 +9,21 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 from ..errors import PrlmBenchError
-from ..host import ComponentChoice
+from ..host import ComponentChoice, Fault, fault_of
+from ..host._faults import told
 from ..interfaces import Activity, Generator, ReportsActivity, Reward, Streams
 from ..profiling import settle, timed, timed_each
-from ..prompting import parse_completion
 from ..records import Completion, Example, Sample
 from ._cached_generator import CachedGenerator
-from ._checked_records import checked
+from ._calls import completions, read_answer
 from ._components import Components
 from ._feed import Feed, Question
 from ._plan import Cell
-from ._scoring import Result, Scoring, one_line
+from ._scoring import Result, Scoring
 from ._stages import Batch, Done, MethodComponents, StageError, Stages, grouped
 
 #: Batches that are kept for all streams where several generators stream, and that may wait for other generators.
@@ -49,9 +50,11 @@ class Pipeline:
         self._cells = cells
         self._components = components
         self.parts = [self._parts(cell) for cell in cells]
-        self._scoring = Scoring({str(choice): components.make(choice, 0)[0] for choice in rewards})
+        self._scoring = Scoring({str(choice): components.reward(choice)[0] for choice in rewards}, rewards)
         #: The error, in one line, of each failed cell by index.
         self.failed: dict[int, str] = {}
+        #: The errors themselves, by what is said of them.
+        self.faults: dict[str, Fault] = self._scoring.faults
         self._names = [cell.name for cell in cells]
         self._stages = Stages(cells, self.parts, self._open)
         #: Cells by the stream that they share.
@@ -194,9 +197,9 @@ class Pipeline:
                     answer = next(produced, None)
                 seconds += time.perf_counter() - began - (feed.seconds - before)
                 if answer is None:
-                    feed.check()
+                    feed.check(generator)
                     return
-                question, completion = feed.answered(answer[0]), checked(answer[1])
+                question, completion = feed.answered(answer[0], generator), answer[1]
                 settle(self._names[question.cell])
                 fresh = not (completion.is_answer or getattr(generator, "reused", False))
                 result = self._parsed(question, completion, seconds if fresh else None)
@@ -215,7 +218,7 @@ class Pipeline:
             return None
         try:
             with timed("parsing", [self._names[cell]]):
-                answer = checked(parse_completion(self.parts[cell].reasoner, question.prompt, completion))
+                answer = read_answer(self.parts[cell].reasoner, question.prompt, completion)
         except Exception as error:
             self._fail([cell], "reasoner", error)
             return None
@@ -238,8 +241,10 @@ class Pipeline:
 
     def _fail(self, members: Sequence[int], kind: str, error: Exception) -> None:
         choice: ComponentChoice = getattr(self._cells[members[0]], kind)
+        fault = fault_of(error)
+        message = told(choice, fault)
+        self.faults.setdefault(message, fault)
         for index in members:
-            message = f"{kind} {choice} from {choice.component.origin}: {one_line(error)}"
             self.failed.setdefault(index, message)
 
     def _parts(self, cell: Cell) -> MethodComponents:
@@ -251,10 +256,10 @@ class Pipeline:
 
 def _produced(generator: Generator, feed: Feed, *, stream: bool) -> Iterator[tuple[int, Completion]]:
     if not stream:
-        return iter(generator.generate(list(feed)))
+        return completions(generator, lambda: generator.generate(list(feed)))
     if not isinstance(generator, Streams):
         raise PrlmBenchError("cannot stream")
-    return iter(generator.stream(feed))
+    return completions(generator, partial(generator.stream, feed), "stream")
 
 
 def _inner(generator: Generator) -> Generator:

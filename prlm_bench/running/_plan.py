@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError, SpecError
-from ..host import NEEDS, ComponentChoice, PluginHost, parse_spec
+from ..host import NEEDS, ComponentChoice, PluginFault, PluginHost, parse_spec
 from ._components import missing_requirement
 from ._config import RunConfig
 
@@ -63,11 +63,25 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """A cell that cannot run, since the factory of one of its components raised an error."""
+
+    cell: Cell
+    fault: PluginFault
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The distinct cells of one dataset, and the skipped combinations."""
+    """The distinct cells of one dataset, the skipped combinations, and the cells that cannot run."""
 
     cells: list[Cell]
     skipped: list[Skipped]
+    broken: list[Broken] = field(default_factory=list)
+
+    @property
+    def planned(self) -> list[Cell]:
+        """All cells, also those that cannot run."""
+        return [*self.cells, *(broken.cell for broken in self.broken)]
 
 
 def component_key(choice: ComponentChoice) -> str:
@@ -186,12 +200,12 @@ def check_requested(config: RunConfig, plans: Sequence[Plan], host: PluginHost) 
     for kind, specs in (("retriever", config.retrievers), ("generator", config.generators)):
         for spec in [] if config.lenient else specs:
             choice = host.registry.choose(kind, spec)
-            used = any(str(getattr(cell, kind)) == str(choice) for plan in plans for cell in plan.cells)
+            used = any(str(getattr(cell, kind)) == str(choice) for plan in plans for cell in plan.planned)
             reasons = [s for plan in plans for s in plan.skipped if s.what.startswith(f"{kind} {choice}")]
             if not used and reasons:
                 tasks = ", ".join(dict.fromkeys(s.task for s in reasons))
                 raise RunError(f"{kind} {choice} cannot run on {tasks}: it {reasons[0].why}")
-    if not any(plan.cells for plan in plans):
+    if not any(plan.planned for plan in plans):
         for first in (s for plan in plans for s in plan.skipped):
             raise RunError(f"nothing to run: {first.what} {first.why}")
         raise RunError("nothing to run", "give --retriever and --generator, --method, or a run file")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from .._util.cache_folder import cache_root
 from ..data import open_split
 from ..errors import DataError
-from ..host import ComponentChoice, PluginHost
-from ..metrics import Metric, Pairs
+from ..host import CheckedMetric, ComponentChoice, PluginFault, PluginHost
+from ..metrics import Pairs
 from ..progress import Progress, Silent
 from ..results import Manifest, folder_name, make_manifest
+from ..results._manifest import method_folder
 from ._components import Components
 from ._config import RunConfig
 from ._pipeline import Pipeline
-from ._plan import Cell, Plan, check_requested, plan_cells
+from ._plan import Broken, Cell, Plan, check_requested, plan_cells
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -33,7 +34,7 @@ class PreparedTask:
     plan: Plan
     components: Components
     rewards: list[ComponentChoice]
-    metrics: list[Metric]
+    metrics: list[CheckedMetric]
     manifests: list[Manifest]
     #: The task as the config names it: a name, or the path of a task file.
     requested: str
@@ -47,6 +48,11 @@ class PreparedTask:
     def ids(self) -> list[str]:
         """The questions to answer, in order."""
         return self.dataset.ids[: self.manifests[0].data.n] if self.manifests else []
+
+    def broken_folder(self, results: Path, cell: Cell) -> Path:
+        """Where the results of a cell would be that cannot run, without the digits of a fingerprint."""
+        parts = (str(cell.retriever), cell.k, str(cell.reasoner), str(cell.generator), cell.seed)
+        return results / method_folder(cell.task, self.dataset.split, *parts)
 
     def folder(self, results: Path, cell: int) -> Path:
         """The result folder of a cell."""
@@ -90,17 +96,25 @@ def prepare_task(config: RunConfig, host: PluginHost, name: str, progress: Progr
     metrics = [host.metric(each) for each in task.metrics]
     _try_golds([metric for metric, _ in metrics], dataset)
     identify = _Identify(config, dataset, components, rewards, [identity for _, identity in metrics])
-    manifests = [identify.manifest(cell) for cell in plan.cells]
+    manifests: list[Manifest] = []
+    whole, broken = [], []
+    for cell in plan.cells:
+        try:
+            manifests.append(identify.manifest(cell))
+            whole.append(cell)
+        except PluginFault as fault:
+            broken.append(Broken(cell, fault))
+    plan = replace(plan, cells=whole, broken=broken)
     return PreparedTask(dataset, plan, components, rewards, [metric for metric, _ in metrics], manifests, name)
 
 
-def _try_golds(metrics: Sequence[Metric], dataset: Dataset) -> None:
+def _try_golds(metrics: Sequence[CheckedMetric], dataset: Dataset) -> None:
     """Refuse golds that a metric would refuse when everything has been generated.
 
     Raises:
         DataError: the metric's, with the question's id.
     """
-    strict = [metric for metric in metrics if getattr(metric, "reads_labels", False)]
+    strict = [metric for metric in metrics if metric.reads_labels]
     golds: dict[str, str] = {}
     for question, gold in zip(dataset.ids, dataset.golds, strict=True) if strict else ():
         if gold is not None:
@@ -112,6 +126,8 @@ def _try_golds(metrics: Sequence[Metric], dataset: Dataset) -> None:
             except DataError as error:
                 where = f"{dataset.task.name} {dataset.split}, question {question!r}, {metric.name}"
                 raise DataError(f"{where}: {error.message}", error.hint) from None
+            except Exception:  # it costs the metric's column when the answers are there
+                break
 
 
 @dataclass
@@ -126,7 +142,7 @@ class _Identify:
     _rewards: list[dict[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._rewards = [self.components.make(choice, 0)[1] for choice in self.rewards]
+        self._rewards = [self.components.reward(choice)[1] for choice in self.rewards]
 
     def manifest(self, cell: Cell) -> Manifest:
         """The manifest of a cell."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from .._util.text import well_formed
-from ..errors import PrlmBenchError
+from ..host import ComponentChoice, Fault, fault_of
+from ..host._faults import told
 from ..interfaces import Reward
 from ..profiling import timed
 from ..records import Sample
+from ._calls import reward_values
 from ._stages import grouped
 
 
@@ -34,10 +34,14 @@ class Scoring:
 
     Args:
         rewards: by name.
+        choices: the same as they were chosen, for messages.
     """
 
-    def __init__(self, rewards: dict[str, Reward]) -> None:
+    def __init__(self, rewards: dict[str, Reward], choices: Sequence[ComponentChoice] = ()) -> None:
         self.rewards = rewards
+        self._choices = {str(choice): choice for choice in choices}
+        #: The errors of rewards, by what is said of them.
+        self.faults: dict[str, Fault] = {}
         #: Why a reward failed, by cell and the name of the reward.
         self._lost: defaultdict[int, dict[str, str]] = defaultdict(dict)
 
@@ -61,11 +65,11 @@ class Scoring:
 
     def _score(self, name: str, places: Sequence[int], scored: list[Result]) -> None:
         try:
-            values = _reward_values(self.rewards[name], [scored[j].sample for j in places])
+            values = reward_values(self.rewards[name], [scored[j].sample for j in places])
         except Exception as error:
             cells = grouped(places, lambda j: scored[j].cell)
             if len(cells) == 1:
-                self._lost[scored[places[0]].cell][name] = one_line(error)
+                self._lose(scored[places[0]].cell, name, error)
                 return
             for cell in cells:
                 self._score(name, cell, scored)
@@ -73,26 +77,7 @@ class Scoring:
         for j, value in zip(places, values, strict=True):
             scored[j] = replace(scored[j], rewards=scored[j].rewards | {name: value})
 
-
-def _reward_values(reward: Reward, samples: Sequence[Sample]) -> list[float]:
-    """One number for each sample; nan where the reward gives None or no finite number.
-
-    Raises:
-        Exception: the reward raises, or gives something else; its message does not depend on the number of samples.
-    """
-    given = reward.score(samples)
-    if isinstance(given, str | bytes | Mapping):
-        raise PrlmBenchError(f"gave a {type(given).__name__}, not a sequence of numbers")
-    values = list(given)
-    if len(values) != len(samples):
-        raise PrlmBenchError(f"gave {'fewer' if len(values) < len(samples) else 'more'} scores than samples")
-    if any(isinstance(value, str | bytes) for value in values):
-        raise PrlmBenchError("gave text, not numbers")
-    numbers = [math.nan if value is None else float(value) for value in values]
-    return [value if math.isfinite(value) else math.nan for value in numbers]
-
-
-def one_line(error: Exception) -> str:
-    """An error as one line; those that are not ours with their type."""
-    reason = str(error) if isinstance(error, PrlmBenchError) else f"{type(error).__name__}: {error}"
-    return well_formed(" ".join(reason.split()))
+    def _lose(self, cell: int, name: str, error: Exception) -> None:
+        fault = fault_of(error)
+        self._lost[cell][name] = fault.stored
+        self.faults.setdefault(told(self._choices[name], fault) if name in self._choices else f"reward {name}", fault)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import PrlmBenchError
 from ..interfaces import Fingerprinted, Generator, Reasoner, Retriever
 from ..profiling import timed
 from ..prompting import max_prompt_tokens
 from ..records import Example, Prompt, Ranking
-from ._checked_records import check_prompt
+from ._calls import rank
+from ._drafts import Drafting
 from ._feed import Question
 from ._plan import Cell, component_key
 
@@ -77,6 +77,7 @@ class Stages:
         is_open: Callable[[int], bool],
     ) -> None:
         self._cells, self._parts, self._is_open = cells, parts, is_open
+        self._drafting = Drafting()
         retrieval = grouped(range(len(cells)), self._retrieval_key)
         self._sharing = {index: members for members in retrieval for index in members}
         #: All cells, those that share something next to each other.
@@ -120,26 +121,17 @@ class Stages:
         depth = max(self._cells[i].k for i in members)
         if depth and any(example.relevant is not None for example in examples):
             depth = max(depth, RETRIEVAL_DEPTH)
-        rankings = list(self._parts[members[0]].retriever.rank(examples, depth))
-        if len(rankings) != len(examples):
-            raise PrlmBenchError(f"gave {len(rankings)} rankings for {len(examples)} examples")
-        for ranking in rankings:
-            if len(ranking.items) != len(ranking.scores):
-                raise PrlmBenchError(f"gave {len(ranking.items)} items and {len(ranking.scores)} scores")
-        # Plain floats, since numpy floats cannot be written as JSON.
-        return [Ranking(r.items[:depth], tuple(map(float, r.scores[:depth]))) for r in rankings]
+        return rank(self._parts[members[0]].retriever, examples, depth)
 
     def _prompts(self, index: int, batch: Batch, ranked: _Ranked) -> Sequence[Prompt]:
         key = self._retrieval_key(index), self._prompts_key(index), self._budget_key(index)
         if key not in batch.prompts:
             parts, k = self._parts[index], self._cells[index].k
             cut = [Ranking(ranking.items[:k], ranking.scores[:k]) for ranking in ranked.rankings]
-            prompts = parts.reasoner.prompts(ranked.examples, cut, parts.generator)
-            if len(prompts) != len(ranked.examples):
-                raise PrlmBenchError(f"gave {len(prompts)} prompts for {len(ranked.examples)} examples")
-            for prompt in prompts:
-                check_prompt(prompt)
-            batch.prompts[key] = prompts
+            asks = "generator" in self._cells[index].reasoner.component.needs
+            batch.prompts[key] = self._drafting.prompts(
+                parts.reasoner, ranked.examples, cut, parts.generator, asks=asks
+            )
         return batch.prompts[key]
 
     def _retrieval_key(self, index: int) -> Any:

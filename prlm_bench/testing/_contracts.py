@@ -17,8 +17,9 @@ import pytest
 from ..data import open_split
 from ..host import PluginHost
 from ..interfaces import Context, Fingerprinted
-from ..records import Answer, Completion, Document, Example, Prompt, Ranking, Sample
+from ..records import Answer, Completion, Document, Example, Prompt, Ranking
 from ..running import Components
+from ..running._drafts import Drafting
 
 #: Unusual profile texts: empty, very long, not ASCII, control characters.
 ODD_TEXTS = ("", "   ", "a", "word " * 5000, "\u0000\u2028\r\n\t", "日本語 🙂 naïve", "{'title': 'x'}", '"quoted"')
@@ -50,6 +51,8 @@ class Contract:
     plugins: ClassVar[Sequence[str]] = ()
     #: The task of the test data; mini-LaMP tasks need no files.
     task: ClassVar[str] = "mini_lamp_4"
+    #: Its split.
+    split: ClassVar[str] = "dev"
 
     @pytest.fixture
     def context(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
@@ -57,7 +60,7 @@ class Contract:
         monkeypatch.setenv("PRLM_BENCH_CACHE", str(tmp_path / "cache"))
         host = PluginHost(self.plugins)
         task = host.tasks.get(self.task)
-        dataset = open_split(task, "dev", synth_users=4)
+        dataset = open_split(task, self.split, synth_users=4)
         return Components(host, dataset, tmp_path / "cache").context(0)
 
     @pytest.fixture
@@ -170,6 +173,27 @@ class ReasonerContract(Contract):
             assert prompt.shown + prompt.dropped == len(prompt.ranking.items)
             assert 0 <= prompt.cut <= prompt.shown
 
+    def test_what_it_asks_is_the_same_alone_and_in_a_batch(
+        self, component: Any, context: Context, examples: list[Example], tmp_path: Path
+    ) -> None:
+        """What it has the generator write for a prompt is in the record, and must not depend on other questions.
+
+        A reasoner that keeps what it asked for one question to use it for others states it in `Prompt.drafts`.
+        """
+        host = PluginHost(self.plugins)
+        choice = host.registry.choose(self.kind, self.spec)
+        asks = "generator" in choice.component.needs
+        rankings = [Ranking(e.profile[:3], (3.0, 2.0, 1.0)[: len(e.profile)]) for e in examples]
+        together = Drafting().prompts(component, examples, rankings, _Repeats(), asks=asks)
+        for place in (0, len(examples) - 1):
+            fresh = Components(host, context.dataset, tmp_path / "cache").ready(self.kind, choice, 0)
+            (alone,) = Drafting().prompts(
+                fresh, examples[place : place + 1], rankings[place : place + 1], _Repeats(), asks=asks
+            )
+            assert alone.text == together[place].text
+            asked = [[(each.prompt.text, each.completion.text) for each in p.drafts] for p in (alone, together[place])]
+            assert asked[0] == asked[1]
+
     @pytest.mark.parametrize("text", [*ODD_TEXTS, "{'title':", "</think>", "<think>x</think>{'title': 'it''s'}"])
     def test_parses_anything(self, component: Any, text: str) -> None:
         """Unusual completions are parse failures, never exceptions."""
@@ -177,21 +201,3 @@ class ReasonerContract(Contract):
         answer = component.parse(Prompt(example, Ranking(), example.input), Completion(text))
         assert isinstance(answer, Answer)
         assert isinstance(answer.text, str)
-
-
-class RewardContract(Contract):
-    """A reward gives every sample a finite number."""
-
-    kind = "reward"
-
-    def test_gives_each_sample_a_finite_number(self, component: Any, examples: list[Example]) -> None:
-        """In order, for any answer."""
-        samples = []
-        for example in examples:
-            for text, parsed in (("", None), (example.gold or "", "whole"), (ODD_TEXTS[5], "whole")):
-                prompt = Prompt(example, Ranking(), example.input)
-                samples.append(Sample(prompt, Completion(text), Answer(text, parsed)))
-        scores = [float(score) for score in component.score(samples)]
-        assert len(scores) == len(samples)
-        assert all(abs(score) < float("inf") for score in scores)
-        assert [float(s) for s in component.score(samples[:1])] == pytest.approx(scores[:1])

@@ -180,8 +180,10 @@ def test_commands_of_a_plugin(cli: Cli, here: Cli, site: Site, own_app: None) ->
     assert here("zz-greet", "hello", "--name", "Ada").stdout == "hello Ada\n"
     failed = here("zz-greet", "goodbye")
     assert failed.status == 1
-    assert "RuntimeError: never" in failed.stderr
-    assert failed.stderr.splitlines()[-1].startswith("prlm-bench: this is a bug")
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith("prlm-bench: plugin zz-plugin (zz-dist 1.2): RuntimeError: never at site/zz_module_")
+    assert line.endswith(" (--debug shows the traceback)")
+    assert "Traceback" in here("zz-greet", "goodbye", "--debug").stderr
     names = [row["name"] for row in json.loads(here("list", "commands", "--json").stdout)]
     assert names == sorted(names) and {"zz-greet", "zz-hello"} <= set(names)
     assert "zz-helo" in here("zz-helo").mistake

@@ -19,9 +19,11 @@ from ._chat import (
     encode_texts,
     fix_rendering,
     is_framed,
+    plain_text,
     require_template,
     template_tokens,
     turns,
+    turns_named,
 )
 from ._device import choose_device, free_memory, import_torch, is_out_of_memory, package_versions
 from ._files import ModelError, find_folder, has_weights, hash_files, one_line, read_json
@@ -69,6 +71,7 @@ __all__ = [
     "one_line",
     "package_versions",
     "pad_ids",
+    "plain_text",
     "read_gguf",
     "read_json",
     "require_template",
@@ -76,4 +79,5 @@ __all__ = [
     "template_tokens",
     "token_batches",
     "turns",
+    "turns_named",
 ]

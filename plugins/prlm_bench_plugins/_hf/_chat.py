@@ -93,13 +93,15 @@ def _today(day: Date) -> Iterator[None]:
 
 
 def turns(prompt: Prompt, chat: Chat = "auto") -> Turns:
-    """A prompt as every model reads it, in training and in a run: a user's turn, or plain text.
+    """A prompt as every model reads it, in training and in a run: a user's turn, several turns, or plain text.
 
     Args:
         prompt: of a reasoner.
         chat: see `Chat`; where there is no template, `chat_text` and `encode_prompts` read a turn as plain text.
     """
     framed = prompt.chat if chat == "by-protocol" else chat != "never"
+    if framed and prompt.turns:
+        return [{"role": turn.role, "content": turn.text} for turn in prompt.turns]
     return [{"role": "user", "content": prompt.text}] if framed else prompt.text
 
 
@@ -113,6 +115,18 @@ def require_template(chat: Chat, template: Any, name: str) -> None:
         raise ModelError(
             f"{name} has no chat template, which chat=always needs", "chat=auto reads prompts as plain text"
         )
+
+
+def plain_text(prompt: Turns) -> str:
+    """A prompt as a model without a chat template reads it."""
+    return prompt if isinstance(prompt, str) else "\n\n".join(turn["content"] for turn in prompt)
+
+
+def turns_named(prompt: Turns) -> str:
+    """What a template was given, for messages."""
+    if isinstance(prompt, str) or len(prompt) == 1:
+        return "a user's turn"
+    return "the turns " + ", ".join(turn["role"] for turn in prompt)
 
 
 def chat_text(tokenizer: Any, prompt: Turns, name: str = "the model", *, begin: bool = True) -> str:
@@ -131,11 +145,11 @@ def chat_text(tokenizer: Any, prompt: Turns, name: str = "the model", *, begin: 
     if isinstance(prompt, str):
         return prompt
     if not tokenizer.chat_template:
-        return "\n".join(turn["content"] for turn in prompt)
+        return plain_text(prompt)
     try:
         text: str = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
     except Exception as error:  # a template may raise anything
-        raise ModelError(f"the chat template of {name} refuses a user's turn: {one_line(error)}") from None
+        raise ModelError(f"the chat template of {name} refuses {turns_named(prompt)}: {one_line(error)}") from None
     if not begin and tokenizer.bos_token and tokenizer("")["input_ids"]:
         return text.removeprefix(tokenizer.bos_token)
     return text

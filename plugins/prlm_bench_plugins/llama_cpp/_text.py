@@ -11,7 +11,7 @@ from typing import Any
 from prlm_bench import Prompt
 from prlm_bench.prompting import open_reasoning, reasoning_marks
 
-from .._hf import Chat, ModelError, Turns, one_line, turns
+from .._hf import Chat, ModelError, Turns, one_line, plain_text, turns, turns_named
 from ._files import GgufFile
 from ._model import LlamaModel
 from ._template import render
@@ -66,7 +66,7 @@ class Texts:
 
     def _encoded(self, prompt: Any, read: Turns) -> Encoded:
         framed = not isinstance(read, str) and self.file.header.template is not None
-        text = self._framed(read) if framed else read if isinstance(read, str) else read[0]["content"]
+        text = self._framed(read) if framed else plain_text(read)
         # A chat template brings its own special tokens.
         return Encoded(prompt, text, self._ids(text, special=not framed), framed)
 
@@ -84,7 +84,7 @@ class Texts:
         try:
             return render(self.file.header.template or "", chat, self.day, {**values, **self.arguments})
         except Exception as error:  # a template may raise anything
-            message = f"the chat template of {self.file.label} refuses a user's turn: {one_line(error)}"
+            message = f"the chat template of {self.file.label} refuses {turns_named(chat)}: {one_line(error)}"
             raise ModelError(message, "chat=never reads prompts as plain text") from None
 
     @cached_property

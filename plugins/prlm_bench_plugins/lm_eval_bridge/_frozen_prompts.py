@@ -84,6 +84,8 @@ def _prompts(bench: PreparedTask) -> Iterator[Prompt]:
 
 def _line(prompt: Prompt, task: str, fingerprint: str) -> dict[str, Any]:
     example, ranking = prompt.example, prompt.ranking
+    if prompt.turns:
+        raise RunError(f"the prompt of question {example.id} has several turns, and a task of lm_eval has one text")
     items = [{"id": d.id, "text": d.text, "fields": dict(d.fields), "date": d.date} for d in ranking.items]
     return {
         "id": example.id,

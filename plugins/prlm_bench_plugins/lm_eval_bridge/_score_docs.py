@@ -102,6 +102,8 @@ class PlannedMethod:
         #: By task name; each bench has one cell.
         self.benches: dict[str, PreparedTask] = {}
         for bench in prepare_tasks(study, host, progress):
+            for broken in bench.plan.broken:
+                raise broken.fault
             if len(bench.plan.cells) != 1:
                 reasons = [f": {s.what} {s.why}" for s in bench.plan.skipped[:1]] or [", but several were given"]
                 raise RunError(f"one method is needed on {bench.dataset.task.name}{reasons[0]}")

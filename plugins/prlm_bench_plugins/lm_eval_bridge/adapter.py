@@ -26,7 +26,7 @@ from lm_eval.utils import handle_arg_string
 from prlm_bench.errors import PrlmBenchError, RunError, UnknownNameError
 from prlm_bench.prompting import split_reasoning
 
-from .._hf import Chat, Turns, decode_answer, fix_rendering, require_template
+from .._hf import Chat, Turns, decode_answer, fix_rendering, plain_text, require_template, turns_named
 from ._backends import missing_packages
 from ._frozen_prompts import find_frozen_prompts
 from ._score_docs import PlannedMethod, ScoredDocs, aggregate
@@ -181,7 +181,7 @@ class Backend:
         if found is not None and (self.is_chat_only or type(found).__name__ != "JsonChatStr"):
             return _Framed(found) if isinstance(found, str) else found
         require_template(chat, None, f"the backend {self._name!r}")
-        return turn[0]["content"]
+        return plain_text(prompt)
 
     def _in_template(self, turn: list[dict[str, str]]) -> Any:
         try:
@@ -189,7 +189,7 @@ class Backend:
                 return self._lm.apply_chat_template(turn, add_generation_prompt=True)
         except Exception as error:  # a template may raise anything
             reason = " ".join(str(error).split())
-            raise PrlmBenchError(f"the chat template of {self._name!r} refuses a user's turn: {reason}") from None
+            raise PrlmBenchError(f"the chat template of {self._name!r} refuses {turns_named(turn)}: {reason}") from None
 
     def _has_template(self) -> bool:
         if type(self._lm).apply_chat_template is LM.apply_chat_template:

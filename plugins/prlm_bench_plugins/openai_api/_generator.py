@@ -237,7 +237,14 @@ class OpenAIServer:
         if not isinstance(turn, str):
             if self._template is not None:
                 fields["chat_template_kwargs"] = self._template
-            system = [{"role": "system", "content": self._system}] if self._system else []
-            return _CHAT, {**fields, "messages": [*system, *turn]}
+            return _CHAT, {**fields, "messages": _with_system(self._system, turn)}
         text = f"{self._system}\n\n{prompt.text}" if self._system else prompt.text
         return _PLAIN, {**fields, "prompt": text}
+
+
+def _with_system(system: str | None, turn: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The turns behind the option `system`, in one turn with that of the prompt: many templates take no second one."""
+    if not system:
+        return turn
+    own = [each["content"] for each in turn[:1] if each["role"] == "system"]
+    return [{"role": "system", "content": "\n\n".join([system, *own])}, *turn[len(own) :]]

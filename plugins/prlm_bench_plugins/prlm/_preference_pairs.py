@@ -121,6 +121,8 @@ def _replies(
     rankings: Sequence[Ranking] | None,
 ) -> list[_Reply]:
     prompts = ctx.prompts(reasoner, examples, rankings)
+    if any(prompt.turns for prompt in prompts):
+        raise RunError(f"the prompts of {label} have several turns, and preference pairs hold one text")
     fitting = [prompt for prompt in prompts if ctx.fits(prompt)]
     samples: dict[str, Sample] = {
         done.prompt.example.id: done for done in ctx.answers(label, reasoner, fitting, ctx.base_model())

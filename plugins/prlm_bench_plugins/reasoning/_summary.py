@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from prlm_bench import Document, Example, Prompt, Ranking
+from prlm_bench import Document, Draft, Example, Prompt, Ranking
 from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Context, Generator, Tokenizer
 from prlm_bench.prompting import chat_prompt, find_reasoning, token_budget
@@ -59,8 +59,8 @@ class Summary(ChatReasoner):
         super().__init__(context, max_length, tokenizer)
         self._items, self._profile_length = items, profile_length
         self._ask = _ASK.format(words=words)
-        #: Descriptions by the generator's id. The generator is kept too, so that no other object can get its id.
-        self._written: dict[int, tuple[Generator, dict[str, str]]] = {}
+        #: What was asked by the generator's id. The generator is kept too, so that no other object can get its id.
+        self._written: dict[int, tuple[Generator, dict[str, Draft]]] = {}
 
     def prompts(self, examples: Sequence[Example], rankings: Sequence[Ranking], generator: Generator) -> list[Prompt]:
         """One prompt for each example, within the token budget; the generator writes missing descriptions first.
@@ -74,8 +74,11 @@ class Summary(ChatReasoner):
         written = self._describe(examples, sources, generator, tokenizer)
         found = []
         for (example, ranking), source in zip(pairs, sources, strict=True):
-            block = _block(written[_key(example, source)] if source else "", tokenizer, length // 4)
-            found.append(self._prompt(example, ranking, tokenizer, length, block))
+            drafts = (written[_key(example, source)],) if source else ()
+            described = _description(drafts[0].completion.text) if drafts else ""
+            prompt = self._prompt(example, ranking, tokenizer, length, _block(described, tokenizer, length // 4))
+            # Stated here, since a description that was written for an earlier question of the user is asked once.
+            found.append(replace(prompt, drafts=drafts))
         return found
 
     def _source(self, example: Example, ranking: Ranking) -> tuple[Document, ...]:
@@ -97,8 +100,8 @@ class Summary(ChatReasoner):
         sources: Sequence[tuple[Document, ...]],
         generator: Generator,
         tokenizer: Tokenizer,
-    ) -> dict[str, str]:
-        """Descriptions by `_key`; missing ones are generated."""
+    ) -> dict[str, Draft]:
+        """Descriptions by `_key`, as they were written; missing ones are generated."""
         max_length = token_budget(generator, self._profile_length)
         _, written = self._written.setdefault(id(generator), (generator, {}))
         wanted: dict[str, Prompt] = {}
@@ -112,7 +115,7 @@ class Summary(ChatReasoner):
         keys = list(wanted)
         if keys:
             for index, completion in generator.generate(list(wanted.values())):
-                written[keys[index]] = _description(completion.text)
+                written[keys[index]] = Draft(wanted[keys[index]], completion)
         missing = sum(key not in written for key in keys)
         if missing:
             raise RunError(f"the generator left {missing} of {len(keys)} profile summaries unwritten")

@@ -95,7 +95,7 @@ class StudyConfig:
     @property
     def metrics(self) -> list[Metric]:
         """The task's metrics; the first one ranks its tables."""
-        return self.host.metrics(self.task.metrics)
+        return [*self.host.metrics(self.task.metrics)]
 
     @property
     def metric(self) -> Metric:
@@ -137,7 +137,10 @@ class StudyConfig:
         if outcome.failed:
             raise RunError(outcome.failed[0][1])
         (task,) = tasks
-        return load_folders([task.folder(self.results, cell) for cell in range(len(task.plan.cells))])
+        rows = load_folders([task.folder(self.results, cell) for cell in range(len(task.plan.cells))])
+        for name, why in (failure for row in rows for failure in row.summary.metric_failures.items()):
+            raise RunError(f"the metric {name} has no value: {why}")
+        return rows
 
     def with_retriever(self, retriever: Spec) -> Stored | str:
         """The method behind another retriever, or why it cannot run there."""

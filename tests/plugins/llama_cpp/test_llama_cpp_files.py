@@ -11,8 +11,9 @@ from prlm_bench_plugins.llama_cpp import _files
 from prlm_bench_plugins.llama_cpp._template import render
 from support.checkpoints import make_tokenizer
 
-from prlm_bench import Prompt
+from prlm_bench import Prompt, Turn
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.prompting import turns_prompt
 
 Make = Callable[..., Any]
 
@@ -110,3 +111,11 @@ def test_templates_are_rendered_as_by_transformers(template: str) -> None:
     expected = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
     values = {"bos_token": "<begin>", "eos_token": "<end>", "extra": "é"}
     assert render(template, turns, "2020-02-29", values) == expected
+
+
+def test_a_prompt_of_several_turns(make: Make, model: Path, prompts: list[Prompt]) -> None:
+    turns = [Turn("user", "a"), Turn("assistant", "b"), Turn("user", "c")]
+    chat = turns_prompt(prompts[0].example, prompts[0].ranking, turns)
+    shown = make(model)._texts.encode(chat)
+    assert shown.framed and shown.text.index("a") < shown.text.index("b") < shown.text.index("c")
+    assert make(model, chat="never")._texts.encode(chat).text == "a\n\nb\n\nc"

@@ -27,7 +27,8 @@ from support.openai_server import (
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Context
-from prlm_bench.records import Completion
+from prlm_bench.prompting import turns_prompt
+from prlm_bench.records import Completion, Turn
 from prlm_bench.results import find_results, read_samples
 from prlm_bench.testing import GeneratorContract
 
@@ -53,6 +54,19 @@ def test_chat_prompts_are_one_users_turn(fake: FakeServer, build: Callable[..., 
         "messages": [{"role": "user", "content": "prompt 0"}],
     }
     assert "Authorization" not in fake.posts[0].headers
+
+
+def test_chats_of_several_turns(fake: FakeServer, build: Callable[..., Any]) -> None:
+    (plain,) = prompts(1)
+    chat = turns_prompt(plain.example, plain.ranking, [Turn("system", "S"), Turn("user", "a"), Turn("user", "b")])
+    list(build().generate([chat]))
+    list(build(system="Be brief.").generate([chat]))
+    list(build(chat="never").generate([chat]))
+    after = [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]
+    sent = [request.content for request in fake.posts]
+    assert sent[0]["messages"] == [{"role": "system", "content": "S"}, *after]
+    assert sent[1]["messages"] == [{"role": "system", "content": "Be brief.\n\nS"}, *after]
+    assert sent[2]["prompt"] == "S\n\na\n\nb"
 
 
 def test_a_stream_of_prompts_is_drawn_as_there_is_room(fake: FakeServer, build: Callable[..., Any]) -> None:

@@ -545,10 +545,10 @@ class TestBadInput:
 
 
 def test_planning_leaves_it_out_without_torch(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import prlm_bench.host._registry as registry
+    import prlm_bench.host._component as component
 
-    real = registry.find_spec
-    monkeypatch.setattr(registry, "find_spec", lambda name: None if name == "torch" else real(name))
+    real = component.find_spec
+    monkeypatch.setattr(component, "find_spec", lambda name: None if name == "torch" else real(name))
     words = ["run", "--task", "mini_lamp_4", "--retriever", "bm25", "--generator", "transformers:model=x", "--dry-run"]
     assert "it needs the package torch (pip install 'prlm-bench[lm]')" in here(*words).mistake
 

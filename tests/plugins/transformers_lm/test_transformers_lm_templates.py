@@ -15,10 +15,11 @@ pytest.importorskip("transformers", reason="needs transformers: pip install 'prl
 from prlm_bench_plugins import _hf
 from support.checkpoints import make_random, make_tokenizer, set_generation
 
-from prlm_bench import Prompt
+from prlm_bench import Prompt, Turn
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Generator, RendersPrompts
+from prlm_bench.prompting import turns_prompt
 from prlm_bench.running import Components
 
 Make = Callable[..., Generator]
@@ -103,6 +104,18 @@ def test_without_a_template_and_with_never_a_prompt_is_plain_text(make: Make, pl
     assert rendered(make(framed, chat="never"), plain) == "<s>x"
     assert rendered(make(framed, chat="by-protocol"), plain) == "<s>x"
     assert rendered(make(framed, chat="always"), plain) == "<s><user>x<assistant>"
+
+
+def test_a_prompt_of_several_turns(make: Make, plain: Prompt, tmp_path: Path) -> None:
+    turns = (Turn("system", "S"), Turn("user", "a"), Turn("assistant", "b"), Turn("user", "c"))
+    chat = turns_prompt(plain.example, plain.ranking, turns)
+    folder = made(tmp_path / "framed", TEMPLATES["writes the first token"][0])
+    assert rendered(make(folder), chat) == "<s><system>S<user>a<assistant>b<user>c<assistant>"
+    assert rendered(make(folder, chat="never"), chat) == "<s>S\n\na\n\nb\n\nc"
+    assert rendered(make(made(tmp_path / "bare", None)), chat) == "<s>S\n\na\n\nb\n\nc"
+    strict = TEMPLATES["refuses a system role"][0]
+    with pytest.raises(PrlmBenchError, match="refuses the turns system, user, assistant, user: no system"):
+        rendered(make(made(tmp_path / "strict", strict)), chat)
 
 
 def test_the_budget_counts_the_template(make: Make, tmp_path: Path) -> None:

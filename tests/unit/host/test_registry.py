@@ -32,6 +32,9 @@ class Sorts:
     def fingerprint(self) -> str:
         return f"sorted by {self.key}"
 
+    def rank(self, examples: Any, k: int | None = None) -> Any:
+        return []
+
 
 def component(name: str, origin: Origin = ONE, factory: Callable[..., Any] = Sorts, **traits: Any) -> Component:
     return make_component("retriever", origin, name, factory, **traits)
@@ -142,14 +145,17 @@ def test_the_shipped_metrics_do_not_show_the_documentation_of_partial() -> None:
 
 
 def test_make_passes_options_and_context(registry: Registry) -> None:
-    def factory(context: Any, key: str = "size") -> tuple[Any, str]:
-        return context, key
+    def factory(context: Any, key: str = "size") -> Any:
+        made = Sorts(key)
+        made.context = context  # type: ignore[attr-defined]
+        return made
 
     registry.add(component("sorts"))
     registry.add(component("context", factory=factory))
     context: Any = object()
     assert registry.choose("retriever", "sorts:date").make(context).key == "date"
-    assert registry.choose("retriever", "context:date").make(context) == (context, "date")
+    made = registry.choose("retriever", "context:date").make(context)
+    assert (made.context, made.key) == (context, "date")
 
 
 def test_a_value_error_of_a_factory_is_a_mistake_in_the_spec(registry: Registry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ class TestRewards:
             ("raises for k=1", [1], "ValueError: too little"),
             ("few for k=1", [1], "gave fewer scores than samples"),
             ("more", [1, 4], "gave more scores than samples"),
-            ("number", [1, 4], "TypeError: 'float' object is not iterable"),
+            ("number", [1, 4], "gave a float, not a sequence of numbers"),
             ("mapping", [1, 4], "gave a dict, not a sequence of numbers"),
             ("text", [1, 4], "gave text, not numbers"),
         ],
@@ -96,11 +97,12 @@ class TestRewards:
     ) -> None:
         outcome, stored, _ = self.run(host, tmp_path, mode)
         folders = [stored[k].folder for k in lost]
-        assert {key: sorted(found) for key, found in outcome.failed_rewards.items()} == {
-            ("mini_lamp_4", "judge", why): sorted(folders)
-        }
+        (((task, name, said), found),) = outcome.failed_rewards.items()
+        assert (task, name, sorted(found)) == ("mini_lamp_4", "judge", sorted(folders))
+        assert re.fullmatch(re.escape(why) + r" at test_failing_rewards.py:\d+", said)
+        assert [message.partition(":")[0] for message in outcome.faults] == ["reward judge from mine (mine 1)"]
         for k, row in stored.items():
-            assert row.summary.reward_failures == ({"judge": why} if k in lost else {})
+            assert row.summary.reward_failures == ({"judge": said} if k in lost else {})
             assert list(row.summary.rewards) == (["format"] if k in lost else ["judge", "format"])
             assert verify(row.folder, host) == []
             for line in (row.folder / "samples.jsonl").read_bytes().splitlines():
@@ -146,7 +148,8 @@ class TestRewards:
         folder = made.folder(tmp_path / "stopped", 0)
         execute(plan, host, tmp_path / "stopped", tasks=[made])
         assert files(folder) == files(made.folder(tmp_path / "whole", 0))
-        assert json.loads(files(folder)["summary.json"])["reward_failures"] == {"judge": "ValueError: the fifth"}
+        (why,) = json.loads(files(folder)["summary.json"])["reward_failures"].values()
+        assert re.fullmatch(r"ValueError: the fifth at test_failing_rewards.py:\d+", why)
 
     def test_the_command_line_names_it_and_ends_with_status_1(self, here: Command, tmp_path: Path) -> None:
         (tmp_path / "judge.py").write_text(JUDGE)
@@ -155,7 +158,8 @@ class TestRewards:
         ended = here("run", "--plugin", "judge.py", *words, "--results", "r")
         assert ended.status == 1
         assert (
-            "FAILED reward picky on mini_lamp_7: ValueError: not for tweets; 2 rows have no value of it" in ended.stderr
+            "FAILED reward picky from judge.py (judge) on mini_lamp_7: ValueError: not for tweets at judge.py:10; "
+            "2 rows have no value of it" in ended.stderr
         )
         assert "4 rows run, 0 were there already, 0 failed" in ended.stderr
         assert here("leaderboard", "--results", "r").status == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -135,7 +136,7 @@ def test_prompts_are_shared_by_generators_with_one_tokenizer(bench: PipelineMake
     own.tokenizer = object()
     pipeline = bench.pipeline(retrievers=["bm25"], k=[2], reasoners=["mine"], generators=["one", "own", "two"])
     assert counts(run(pipeline, examples), 3) == [12, 12, 12]
-    assert reasoner.calls == [(12, one), (12, own)]
+    assert [(n, generator.inner) for n, generator in reasoner.calls] == [(12, one), (12, own)]
     assert (one.calls, two.calls, own.calls) == ([12], [12], [12])
 
 
@@ -153,14 +154,14 @@ def test_a_tokenizer_made_anew_at_every_look_is_not_taken_for_another(
     reasoner = bench.add("reasoner", "mine", Stub())
     one, two = (bench.add("generator", name, Fickle()) for name in ("one", "two"))
     run(bench.pipeline(retrievers=["bm25"], reasoners=["mine"], generators=["one", "two"]), examples)
-    assert reasoner.calls == [(12, one), (12, two)]
+    assert [(n, generator.inner) for n, generator in reasoner.calls] == [(12, one), (12, two)]
 
 
 def test_a_reasoner_that_calls_the_generator_works_for_each(bench: PipelineMaker, examples: list[Example]) -> None:
     reasoner = bench.add("reasoner", "mine", Stub(), needs={"generator"})
     one, two = (bench.add("generator", name, Stub()) for name in ("one", "two"))
     run(bench.pipeline(retrievers=["bm25"], reasoners=["mine"], generators=["one", "two"]), examples)
-    assert reasoner.calls == [(12, one), (12, two)]
+    assert [(n, generator.inner) for n, generator in reasoner.calls] == [(12, one), (12, two)]
 
 
 def test_only_what_is_not_done_is_asked(bench: PipelineMaker, examples: list[Example]) -> None:
@@ -249,7 +250,8 @@ def test_a_reward_must_score_every_sample(bench: PipelineMaker, examples: list[E
     bench.add("reward", "mine", Short())
     pipeline = bench.pipeline(retrievers=["bm25"], generators=["stub"], rewards=["mine"])
     scored = pipeline.score(run(pipeline, examples))
-    assert {result.reward_failures["mine"] for result in scored} == {"gave fewer scores than samples"}
+    (why,) = {result.reward_failures["mine"] for result in scored}
+    assert re.fullmatch(r"gave fewer scores than samples at test_pipeline.py:\d+", why)
 
 
 def broken(method: str, returns: Any) -> Stub:
@@ -257,7 +259,7 @@ def broken(method: str, returns: Any) -> Stub:
 
     def call(self: Stub, *arguments: Any) -> Any:
         self.calls.append(arguments)
-        if isinstance(returns, Exception):
+        if isinstance(returns, BaseException):
             raise returns
         return returns(*arguments) if callable(returns) else returns
 
@@ -281,8 +283,22 @@ BROKEN = [
     ("retriever", "rank", PrlmBenchError("no index", "make one"), "no index (make one)", 0),
     ("retriever", "rank", [Ranking()] * 11, "gave 11 rankings for 12 examples", 0),
     ("retriever", "rank", [Ranking((), (1.0,))] * 12, "gave 0 items and 1 scores", 0),
-    ("retriever", "rank", [Ranking((ITEM,), ("high",))] * 12, "ValueError: could not convert string to float", 0),
-    ("retriever", "rank", None, "TypeError: 'NoneType' object is not iterable", 0),
+    ("retriever", "rank", [Ranking((ITEM,), ("high",))] * 12, "gave a score that is no number", 0),
+    ("retriever", "rank", None, "gave None, not a sequence of rankings", 0),
+    ("retriever", "rank", ["a"] * 12, "gave a str in place of a Ranking", 0),
+    ("retriever", "rank", [Ranking(("a",), (1.0,))] * 12, "gave a ranking of a str in place of a Document", 0),
+    ("retriever", "rank", SystemExit(3), "RuntimeError: it called sys.exit(3)", 0),
+    ("reasoner", "prompts", ["a"] * 12, "gave a str in place of a Prompt", 0),
+    ("reasoner", "prompts", "a" * 12, "gave a str, not a sequence of prompts", 0),
+    ("reasoner", "prompts", lambda e, r, g: [Prompt(e[0], r[0], "x")] * 12, "gave a prompt of another question", 0),
+    ("reasoner", "prompts", lambda e, r, g: [Prompt(e[0], None, "x")] * 12, "gave a prompt whose ranking is None", 0),
+    ("reasoner", "parse", "the answer", "gave a str in place of an Answer", 0),
+    ("reasoner", "parse", None, "gave None in place of an Answer", 0),
+    ("generator", "generate", ["text"], "gave a str in place of a pair (number, Completion)", 0),
+    ("generator", "generate", [(0, "text")], "gave a str in place of a Completion", 0),
+    ("generator", "generate", [("0", Completion("x"))], "gave a str in place of a prompt's number", 0),
+    ("generator", "generate", None, "gave None in place of pairs (number, Completion)", 0),
+    ("generator", "generate", SystemExit(), "RuntimeError: it called sys.exit(None)", 0),
     ("reasoner", "prompts", KeyError("title"), "KeyError: 'title'", 0),
     ("reasoner", "prompts", [], "gave 0 prompts for 12 examples", 0),
     ("reasoner", "parse", ValueError("odd text"), "ValueError: odd text", 0),
@@ -312,6 +328,9 @@ def test_a_component_that_fails_takes_only_its_own_cells(
     for reason in pipeline.failed.values():
         assert reason.startswith(f"{kind} bad from mine (my-dist 1.2): {said}")
         assert "\n" not in reason
+        if not isinstance(returns, PrlmBenchError):
+            assert re.search(r" at tests/unit/running/test_pipeline.py:\d+$", reason)
+        assert "Traceback" in pipeline.faults[reason].details or "PrlmBenchError" in pipeline.faults[reason].details
     calls = len(bad.calls)
     assert counts(run(pipeline, examples), 4) == [0 if cell in bad_cells else 12 for cell in range(4)]
     assert len(bad.calls) == calls, "a component that failed is not asked again"

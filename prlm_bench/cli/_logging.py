@@ -1,0 +1,92 @@
+"""`--debug` and `--log-file`, which stand before or after any command: where tracebacks and warnings go."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import __version__
+from ..errors import PrlmBenchError
+
+#: Loggers whose messages of all levels are kept; others are asked for warnings alone.
+_OWN = ("prlm_bench", "prlm_bench_plugins")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """What the two options say."""
+
+    #: Whether tracebacks are shown on standard error.
+    debug: bool = False
+    #: The file that tracebacks and warnings are appended to.
+    file: Path | None = None
+
+
+def take_log_options(words: list[str]) -> tuple[list[str], LogOptions]:
+    """The words of a command line without the two options, and what these say.
+
+    Raises:
+        PrlmBenchError: `--log-file` has no value.
+    """
+    rest: list[str] = []
+    debug, file, left = False, None, iter(words)
+    for word in left:
+        if word == "--":
+            rest += [word, *left]
+        elif word == "--debug":
+            debug = True
+        elif word == "--log-file" or word.startswith("--log-file="):
+            file = word.partition("=")[2] or next(left, "")
+            if not file or file.startswith("-"):
+                raise PrlmBenchError("--log-file needs a file", "write --log-file FILE")
+        else:
+            rest.append(word)
+    return rest, LogOptions(debug, None if file is None else Path(file))
+
+
+@contextmanager
+def logged(options: LogOptions, words: list[str]) -> Iterator[None]:
+    """Log as the options say while the command line runs.
+
+    Args:
+        options: of the command line.
+        words: the command line, for the first line of the file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    handlers = list(_handlers(options))
+    loggers = [logging.getLogger(name) for name in _OWN]
+    levels = [logger.level for logger in loggers]
+    try:
+        for handler in handlers:
+            logging.root.addHandler(handler)
+        for logger in loggers if handlers else ():
+            logger.setLevel(logging.DEBUG)
+        if options.file is not None:
+            _log.debug("prlm-bench %s: %s", __version__, shlex.join(["prlm-bench", *words]))
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        for handler in handlers:
+            logging.root.removeHandler(handler)
+            handler.close()
+
+
+def _handlers(options: LogOptions) -> Iterator[logging.Handler]:
+    if not (options.debug or options.file):
+        return
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setLevel(logging.DEBUG if options.debug else logging.WARNING)
+    yield shown
+    if options.file is not None:
+        kept = logging.FileHandler(options.file, encoding="utf-8", errors="backslashreplace")
+        kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        yield kept
