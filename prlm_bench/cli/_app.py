@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -13,9 +14,11 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from .. import __version__
+from .._util.text import printable, without_logins
 from ..errors import PrlmBenchError
 from ..threads import set_thread_defaults
 from . import COMMANDS
+from ._output import say
 from ._run import with_profile_value
 from .options import forget_hosts, host_for
 
@@ -89,8 +92,18 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(_run(words))
 
 
+class _Printable(logging.Formatter):
+    """Warnings without orders to the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a warning."""
+        return printable(super().format(record))
+
+
 def _run(words: list[str]) -> int:
     forget_hosts()  # plugins may have changed since an earlier command line in this process
+    if logging.lastResort is not None:  # it writes what no handler takes to standard error
+        logging.lastResort.setFormatter(_Printable())
     try:
         set_thread_defaults()
         _add_commands()
@@ -127,5 +140,5 @@ def _leading_plugins_removed(words: list[str]) -> list[str]:
 
 
 def _print_error(message: str, status: int) -> int:
-    print(f"prlm-bench: {' '.join(message.split())}", file=sys.stderr)
+    say(f"prlm-bench: {' '.join(without_logins(message).split())}", err=True)
     return status

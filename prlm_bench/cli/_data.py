@@ -9,7 +9,7 @@ import typer
 
 from .._util.progress_bars import make_progress
 from ..progress import ByteProgress
-from ._output import print_json, print_table
+from ._output import print_json, print_table, say
 from .options import AnyTaskOption, DataOption, JsonOption, PluginOption, SkipOption, SplitOption, TaskOption, host_for
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def validate(
         print_json(report.to_dict())
     else:
         for problem in report.problems[:max_problems]:
-            print(f"{problem.severity}: {problem.file}: {problem}")
+            say(f"{problem.severity}: {problem.file}: {problem}")
         if len(report.problems) > max_problems:
             print(f"... and {len(report.problems) - max_problems} more; raise --most to see them")
         print(

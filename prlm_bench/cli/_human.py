@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._output import print_json, print_table
+from ._output import print_json, print_table, say
 from .options import DEFAULT_RESULTS, JsonOption, PluginOption, ResultsOption, host_for
 
 if TYPE_CHECKING:
@@ -71,11 +70,11 @@ def export(
     key = key or output.with_suffix(".key.json")
     write_key(made.key, key)
     for path in write_export(made.shown, output, form):
-        print(path)
+        say(path)
     for note in made.notes:
-        print(note, file=sys.stderr)
+        say(note, err=True)
     left_out = f"{made.key.identical} pairs of equal answers were left out; " if made.key.identical else ""
-    print(f"{left_out}the key is in {key}: do not give it to the annotators", file=sys.stderr)
+    say(f"{left_out}the key is in {key}: do not give it to the annotators", err=True)
 
 
 def _has_own_items(result: Stored, host: PluginHost) -> bool:
@@ -163,7 +162,7 @@ def _print(report: Report) -> None:
             [[m.metric, str(m.n), str(m.tied), _interval(m.accuracy), _interval(m.tau)] for m in report.metrics],
         )
     for note in report.notes:
-        print(f"{note[0].upper()}{note[1:]}.")
+        say(f"{note[0].upper()}{note[1:]}.")
     print(f"Prior of strengths: {report.prior}.")
     print("[ ] 95 % interval over users and annotators; that of agreement over users.")
     print(f"( ) Why there is none: {NEEDED}.")

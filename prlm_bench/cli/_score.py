@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import print_json, print_table
+from ._output import print_json, print_table, say
 from .options import AnyTaskOption, JsonOption, PluginOption, host_for
 
 
@@ -50,4 +50,4 @@ def score(
     title = f"{scores.task}: {scores.n} questions, {scores.n_users} users; [ ] 95 % interval over users"
     print_table(title, ["metric", "value", "by user"], rows)
     for note in scores.notes:
-        print(note)
+        say(note)

@@ -21,6 +21,7 @@ import orjson
 
 from prlm_bench.cli.plugin_api import pretty, write_whole
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.files import scratch_path
 from prlm_bench.identity import code_digest, package_versions
 
 MANIFEST = "manifest.json"
@@ -144,7 +145,7 @@ def whole_folder(output: Path) -> Iterator[Path]:
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise PrlmBenchError(f"{output} already exists", "give another folder, or remove it")
-    scratch = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    scratch = scratch_path(output)
     try:
         scratch.mkdir(parents=True)
         yield scratch

@@ -24,6 +24,7 @@ from prlm_bench.cli.plugin_api import (
     make_progress,
     print_json,
     print_table,
+    say,
 )
 from prlm_bench.errors import RunError
 
@@ -77,7 +78,7 @@ def _show(report: StudyReport, output: Path | None, json: bool) -> None:
         if report.rows:
             print_table(report.title, list(report.columns), report.texts())
         for finding in report.findings:
-            print(finding)
+            say(finding)
     for path in report.write(output) if output else []:
         typer.echo(f"wrote {path}", err=True)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prlm_bench.files import pretty, write_whole
+from prlm_bench.files import csv_text, pretty, write_whole
 from prlm_bench.report import write_figure
 from prlm_bench.results import Estimate
 
@@ -42,11 +40,8 @@ class StudyReport:
         Raises:
             MissingDependencyError: there is a figure, and matplotlib is not installed.
         """
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerows([self.columns, *self.rows])
         paths = [folder / f"{self.name}.csv", folder / f"{self.name}.json"]
-        write_whole(paths[0], table.getvalue().encode())
+        write_whole(paths[0], csv_text([self.columns, *self.rows]).encode())
         write_whole(paths[1], pretty(self.to_json()))
         if self.draw is None:
             return paths
