@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-from ._util.text import printable, without_logins
+from ._util.text import shown
 
 __all__ = [
     "DataError",
@@ -32,7 +32,7 @@ class PrlmBenchError(Exception):
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        self.message, self.hint = (printable(without_logins(text)) for text in (message, hint))
+        self.message, self.hint = (shown(text) for text in (message, hint))
         super().__init__(self.message)
 
     def __str__(self) -> str:

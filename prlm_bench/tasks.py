@@ -458,8 +458,15 @@ class TaskRegistry:
             UnknownNameError: unknown task.
             TaskError: its file is invalid.
         """
-        if name.endswith((".yaml", ".yml")):
-            return self.add(Path(name))
+        return self.add(Path(name)) if name.endswith((".yaml", ".yml")) else self.named(name)
+
+    def named(self, name: str) -> Task:
+        """A task by name alone: what a stored file says never opens another one.
+
+        Raises:
+            UnknownNameError: unknown task.
+            TaskError: its file is invalid.
+        """
         if name not in self._read:
             if name not in self._files:
                 raise UnknownNameError("task", name, self._files)

@@ -14,6 +14,8 @@ from typing import IO, Any
 
 import orjson
 
+from ..errors import PrlmBenchError
+
 #: The path that stands for standard output.
 STDOUT = Path("-")
 #: Errors of a write, which the system reports without a file.
@@ -80,6 +82,18 @@ def _temporary(path: Path, private: bool) -> Iterator[IO[bytes]]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with a leading `~` or `~user` replaced by that user's home folder.
+
+    Raises:
+        PrlmBenchError: there is no such user, or nobody knows the home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise PrlmBenchError(f"{path}: the home folder is not known", "write the path in full") from None
 
 
 def scratch_path(path: Path) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from .text import printable
+from .text import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,7 +59,7 @@ class PlainProgress:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        print(printable(text), file=sys.stderr, flush=True)
+        print(shown(text), file=sys.stderr, flush=True)
 
 
 class BarProgress:
@@ -132,7 +132,7 @@ class BarProgress:
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
-        self._bar.console.print(printable(text), highlight=False, markup=False)
+        self._bar.console.print(shown(text), highlight=False, markup=False)
 
 
 def make_progress() -> PlainProgress | BarProgress:

@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-from .text import printable
+from .text import shown
 
 
 def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -16,12 +16,12 @@ def table_text(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     from rich.table import Table
     from rich.text import Text
 
-    shown = Text(printable(title), style="table.title") if title else None
-    table = Table(title=shown, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    heading = Text(shown(title), style="table.title") if title else None
+    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(Text(printable(column)), overflow="fold")
+        table.add_column(Text(shown(column)), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text(shown(cell)) for cell in row))
     out = io.StringIO()
     terminal = sys.stdout.isatty()
     console = Console(file=out, force_terminal=terminal)

@@ -35,6 +35,11 @@ def without_logins(text: str) -> str:
     return _LOGIN.sub("", text) if "://" in text else text
 
 
+def shown(text: str) -> str:
+    """The text as people may see it: see `without_logins` and `printable`."""
+    return printable(without_logins(text))
+
+
 def masked(text: str, secrets: Iterable[str], shortest: int = _MIN_SECRET) -> str:
     """The text with `***` for each secret, also where it is escaped for addresses or written in base64 or hex.
 

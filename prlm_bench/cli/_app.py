@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from .. import __version__
-from .._util.text import printable, without_logins
+from .._util.text import shown
 from ..errors import PrlmBenchError
 from ..threads import set_thread_defaults
 from . import COMMANDS
@@ -97,7 +97,7 @@ class _Printable(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The text of a warning."""
-        return printable(super().format(record))
+        return shown(super().format(record))
 
 
 def _run(words: list[str]) -> int:
@@ -140,5 +140,5 @@ def _leading_plugins_removed(words: list[str]) -> list[str]:
 
 
 def _print_error(message: str, status: int) -> int:
-    say(f"prlm-bench: {' '.join(without_logins(message).split())}", err=True)
+    say(f"prlm-bench: {' '.join(message.split())}", err=True)
     return status

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pkgutil import resolve_name
 from typing import Any
 
+from .._util.text import without_logins
 from ..errors import PluginError, PrlmBenchError, SpecError, UnknownNameError
 from ..identity import code_digest, core_digest, object_state
 from ..interfaces import Context, Fingerprinted
@@ -174,18 +175,18 @@ class ComponentChoice:
         return replace(self, options={name: swapped(value) for name, value in self.options.items()})
 
     def identity(self, made: Any) -> dict[str, str]:
-        """Everything that determines the results of this component."""
+        """Everything that determines the results of this component; passwords in addresses do not, and are left out."""
         fingerprint = made.fingerprint() if isinstance(made, Fingerprinted) else ""
         if self.component.instance is not None and not isinstance(made, Fingerprinted):
             fingerprint = object_state(made)
         origin = self.component.origin
         return {
             # Not the label: other installed plugins must not change the identity.
-            "spec": canonical(self.component.name, self.component.factory, self.options),
+            "spec": without_logins(canonical(self.component.name, self.component.factory, self.options)),
             "plugin": self.component.qualified,
             "version": origin.version,
             "source": self.component.source,
-            "fingerprint": str(fingerprint),
+            "fingerprint": without_logins(str(fingerprint)),
         }
 
 

@@ -10,6 +10,7 @@ import inspect
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
@@ -24,6 +25,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.utils import handle_arg_string
 
 from prlm_bench.errors import PrlmBenchError, RunError, UnknownNameError
+from prlm_bench.files import masked
 from prlm_bench.prompting import split_reasoning
 
 from .._hf import Chat, Turns, decode_answer, fix_rendering, require_template
@@ -93,13 +95,18 @@ def check_options(name: str, options: Mapping[str, str]) -> None:
 
 
 def _unusable(name: str, error: Exception) -> PrlmBenchError:
-    reason = " ".join(str(error).split())[:300]
+    reason = masked(" ".join(str(error).split()), _secrets())[:300]
     if isinstance(error, ImportError):
         package = (error.name or "").partition(".")[0]
         lacks = f"needs the package {package}" if package else f"lacks a package: {reason}"
         hint = f"pip install {package}" if package else "see the backend's page in the manual of lm_eval"
         return PrlmBenchError(f"the backend {name!r} of lm_eval {lacks}", hint)
     return PrlmBenchError(f"the backend {name!r} of lm_eval cannot be loaded: {type(error).__name__}: {reason}")
+
+
+def _secrets() -> list[str]:
+    """The keys in the environment, which a server may repeat in an answer or an error."""
+    return [value for name, value in os.environ.items() if name.endswith(("_API_KEY", "_TOKEN"))]
 
 
 class _Framed(str):
@@ -233,7 +240,8 @@ class Backend:
             ]
             if requests:
                 with quiet(), self._special_tokens(prompts[places[0]]):
-                    found |= zip(places, map(str, self._lm.generate_until(requests, **self._silent)), strict=True)
+                    answers = self._lm.generate_until(requests, **self._silent)
+                found |= zip(places, (masked(str(answer), _secrets()) for answer in answers), strict=True)
         return [found[place] for place in range(len(prompts))]
 
     @contextmanager

@@ -197,5 +197,8 @@ def check_weights(name: str, folder: Path, pickle: bool) -> None:
 def _shards(folder: Path) -> list[Path]:
     shards = set(folder.glob("*.safetensors"))
     for index in folder.glob("*.safetensors.index.json"):
-        shards |= {folder / file for file in read_json(index).get("weight_map", {}).values()}
+        files = {str(file) for file in read_json(index).get("weight_map", {}).values()}
+        if outside := sorted(file for file in files if Path(file).name != file):
+            raise ModelError(f"{index} names {outside[0]!r}, which is outside its folder", "fetch the model again")
+        shards |= {folder / file for file in files}
     return sorted(shards)

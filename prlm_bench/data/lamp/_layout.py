@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..._util.files import expanded
 from ...errors import DataError
 from ...tasks import Task
 
@@ -56,7 +57,7 @@ def data_root(task: Task, explicit: Path | None = None) -> Path:
     if explicit is not None:
         base = Path(explicit)
     elif os.environ.get(ENVIRONMENT):
-        base = Path(os.environ[ENVIRONMENT]).expanduser()
+        base = expanded(os.environ[ENVIRONMENT])
     else:
         raise DataError(f"no data for task {task.name}: {ENVIRONMENT} is not set", _HINT)
     for candidate in (base, base / task.folder):

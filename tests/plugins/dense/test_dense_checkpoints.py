@@ -338,6 +338,14 @@ def test_code_of_a_checkpoint_is_not_run(copy: Path) -> None:
         encoder_of(copy)
 
 
+@pytest.mark.parametrize("path", ["../outside", "/etc", "1_Pooling/../../outside"])
+def test_modules_stay_below_their_folder(copy: Path, path: str) -> None:
+    modules = [{"idx": 0, "type": "sentence_transformers.models.Transformer", "path": path}]
+    (copy / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        Checkpoint(copy)
+
+
 # Names
 
 
