@@ -110,10 +110,17 @@ def download(
     split: Annotated[list[str] | None, typer.Option("--split", help="Split.  [default: train, dev, test]")] = None,
     base_url: Annotated[str | None, typer.Option(help="URL of another server with the official layout.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Download again what exists already.")] = False,
+    max_bytes: Annotated[
+        int | None, typer.Option(min=1, help="Bytes that a file may have.  [default: 34359738368, 32 GiB]")
+    ] = None,
+    min_rate: Annotated[
+        float, typer.Option(min=0, help="Bytes a second that have to come, over a minute; 0 waits for ever.")
+    ] = 1024,
     json: JsonOption = False,
 ) -> None:
     """Download official LaMP files; interrupted downloads resume. LaMP is licensed under CC BY-NC-SA 4.0."""
     from ..data import DEFAULT_URL, download as fetch
+    from ..data._download import MAX_BYTES
 
     host = host_for(None)
     fetched = []
@@ -123,7 +130,16 @@ def download(
             splits = split or ["train", "dev", "test"]
             file_progress = _FileProgress(progress)
             url = base_url or DEFAULT_URL
-            fetched += fetch(found, output / found.folder, splits, base_url=url, force=force, progress=file_progress)
+            fetched += fetch(
+                found,
+                output / found.folder,
+                splits,
+                base_url=url,
+                force=force,
+                progress=file_progress,
+                max_bytes=max_bytes or MAX_BYTES,
+                min_rate=min_rate,
+            )
     if json:
         print_json([{"path": str(f.path), "action": f.action, "bytes": f.size, "sha256": f.sha256} for f in fetched])
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,11 @@ class SplitFiles:
 def questions_file(root: Path, split: str) -> Path:
     """Where the questions of `split` belong."""
     return root / split / f"{split}_questions.json"
+
+
+def is_split_name(text: str) -> bool:
+    """Whether a text can name a split: it is a folder of a task, and of a row's results, and never another place."""
+    return re.fullmatch(r"\w[\w.-]{0,99}", text) is not None
 
 
 def splits_in(root: Path) -> list[str]:
@@ -77,7 +83,7 @@ def split_files(task: Task, root: Path, split: str) -> SplitFiles:
     """
     folder = data_root(task, root)
     questions = questions_file(folder, split)
-    if Path(split).name != split or not questions.is_file():
+    if not is_split_name(split) or not questions.is_file():
         found = ", ".join(splits_in(folder))
         raise DataError(f"{folder} has no split {split!r}: there is no {questions}", f"splits found: {found}")
     outputs = questions.with_name(f"{split}_outputs.json")
