@@ -165,7 +165,10 @@ def find_adapter(name: str) -> ModelFiles:
     if not (folder / "adapter_config.json").is_file():
         raise ModelError(f"{name!r} is not an adapter: {folder} has no adapter_config.json")
     check_weights(name, folder, pickle=False)
-    return ModelFiles(name, folder, patterns, read_json(folder / "adapter_config.json"))
+    config = read_json(folder / "adapter_config.json")
+    if config.get("megatron_config"):  # peft imports the module that stands beside it, whatever it is
+        raise ModelError(f"adapter {name!r} names Python code that is to be imported, which is not run")
+    return ModelFiles(name, folder, patterns, config)
 
 
 def check_weights(name: str, folder: Path, pickle: bool) -> None:
