@@ -334,7 +334,7 @@ def test_code_of_a_checkpoint_is_not_run(copy: Path) -> None:
     config |= {"model_type": "odd", "auto_map": {"AutoConfig": "odd.OddConfig", "AutoModel": "odd.OddModel"}}
     (copy / "config.json").write_text(json.dumps(config))
     (copy / "odd.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="needs Python code that comes with it, which is not run"):
         encoder_of(copy)
 
 
