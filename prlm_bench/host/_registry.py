@@ -138,7 +138,7 @@ class ComponentChoice:
     label: str
 
     def __str__(self) -> str:
-        return canonical(self.label, self.component.factory, self.options)
+        return without_logins(canonical(self.label, self.component.factory, self.options))
 
     def make(self, context: Context | None = None) -> Any:
         """Call the factory.

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from .._util.text import well_formed
+from .._util.text import shown, well_formed
 from ..errors import PrlmBenchError
 from ..interfaces import Reward
 from ..profiling import timed
@@ -95,4 +95,4 @@ def _reward_values(reward: Reward, samples: Sequence[Sample]) -> list[float]:
 def one_line(error: Exception) -> str:
     """An error as one line; those that are not ours with their type."""
     reason = str(error) if isinstance(error, PrlmBenchError) else f"{type(error).__name__}: {error}"
-    return well_formed(" ".join(reason.split()))
+    return shown(well_formed(" ".join(reason.split())))

@@ -103,6 +103,21 @@ class Remote:
 @hookimpl
 def prlm_bench_register_generators(register):
     register("remote", Remote, cached=True)
+
+
+class Judge:
+    """Fails at an address, and repeats it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def score(self, samples):
+        raise RuntimeError(f"no answer of {self.url}{ORDERS}")
+
+
+@hookimpl
+def prlm_bench_register_rewards(register):
+    register("judge", Judge)
 '''
 
 
@@ -123,9 +138,12 @@ def test_a_password_in_an_address_is_stored_and_shown_nowhere(
         (f"openai-api:x,base_url={ADDRESS}", 2),
         (f'openai-api:base_url={ADDRESS},stop="a', 2),
     ):
-        done = here(*words.split(), "--generator", spec, "--results", "r")
+        done = here(*words.split(), "--generator", spec, "--results", "r", "--profile")
         assert done.status == status, done
         said += [done.stdout, done.stderr]
+    done = here(*words.split(), "--generator", "copy", "--reward", f"judge:url={ADDRESS}", "--results", "r", "-j", "2")
+    assert done.status == 1, done
+    said += [done.stdout, done.stderr]
     assert "no answer of http://host/v1\\u001b[2J\\u202e" in "".join(said)
     for command in ("leaderboard", "results list --json", "results findings", "cache list", "cache list --json"):
         done = here(*command.split(), *([] if command.startswith("cache") else ["--results", "r"]))
@@ -134,13 +152,9 @@ def test_a_password_in_an_address_is_stored_and_shown_nowhere(
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {".json", ".jsonl", ".sqlite"} <= {path.suffix for path in files}
     assert not [path for path in files if b"PASSWORD" in path.read_bytes() or "PASSWORD" in str(path)]
-    (manifest,) = (
-        json.loads(path.read_text())
-        for path in (tmp_path / "r").rglob("manifest.json")
-        if (path.parent / "summary.json").is_file()
-    )
-    assert manifest["method"]["generator"]["spec"] == "remote:url=http://host/v1"
-    assert "http://host/v1" in manifest["command"]
+    found = [json.loads(path.read_text()) for path in (tmp_path / "r").rglob("manifest.json")]
+    specs = {manifest["method"]["generator"]["spec"]: manifest["command"] for manifest in found}
+    assert "http://host/v1" in specs["remote:url=http://host/v1"]
     again = here(*words.split(), "--generator", f"remote:url={ADDRESS.replace('PASSWORD', 'other')}", "--results", "r")
     assert "0 rows run, 1 were there already" in again.stderr, "another password is no other model"
 
