@@ -8,8 +8,9 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from io import BufferedRandom
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import httpx
 
@@ -91,7 +92,7 @@ def read_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
 
 
-def open_own(path: Path) -> BinaryIO:
+def open_own(path: Path) -> BufferedRandom:
     """Open a file to read and append, made where it is missing; nothing else that lies under its name is opened.
 
     Raises:

@@ -117,7 +117,7 @@ class LimitedEnvironment(ImmutableSandboxedEnvironment):
         _replace(tree)
         return tree
 
-    def concat(self, parts: Iterable[str]) -> str:  # type: ignore[override]
+    def concat(self, parts: Iterable[str]) -> str:
         """The pieces of a text as one."""
         return "".join(_collected(parts))
 
