@@ -7,12 +7,12 @@ import platform
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 
 from packaging.requirements import Requirement
 
 from . import __version__
 from ._util.cache_folder import cache_root
+from ._util.files import expanded
 from .data import splits_in
 from .host import KINDS, PluginHost
 from .tasks import TaskRegistry
@@ -99,7 +99,7 @@ def _data_root(tasks: TaskRegistry) -> Check:
     named = os.environ.get("PRLM_BENCH_DATA")
     if not named:
         return Check("data root", None, "PRLM_BENCH_DATA is not set", "use --data FOLDER; mini_lamp_* tasks need none")
-    root = Path(named).expanduser()
+    root = expanded(named)
     if not root.is_dir():
         return Check("data root", False, named, "no such folder")
     folders = sorted({tasks.get(name).folder for name in tasks.names})

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from ._util.text import shown
+
 __all__ = [
     "DataError",
     "MissingDependencyError",
@@ -24,14 +26,14 @@ class PrlmBenchError(Exception):
     The command line prints it as one line with its hint and exits with status 2.
 
     Args:
-        message: what was wrong, without a final full stop.
+        message: what was wrong, without a final full stop. It may quote foreign text: passwords in addresses are left
+            out, and characters that are orders to a terminal are escaped.
         hint: how to fix it; may be empty.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = (shown(text) for text in (message, hint))
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message

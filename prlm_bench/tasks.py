@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from string import Formatter
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from ._util.assets import asset
 from ._util.golds import label_problem, number_problem
@@ -201,6 +201,13 @@ class TraceRule(_Strict):
         return _MEASURES[self.measure]
 
 
+def _below_a_root(folder: str) -> str:
+    path = PurePosixPath(folder)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError("leads out of the data root")
+    return folder
+
+
 class Download(_Strict):
     """Paths of the official files, relative to the server's root; `{split}` is replaced by the split."""
 
@@ -221,7 +228,7 @@ class Task(_Strict):
     #: The words with which inputs of this benchmark begin; files that name no benchmark are judged by them.
     instruction: str | None = Field(default=None, min_length=1, exclude=True)
     #: The task's folder, relative to a data root.
-    folder: str
+    folder: Annotated[str, AfterValidator(_below_a_root)]
     #: `user`: each question is its own user; `time`: questions have a user id and items have dates.
     split_by: Literal["user", "time"]
     #: Type of an answer: free text, one of `labels`, or a number.
@@ -464,8 +471,15 @@ class TaskRegistry:
             UnknownNameError: unknown task.
             TaskError: its file is invalid.
         """
-        if name.endswith((".yaml", ".yml")):
-            return self.add(Path(name))
+        return self.add(Path(name)) if name.endswith((".yaml", ".yml")) else self.named(name)
+
+    def named(self, name: str) -> Task:
+        """A task by name alone: what a stored file says never opens another one.
+
+        Raises:
+            UnknownNameError: unknown task.
+            TaskError: its file is invalid.
+        """
         if name not in self._read:
             if name not in self._files:
                 raise UnknownNameError("task", name, self._files)

@@ -19,7 +19,8 @@ from ..errors import PrlmBenchError
 from ..host import PluginFault, WrongResultError, fault_of
 from ..threads import set_thread_defaults
 from . import COMMANDS
-from ._logging import logged, take_log_options
+from ._logging import PrintableFormatter, logged, take_log_options
+from ._output import say
 from ._run import with_profile_value
 from .options import forget_hosts, host_for
 
@@ -117,6 +118,8 @@ def _run(words: list[str]) -> int:
 
 def _run_command(words: list[str]) -> int:
     forget_hosts()  # plugins may have changed since an earlier command line in this process
+    if logging.lastResort is not None:  # it writes what no handler takes to standard error
+        logging.lastResort.setFormatter(PrintableFormatter())
     try:
         set_thread_defaults()
         _add_commands()
@@ -169,5 +172,5 @@ def _leading_plugins_removed(words: list[str]) -> list[str]:
 def _print_error(message: str, status: int) -> int:
     if sys.exc_info()[0] is not None:
         _log.debug(message, exc_info=True)
-    print(f"prlm-bench: {' '.join(message.split())}", file=sys.stderr)
+    say(f"prlm-bench: {' '.join(message.split())}", err=True)
     return status

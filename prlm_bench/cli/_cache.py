@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._output import print_json, print_table
+from ._output import print_json, print_table, say
 from .options import JsonOption
 
 app = typer.Typer(help="Inspect and prune completions cached between runs.", no_args_is_help=True)
@@ -53,7 +53,7 @@ def prune(
         return
     print(f"removed the completions of {len(removed)} generators, {freed / 1e6:.1f} MB")
     for file in in_use:
-        print(f"kept, in use: {_cells(file)[0]}")
+        say(f"kept, in use: {_cells(file)[0]}")
 
 
 def _row(file: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 
 from .._util.progress_bars import make_progress
 from ..progress import ByteProgress
-from ._output import print_json, print_table
+from ._output import print_json, print_table, say
 from .options import AnyTaskOption, DataOption, JsonOption, PluginOption, SkipOption, SplitOption, TaskOption, host_for
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def validate(
         print_json(report.to_dict())
     else:
         for problem in report.problems[:max_problems]:
-            print(f"{problem.severity}: {problem.file}: {problem}")
+            say(f"{problem.severity}: {problem.file}: {problem}")
         if len(report.problems) > max_problems:
             print(f"... and {len(report.problems) - max_problems} more; raise --most to see them")
         print(
@@ -135,10 +135,17 @@ def download(
     split: Annotated[list[str] | None, typer.Option("--split", help="Split.  [default: train, dev, test]")] = None,
     base_url: Annotated[str | None, typer.Option(help="URL of another server with the official layout.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Download again what exists already.")] = False,
+    max_bytes: Annotated[
+        int | None, typer.Option(min=1, help="Bytes that a file may have.  [default: 34359738368, 32 GiB]")
+    ] = None,
+    min_rate: Annotated[
+        float, typer.Option(min=0, help="Bytes a second that have to come, over a minute; 0 waits for ever.")
+    ] = 1024,
     json: JsonOption = False,
 ) -> None:
     """Download official LaMP files; interrupted downloads resume. LaMP is licensed under CC BY-NC-SA 4.0."""
     from ..data import DEFAULT_URL, download as fetch
+    from ..data._download import MAX_BYTES
 
     host = host_for(None)
     fetched = []
@@ -148,7 +155,16 @@ def download(
             splits = split or ["train", "dev", "test"]
             file_progress = _FileProgress(progress)
             url = base_url or DEFAULT_URL
-            fetched += fetch(found, output / found.folder, splits, base_url=url, force=force, progress=file_progress)
+            fetched += fetch(
+                found,
+                output / found.folder,
+                splits,
+                base_url=url,
+                force=force,
+                progress=file_progress,
+                max_bytes=max_bytes or MAX_BYTES,
+                min_rate=min_rate,
+            )
     if json:
         print_json([{"path": str(f.path), "action": f.action, "bytes": f.size, "sha256": f.sha256} for f in fetched])
         return

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._output import print_json, print_table
+from ._output import print_json, print_table, say
 from .options import DEFAULT_RESULTS, JsonOption, PluginOption, ResultsOption, host_for
 
 if TYPE_CHECKING:
@@ -49,10 +48,13 @@ def export(
     plugin: PluginOption = None,
 ) -> None:
     """Sample blind pairs of answers to the same questions, balanced over users, and write them for annotators."""
-    from ..errors import UnknownNameError
+    from .._util.files import STDOUT
+    from ..errors import DataError, UnknownNameError
     from ..human import FORMATS, make_export, write_export, write_key
     from ..results import find_results, select
 
+    if output == STDOUT:
+        raise DataError("an export is several files, which standard output cannot hold", "give --output a file")
     form = form or ("label-studio" if output.suffix == ".json" else "csv")
     if form not in FORMATS:
         raise UnknownNameError("format", form, FORMATS)
@@ -65,17 +67,17 @@ def export(
     selected = [select(stored, words) for words in methods]
     shown = [select(stored, words) for words in profile_from or []] or [r for r in selected if _has_own_items(r, host)]
     name = selected[0].manifest.task
-    known = host.tasks.get(name) if name in host.tasks.names else None
+    known = host.tasks.named(name) if name in host.tasks.names else None
     title, labels = (known.title, known.labels) if known else (name, ())
     made = make_export(selected, shown, title, n=n, seed=seed, checks=checks, labels=labels)
     key = key or output.with_suffix(".key.json")
     write_key(made.key, key)
     for path in write_export(made.shown, output, form):
-        print(path)
+        say(path)
     for note in made.notes:
-        print(note, file=sys.stderr)
+        say(note, err=True)
     left_out = f"{made.key.identical} pairs of equal answers were left out; " if made.key.identical else ""
-    print(f"{left_out}the key is in {key}: do not give it to the annotators", file=sys.stderr)
+    say(f"{left_out}the key is in {key}: do not give it to the annotators", err=True)
 
 
 def _has_own_items(result: Stored, host: PluginHost) -> bool:
@@ -91,11 +93,12 @@ def page(
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")],
 ) -> None:
     """Turn an export into a form: one HTML file that works offline and saves the judgements to a file."""
-    from .._util.files import write_whole
+    from .._util.files import STDOUT, write_whole
     from ..human import form_page, read_export
 
     write_whole(output, form_page(read_export(pairs)).encode())
-    print(output)
+    if output != STDOUT:
+        say(output)
 
 
 @app.command("import")
@@ -163,7 +166,7 @@ def _print(report: Report) -> None:
             [[m.metric, str(m.n), str(m.tied), _interval(m.accuracy), _interval(m.tau)] for m in report.metrics],
         )
     for note in report.notes:
-        print(f"{note[0].upper()}{note[1:]}.")
+        say(f"{note[0].upper()}{note[1:]}.")
     print(f"Prior of strengths: {report.prior}.")
     print("[ ] 95 % interval over users and annotators; that of agreement over users.")
     print(f"( ) Why there is none: {NEEDED}.")

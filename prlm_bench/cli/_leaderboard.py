@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import print_or_write
+from ._output import print_or_write, say
 from .options import IntervalOption, JsonOption, ResultsOptions, checked_interval, takes
 
 
@@ -42,4 +42,4 @@ def leaderboard(
     if published:
         print(f"{published} of {len(found)} rows are summaries without samples", file=sys.stderr)
     for run in found.unfinished:
-        print(f"unfinished, not in the tables: {run.folder}; resume with: {run.manifest.command}", file=sys.stderr)
+        say(f"unfinished, not in the tables: {run.folder}; resume with: {run.manifest.command}", err=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
+from .._util.text import shown
 from ..errors import PrlmBenchError
 
 #: Loggers whose messages of all levels are kept; others are asked for warnings alone.
@@ -26,6 +27,14 @@ class LogOptions:
     debug: bool = False
     #: The file that tracebacks and warnings are appended to.
     file: Path | None = None
+
+
+class PrintableFormatter(logging.Formatter):
+    """Messages without orders to the terminal, and without logins."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a message."""
+        return shown(super().format(record))
 
 
 def take_log_options(words: list[str]) -> tuple[list[str], LogOptions]:
@@ -83,10 +92,11 @@ def logged(options: LogOptions, words: list[str]) -> Iterator[None]:
 def _handlers(options: LogOptions) -> Iterator[logging.Handler]:
     if not (options.debug or options.file):
         return
-    shown = logging.StreamHandler(sys.stderr)
-    shown.setLevel(logging.DEBUG if options.debug else logging.WARNING)
-    yield shown
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(PrintableFormatter())
+    screen.setLevel(logging.DEBUG if options.debug else logging.WARNING)
+    yield screen
     if options.file is not None:
         kept = logging.FileHandler(options.file, encoding="utf-8", errors="backslashreplace")
-        kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        kept.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         yield kept

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ._output import print_json, print_table
+from ._output import print_json, print_table, say
 from .options import JsonOption, PluginOption, host_for
 
 
@@ -39,7 +39,7 @@ def plugins(
     ]
     print_table("", ["plugin", "distribution", "version", "registers"], rows)
     for failure in host.failures:
-        print(f"not loaded: {failure.origin}: {failure.error}")
-        print(f"  at {failure.where}" + (f"; {failure.hint}" if failure.hint else ""))
+        say(f"not loaded: {failure.origin}: {failure.error}")
+        say(f"  at {failure.where}" + (f"; {failure.hint}" if failure.hint else ""))
         if verbose:
             print(failure.details)

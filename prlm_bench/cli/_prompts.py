@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, cast
 import typer
 
 from .._util.progress_bars import make_progress
+from .._util.text import printable
 from ._output import print_or_write, print_or_write_pieces
 from .options import OutputOption, RetrieverOption, SplitOptions, takes
 
@@ -40,7 +41,8 @@ def prompts(
         raise UnknownNameError("prompt protocol", protocol, _PROTOCOLS)
     if generator is not None:
         spec = reasoner or {"name": "direct", "protocol": protocol, "max_length": max_length}
-        print_or_write(_rendered(options, retriever, k, spec, generator), output)
+        text = _rendered(options, retriever, k, spec, generator)
+        print_or_write(text if output is not None else printable(text), output)
         return
     if reasoner is not None:
         raise RunError("--reasoner shapes the prompt for a generator", "give --generator too, or --protocol alone")

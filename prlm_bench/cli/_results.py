@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._output import print_json, print_table
+from ._output import print_json, print_table, say
 from .options import DEFAULT_RESULTS, JsonOption, PluginOption, ResultsOption, ResultsOptions, host_for, takes
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def findings_of_results(
     if json:
         print_json(to_json(found))
         return
-    print("\n".join(to_lines(found, passed=passed) or ["Nothing to check: no finished results."]))
+    say(*(to_lines(found, passed=passed) or ["Nothing to check: no finished results."]))
 
 
 @app.command("schema")
@@ -99,9 +99,7 @@ def verify_results(
         print_json({str(folder): problems for folder, problems in found.items()})
     else:
         for folder, problems in found.items():
-            print(f"{'ok' if not problems else 'WRONG':5} {folder}")
-            for problem in problems:
-                print(f"      {problem}")
+            say(f"{'ok' if not problems else 'WRONG':5} {folder}", *(f"      {problem}" for problem in problems))
     wrong = sum(bool(problems) for problems in found.values())
     if wrong:
         raise DataError(f"{wrong} of {len(found)} result folders are invalid")

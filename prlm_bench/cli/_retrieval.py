@@ -67,10 +67,10 @@ def evaluate_retrieval(
         check_drawable()
     with make_progress() as progress, options.open(progress) as session:
         dataset = session.dataset
-        names = [str(session.host.registry.choose("retriever", spec)) for spec in retriever or ()]
-        first = dataset.example(0) if names and len(dataset) else None
+        choices = [session.host.registry.choose("retriever", spec) for spec in retriever or ()]
+        first = dataset.example(0) if choices and len(dataset) else None
         sources: list[Any] = [
-            RetrieverSource(session.components, name, options.seed, first) for name in names if first is not None
+            RetrieverSource(session.components, choice, options.seed, first) for choice in choices if first is not None
         ]
         sources += [RunSource(path, dataset, escape) for path in run or ()]
         found = evaluate(dataset, sources, wanted, limit=options.limit, progress=progress)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import RunError
-from ._output import print_json, print_table
+from ._output import print_json, print_table, say
 from .options import DEFAULT_RESULTS, DataOption, JsonOption, PluginOption, ResultsOption, host_for
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _show_plan(config: RunConfig, host: PluginHost, results: Path, json: bool) -
     columns = ["task", "split", "retriever", "k", "reasoner", "generator", "seed", "samples", "done"]
     print_table("would run", columns, [[str(row[name]) for name in columns] for row in rows])
     for line in [*_skipped_lines(skipped), *(f"broken: {cell}: {why}" for cell, why in broken)]:
-        print(line)
+        say(line)
     samples, done = sum(int(row["samples"]) for row in rows), sum(int(row["done"]) for row in rows)
     print(f"{len(rows)} methods, {samples} samples, {done} done, {samples - done} to run; results in {results}")
 
@@ -159,13 +159,15 @@ def _execute(
             )
     except KeyboardInterrupt:
         again = shlex.join(["prlm-bench", *sys.argv[1:]])
-        print(f"prlm-bench: interrupted; finished samples are kept. Resume with: {again}", file=sys.stderr)
+        say(f"prlm-bench: interrupted; finished samples are kept. Resume with: {again}", err=True)
         raise typer.Exit(130) from None
     tables, findings = found.tables(), found.findings()
     if json:
         print_json({**to_json(tables), "findings": findings_json(findings)})
     else:
-        print("\n".join([render(tables, "terminal"), *to_lines(findings)]))
+        print(render(tables, "terminal"))
+        if findings:
+            say(*to_lines(findings))
     assert found.outcome is not None
     _print_outcome(found.outcome, results)
     if found.outcome.profile is not None:
@@ -194,4 +196,4 @@ def _print_outcome(outcome: Outcome, results: Path) -> None:
         f"{len(outcome.finished)} rows run, {len(outcome.already)} were there already, "
         f"{len(outcome.failed)} failed; results in {results}"
     )
-    print("\n".join(lines), file=sys.stderr)
+    say(*lines, err=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._output import print_json, print_table
+from ._output import print_json, print_table, say
 from .options import AnyTaskOption, JsonOption, PluginOption, host_for
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def score(
     rows += [[name, "failed", "failed"] for name in scores.failures]
     print_table(title, ["metric", "value", "by user"], rows)
     for note in scores.notes:
-        print(note)
+        say(note)
     _end(scores)
 
 
@@ -66,7 +65,7 @@ def _end(scores: Scores) -> None:
 
     for name, fault in scores.failures.items():
         plugin = f" from {fault.origin}" if fault.origin is not None else ""
-        print(f"FAILED metric {name}{plugin}: {fault}", file=sys.stderr)
+        say(f"FAILED metric {name}{plugin}: {fault}", err=True)
         keep_fault(f"metric {name}: {fault}", fault)
     if scores.failures:
         raise typer.Exit(1)

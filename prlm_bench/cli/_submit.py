@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ._output import print_table
+from .._util.files import STDOUT
+from ._output import ask_to_replace, print_table
 from .options import DEFAULT_RESULTS, DataOption, ResultsOption
 
 app = typer.Typer(help="Make submissions for official leaderboards.", no_args_is_help=True, rich_markup_mode=None)
@@ -34,6 +35,7 @@ def lamp(
     partial: Annotated[
         bool, typer.Option("--partial", help="Allow fewer than seven tasks; the server rejects them.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file without asking.")] = False,
 ) -> None:
     """Write the official LaMP submission from results on the test split, checked against the question files."""
     from ..results import describe, find_results
@@ -42,9 +44,10 @@ def lamp(
 
     tasks = submission_tasks(TaskRegistry(), time)
     submitted = gather(find_results(results)[0], tasks, method, data, partial=partial)
+    ask_to_replace(output, force)
     write_submission(submitted, output)
     rows = [[s.task.benchmark, str(len(s.answers)), str(s.empty), describe(s.result)] for s in submitted]
-    print_table(str(output), ["task", "answers", "blank", "method"], rows)
+    print_table(str(output), ["task", "answers", "blank", "method"], rows, err=output == STDOUT)
     if len(submitted) < len(tasks):
         given = {s.task.name for s in submitted}
         left = ", ".join(task.name for task in tasks if task.name not in given)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from .._util.progress_bars import make_progress
-from ._output import print_json, print_table
+from ._output import print_json, print_table, say
 from .options import AnyTaskOption, DataOption, JsonOption, PluginOption, host_for
 
 if TYPE_CHECKING:
@@ -55,11 +54,11 @@ def train(
         print_json(manifest)
     else:
         print_table("", ["", ""], [[name, value] for name, value in _lines(manifest) if name != "findings"])
-        print(f"wrote {output}", file=sys.stderr)
+        say(f"wrote {output}", err=True)
         for method in list(manifest.get("methods", {}).values())[:1]:
-            print(f"run it: {_command(given, method)}", file=sys.stderr)
+            say(f"run it: {_command(given, method)}", err=True)
     for finding in manifest.get("findings", ()):
-        print(f"finding: {finding}", file=sys.stderr)
+        say(f"finding: {finding}", err=True)
     if manifest.get("learned") is False:
         raise typer.Exit(1)
 

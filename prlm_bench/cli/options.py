@@ -6,7 +6,6 @@ Plugins import what they may use of them from `prlm_bench.cli.plugin_api`.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
+
+from ._output import say
 
 if TYPE_CHECKING:
     from ..host import PluginHost
@@ -167,10 +168,8 @@ def host_for(extra: Sequence[str] | None, *, quiet: bool = False) -> PluginHost:
     if key not in _hosts:
         host = _hosts[key] = PluginHost(key, reserved=COMMANDS)
         for failure in [] if quiet else host.failures:
-            print(
-                f"prlm-bench: warning: plugin {failure.origin} was not loaded: {failure.error} at {failure.where}",
-                file=sys.stderr,
-            )
+            what = f"plugin {failure.origin} was not loaded: {failure.error} at {failure.where}"
+            say(f"prlm-bench: warning: {what}", err=True)
     return _hosts[key]
 
 

@@ -3,7 +3,7 @@
 from .._util.cache_folder import cache_root
 from .._util.files import pretty, replacing, write_whole
 from .._util.progress_bars import make_progress
-from ._output import print_json, print_or_write, print_table
+from ._output import print_json, print_or_write, print_table, say
 from .options import (
     DEFAULT_RESULTS,
     AnyTaskOption,
@@ -50,6 +50,7 @@ __all__ = [
     "print_or_write",
     "print_table",
     "replacing",
+    "say",
     "takes",
     "write_whole",
 ]

@@ -14,13 +14,16 @@ from .._util.locks import lock
 from .._util.text import without_logins
 from ..errors import DataError
 from ..tasks import Task
+from ._pace import new_client
 from ._read_json import read_json
-from ._transfer import FileProgress, MissingError, Transfer, new_client
-from .lamp._layout import questions_file
+from ._transfer import FileProgress, MissingError, Transfer
+from .lamp._layout import is_split_name, questions_file
 
 #: Where LaMP's authors keep the files.
 DEFAULT_URL = "https://ciir.cs.umass.edu/downloads/LaMP/"
 CHECKSUMS = "checksums.json"
+#: Bytes that a file may have, several times those of LaMP's largest, and bytes that have to come a second.
+MAX_BYTES, MIN_RATE = 32 << 30, 1024.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ def download(
     retries: int = 5,
     backoff: float = 1.0,
     timeout: float = 30.0,
+    max_bytes: int = MAX_BYTES,
+    min_rate: float = MIN_RATE,
 ) -> list[Fetched]:
     """Download the questions and outputs of some splits; verify files that are there already instead.
 
@@ -62,10 +67,12 @@ def download(
         retries: consecutive attempts without new bytes before giving up.
         backoff: seconds before the first retry; doubled each time.
         timeout: seconds without any answer of the server.
+        max_bytes: of the largest file that is taken.
+        min_rate: bytes a second that have to come, measured over a minute; 0 waits for ever.
 
     Raises:
         DataError: the task has no download; the server cannot be reached or lacks a file; the disk is full; a file
-            differs from its record.
+            differs from its record, is too large, or comes too slowly.
     """
     root = Path(root)
     fetched = []
@@ -74,7 +81,8 @@ def download(
         for path, url, optional in planned:
             there = None if force else _present(root, path, url)
             try:
-                fetched.append(there or _fetch(Transfer(client, url, path, progress, retries, backoff), root))
+                made = Transfer(client, url, path, progress, retries, backoff, max_bytes, min_rate)
+                fetched.append(there or _fetch(made, root))
             except MissingError:
                 if not optional:
                     raise
@@ -90,7 +98,7 @@ def _plan(task: Task, root: Path, splits: Sequence[str], base_url: str) -> Itera
         raise DataError(f"task {task.name} has no download: {why}", hint)
     base = base_url.rstrip("/") + "/"
     for split in splits:
-        if not split or Path(split).name != split:
+        if not is_split_name(split):
             raise DataError(f"{split!r} is not a split's name", "known: " + ", ".join(task.sizes or ("train", "dev")))
         questions = questions_file(root, split)
         yield questions, base + task.download.questions.format(split=split), False

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,24 +18,14 @@ import tenacity
 from .._util.locks import try_lock
 from .._util.text import without_logins
 from ..errors import DataError
+from ._pace import Pace, proxy_hint
+from ._partial import NotOurFileError, Version, open_own, read_note, read_number, write_note
 
 #: Called with the file's name, bytes so far, and bytes in all (None where the server does not say).
 FileProgress = Callable[[str, int, int | None], None]
 
 _LONGEST_WAIT = 60.0
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
-
-
-def new_client(timeout: float) -> httpx.Client:
-    """A client that takes proxies and certificates from the environment; `timeout` in seconds.
-
-    Raises:
-        DataError: the proxy that the environment names cannot be used.
-    """
-    try:
-        return httpx.Client(follow_redirects=True, timeout=timeout)
-    except (ValueError, ImportError) as error:
-        raise DataError(f"the proxy cannot be used: {error}", _proxy_hint()) from None
+_UNKNOWN = Version("")
 
 
 class MissingError(DataError):
@@ -63,6 +51,8 @@ class Transfer:
         progress: see `FileProgress`.
         retries: consecutive attempts without new bytes before giving up.
         backoff: seconds before the first retry; doubled each time.
+        max_bytes: size of the largest file that is taken.
+        min_rate: bytes a second that have to come; see `Pace`.
     """
 
     client: httpx.Client
@@ -71,8 +61,10 @@ class Transfer:
     progress: FileProgress | None
     retries: int
     backoff: float
-    #: url, etag, last_modified and bytes, as far as the server gave them.
-    version: dict[str, Any] = field(default_factory=dict)
+    max_bytes: int
+    min_rate: float
+    #: Of which a part is there.
+    version: Version = _UNKNOWN
     #: Bytes that are there, and the most that were there so far.
     done: int = 0
     furthest: int = 0
@@ -104,13 +96,15 @@ class Transfer:
                 raise DataError(f"{part}: another process is downloading this file")
             with held:
                 try:
-                    with part.open("a+b") as file:
+                    with open_own(part) as file:
                         self._complete(file, note)
                         file.seek(0)
                         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
                         os.fsync(file.fileno())
+                except NotOurFileError:
+                    raise
                 except DataError:
-                    if not self.done or self._validator() is None:
+                    if not self.done or self.version.validator is None:
                         part.unlink(missing_ok=True)
                         note.unlink(missing_ok=True)
                     raise
@@ -120,13 +114,12 @@ class Transfer:
             if error.errno == errno.ENOSPC:
                 raise DataError(f"{part}: the disk is full", "make room, then repeat the command to resume") from None
             raise DataError(f"{part}: cannot be written: {error.strerror or error}") from None
-        return {**self.version, "sha256": sha256, "bytes": self.done}
+        return {**self.version.record(), "sha256": sha256, "bytes": self.done}
 
     def _complete(self, file: BinaryIO, note: Path) -> None:
-        with suppress(OSError, ValueError, TypeError):
-            version = json.loads(note.read_text(encoding="utf-8"))
-            if isinstance(version, dict) and version.get("url") == self.shown_url:
-                self.version, self.done = version, file.seek(0, os.SEEK_END)
+        noted = read_note(note)
+        if noted is not None and noted.url == self.shown_url:
+            self.version, self.done = noted, file.seek(0, os.SEEK_END)
         self.furthest = self.done
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((httpx.TransportError, _InterruptedError)),
@@ -138,7 +131,7 @@ class Transfer:
         try:
             retrying(self._attempt, file, note)
         except (httpx.RequestError, httpx.InvalidURL, _InterruptedError) as error:
-            raise _given_up(error, self.shown_url, self.done, self.version.get("bytes")) from None
+            raise _given_up(error, self.shown_url, self.done, self.version.bytes) from None
         problem = _json_problem(file)
         if problem is not None:
             self._restart(file)
@@ -159,34 +152,26 @@ class Transfer:
 
     def _attempt(self, file: BinaryIO, note: Path) -> None:
         headers = {"Accept-Encoding": "identity"}
-        validator = self._validator()
-        if self.done and self.done == self.version.get("bytes"):
+        validator = self.version.validator
+        if self.done and self.done == self.version.bytes:
             return
         if self.done and validator is not None:
             headers |= {"Range": f"bytes={self.done}-", "If-Range": validator}
         else:
             self._restart(file)
-        with self.client.stream("GET", self.url, headers=headers) as response:
+        asked = {"trace": Pace(self.shown_url, self.min_rate)}
+        with self.client.stream("GET", self.url, headers=headers, extensions=asked) as response:
             self.answered = True
-            if not self._continues(response):
+            if "Range" in headers and self.version.is_continued_by(response, self.done):
+                self._check_coding(response)
+            else:
                 if response.status_code in (200, 206, 416):
                     self._restart(file)
                 self._check_status(response)
-                self.version = {
-                    "url": self.shown_url,
-                    "etag": response.headers.get("ETag"),
-                    "last_modified": response.headers.get("Last-Modified"),
-                    "bytes": _number(response.headers.get("Content-Length", "")),
-                }
-                note.write_text(json.dumps(self.version), encoding="utf-8")
+                self._check_coding(response)
+                self.version = Version.of(self.shown_url, response)
+                write_note(note, self.version)
             self._receive(file, response)
-
-    def _continues(self, response: httpx.Response) -> bool:
-        """True where this is the rest of the version of which a part is there."""
-        first, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")
-        totals = {_number(total.rpartition("/")[2]), self.version.get("bytes")} - {None}
-        same = response.headers.get("ETag", self.version.get("etag")) == self.version.get("etag")
-        return response.status_code == 206 and first == str(self.done) and same and len(totals) < 2
 
     def _check_status(self, response: httpx.Response) -> None:
         status = response.status_code
@@ -196,24 +181,28 @@ class Transfer:
                 f"{self.shown_url}: there is no such file on the server ({what})", "check split and address"
             )
         if status in (408, 425, 429) or status >= 500:
-            wait = _number(response.headers.get("Retry-After", "")) or 0
+            wait = read_number(response.headers.get("Retry-After", "")) or 0
             raise _InterruptedError(f"the server answers {what}", wait)
         if status in (206, 416):
             raise _InterruptedError("the server sends another range than requested")
         if status != 200:
             raise DataError(f"{self.shown_url}: the server answers {what}")
+
+    def _check_coding(self, response: httpx.Response) -> None:
         coding = response.headers.get("Content-Encoding", "identity")
         if coding != "identity":
             raise DataError(f"{self.shown_url}: the server sends the file {coding}-coded, which was not requested")
 
     def _receive(self, file: BinaryIO, response: httpx.Response) -> None:
-        total = self.version["bytes"]
+        total = self.version.bytes
         folder = self.target.parent
+        self._check_size(total or 0)
         free = shutil.disk_usage(folder).free
         if total is not None and total - self.done > free:
             needed = f"{total - self.done} bytes are needed, {free} are free"
             raise DataError(f"{folder}: the disk is full: {needed}", "make room, or choose another folder")
         for block in response.iter_raw():
+            self._check_size(self.done + len(block))
             file.write(block)
             self.done += len(block)
             if self.progress is not None:
@@ -223,10 +212,10 @@ class Transfer:
                 self._restart(file)
             raise _InterruptedError("the server sends another length than announced")
 
-    def _validator(self) -> str | None:
-        """What `If-Range` may hold; without it a download cannot safely be resumed. A weak ETag may not be used."""
-        etag: str | None = self.version.get("etag")
-        return etag if etag and not etag.startswith("W/") else self.version.get("last_modified")
+    def _check_size(self, size: int) -> None:
+        if size > self.max_bytes:
+            what = f"{self.shown_url}: the file has more than {self.max_bytes} bytes"
+            raise DataError(what, "raise --max-bytes if that is right")
 
     def _restart(self, file: BinaryIO) -> None:
         file.truncate(0)
@@ -235,10 +224,6 @@ class Transfer:
 
 def _error(state: tenacity.RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome is not None else None
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None
 
 
 def _given_up(error: Exception, url: str, done: int, total: int | None) -> DataError:
@@ -250,11 +235,11 @@ def _given_up(error: Exception, url: str, done: int, total: int | None) -> DataE
         return DataError(f"{url}: {reason}")
     host = httpx.URL(url).host
     if isinstance(error, httpx.ProxyError):
-        return DataError(f"the proxy does not let {host} be reached: {reason}", _proxy_hint())
+        return DataError(f"the proxy does not let {host} be reached: {reason}", proxy_hint())
     if _is_certificate(error):
         return DataError(f"{host} cannot be trusted: {reason}", "SSL_CERT_FILE names the certificates to trust")
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-        return DataError(f"{host} cannot be reached: {reason}", "are you offline? " + _proxy_hint())
+        return DataError(f"{host} cannot be reached: {reason}", "are you offline? " + proxy_hint())
     got = f"{done} of {total if total is not None else 'unknown'} bytes"
     return DataError(f"{url}: stopped at {got}: {reason}", "repeat the command to resume")
 
@@ -270,13 +255,6 @@ def _is_certificate(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _proxy_hint() -> str:
-    """Names the proxy variables and says which are set, but not to what: they may hold passwords."""
-    given = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.lower())]
-    state = f"{', '.join(given)} {'is' if len(given) == 1 else 'are'} set" if given else "none is set"
-    return f"set a proxy with HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; {state}"
 
 
 def _json_problem(file: BinaryIO) -> str | None:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pkgutil import resolve_name
 from typing import Any
 
+from .._util.text import without_logins
 from ..errors import PluginError, PrlmBenchError, SpecError
 from ..identity import code_digest, core_digest, object_state
 from ..interfaces import Context, Fingerprinted
@@ -123,7 +124,7 @@ class ComponentChoice:
     label: str
 
     def __str__(self) -> str:
-        return canonical(self.label, self.component.factory, self.options)
+        return without_logins(canonical(self.label, self.component.factory, self.options))
 
     def make(self, context: Context | None = None) -> Any:
         """Call the factory.
@@ -155,7 +156,7 @@ class ComponentChoice:
     @property
     def spec(self) -> str:
         """The canonical spec by the component's own name: other installed plugins must not change an identity."""
-        return canonical(self.component.name, self.component.factory, self.options)
+        return without_logins(canonical(self.component.name, self.component.factory, self.options))
 
     @property
     def told(self) -> str:
@@ -201,7 +202,7 @@ class ComponentChoice:
             "plugin": self.component.qualified,
             "version": origin.version,
             "source": self.component.source,
-            "fingerprint": str(fingerprint),
+            "fingerprint": without_logins(str(fingerprint)),
         }
 
     def _fingerprint(self, made: Fingerprinted) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .._util.text import well_formed
+from .._util.text import shown, well_formed
 from ..errors import PluginError, PrlmBenchError
 
 if TYPE_CHECKING:
@@ -234,5 +234,5 @@ def _shown(file: Path) -> Path:
 
 
 def _one_line(text: str) -> str:
-    text = well_formed(" ".join(text.split()))
+    text = shown(well_formed(" ".join(text.split())))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from .._util.cells import csv_text, unguarded
 from .._util.files import pretty, write_whole
 from ..data import parse_json, read_json
 from ..errors import DataError
@@ -42,22 +42,7 @@ def write_export(shown: Sequence[Shown], path: Path, form: str) -> list[Path]:
 
 
 def _csv(shown: Sequence[Shown]) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in shown:
-        writer.writerow([*(guard(getattr(row, name)) for name in FIELDS), "", ""])
-    return out.getvalue().encode()
-
-
-def guard(text: str) -> str:
-    """A cell that spreadsheets do not read as a formula: an apostrophe is put before characters that begin one."""
-    return "'" + text if re.match(r"'*[=+\-@\t\r]", text) else text
-
-
-def unguard(text: str) -> str:
-    """Undo `guard`."""
-    return text[1:] if re.match(r"'+[=+\-@\t\r]", text) else text
+    return csv_text([COLUMNS, *([*(getattr(row, name) for name in FIELDS), "", ""] for row in shown)]).encode()
 
 
 def read_export(path: Path) -> list[Shown]:
@@ -71,7 +56,7 @@ def read_export(path: Path) -> list[Shown]:
         return _from_json(path, text)
     rows = []
     for line, row in csv_rows(path, text, FIELDS):
-        rows.append(_shown(f"{path}:{line}", {name: unguard(row[name]) for name in FIELDS}))
+        rows.append(_shown(f"{path}:{line}", {name: unguarded(row[name]) for name in FIELDS}))
     return _not_empty(path, rows)
 
 
@@ -95,8 +80,8 @@ def _not_empty(path: Path, rows: list[Shown]) -> list[Shown]:
 
 
 def write_key(key: Key, path: Path) -> None:
-    """Write the key, which annotators must not see."""
-    write_whole(path, pretty(key.model_dump()))
+    """Write the key, which annotators must not see: only the owner may read the file."""
+    write_whole(path, pretty(key.model_dump()), private=True)
 
 
 def read_key(path: Path) -> Key:

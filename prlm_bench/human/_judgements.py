@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._util.cells import unguarded
 from ..errors import DataError
-from ._files import csv_rows, read_text, unguard
+from ._files import csv_rows, read_text
 from ._schema import Choice, Judgement, Key
 
 _CHOICES: Mapping[str, Choice] = {"1": 1, "2": 2, "0": 0, "left": 1, "right": 2, "tie": 0}
@@ -87,7 +88,7 @@ def _raw_judgements(path: Path) -> Iterator[_Raw]:
         return
     for line, row in csv_rows(path, text, ("pair", "annotator", "choice")):
         if row["choice"].strip():
-            yield _Raw(f"{path}:{line}", row["pair"].strip(), unguard(row["annotator"]), row["choice"])
+            yield _Raw(f"{path}:{line}", row["pair"].strip(), unguarded(row["annotator"]), row["choice"])
 
 
 def _from_json(where: str, value: Any) -> Iterable[_Raw]:

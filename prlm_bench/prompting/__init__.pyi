@@ -24,6 +24,7 @@ from ._token_budget import max_prompt_tokens as max_prompt_tokens, token_budget 
 from ._tokenizers import (
     HubTokenizer as HubTokenizer,
     WordTokenizer as WordTokenizer,
+    asks_for_code as asks_for_code,
     load_tokenizer as load_tokenizer,
     quiet_transformers as quiet_transformers,
 )

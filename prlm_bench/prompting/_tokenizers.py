@@ -167,7 +167,14 @@ def _decodes_plainly(tokenizer: Any) -> bool:
     return tokenizer.is_fast and not own and not tokenizer.clean_up_tokenization_spaces
 
 
+def asks_for_code(error: Exception) -> bool:
+    """Whether transformers refuses to load something without running Python code that comes with it."""
+    return isinstance(error, ValueError) and "trust_remote_code" in str(error)
+
+
 def _reason(name: str, error: Exception) -> str:
+    if asks_for_code(error):
+        return "it needs Python code that comes with it, which is not run"
     if Path(name).is_dir():
         return "the folder has no tokenizer that transformers can load"
     if name.startswith(("/", ".", "~")):

@@ -233,7 +233,7 @@ def compare_stored(
     interval: Interval = "auto",
 ) -> list[Comparison]:
     """`compare` in metrics by name; by default those that rank the tables of the task."""
-    task = host.tasks.get(baseline[0].manifest.task)
+    task = host.tasks.named(baseline[0].manifest.task)
     names = metrics or [task.metrics_of(protocol)[0] for protocol in task.protocols]
     measures = host.metrics(names)
     return compare(methods, baseline, measures, task.labels, correction=correction, margin=margin, interval=interval)

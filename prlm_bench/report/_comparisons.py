@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._util.tables import table_text
+from .._util.text import printable
 from ._compare import Comparison
 from ._text import on_trainings
 
@@ -25,7 +26,8 @@ def render_comparisons(found: Sequence[Comparison], correction: str) -> str:
     rows = [_cells(c, sizes, several, margin) for c in found]
     first = found[0]
     counted = "" if sizes else f": {first.n} questions, {_users(first.n_users)}"
-    return table_text(f"{first.task} {first.split}, against {first.baseline}{counted}", titles, rows) + _legend(found)
+    title = f"{first.task} {first.split}, against {first.baseline}{counted}"
+    return table_text(title, titles, rows) + printable(_legend(found))
 
 
 def _legend(found: Sequence[Comparison]) -> str:

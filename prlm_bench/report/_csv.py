@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
+from typing import Any
 
+from .._util.cells import csv_text
+from .._util.text import printable
 from ._groups import group_name
 from ._leaderboard import Table
 
@@ -21,9 +22,7 @@ _CSV_COLUMNS = (
 
 def render_csv(tables: Sequence[Table]) -> str:
     """One line for each row and metric; published figures have the kind `reported`."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_CSV_COLUMNS)
+    lines: list[Sequence[Any]] = [_CSV_COLUMNS]
     for table in tables:
         where = [table.task, table.split, table.protocol, table.data]
         for row in table.rows:
@@ -38,7 +37,7 @@ def render_csv(tables: Sequence[Table]) -> str:
                 spread = [s.sd, s.between_users, s.between_seeds, s.rest] if s else [None] * 4
                 figures = [name, m.value, m.low, m.high, *macro, *shares, table.interval, *spread]
                 group = group_name(table.groups.numbers[row.rank - 1]) if table.groups.numbers else ""
-                writer.writerow(
+                lines.append(
                     [
                         *where,
                         *method,
@@ -56,5 +55,5 @@ def render_csv(tables: Sequence[Table]) -> str:
         for r in table.reported:
             method = ["reported", "", r.source, r.method, "", "", r.model]
             for name, number in r.metrics.items():
-                writer.writerow([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 23])
-    return out.getvalue()
+                lines.append([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 23])
+    return csv_text([printable(cell) if isinstance(cell, str) else cell for cell in line] for line in lines)

@@ -8,12 +8,13 @@ from typing import Any
 
 import orjson
 
+from .._util.text import printable
 from ._leaderboard import Row, Table
 
 
 def render_json(tables: Sequence[Table]) -> str:
     """All tables, indented."""
-    return orjson.dumps(to_json(tables), option=orjson.OPT_INDENT_2).decode() + "\n"
+    return printable(orjson.dumps(to_json(tables), option=orjson.OPT_INDENT_2).decode()) + "\n"
 
 
 def to_json(tables: Sequence[Table]) -> dict[str, Any]:

@@ -128,11 +128,11 @@ def _table(
     first = members[0][0][0].manifest
     metrics = tuple(name for name in first.metric_names if protocol_of(name) == protocol)
     known = tasks is not None and task in tasks.names
-    synthetic = known and tasks is not None and tasks.get(task).synthetic is not None
+    synthetic = known and tasks is not None and tasks.named(task).synthetic is not None
     ordered = sorted(members, key=lambda member: _order(member[0], member[1], metrics[0]))
     return Table(
         task=task,
-        title=tasks.get(task).title if known and tasks is not None else task,
+        title=tasks.named(task).title if known and tasks is not None else task,
         benchmark=first.benchmark,
         split=split,
         protocol=protocol,

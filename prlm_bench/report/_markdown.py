@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .._util.cells import markdown_row
 from ._leaderboard import Table
 from ._text import NOTHING, REPORTED, cells, columns, heading, legend, reported_cells
 
@@ -15,14 +16,10 @@ def render_markdown(tables: Sequence[Table]) -> str:
 
 def _one(table: Table) -> str:
     titles = columns(table)
-    lines = [f"### {heading(table)}", "", _pipe(titles), _pipe(["---"] * len(titles))]
-    lines += [_pipe(cells(table, row)) for row in table.rows]
+    lines = [f"### {heading(table)}", "", markdown_row(titles), markdown_row(["---"] * len(titles))]
+    lines += [markdown_row(cells(table, row)) for row in table.rows]
     lines += ["", legend([table])]
     if table.reported:
         names, rows = reported_cells(table)
-        lines += ["", f"_{REPORTED}_", "", _pipe(names), _pipe(["---"] * len(names)), *map(_pipe, rows)]
+        lines += ["", f"_{REPORTED}_", "", *map(markdown_row, [names, ["---"] * len(names), *rows])]
     return "\n".join(lines) + "\n"
-
-
-def _pipe(words: Sequence[str]) -> str:
-    return "| " + " | ".join(word.replace("|", "\\|").replace("\n", " ") for word in words) + " |"

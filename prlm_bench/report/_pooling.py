@@ -234,7 +234,7 @@ class _Pool:
         host, task = self._pooling.host, self._group[0].manifest.task
         if host is None or task not in host.tasks.names:
             return
-        metric, labels = host.metrics([name])[0], host.tasks.get(task).labels
+        metric, labels = host.metrics([name])[0], host.tasks.named(task).labels
         pairs = [Pairs(c.answers, [gold or "" for gold in c.golds], labels) for c in self._columns]
         try:
             statistics = [metric.statistics(each) for each in pairs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from .._util.text import printable
 from ..results import Estimate
 from ._groups import group_name
 from ._leaderboard import Row, Table
@@ -17,7 +18,7 @@ FEW_TRAININGS = 5
 def heading(table: Table) -> str:
     """The heading of a table, one line."""
     other = "" if table.other_task is None else f" of another benchmark ({table.other_task})"
-    return (
+    return printable(
         f"{table.task} {table.split}, {table.protocol} protocol: {table.title}; "
         f"{table.n} of {table.n_total} questions, {table.n_users} users, data {table.data}{other}"
     )
@@ -37,13 +38,14 @@ def columns(table: Table, *, speed: bool = True) -> list[str]:
     groups = ["group"] if table.groups.numbers else []
     parts = ["#", *groups, "retriever", "k", "reasoner", "generator", *seeds]
     fast = ["tokens in", "tokens out", "seconds"] if speed and has_speed(table) else []
-    return [*parts, *table.metrics, "by user", *spread, *retrieval, *rewards, *shares, *fast]
+    titles = [*parts, *table.metrics, "by user", *spread, *retrieval, *rewards, *shares, *fast]
+    return list(map(printable, titles))
 
 
 def cells(table: Table, row: Row, *, break_line: bool = False, speed: bool = True) -> list[str]:
     """A row's cells, aligned with `columns`."""
-    shown = len({other.seeds for other in table.rows}) > 1 or has_spread(table)
-    seeds = [", ".join(map(str, row.seeds))] if shown else []
+    several = len({other.seeds for other in table.rows}) > 1 or has_spread(table)
+    seeds = [", ".join(map(str, row.seeds))] if several else []
     gap = "\n" if break_line else " "
     figures = row.figures
     metrics = [_metric(row, name, gap) for name in table.metrics]
@@ -61,11 +63,12 @@ def cells(table: Table, row: Row, *, break_line: bool = False, speed: bool = Tru
     marks = [("†", row.control), ("‡", row.schema_version == 1), ("§", not row.verified)]
     marks += [("¶", not row.batch_invariant)]
     generator = row.generator + "".join(f" {mark}" for mark, holds in marks if holds)
-    return [
+    shown = [
         str(row.rank), *groups, row.retriever, str(row.k), row.reasoner, generator,
         *seeds, *metrics, *macro, *spread, *retrieval, *rewards, *shares,
         *(speed_cells(row) if speed and has_speed(table) else []),
     ]  # fmt: skip
+    return list(map(printable, shown))
 
 
 def speed_cells(row: Row) -> list[str]:
@@ -157,7 +160,7 @@ def legend(tables: Sequence[Table], *, speed: bool = True) -> str:
         *_about_groups(tables),
         *_about_answers(tables),
     ]
-    return " ".join([LEGEND, *cut, *kinds, *about_rows])
+    return printable(" ".join([LEGEND, *cut, *kinds, *about_rows]))
 
 
 def notes_on(tables: Sequence[Table], *, speed: bool = True) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from .._util.text import without_logins
 from ..identity import core_digest, json_digest, package_versions
 from ._schema import SCHEMA_VERSION, DataIdentity, Manifest, MethodIdentity
 
@@ -61,7 +62,7 @@ def make_manifest(
         | package_versions(*_PACKAGES),
     }
     fingerprint = _fingerprint(content, dataset.task)
-    return Manifest.model_validate({**content, "fingerprint": fingerprint, "command": command})
+    return Manifest.model_validate({**content, "fingerprint": fingerprint, "command": without_logins(command)})
 
 
 def _data_identity(dataset: Dataset, limit: int | None) -> DataIdentity:

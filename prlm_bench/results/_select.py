@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .._util.text import printable
 from ..errors import DataError, UnknownNameError
 from ..identity import json_digest
 from ._schema import Manifest
@@ -37,7 +38,7 @@ def describe(stored: Stored) -> str:
     """A method in one line, with its seed if it is not 0."""
     method, seed = stored.manifest.method, stored.manifest.seed
     parts = [method.retriever.spec, f"k={method.k}", method.reasoner.spec, method.generator.spec]
-    return " × ".join([*parts, f"seed {seed}"] if seed else parts)
+    return printable(" × ".join([*parts, f"seed {seed}"] if seed else parts))
 
 
 def describe_group(group: SeedGroup) -> str:

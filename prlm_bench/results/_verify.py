@@ -35,7 +35,7 @@ def verify(folder: Path, host: PluginHost, samples: Path | None = None) -> list[
     """
     try:
         stored = load_unchecked(folder)
-        task = host.tasks.get(stored.manifest.task)
+        task = host.tasks.named(stored.manifest.task)
         where = samples or folder
         problems = [*_identity(folder, stored, manifest_fingerprint(stored.manifest, task))]
         if not (where / SAMPLES).is_file():

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .._util.text import without_logins
 from ..errors import DataError
+from ..host import ComponentChoice
 from ..interfaces import CachesOnDisk, Fingerprinted, Retriever
 from ..records import Example, Ranking
 from ..running import Components
@@ -38,7 +40,7 @@ class RetrieverSource:
 
     Args:
         components: the components of the dataset.
-        spec: the retriever, as on the command line.
+        spec: the retriever, as on the command line, or as the registry gives it.
         seed: random seed.
         first: a question to warm up with, so that one-time work does not count as time per question.
 
@@ -46,13 +48,13 @@ class RetrieverSource:
         PrlmBenchError: it cannot be created, or the dataset lacks what it needs.
     """
 
-    def __init__(self, components: Components, spec: str, seed: int, first: Example) -> None:
+    def __init__(self, components: Components, spec: str | ComponentChoice, seed: int, first: Example) -> None:
         began = time.perf_counter()
         self._retriever: Retriever = components.ready("retriever", spec, seed)
         rank(self._retriever, [first], None)
         self._setup = time.perf_counter() - began
         self._seconds, self._n = 0.0, 0
-        self.name = spec
+        self.name = without_logins(str(spec))
 
     def rank(self, examples: Sequence[Example]) -> Sequence[Ranking]:
         """Rank whole profiles."""

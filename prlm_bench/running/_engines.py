@@ -17,6 +17,9 @@ from typing import Any
 from ..errors import RunError
 from ..threads import shared_by
 
+#: Python leaves the working folder out of its path where this is set.
+_SAFE_PATH = "PYTHONSAFEPATH"
+
 
 class ProcessEngine:
     """Worker processes on this machine.
@@ -37,11 +40,14 @@ class ProcessEngine:
         waiting: deque[Future[Any]] = deque()
         remaining = iter(batches)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self._jobs, context, initializer=_start_worker, initargs=(start,)) as pool:
+        with _safe_path():  # the pool starts a process of its own that keeps account of semaphores
+            made = ProcessPoolExecutor(self._jobs, context, initializer=_start_worker, initargs=(start,))
+        with made as pool:
             try:
                 while True:
                     for batch in islice(remaining, 2 * self._jobs - len(waiting)):
-                        with _interrupts_held(), shared_by(self._jobs):  # this starts a worker where one is missing
+                        # This starts a worker where one is missing.
+                        with _interrupts_held(), shared_by(self._jobs), _safe_path():
                             waiting.append(pool.submit(work, batch))
                     if not waiting:
                         return
@@ -52,6 +58,24 @@ class ProcessEngine:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Have Python processes that start meanwhile import nothing from the working folder.
+
+    They are started as `python -c`, which looks there first: a file such as `socket.py` would run in each of them.
+    Where the parent itself looks there, as `python -m` does, a worker gets its path later.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
 
 
 @contextmanager

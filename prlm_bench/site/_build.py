@@ -46,10 +46,11 @@ def write_site(
         The index page.
 
     Raises:
-        DataError: there is another `runs` folder, or a fingerprint is malformed.
+        DataError: there is another `runs` folder, or a link in its place; or a fingerprint is malformed, or begins as
+            another one does.
     """
     progress = progress or Silent()
-    by_fingerprint = {_checked(result): result for result in stored}
+    by_fingerprint = _by_fingerprint(stored)
     tables = build_tables(by_fingerprint.values(), tasks, pooling or SeedAggregation())
     runs = _clear(output)
     for file in sorted(_STATIC.iterdir()):
@@ -58,17 +59,36 @@ def write_site(
     pages: dict[str, int] = {}
     for fingerprint, result in by_fingerprint.items():
         if result.has_samples:
-            pages[fingerprint] = write_samples(result, runs / fingerprint[:12])
+            pages[fingerprint] = write_samples(result, runs / _place(fingerprint))
         progress.advance()
     entries = [make_entries(table) for table in tables]
     for fingerprint, result in by_fingerprint.items():
         mine = [(table, rows) for table, rows in zip(tables, entries, strict=True) if _holds(table, fingerprint)]
         found = [finding for finding in findings if fingerprint in finding.fingerprints]
         page = run_page(result, mine, pages, found)
-        write_whole(runs / fingerprint[:12] / "index.html", page.encode())
+        write_whole(runs / _place(fingerprint) / "index.html", page.encode())
     index = output / "index.html"
     write_whole(index, index_page(list(zip(tables, entries, strict=True))).encode())
     return index
+
+
+def _by_fingerprint(stored: Sequence[Stored]) -> dict[str, Stored]:
+    """Results by fingerprint, each with a folder of its own."""
+    found = {_checked(result): result for result in stored}
+    places: dict[str, Stored] = {}
+    for fingerprint, result in found.items():
+        other = places.setdefault(_place(fingerprint), result)
+        if other is not result:
+            raise DataError(
+                f"{other.folder} and {result.folder}: their fingerprints begin alike, with {_place(fingerprint)}",
+                "check them with prlm-bench results verify",
+            )
+    return found
+
+
+def _place(fingerprint: str) -> str:
+    """The name of a result's folder in the site."""
+    return fingerprint[:12]
 
 
 def _checked(result: Stored) -> str:
@@ -83,6 +103,9 @@ def _checked(result: Stored) -> str:
 
 def _clear(output: Path) -> Path:
     runs = output / "runs"
+    for path in (runs, output / "static", output / _MARKER):
+        if path.is_symlink():
+            raise DataError(f"{path} is a link, and a site writes to no other folder", "choose another --output")
     if runs.exists() and not (output / _MARKER).is_file():
         raise DataError(f"{runs} exists and is not part of a site", "choose another --output")
     shutil.rmtree(runs, ignore_errors=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -51,7 +54,7 @@ def submit(here: Callable[..., Any], *words: str) -> Any:
     return here("submit", "lamp", "--results", "results", "--data", "data", "--output", "out.zip", *words)
 
 
-def content(path: Path) -> dict[str, Any]:
+def content(path: Path | io.BytesIO) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:
         return {name: json.loads(archive.read(name)) for name in archive.namelist()}
 
@@ -65,6 +68,34 @@ def test_the_zip_holds_a_file_of_answers_for_each_task(seven: Path, here: Callab
         golds = [{"id": identifier, "output": f"“answer” {identifier}"} for identifier in ids_of(number)]
         assert files[f"LaMP_{number}.json"] == {"task": f"LaMP_{number}", "golds": golds}
     assert "LaMP_7" in ended.stdout and "bm25 × k=4 × direct × copy" in ended.stdout
+
+
+def test_a_file_is_replaced_only_when_asked_for(
+    seven: Path, here: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (seven / "out.zip").write_bytes(b"mine")
+    assert submit(here).mistake == "out.zip exists and was not replaced (--force replaces it)"
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda text, err: text == "no")
+    assert "was not replaced" in submit(here).mistake
+    assert (seven / "out.zip").read_bytes() == b"mine"
+    monkeypatch.setattr("typer.confirm", lambda text, err: text == "out.zip exists. Replace it?")
+    assert submit(here).status == 0
+    assert content(seven / "out.zip")
+    (seven / "out.zip").write_bytes(b"mine")
+    monkeypatch.undo()
+    monkeypatch.chdir(seven)
+    assert submit(here, "--force").status == 0
+    assert content(seven / "out.zip")
+
+
+def test_a_dash_is_standard_output(seven: Path) -> None:
+    words = ["submit", "lamp", "--results", "results", "--data", "data", "--output", "-"]
+    ended = subprocess.run([sys.executable, "-m", "prlm_bench", *words], cwd=seven, capture_output=True, timeout=120)
+    assert ended.returncode == 0
+    assert list(content(io.BytesIO(ended.stdout))) == [f"LaMP_{number}.json" for number in range(1, 8)]
+    assert b"LaMP_7" in ended.stderr
+    assert not (seven / "-").exists()
 
 
 def test_the_official_evaluation_would_take_it(seven: Path, here: Callable[..., Any]) -> None:

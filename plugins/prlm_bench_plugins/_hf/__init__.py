@@ -31,6 +31,7 @@ from ._gguf import PACKAGED, auto_dtype, check_gguf, converted, find_gguf, is_en
 from ._gguf_header import GgufHeader, read_gguf
 from ._load import Dtype, ModelTooLargeError, load_model, load_tokenizer, loading
 from ._settings import FOLLOWED, has_effect, stated_settings
+from ._template import LimitedEnvironment, limited
 
 __all__ = [
     "CHAT_DATE",
@@ -39,6 +40,7 @@ __all__ = [
     "Chat",
     "Dtype",
     "GgufHeader",
+    "LimitedEnvironment",
     "ModelError",
     "ModelTooLargeError",
     "Turns",
@@ -64,6 +66,7 @@ __all__ = [
     "is_encoder_decoder",
     "is_framed",
     "is_out_of_memory",
+    "limited",
     "load_model",
     "load_tokenizer",
     "loading",

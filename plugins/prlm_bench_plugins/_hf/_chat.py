@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date as Date, datetime
+from functools import cache
 from typing import Any, Literal
 
 from prlm_bench import Prompt
 from prlm_bench.prompting import open_reasoning, reasoning_marks
 
 from ._files import ModelError, one_line
+from ._template import LimitedEnvironment, limited
 
 #: The day that chat templates print as today's, so that an answer does not depend on the day of the run. Templates
 #: of Llama 3.2 print it themselves where they get none.
@@ -57,7 +59,7 @@ class Rendering:
 
     def __call__(self, *values: Any, **options: Any) -> Any:
         """See `apply_chat_template` of transformers."""
-        with _today(self.day):
+        with _today(self.day), limited():
             return self.apply(*values, **{**self.arguments, **options})
 
 
@@ -69,9 +71,20 @@ def fix_rendering(tokenizer: Any, date: str = CHAT_DATE, arguments: Mapping[str,
         date: what the template prints as today, as YYYY-MM-DD.
         arguments: see `Rendering`.
     """
+    _limit_templates()
     apply = tokenizer.apply_chat_template
     own = apply.apply if isinstance(apply, Rendering) else apply
     tokenizer.apply_chat_template = Rendering(own, Date.fromisoformat(date), dict(arguments or {}))
+
+
+@cache
+def _limit_templates() -> None:
+    """Have transformers compile templates for the sandbox with limits."""
+    from transformers.utils import chat_template_utils
+
+    module: Any = chat_template_utils
+    module.ImmutableSandboxedEnvironment = LimitedEnvironment
+    module._compile_jinja_template.cache_clear()  # of templates that were compiled before
 
 
 @contextmanager

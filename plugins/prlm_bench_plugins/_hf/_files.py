@@ -11,6 +11,7 @@ from typing import Any
 
 from prlm_bench.data import hash_file
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.files import expanded
 
 #: Files of a weight format; a folder with one of them, or with one in a folder directly below it, has weights.
 _WEIGHTS = ("*.safetensors", "*/*.safetensors", "pytorch_model*.bin")
@@ -45,7 +46,7 @@ def find_folder(
     Raises:
         ModelError: there is no such folder, a folder was given a revision, or the hub cannot provide the model.
     """
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         if revision is not None:
             raise ModelError(f"{name!r} is a folder, which has no revisions", "leave revision out")

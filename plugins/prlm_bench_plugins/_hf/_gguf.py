@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from prlm_bench.data import hash_file
-from prlm_bench.files import cache_root, pretty, write_whole
+from prlm_bench.files import cache_root, expanded, pretty, write_whole
 
 from .._stored_folder import stored_folder
 from ._files import ModelError, find_folder, read_json
@@ -97,7 +97,7 @@ def find_gguf(name: str | Path, file: str | None = None, revision: str | None = 
         return found
     if str(name) in PACKAGED:
         return _packaged(str(name))
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_file() and is_gguf(path):
         if revision is not None:
             raise ModelError(f"{str(name)!r} is a file, which has no revisions", "leave revision out")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench.prompting import quiet_transformers
+from prlm_bench.prompting import asks_for_code, quiet_transformers
 
 from ._chat import fix_rendering
 from ._device import is_out_of_memory
@@ -16,6 +16,10 @@ from ._files import ModelError, one_line
 from ._gguf import model_source
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+#: Only one component has an option to run the code of a checkpoint.
+_CODE_HINT = "choose a model that transformers knows; transformers:trust_remote_code=true runs code that you trust"
 
 
 class ModelTooLargeError(ModelError):
@@ -44,6 +48,8 @@ def loading(what: str, hint: str = "") -> Iterator[None]:
             raise ModelTooLargeError(
                 f"{what} does not fit into memory", "a smaller dtype, another device, or a smaller model"
             ) from None
+        if asks_for_code(error):
+            raise ModelError(f"{what} needs Python code that comes with it, which is not run", _CODE_HINT) from None
         raise ModelError(f"{what} cannot be loaded: {type(error).__name__}: {one_line(error)}", hint) from None
 
 
@@ -121,4 +127,5 @@ def load_model(
 
 
 def _access(source: str | Path, code: bool) -> dict[str, bool]:
+    # Without a word, transformers asks on the terminal whether to run a checkpoint's code, and a `y` would do.
     return {"trust_remote_code": code, "local_files_only": Path(source).is_dir()}

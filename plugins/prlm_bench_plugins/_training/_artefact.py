@@ -20,7 +20,9 @@ from typing import Any
 import orjson
 
 from prlm_bench.cli.plugin_api import pretty, write_whole
+from prlm_bench.data import has_hash
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.files import cache_root, scratch_path
 from prlm_bench.identity import code_digest, package_versions
 
 MANIFEST = "manifest.json"
@@ -77,10 +79,10 @@ def read_seconds(folder: Path) -> float | None:
 
 
 def read_artefact(folder: Path, stage: str) -> Artefact:
-    """The finished artefact of a stage.
+    """The finished artefact of a stage, with the files that its training wrote.
 
     Raises:
-        PrlmBenchError: the folder has none, or one of another stage.
+        PrlmBenchError: the folder has none, one of another stage, or other files.
     """
     path = folder / MANIFEST
     try:
@@ -95,7 +97,19 @@ def read_artefact(folder: Path, stage: str) -> Artefact:
         raise PrlmBenchError(f"{path}: cannot be read") from None
     if not isinstance(manifest, dict) or manifest.get("stage") != stage:
         raise PrlmBenchError(f"{folder} holds no {stage}", "give the folder that `prlm-bench train` wrote")
+    _check_files(folder, manifest)
     return Artefact(folder, manifest)
+
+
+def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Whoever uses an artefact states the hashes in its manifest, so these have to be those of the files."""
+    known = manifest.get("files")
+    place = folder / MODEL if (folder / MODEL).is_dir() else folder
+    for name, digest in known.items() if isinstance(known, dict) else ():
+        path = place / name
+        if Path(name).name == name and path.is_file() and not has_hash(cache_root(), path, str(digest)):
+            hint = "train it again, or put the file back"
+            raise PrlmBenchError(f"{path}: not the file that its training wrote", hint)
 
 
 def make_artefact(
@@ -148,7 +162,7 @@ def whole_folder(output: Path) -> Iterator[Path]:
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise PrlmBenchError(f"{output} already exists", "give another folder, or remove it")
-    scratch = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    scratch = scratch_path(output)
     try:
         scratch.mkdir(parents=True)
         yield scratch

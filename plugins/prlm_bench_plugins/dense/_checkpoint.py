@@ -42,14 +42,14 @@ class Checkpoint:
         root: the folder.
 
     Raises:
-        ModelError: it has no config or no weights.
+        ModelError: it has no config or no weights, or modules outside its folder.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         #: The sentence-transformers modules by the last part of their type, each with its folder.
         self.modules = {
-            str(module.get("type", "")).rpartition(".")[2]: root / str(module.get("path", ""))
+            str(module.get("type", "")).rpartition(".")[2]: _below(root, str(module.get("path", "")))
             for module in _read_json(root / "modules.json", list)
             if isinstance(module, dict)
         }
@@ -143,6 +143,13 @@ def resolve_settings(
         )
     length = _length(checkpoint, max_length)
     return Settings(pooling, normalize, length, dtype, device.partition(":")[0], source)
+
+
+def _below(root: Path, path: str) -> Path:
+    """A module's folder, which a checkpoint may only name inside its own."""
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ModelError(f"{root}: modules.json names {path!r}, which is outside the model's folder", "fetch it again")
+    return root / path
 
 
 def _folder_pooling(checkpoint: Checkpoint) -> tuple[Pooling, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prlm_bench.data import hash_file
+from prlm_bench.files import expanded
 
 from .._hf import PACKAGED, GgufHeader, ModelError, find_gguf, read_gguf
 
@@ -92,7 +93,7 @@ def find_file(name: str) -> GgufFile:
     Raises:
         ModelError: there is none, it is damaged, it has no tokenizer, or it cannot write text.
     """
-    path = (find_gguf(name) if name in PACKAGED else None) or Path(name).expanduser()
+    path = (find_gguf(name) if name in PACKAGED else None) or expanded(name)
     if path.is_dir():
         found = sorted(file.name for file in path.glob("*.gguf"))
         hint = f"give the file: {', '.join(found[:8])}" if found else "transformers:model= takes such a folder"

@@ -14,7 +14,8 @@ from typing import Any
 from jinja2 import nodes
 from jinja2.exceptions import TemplateError
 from jinja2.ext import Extension, loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from .._hf import LimitedEnvironment, limited
 
 
 class _Generation(Extension):
@@ -42,15 +43,14 @@ def render(template: str, turns: list[dict[str, str]], day: str, values: Mapping
         Exception: whatever else a template does wrong.
     """
     given = {"tools": None, "documents": None, "add_generation_prompt": True, **values}
-    text: str = _compiled(template, day).render(messages=turns, **given)
+    with limited():
+        text: str = _compiled(template, day).render(messages=turns, **given)
     return text
 
 
 @lru_cache(maxsize=16)
 def _compiled(template: str, day: str) -> Any:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-    )
+    environment = LimitedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
     today = datetime.combine(Date.fromisoformat(day), datetime.min.time())
     environment.filters["tojson"] = _tojson
     environment.globals |= {"raise_exception": _refuse, "strftime_now": today.strftime}

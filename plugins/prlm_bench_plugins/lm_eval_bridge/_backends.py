@@ -15,6 +15,7 @@ from typing import Any
 
 from prlm_bench.data import hash_file
 from prlm_bench.errors import PrlmBenchError
+from prlm_bench.files import expanded
 
 from .._hf import stated_settings
 
@@ -51,7 +52,7 @@ def check_folders(options: Mapping[str, str]) -> None:
     """
     for name in _ON_THE_HUB:
         value = options.get(name, "")
-        if value.startswith(("/", ".", "~")) and not Path(value).expanduser().exists():
+        if value.startswith(("/", ".", "~")) and not expanded(value).exists():
             raise PrlmBenchError(f"{name}={value}: there is no such folder", "give a folder or a name on the hub")
 
 
@@ -71,8 +72,8 @@ def identify(options: Mapping[str, str], cache: Path) -> str:
     parts = [f"{name}={number}" for name in _PACKAGES if (number := _version(name))]
     revision = options.get("revision")
     for name, value in sorted(options.items()):
-        path = Path(value).expanduser()
-        if value and path.exists():
+        path = _existing(value)
+        if path is not None:
             parts.append(f"{name}={_digest(path, cache)}")
         elif name in _ON_THE_HUB and "base_url" not in options:
             parts.append(f"{name}={_commit(value, revision if name == 'pretrained' else None)}")
@@ -86,12 +87,20 @@ def identify(options: Mapping[str, str], cache: Path) -> str:
     return " ".join(parts)
 
 
+def _existing(value: str) -> Path | None:
+    """The file or folder that an option names, if it does; it may be any text."""
+    with suppress(PrlmBenchError, OSError, ValueError):
+        path = expanded(value)
+        return path if value and path.exists() else None
+    return None
+
+
 def followed_settings(backend: str, options: Mapping[str, str]) -> str:
     """What a backend follows of the generation_config.json of a model on this machine; "" where it follows nothing.
 
     Only transformers' `generate()` reads that file; lm_eval leaves to it whatever is no sampling.
     """
-    folder = Path(options.get("pretrained", "")).expanduser()
+    folder = expanded(options.get("pretrained", ""))
     if backend not in _GENERATE or "pretrained" not in options:
         return ""
     if not folder.is_dir():

@@ -161,6 +161,8 @@ def run(
         report = evaluate(planned, [question_docs(bench, planned.host) for bench in planned.benches.values()])
     if output is not None:
         write_whole(output, pretty(report))
+        if str(output) == "-":  # which is standard output
+            return
         typer.echo(f"wrote {output}", err=True)
     if options.json:
         print_json(report)

@@ -16,7 +16,7 @@ import orjson
 
 from prlm_bench import Completion, Document, Example, Prompt, Ranking
 from prlm_bench.errors import DataError, RunError
-from prlm_bench.files import cache_root, pretty, replacing, write_whole
+from prlm_bench.files import cache_root, expanded, pretty, replacing, write_whole
 from prlm_bench.host import PluginHost
 from prlm_bench.running import BATCH, Components
 from prlm_bench.tasks import Task
@@ -127,7 +127,7 @@ def find_frozen_prompts(name: str, metadata: Mapping[str, Any]) -> ScoredDocs:
     """
     task = name.removeprefix(PREFIX)
     beside = Path(str(metadata.get("config_source", ""))).parent
-    folder = Path(str(metadata.get("prompts") or os.environ.get(VARIABLE) or beside)).expanduser()
+    folder = expanded(str(metadata.get("prompts") or os.environ.get(VARIABLE) or beside))
     manifest, lines = folder / f"{task}.json", folder / f"{task}.jsonl"
     if not (manifest.is_file() and lines.is_file()):
         where = f"no prompts of {task}" if folder == beside else f"no prompts of {task} in {folder}"

@@ -10,6 +10,7 @@ import inspect
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
@@ -24,7 +25,8 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.utils import handle_arg_string
 
 from prlm_bench.errors import PrlmBenchError, RunError, UnknownNameError
-from prlm_bench.prompting import split_reasoning
+from prlm_bench.files import masked
+from prlm_bench.prompting import asks_for_code, split_reasoning
 
 from .._hf import Chat, Turns, decode_answer, fix_rendering, plain_text, require_template, turns_named
 from ._backends import missing_packages
@@ -33,6 +35,7 @@ from ._score_docs import PlannedMethod, ScoredDocs, aggregate
 
 #: The defaults of lm_eval's own command line; backends fall back to the CPU where there is no GPU.
 _DEFAULTS = {"batch_size": 1, "device": "cuda:0"}
+_CODE = "trust_remote_code"
 #: Version of the tasks, for lm_eval's tables.
 _VERSION = 1
 
@@ -93,13 +96,26 @@ def check_options(name: str, options: Mapping[str, str]) -> None:
 
 
 def _unusable(name: str, error: Exception) -> PrlmBenchError:
-    reason = " ".join(str(error).split())[:300]
+    reason = masked(" ".join(str(error).split()), _secrets())[:300]
+    if asks_for_code(error):
+        message = f"the backend {name!r} of lm_eval needs Python code that comes with it, which is not run"
+        return PrlmBenchError(message, "choose a model that it knows; trust_remote_code=true runs code that you trust")
     if isinstance(error, ImportError):
         package = (error.name or "").partition(".")[0]
         lacks = f"needs the package {package}" if package else f"lacks a package: {reason}"
         hint = f"pip install {package}" if package else "see the backend's page in the manual of lm_eval"
         return PrlmBenchError(f"the backend {name!r} of lm_eval {lacks}", hint)
     return PrlmBenchError(f"the backend {name!r} of lm_eval cannot be loaded: {type(error).__name__}: {reason}")
+
+
+def _secrets() -> list[str]:
+    """The keys in the environment, which a server may repeat in an answer or an error."""
+    return [value for name, value in os.environ.items() if name.endswith(("_API_KEY", "_TOKEN"))]
+
+
+def _without_code(kind: type[Any]) -> dict[str, bool]:
+    """The option by which a backend runs no code of a checkpoint, where it has one; not all say so by default."""
+    return {_CODE: False} if _CODE in inspect.signature(kind).parameters else {}
 
 
 class _Framed(str):
@@ -123,7 +139,7 @@ class Backend:
         given = {key: _read(value) for key, value in options.items()}
         try:
             with quiet():
-                self._lm = kind.create_from_arg_obj({**_DEFAULTS, **given})
+                self._lm = kind.create_from_arg_obj({**_DEFAULTS, **_without_code(kind), **given})
         except Exception as error:  # each backend raises errors of its own
             raise _unusable(name, error) from None
         self._name = name
@@ -233,7 +249,8 @@ class Backend:
             ]
             if requests:
                 with quiet(), self._special_tokens(prompts[places[0]]):
-                    found |= zip(places, map(str, self._lm.generate_until(requests, **self._silent)), strict=True)
+                    answers = self._lm.generate_until(requests, **self._silent)
+                found |= zip(places, (masked(str(answer), _secrets()) for answer in answers), strict=True)
         return [found[place] for place in range(len(prompts))]
 
     @contextmanager

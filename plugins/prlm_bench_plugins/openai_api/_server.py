@@ -9,9 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from prlm_bench.errors import SpecError
-
-#: Keys with fewer characters are placeholders such as EMPTY, which a completion may contain by chance.
-_MIN_SECRET = 16
+from prlm_bench.files import masked
 
 
 class Key:
@@ -34,14 +32,13 @@ class Key:
         return {"Authorization": f"Bearer {self._text}"} if self._text else {}
 
     def mask(self, text: str, short: bool = True) -> str:
-        """`text` with `***` for the key.
+        """`text` with `***` for the key, however it is written (see `masked`).
 
         Args:
             text: text from the server, which may repeat the key.
             short: also mask a key that is too short to be a secret.
         """
-        secret = self._text and (short or len(self._text) >= _MIN_SECRET)
-        return text.replace(self._text, "***") if secret else text
+        return masked(text, [self._text], shortest=1) if short else masked(text, [self._text])
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,8 +122,9 @@ class Personalization:
         self._published, self._penalizes = published, published and context.task.benchmark == "LaMP_4"
 
     def fingerprint(self) -> str:
-        """Hashes of the model's files."""
-        return " ".join(f"{name}={value[:16]}" for name, value in self._manifest["files"].items())
+        """Hashes of the model's files, which were compared with the files, and what else decides a score."""
+        files = (f"{name}={value[:16]}" for name, value in self._manifest["files"].items())
+        return " ".join([*files, *(f"{name}={self._manifest[name]}" for name in ("max_length", "profile"))])
 
     @cached_property
     def _model(self) -> RewardModel:

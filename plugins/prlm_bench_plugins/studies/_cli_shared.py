@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prlm_bench.cli.plugin_api import make_progress, print_json, print_table
+from prlm_bench.cli.plugin_api import make_progress, print_json, print_table, say
 
 if TYPE_CHECKING:
     from prlm_bench.host import PluginHost
@@ -58,7 +58,7 @@ def show(report: StudyReport, output: Path | None, json: bool) -> None:
             if table.rows:
                 print_table(table.title, list(table.columns), table.texts())
         for finding in report.findings:
-            print(finding)
+            say(finding)
     for path in report.write(output) if output else []:
         typer.echo(f"wrote {path}", err=True)
     if report.failed:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prlm_bench.files import pretty, write_whole
+from prlm_bench.files import csv_text, pretty, write_whole
 from prlm_bench.report import write_figure
 from prlm_bench.results import Estimate
 
@@ -59,11 +57,8 @@ class StudyReport:
 
     def write_table(self, folder: Path) -> Path:
         """Write the table as CSV to `folder`; returns its path."""
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerows([self.columns, *self.rows])
         path = folder / f"{self.name}.csv"
-        write_whole(path, table.getvalue().encode())
+        write_whole(path, csv_text([self.columns, *self.rows]).encode())
         return path
 
     def _draw_titled(self, axes: Any) -> None:

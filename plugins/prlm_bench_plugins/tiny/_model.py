@@ -175,6 +175,7 @@ def load_saved(folder: Path) -> tuple[Any, Any]:
     import transformers
 
     auto: Any = transformers
+    own = {"local_files_only": True, "trust_remote_code": False}
     with quiet_transformers():
-        model = auto.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", local_files_only=True)
-        return model.eval(), auto.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = auto.AutoModelForCausalLM.from_pretrained(folder, dtype="float32", **own)
+        return model.eval(), auto.AutoTokenizer.from_pretrained(folder, **own)

@@ -165,7 +165,10 @@ def find_adapter(name: str) -> ModelFiles:
     if not (folder / "adapter_config.json").is_file():
         raise ModelError(f"{name!r} is not an adapter: {folder} has no adapter_config.json")
     check_weights(name, folder, pickle=False)
-    return ModelFiles(name, folder, patterns, read_json(folder / "adapter_config.json"))
+    config = read_json(folder / "adapter_config.json")
+    if config.get("megatron_config"):  # peft imports the module that stands beside it, whatever it is
+        raise ModelError(f"adapter {name!r} names Python code that is to be imported, which is not run")
+    return ModelFiles(name, folder, patterns, config)
 
 
 def check_weights(name: str, folder: Path, pickle: bool) -> None:
@@ -197,5 +200,8 @@ def check_weights(name: str, folder: Path, pickle: bool) -> None:
 def _shards(folder: Path) -> list[Path]:
     shards = set(folder.glob("*.safetensors"))
     for index in folder.glob("*.safetensors.index.json"):
-        shards |= {folder / file for file in read_json(index).get("weight_map", {}).values()}
+        files = {str(file) for file in read_json(index).get("weight_map", {}).values()}
+        if outside := sorted(file for file in files if Path(file).name != file):
+            raise ModelError(f"{index} names {outside[0]!r}, which is outside its folder", "fetch the model again")
+        shards |= {folder / file for file in files}
     return sorted(shards)

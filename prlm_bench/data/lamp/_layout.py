@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..._util.files import expanded
 from ...errors import DataError
 from ...tasks import Task
 
@@ -37,6 +39,11 @@ def questions_file(root: Path, split: str) -> Path:
     return root / split / f"{split}_questions.json"
 
 
+def is_split_name(text: str) -> bool:
+    """Whether a text can name a split: it is a folder of a task, and of a row's results, and never another place."""
+    return re.fullmatch(r"\w[\w.-]{0,99}", text) is not None
+
+
 def splits_in(root: Path) -> list[str]:
     """The splits that a task's folder holds, sorted; none where it is no such folder."""
     try:
@@ -56,7 +63,7 @@ def data_root(task: Task, explicit: Path | None = None) -> Path:
     if explicit is not None:
         base = Path(explicit)
     elif os.environ.get(ENVIRONMENT):
-        base = Path(os.environ[ENVIRONMENT]).expanduser()
+        base = expanded(os.environ[ENVIRONMENT])
     else:
         raise DataError(f"no data for task {task.name}: {ENVIRONMENT} is not set", _HINT)
     for candidate in (base, base / task.folder):
@@ -76,7 +83,7 @@ def split_files(task: Task, root: Path, split: str) -> SplitFiles:
     """
     folder = data_root(task, root)
     questions = questions_file(folder, split)
-    if Path(split).name != split or not questions.is_file():
+    if not is_split_name(split) or not questions.is_file():
         found = ", ".join(splits_in(folder))
         raise DataError(f"{folder} has no split {split!r}: there is no {questions}", f"splits found: {found}")
     outputs = questions.with_name(f"{split}_outputs.json")

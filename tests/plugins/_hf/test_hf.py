@@ -228,7 +228,7 @@ def test_code_of_a_checkpoint_is_not_run(model: Path) -> None:
     (model / "config.json").write_text(json.dumps(config))
     (model / "odd.py").write_text("raise SystemExit('ran')")
     hf.load_tokenizer(model, "model 'x'")
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="needs Python code that comes with it, which is not run"):
         hf.load_model("AutoModel", model, "model 'x'")
 
 

@@ -334,8 +334,16 @@ def test_code_of_a_checkpoint_is_not_run(copy: Path) -> None:
     config |= {"model_type": "odd", "auto_map": {"AutoConfig": "odd.OddConfig", "AutoModel": "odd.OddModel"}}
     (copy / "config.json").write_text(json.dumps(config))
     (copy / "odd.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="needs Python code that comes with it, which is not run"):
         encoder_of(copy)
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc", "1_Pooling/../../outside"])
+def test_modules_stay_below_their_folder(copy: Path, path: str) -> None:
+    modules = [{"idx": 0, "type": "sentence_transformers.models.Transformer", "path": path}]
+    (copy / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        Checkpoint(copy)
 
 
 # Names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -423,3 +424,38 @@ def test_a_server_is_known_by_the_models_that_it_lists(tmp_path: Path, monkeypat
         server.server_close()
     with pytest.raises(RunError, match="no server answers"):
         _backends.identify(options, tmp_path)
+
+
+def test_a_password_in_an_address_is_refused_and_not_shown(tmp_path: Path) -> None:
+    options = {"model": "m", "base_url": "http://name:PASSWORD@127.0.0.1:9/v1/completions"}
+    with pytest.raises(PrlmBenchError, match="must not contain a user name, password") as caught:
+        _backends.identify(options, tmp_path)
+    assert "PASSWORD" not in str(caught.value)
+
+
+def test_an_option_may_look_like_the_home_of_nobody(tmp_path: Path) -> None:
+    assert "cuda=" in _backends.identify({"system_instruction": "~nosuchuser says"}, tmp_path)
+    with pytest.raises(PrlmBenchError, match="~nosuchuser/model: the home folder is not known"):
+        _backends.check_folders({"pretrained": "~nosuchuser/model"})
+
+
+@needs_lm_eval
+def test_a_key_that_a_server_repeats_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prlm_bench_plugins.lm_eval_bridge import adapter
+
+    key = "sk-0123456789abcdefghij"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+
+    class Echo:
+        """Says the key, plainly and packed."""
+
+        @classmethod
+        def create_from_arg_obj(cls, options: Any) -> Echo:
+            return cls()
+
+        def generate_until(self, requests: list[Any]) -> list[str]:
+            return [f"it is {key}, or {base64.b64encode(key.encode()).decode()}" for _ in requests]
+
+    monkeypatch.setattr(adapter, "find_backend", lambda name: Echo)
+    backend = adapter.Backend("echo", {}, "2024-01-01")
+    assert backend.write(["a", "b"], {}) == ["it is ***, or ***"] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import re
@@ -296,7 +297,10 @@ def test_the_key_is_nowhere(
     def echo(prompt: str, attempt: int) -> Reply:
         if attempt == 0:
             return Reply(500, {"error": {"message": f"Bearer {SECRET}"}})
-        return Reply(content=chat_reply(f"{{'title': '{SECRET}'}}"))
+        packed = base64.b64encode(f"key {SECRET}".encode()).decode()
+        finish = (SECRET, packed, SECRET.encode().hex())[len(prompt) % 3]
+        text = f"{{'title': '{SECRET}'}} {packed}"
+        return Reply(content=chat_reply(text, finish, id=packed, system_fingerprint=SECRET))
 
     fake.act = echo
     done = here(*RUN.split(), "--generator", spec, "--results", "out")
@@ -316,10 +320,13 @@ def test_the_key_is_nowhere(
         list(generator.generate(prompts(1)))
     said += [str(caught.value), repr(caught.value.__cause__), repr(caught.getrepr(showlocals=True))]
     assert all(request.headers["Authorization"] == f"Bearer {SECRET}" for request in fake.seen)
-    assert not [text for text in said if SECRET[3:] in text]
+    encoded = base64.b64encode(SECRET[3:].encode()).decode()[:16]
+    forms = [SECRET[3:], encoded, SECRET[3:].encode().hex()]
+    assert not [text for text in said if any(form in text for form in forms)]
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {".jsonl", ".json", ".sqlite"} <= {path.suffix for path in files}
-    assert not [path for path in files if SECRET[3:].encode() in path.read_bytes() or SECRET[3:] in str(path)]
+    held = [path.read_bytes() + str(path).encode() for path in files]
+    assert not [content for content in held if any(form.encode() in content for form in forms)]
 
 
 # Through a run

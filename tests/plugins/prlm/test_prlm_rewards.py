@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("transformers", reason="needs transformers: pip install 'prlm-bench[lm]'")
 
-from prlm_bench_plugins._training import COMPLETIONS, TRAIN, VALIDATION
+from prlm_bench_plugins._training import COMPLETIONS, TRAIN, VALIDATION, file_hashes
 from prlm_bench_plugins.prlm._context import is_own_reward
 from prlm_bench_plugins.prlm._grpo import RewardSet
 from prlm_bench_plugins.prlm._preference_pairs import Pair
@@ -182,7 +182,8 @@ def test_a_reward_that_measures_length_shows_itself() -> None:
 
 def kept_reward(folder: Path, profile: bool = False, task: str = "mini_lamp_4") -> Path:
     make_bert(folder / "reward" / "model", TEXTS * 3)
-    manifest = {"stage": "reward", "task": task, "profile": profile, "max_length": 64, "files": {"model": "0" * 64}}
+    files = file_hashes(folder / "reward" / "model")
+    manifest = {"stage": "reward", "task": task, "profile": profile, "max_length": 64, "files": files}
     (folder / "reward" / "manifest.json").write_bytes(orjson.dumps(manifest))
     return folder
 
@@ -214,6 +215,18 @@ class TestPersonalization:
             context.build("reward", {"name": "personalization", "model": str(folder)})
         with pytest.raises(PrlmBenchError, match=r"no reward in .*make it with"):
             context.build("reward", {"name": "personalization", "model": str(tmp_path)})
+
+    def test_weights_that_its_training_did_not_write_are_refused(self, tmp_path: Path) -> None:
+        """They would give other scores under the same identity."""
+        folder = kept_reward(tmp_path / "run")
+        context = context_of("mini_lamp_4", tmp_path)
+        spec = {"name": "personalization", "model": str(folder)}
+        reward = context.build("reward", spec)
+        assert "model.safetensors=" in reward.fingerprint() and reward.fingerprint().endswith("profile=False")
+        weights = folder / "reward" / "model" / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+        with pytest.raises(PrlmBenchError, match=r"model.safetensors: not the file that its training wrote"):
+            context.build("reward", {**spec, "published": True})
 
     def test_the_published_rule_for_unusable_answers(self, tmp_path: Path) -> None:
         samples = [attempt("g", answer, "x") for answer in ("", "the generated title", "...", "and so on...")]

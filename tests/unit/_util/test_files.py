@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from prlm_bench.files import replacing, write_whole
+from prlm_bench.files import replacing, scratch_path, write_whole
 
 Command = Callable[..., Any]
 
@@ -104,13 +104,51 @@ def test_standard_output_goes_on_where_it_was(tmp_path: Path, mode: str) -> None
     assert (piped.stdout, piped.stderr) == (b"x\n", b"")
 
 
-def test_a_leftover_or_link_in_the_place_of_the_temporary_file_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can guess the name; and if somebody did, the file would not be opened."""
+    names = {scratch_path(tmp_path / "file").name for _ in range(100)}
+    assert len(names) == 100 and all(name.startswith(".file.") and name.endswith(".tmp") for name in names)
     precious = tmp_path / "precious"
     precious.write_bytes(b"precious")
-    (tmp_path / f".file.{os.getpid()}.tmp").symlink_to(precious)
-    write_whole(tmp_path / "file", b"x")
-    assert (precious.read_bytes(), (tmp_path / "file").read_bytes()) == (b"precious", b"x")
-    assert not (tmp_path / "file").is_symlink()
+    monkeypatch.setattr("secrets.token_hex", lambda count: "guessed")
+    scratch_path(tmp_path / "file").symlink_to(precious)
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "file", b"x")
+    assert precious.read_bytes() == b"precious"
+    monkeypatch.undo()
+    write_whole(tmp_path / ("long" * 60), b"x")
+    assert (tmp_path / ("long" * 60)).read_bytes() == b"x"
+
+
+def test_a_private_file_is_its_owners(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        for path, private in ((tmp_path / "private", True), (tmp_path / "file", False)):
+            path.write_bytes(b"before")
+            write_whole(path, b"x", private=private)
+        modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("private", "file")]
+    finally:
+        os.umask(before)
+    assert modes == [0o600, 0o644]
+
+
+def test_a_dash_is_standard_output(tmp_path: Path, here: Command) -> None:
+    code = "from pathlib import Path; from prlm_bench.files import write_whole; write_whole(Path('-'), b'\\0x')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path, timeout=60)
+    assert (ended.stdout, ended.stderr) == (b"\0x", b"")
+    (tmp_path / "r").mkdir()
+    table = here("leaderboard", "--results", "r", "--output", "-")
+    assert (table.status, table.stdout, table.stderr) == (0, "No finished results.\n", "")
+    assert list(tmp_path.iterdir()) == [tmp_path / "r"]
+
+
+@pytest.mark.parametrize("variable", ["PRLM_BENCH_CACHE", "PRLM_BENCH_DATA"])
+def test_a_home_that_nobody_knows_is_one_line(here: Command, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "~nosuchuser/folder")
+    said = here("data", "info", "--task", "lamp_7" if variable.endswith("DATA") else "mini_lamp_7").mistake
+    assert said == "~nosuchuser/folder: the home folder is not known (write the path in full)"
 
 
 def test_an_error_of_the_block_keeps_its_own_file(tmp_path: Path) -> None:

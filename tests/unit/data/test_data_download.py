@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from prlm_bench.data import download
+from prlm_bench.data import _pace, download
 from prlm_bench.errors import DataError
 from prlm_bench.tasks import TaskRegistry
 
@@ -45,6 +46,9 @@ class Server:
     headers: dict[str, str] = field(default_factory=dict)
     asked: list[dict[str, str]] = field(default_factory=list)
     before: Callable[[], None] = lambda: None
+    #: Whole replies to send in turn, as bytes; and the pieces and pauses in which another one comes.
+    raw: list[bytes] = field(default_factory=list)
+    slow: tuple[list[bytes], float] | None = None
 
     def ranges_asked(self) -> list[str | None]:
         return [request.get("Range") for request in self.asked]
@@ -55,6 +59,14 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             server.asked.append({"path": self.path, **dict(self.headers)})
             server.before()
+            if server.raw or server.slow:
+                self.close_connection = True
+                pieces, pause = server.slow or ([server.raw.pop(0)], 0.0)
+                with suppress(OSError):  # the client is gone
+                    for piece in pieces:
+                        self.wfile.write(piece)
+                        time.sleep(pause)
+                return
             if server.statuses and (status := server.statuses.pop(0)) != 200:
                 self.send_response(status)
                 self.send_header("Retry-After", "0")
@@ -410,3 +422,186 @@ def test_a_password_in_the_address_is_stored_and_shown_nowhere(server: Server, t
     ]
     assert all("secret" not in path.read_text() for path in tmp_path.rglob("*") if path.is_file())
     assert [file.action for file in download(TASK, tmp_path, ["dev"], address)] == ["verified"] * 2
+
+
+# Hostile servers and folders
+
+
+def part_of(root: Path) -> Path:
+    return root / "dev" / "dev_questions.json.part"
+
+
+def begin(server: Server, root: Path, size: int = 50_000) -> None:
+    """Leave a part of the questions behind, with the note of its version."""
+    server.drops = [size]
+    with pytest.raises(DataError, match=f"stopped at {size}"):
+        fetch(server, root, retries=0)
+    server.asked.clear()
+
+
+def reply(status: str, body: bytes, *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+def rest(done: int, *headers: str, content: bytes = QUESTIONS) -> bytes:
+    """A part of the file, from byte `done` on."""
+    span = f"Content-Range: bytes {done}-{len(content) - 1}/{len(content)}"
+    return reply("206 Partial Content", content[done:], span, *headers)
+
+
+@pytest.mark.parametrize("suffix", ["", ".json"])
+@pytest.mark.parametrize("plant", [Path.symlink_to, Path.hardlink_to])
+def test_what_is_planted_for_a_part_is_not_written_through(
+    server: Server, tmp_path: Path, suffix: str, plant: Callable[[Path, Path], None]
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("{}")
+    root = tmp_path / "root"
+    (root / "dev").mkdir(parents=True)
+    planted = part_of(root).with_name(part_of(root).name + suffix)
+    plant(planted, precious)
+    with pytest.raises(DataError, match="not a file of an earlier download") as caught:
+        fetch(server, root)
+    assert caught.value.hint == "remove it, and repeat the command"
+    assert precious.read_text() == "{}"
+    planted.unlink(missing_ok=True)
+    os.mkfifo(planted)
+    with pytest.raises(DataError, match="not a file of an earlier download"):
+        fetch(server, root)
+    planted.unlink()
+    planted.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="not a file of an earlier download"):
+        fetch(server, root)
+    assert not (tmp_path / "nowhere").exists()
+    planted.unlink()
+    fetch(server, root)
+    whole(root)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        (),
+        ('ETag: "v2"',),
+        ('ETag: W/"v1"',),
+        ("Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT",),
+        ('ETag: "v1"', "Last-Modified: Tue, 02 Jan 2024 00:00:00 GMT"),
+        ('ETag: "v1"', f"Content-Range: bytes 50000-{len(QUESTIONS)}/{len(QUESTIONS) + 1}"),
+    ],
+)
+def test_a_rest_that_does_not_say_that_it_is_of_this_version_is_fetched_anew(
+    server: Server, tmp_path: Path, named: tuple[str, ...]
+) -> None:
+    server.last_modified = "Mon, 01 Jan 2024 00:00:00 GMT"
+    begin(server, tmp_path)
+    other = QUESTIONS.replace(b"x", b"y")
+    ranged = any(line.startswith("Content-Range") for line in named)
+    server.raw = [reply("206 Partial", other[50_000:], *named) if ranged else rest(50_000, *named, content=other)]
+    fetch(server, tmp_path)
+    whole(tmp_path)
+    assert server.ranges_asked()[:2] == ["bytes=50000-", None]
+
+
+@pytest.mark.parametrize("last_modified", ["Tue, 02 Jan 2024 00:00:00 GMT", None])
+def test_a_date_alone_has_to_be_the_same(server: Server, tmp_path: Path, last_modified: str | None) -> None:
+    server.etag, server.last_modified = None, "Mon, 01 Jan 2024 00:00:00 GMT"
+    begin(server, tmp_path)
+    lines = [] if last_modified is None else [f"Last-Modified: {last_modified}"]
+    server.raw = [rest(50_000, *lines, content=QUESTIONS.replace(b"x", b"y"))]
+    fetch(server, tmp_path)
+    whole(tmp_path)
+
+
+def test_a_part_that_nobody_asked_for_and_a_packed_one_are_not_stored(server: Server, tmp_path: Path) -> None:
+    server.raw = [rest(0)] * 9
+    with pytest.raises(DataError, match="another range than requested"):
+        fetch(server, tmp_path / "unasked")
+    server.raw = []
+    begin(server, tmp_path)
+    server.raw = [rest(50_000, 'ETag: "v1"', "Content-Encoding: gzip")]
+    with pytest.raises(DataError, match="gzip-coded, which was not requested"):
+        fetch(server, tmp_path)
+    assert part_of(tmp_path).stat().st_size == 50_000
+    fetch(server, tmp_path)
+    whole(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ["Retry-After: " + "9" * 6000],
+        ["Content-Range: bytes " + "9" * 6000 + "-1/" + "9" * 6000],
+        ['ETag: "\xe9\xff"'],
+        ["ETag: v1\x01\x7f"],
+        ['ETag: "' + "x" * 5000 + '"'],
+        ["Last-Modified: \xe9\xff"],
+        ["Content-Encoding: \xe9"],
+    ],
+)
+def test_odd_headers_are_one_line_or_nothing(server: Server, tmp_path: Path, headers: list[str]) -> None:
+    """None of them comes back to the server, or ends in a traceback."""
+    for status, body in (("503 Busy", b""), ("206 Partial", QUESTIONS[:9]), ("200 OK", QUESTIONS[:50_000])):
+        length = [f"Content-Length: {len(QUESTIONS)}"] if status == "200 OK" else []
+        lines = [f"HTTP/1.1 {status}", *length, *headers, "", ""]
+        server.raw = ["\r\n".join(lines).encode("latin-1") + body]
+        try:
+            fetch(server, tmp_path, retries=0, backoff=0)
+        except DataError as error:
+            assert "\n" not in str(error) and str(error).isprintable()
+        server.raw = []
+    fetch(server, tmp_path)
+    whole(tmp_path)
+
+
+@pytest.mark.parametrize("length", ["9" * 6000, "9" * 18, "-5", "\xb2"])
+def test_odd_lengths_are_one_line(server: Server, tmp_path: Path, length: str) -> None:
+    server.raw = [f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n[]".encode("latin-1")] * 9
+    with pytest.raises(DataError) as caught:
+        fetch(server, tmp_path, retries=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_note_may_hold_anything(server: Server, tmp_path: Path) -> None:
+    address = f"{server.url}LaMP_7/dev/dev_questions.json"
+    for odd in ("[" * 100_000, "{}", '{"url": 1}', json.dumps({"url": address, "etag": ["x"], "bytes": "many"}), "\0"):
+        begin(server, tmp_path)
+        part_of(tmp_path).with_name(part_of(tmp_path).name + ".json").write_text(odd)
+        fetch(server, tmp_path)
+        whole(tmp_path)
+        (tmp_path / "dev" / "dev_questions.json").unlink()
+
+
+def test_the_size_of_a_file_is_limited(server: Server, tmp_path: Path) -> None:
+    what = r"dev_questions.json: the file has more than 1000 bytes \(raise --max-bytes if that is right\)"
+    with pytest.raises(DataError, match=what):
+        fetch(server, tmp_path, max_bytes=1000)
+    server.slow = [b"HTTP/1.1 200 OK\r\n\r\n", *[b"[" * 65536] * 2000], 0.0
+    with pytest.raises(DataError, match="more than 1000000 bytes"):
+        fetch(server, tmp_path, max_bytes=1_000_000)
+    server.slow = None
+    assert list((tmp_path / "dev").iterdir()) == []
+    fetch(server, tmp_path, max_bytes=len(QUESTIONS))
+    whole(tmp_path)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"])
+def test_a_server_that_drips_is_left(
+    server: Server, tmp_path: Path, head: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the headers as in the body; each byte comes long before the timeout."""
+    monkeypatch.setattr(_pace, "WINDOW", 0.1)
+    server.slow = [head, *[b"["] * 200], 0.01
+    with pytest.raises(DataError, match=r"the server sends \d+ bytes a second") as caught:
+        fetch(server, tmp_path, min_rate=100_000)
+    assert "--min-rate" in caught.value.hint
+    server.slow = None
+    fetch(server, tmp_path, min_rate=1)
+    whole(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["..", ".", "", "a/b", "../dev", "/dev", "dev\0", "-dev"])
+def test_a_split_is_no_other_folder(server: Server, tmp_path: Path, split: str) -> None:
+    with pytest.raises(DataError, match="is not a split's name"):
+        fetch(server, tmp_path / "root", (split,))
+    assert list(tmp_path.iterdir()) == [] and server.asked == []

@@ -15,9 +15,10 @@ from hypothesis import given, settings, strategies as st
 from support.human_data import export, gold, three, write_method
 from support.made_results import sample, write_result
 
+from prlm_bench._util.cells import guarded, unguarded
 from prlm_bench.errors import DataError
 from prlm_bench.human._checks import NO_ANSWER, wrong_golds
-from prlm_bench.human._files import COLUMNS, guard, read_export, read_key, unguard, write_export, write_key
+from prlm_bench.human._files import COLUMNS, read_export, read_key, write_export, write_key
 from prlm_bench.human._sampling import draw, open_pairs
 from prlm_bench.human._schema import Shown
 from prlm_bench.results import find_results, load_folders, read_samples
@@ -183,8 +184,8 @@ def test_the_csv_file_has_columns_to_fill_in_and_no_formulas(tmp_path: Path) -> 
 @given(st.text())
 @settings(max_examples=200, deadline=None)
 def test_guarding_is_undone(text: str) -> None:
-    assert unguard(guard(text)) == text
-    assert guard(text)[:1] not in ("=", "+", "-", "@", "\t", "\r")
+    assert unguarded(guarded(text)) == text
+    assert guarded(text)[:1] not in ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def test_label_studio_gets_its_configuration(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_markdown_has_one_cell_a_column(odd_table: list[Table]) -> None:
     assert [len(cells) for cells in split] == [len(split[0])] * 4
     assert split[1] == ["---"] * len(split[0])
     assert split[2][:6] == ["1", "plain", "4", "direct", "direct †", "12.50 [12.5, 12.5]"]
-    assert split[3][1] == ODD.replace("|", "\\|")
+    assert split[3][1] == ODD.replace("\\", "\\\\").replace("|", "\\|")
     assert split[3][5:] == ["0.2500 [0.240, 0.260]"] * 2 + ["0.0000", "0.0000 [0.000, 0.000]", "0.0%", "0.0%"]
 
 

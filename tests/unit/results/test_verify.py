@@ -101,3 +101,51 @@ def test_damage_is_named(here: Any, folder: Path, damage: Callable[[Path], None]
 
 def test_nothing_to_verify_is_a_mistake(here: Any) -> None:
     assert "no result folders" in here("results", "verify", "nowhere").mistake
+
+
+def forge(**fields: Any) -> Callable[[Path], None]:
+    return lambda folder: edit(folder / "manifest.json", lambda m: m.update(fields))
+
+
+def forge_method(**fields: Any) -> Callable[[Path], None]:
+    return lambda folder: edit(folder / "manifest.json", lambda m: m["method"]["generator"].update(fields))
+
+
+def forge_metric(name: str) -> Callable[[Path], None]:
+    return lambda folder: edit(folder / "manifest.json", lambda m: m["metrics"][0].update(spec=name))
+
+
+@pytest.mark.parametrize(
+    ("forgery", "said"),
+    [
+        (forge(task="planted.yaml"), "unknown task 'planted.yaml'"),
+        (forge(task="../r/planted.yml"), "unknown task '../r/planted.yml'"),
+        (forge(task="/etc/passwd"), "unknown task '/etc/passwd'"),
+        (forge(task="mini_lamp_4\u0000"), "unknown task"),
+        (forge(task="\u001b[2Jmini_lamp_4"), "unknown task '\\x1b[2Jmini_lamp_4'"),
+        (forge_metric("planted.py"), "unknown metric 'planted.py'"),
+        (forge_metric("rouge1@lamp:file=planted.py"), "metric 'rouge1@lamp' has no option 'file'"),
+        (forge(fingerprint="../../../tmp/planted"), "the fingerprint does not match"),
+        (forge(fingerprint="0" * 64), "the fingerprint does not match"),
+        (forge(split="../dev"), "the fingerprint does not match"),
+        (forge(command="prlm-bench run; rm -rf /"), ""),
+        (forge(schema_version=3), "schema_version"),
+        (forge(extra={"__reduce__": "os.system"}), "extra"),
+        (forge_method(spec="copy", plugin="planted.py/copy"), "the fingerprint does not match"),
+        (forge_method(fingerprint="\u202e"), "the fingerprint does not match"),
+    ],
+)
+def test_a_forged_manifest_opens_nothing_and_is_named(
+    here: Any, folder: Path, forgery: Callable[[Path], None], said: str
+) -> None:
+    """Names in it are those of known components alone; the command, which nothing runs, is not checked."""
+    (folder.parent / "planted.py").write_text("raise SystemExit('ran')")
+    for place in (Path(), Path("r")):
+        for name in ("planted.yaml", "planted.yml"):
+            (place / name).write_text("name: planted\n")
+    forgery(folder)
+    done = here("results", "verify", "r")
+    assert done.status == (2 if said else 0)
+    assert said in done.stdout
+    assert done.stderr == ("prlm-bench: 1 of 1 result folders are invalid\n" if said else "")
+    assert not {"\x1b", "\u202e", "\0"} & {*done.stdout}

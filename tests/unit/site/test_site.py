@@ -112,6 +112,31 @@ def test_a_folder_that_no_site_wrote_is_left_alone(tmp_path: Path, here: Callabl
     assert mine.read_text() == "mine"
 
 
+def test_two_fingerprints_that_begin_alike_are_never_one_page(tmp_path: Path) -> None:
+    folder = write_result(tmp_path / "results", answers(3))
+    (stored,) = load_folders([folder])
+    forged = [
+        Stored(tmp_path / end, stored.manifest.model_copy(update={"fingerprint": "0" * 63 + end}), stored.summary)
+        for end in "ab"
+    ]
+    with pytest.raises(DataError, match=r"a and .*b: their fingerprints begin alike, with 000000000000"):
+        write_site(forged, PluginHost().tasks, tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize("name", ["runs", "static", ".prlm-bench-site"])
+def test_a_site_writes_through_no_link(tmp_path: Path, name: str) -> None:
+    stored = load_folders([write_result(tmp_path / "results", answers(3))])
+    site, outside = tmp_path / "site", tmp_path / "outside"
+    outside.mkdir()
+    write_site(stored, PluginHost().tasks, site)
+    (site / name).rename(tmp_path / "moved")
+    (site / name).symlink_to(outside)
+    with pytest.raises(DataError, match=f"{name} is a link"):
+        write_site(stored, PluginHost().tasks, site)
+    assert list(outside.iterdir()) == []
+
+
 def test_an_older_site_is_replaced_and_other_files_stay(tmp_path: Path) -> None:
     first = write_result(tmp_path / "a", answers(3))
     second = write_result(tmp_path / "b", answers(5))
