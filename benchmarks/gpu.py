@@ -263,8 +263,8 @@ def measure_grpo(bench: Benchmark) -> None:
 def grpo_steps(bench: Benchmark, folder: Path, *, ours: bool) -> list[float]:
     """Seconds of each of three steps."""
     from datasets import Dataset
-    from prlm_bench_plugins.prlm._grpo import Rollout
     from prlm_bench_plugins.prlm._prefix_sharing import PrefixSharingGRPOTrainer, disable_telemetry
+    from prlm_bench_plugins.prlm._rollout import Rollout
     from prlm_bench_plugins.prlm._tuning import silenced
     from prlm_bench_plugins.tiny import MODEL
     from trl.trainer.grpo_config import GRPOConfig

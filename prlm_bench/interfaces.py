@@ -26,6 +26,7 @@ __all__ = [
     "Build",
     "CachesOnDisk",
     "Context",
+    "ContinuesCompletions",
     "Engine",
     "Fingerprinted",
     "Generator",
@@ -173,6 +174,8 @@ class Trainer(Protocol):
         Returns:
             JSON values that the command prints. `methods` runs what was trained, by name; `findings` are sentences
             about the training; `learned` is false if it had nothing to learn from, and the command exits with status 1.
+            For studies: `costs` of each method (tokens_generated, tokens_trained, seconds), and `other_seeds`, options
+            of the trainer with which trainings of other seeds take over what this one chose.
         """
         ...
 
@@ -394,6 +397,24 @@ class Samples(Protocol):
 
         Raises:
             PrlmBenchError: the generator is greedy, so that all samples would be the same.
+        """
+        ...
+
+
+@runtime_checkable
+class ContinuesCompletions(Protocol):
+    """A generator that goes on with a completion that was begun, by itself or by someone else."""
+
+    def continued(self, prompts: Sequence[Prompt], beginnings: Sequence[str]) -> Iterator[tuple[int, Completion]]:
+        """Yield `(index into prompts, what follows the beginning)` once for each prompt, in any order.
+
+        Args:
+            prompts: any number of prompts.
+            beginnings: of the completion of each, as completions of `generate` begin: with the opening mark of
+                reasoning if the chat template writes it.
+
+        Raises:
+            PrlmBenchError: a prompt with its beginning is too long for the model.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +13,7 @@ from ._util.cache_folder import cache_root
 from .data import open_split
 from .errors import RunError
 from .host import ComponentChoice, PluginHost, given as given_component
-from .interfaces import Generator, Reasoner, Samples, Tokenizer
+from .interfaces import ContinuesCompletions, Generator, Reasoner, Samples, Tokenizer
 from .progress import Progress, Silent
 from .prompting import parse_completion
 from .records import Completion, Example, Prompt, Ranking, Sample
@@ -232,6 +233,37 @@ class Session:
         _check_complete(generator, len(found), len(prompts))
         return [
             [Sample(prompt, completion, parse_completion(reader, prompt, completion)) for completion in found[index]]
+            for index, prompt in enumerate(prompts)
+        ]
+
+    def continued(
+        self, prompts: Sequence[Prompt], beginnings: Sequence[str], generator: Any, reasoner: Any = None
+    ) -> list[Sample]:
+        """Have a generator go on with completions that were begun, such as reasoning that was changed.
+
+        Args:
+            prompts: what `prompts` returned, or any prompts.
+            beginnings: of the completion of each prompt.
+            generator: one that can, such as `transformers`.
+            reasoner: reads the answers; by default the one that made the prompts, else `direct`.
+
+        Returns:
+            One sample for each prompt, in their order, whose completion is the beginning and what follows it.
+
+        Raises:
+            RunError: the generator cannot go on with a completion.
+        """
+        made, reader = self._generator(generator), self._reader(prompts, reasoner)
+        if not isinstance(made, ContinuesCompletions):
+            raise RunError(f"generator {generator} cannot go on with a completion", "take one that can: transformers")
+        found: dict[int, Completion] = {}
+        self.progress.start(f"{self.task.name} {self.dataset.split}: continuing", len(prompts))
+        for index, rest in made.continued(prompts, beginnings):
+            found[index] = replace(rest, text=beginnings[index] + rest.text)
+            self.progress.advance()
+        _check_complete(generator, len(found), len(prompts))
+        return [
+            Sample(prompt, found[index], parse_completion(reader, prompt, found[index]))
             for index, prompt in enumerate(prompts)
         ]
 

@@ -29,12 +29,23 @@ __all__ = [
     "Query",
     "Task",
     "TaskRegistry",
+    "TraceRule",
     "View",
     "load_task",
     "task_folder",
 ]
 
 Protocol = Literal["lamp", "prlm"]
+#: What a trace rule measures, and the names that its sentence has for the result.
+_MEASURES: Mapping[str, tuple[str, ...]] = {
+    "mean_words": ("value",),
+    "mean_number": ("value",),
+    "share": ("quantity",),
+    "frequent_words": ("words",),
+    "label_share": ("quantity", "label"),
+}
+#: Words for shares in trace rules, with the largest share that each stands for.
+_QUANTITIES: dict[str, float] = {"No": 0, "Few": 0.34, "Some": 0.66, "Most": 0.99, "All": 1}
 
 #: The file and line of each value.
 _Places = dict[Keys, tuple[Path, int]]
@@ -146,6 +157,49 @@ class Prompts(_Strict):
     chat: ChatPrompt
 
 
+class TraceRule(_Strict):
+    """A sentence about a user's items that is made by rule, so that it is true and can be checked."""
+
+    #: `mean_words`: mean number of words. `mean_number`: mean of the numbers. `share`: share of the items in which the
+    #: `pattern` is found. `frequent_words`: words of four letters and more that come back. `label_share`: the most
+    #: frequent value and its share.
+    measure: Literal["mean_words", "mean_number", "share", "frequent_words", "label_share"]
+    #: The sentence, over `{field}` and what the measure gives: `{value}`, `{quantity}`, `{words}`, `{label}`.
+    say: str = Field(min_length=1)
+    #: The item field that is read; by default the task's `answer_field`, and the first field where there is none.
+    field: str | None = None
+    #: The regular expression of `share`.
+    pattern: str | None = Field(default=None, min_length=1)
+    #: Words for shares, each up to its bound.
+    quantities: dict[str, float] = Field(default=_QUANTITIES, min_length=2)
+    #: Number of words that `frequent_words` names, at most.
+    words: PositiveInt = 2
+    #: Number of items in which such a word is found, at least.
+    least: PositiveInt = 2
+    #: How far a stated mean may be from the mean, as a share of it; rounding is always allowed.
+    within: float = Field(default=0.15, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TraceRule:
+        if (self.pattern is None) == (self.measure == "share"):
+            raise ValueError("`pattern` belongs to the measure `share`, which needs it")
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise ValueError(f"`pattern` is no regular expression: {error}") from None
+        bounds = list(self.quantities.values())
+        if bounds != sorted(set(bounds)) or bounds[0] < 0 or bounds[-1] != 1:
+            raise ValueError("the bounds of `quantities` rise and end with 1")
+        if len({name.casefold() for name in self.quantities}) < len(bounds):
+            raise ValueError("`quantities` has a word twice")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that `say` must have, those of what is measured."""
+        return _MEASURES[self.measure]
+
+
 class Download(_Strict):
     """Paths of the official files, relative to the server's root; `{split}` is replaced by the split."""
 
@@ -183,6 +237,9 @@ class Task(_Strict):
     download: Download | None = None
     #: Published number of questions by split, for information.
     sizes: dict[str, int] = {}
+    #: What reasoning that is made by rule says; by default rules for the kind of answer. They are part of the identity
+    #: of trainings that use them.
+    trace_rules: tuple[TraceRule, ...] = Field(default=(), exclude=True)
     #: For generated data: the mini-LaMP task (1 to 7) that this task reads.
     synthetic: int | None = Field(default=None, ge=1, le=7)
 
@@ -205,7 +262,23 @@ class Task(_Strict):
         _check_template("prompts.chat.item", chat.item, self.item_fields)
         for where, path in (("questions", "download.questions"), ("outputs", "download.outputs")):
             _check_template(path, getattr(self.download, where, ""), ("split",))
+        self._check_trace_rules()
         return self
+
+    def _check_trace_rules(self) -> None:
+        said: set[str] = set()
+        for place, rule in enumerate(self.trace_rules):
+            where = f"trace_rules.{place}"
+            if rule.field is not None and rule.field not in self.item_fields:
+                raise _FieldError(f"{where}.field", f"{rule.field!r} is not among item_fields {list(self.item_fields)}")
+            _check_template(f"{where}.say", rule.say, ("field", *rule.names))
+            named = [name for _, name, _, _ in Formatter().parse(rule.say)]
+            if any(named.count(name) != 1 for name in rule.names):
+                raise _FieldError(f"{where}.say", f"needs {' and '.join(f'{{{n}}}' for n in rule.names)} once")
+            sentence = rule.say.replace("{field}", rule.field or "")
+            if sentence in said:
+                raise _FieldError(f"{where}.say", "another rule says the same")
+            said.add(sentence)
 
     def is_named(self, name: str) -> bool:
         """Whether `name` is that of the task's benchmark, or one of its aliases."""
@@ -280,7 +353,7 @@ def _located(path: Path, error: dict[str, Any], places: _Places) -> TaskError:
     """The error with the file and line of the invalid value, or of its closest parent."""
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, _FieldError):
-        keys: Keys = tuple(cause.field.split("."))
+        keys: Keys = tuple(int(key) if key.isdigit() else key for key in cause.field.split("."))
     else:
         keys = tuple(key for key in error["loc"] if "[" not in str(key))
     found = keys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ..tasks import Task
 
 app = typer.Typer(
-    help="Import, inspect, validate, download and generate data.", no_args_is_help=True, rich_markup_mode=None
+    help="Import, inspect, validate, split, download and generate data.", no_args_is_help=True, rich_markup_mode=None
 )
 DestinationOption = Annotated[Path, typer.Option("--output", "-o", help="Data root to write to.")]
 
@@ -101,6 +102,30 @@ def validate(
         hints += ["--any-task takes data of another benchmark"] * report.other_task
         count = f"{errors} error{'s' * (errors != 1)} in the data"
         raise DataError(f"{found.name} {split}: {count}", "; ".join(hints))
+
+
+@app.command("split")
+def split_users(
+    task: TaskOption,
+    output: DestinationOption,
+    data: DataOption = None,
+    split: SplitOption = "dev",
+    any_task: AnyTaskOption = False,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a split as `train` and `test`, halves by the SHA-256 of user ids, with all of a user's questions in one.
+
+    For data with a single split that has golds: the same files give the same halves anywhere.
+    """
+    from ..data import split_by_user
+
+    halves = split_by_user(_open(host_for(plugin).tasks.get(task), split, data, False, any_task), output)
+    if json:
+        print_json([{**asdict(half), "questions_file": str(half.questions_file)} for half in halves])
+        return
+    rows = [[half.split, str(half.questions), str(half.users), str(half.questions_file)] for half in halves]
+    print_table("", ["split", "questions", "users", "file"], rows)
 
 
 @app.command("download")

@@ -10,6 +10,7 @@ from .lamp._layout import (
 )
 from .lamp._predictions import ScoreReader as ScoreReader, ToScore as ToScore
 from .lamp._problems import Problem as Problem
+from .lamp._split import Half as Half, split_by_user as split_by_user
 from .lamp._validate import Report as Report, validate as validate
 from .store._hashes import has_hash as has_hash, hash_file as hash_file
 from .store._json import ListReader as ListReader

@@ -73,6 +73,12 @@ class Comparison:
         """Whether the method's value is the better one."""
         return (self.difference.difference > 0) == self.higher_is_better
 
+    @property
+    def trainings(self) -> int:
+        """How many trainings the comparison rests on: of the side with the fewest, if it has several; else 1."""
+        several = [len(side) for side in (self.seeds, self.baseline_seeds) if len(side) > 1]
+        return min(several) if self.difference.basis == "users and trainings" else 1
+
     def to_dict(self) -> dict[str, Any]:
         """All fields; those of the difference are nested under `difference`."""
         return asdict(self)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from .._util.tables import table_text
 from ._compare import Comparison
+from ._text import on_trainings
 
 
 def render_comparisons(found: Sequence[Comparison], correction: str) -> str:
@@ -31,10 +32,12 @@ def _legend(found: Sequence[Comparison]) -> str:
     kinds = {"auto": "the values that the test does not reject", "percentile": "percentiles of resampled users"}
     kind = kinds.get(found[0].interval, "of resampled users, BCa")
     lines = [f"[ ] 95 % interval: {kind}. p: sign-flip test over users."]
-    if any(c.difference.basis == "users and trainings" for c in found):
+    counts = {c.trainings for c in found if c.difference.basis == "users and trainings"}
+    if counts:
         lines.append(
             "Several seeds: the mean of all seeds of each side; p and interval are from a t test over users and "
-            "trainings. seed sd: standard deviation between the seeds of the method, and of the baseline."
+            f"trainings, {on_trainings(min(counts))}. "
+            "seed sd: standard deviation between the seeds of the method, and of the baseline."
         )
     if not all(c.higher_is_better for c in found):
         lower = ", ".join(dict.fromkeys(c.metric for c in found if not c.higher_is_better))

@@ -10,6 +10,9 @@ from ._groups import group_name
 from ._leaderboard import Row, Table
 from ._pooling import MethodFigures
 
+#: Trainings of a method below which nothing is said of further ones.
+FEW_TRAININGS = 5
+
 
 def heading(table: Table) -> str:
     """The heading of a table, one line."""
@@ -233,6 +236,17 @@ def estimate(found: Estimate | None, gap: str = " ") -> str:
 def _cell(found: Estimate | None, gap: str) -> str:
     """As `estimate`, but where too few users hold no interval, the legend says so once."""
     return value(found) if found is not None and _FEW.fullmatch(found.why) else estimate(found, gap)
+
+
+def on_trainings(count: int) -> str:
+    """What a statement about trained methods rests on, for a sentence: `on these 3 trainings`, `over 8 trainings`.
+
+    Args:
+        count: trainings of a method. Below five the statement is one about them, not about further ones.
+    """
+    if count == 1:
+        return "on this one training"
+    return f"on these {count} trainings" if count < FEW_TRAININGS else f"over {count} trainings"
 
 
 def percent(found: Estimate) -> str:

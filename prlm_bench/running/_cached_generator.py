@@ -8,7 +8,15 @@ from functools import partial
 from itertools import chain
 
 from ..errors import PrlmBenchError
-from ..interfaces import Fingerprinted, Generator, Samples, ScoresContinuations, Streams, Tokenizer
+from ..interfaces import (
+    ContinuesCompletions,
+    Fingerprinted,
+    Generator,
+    Samples,
+    ScoresContinuations,
+    Streams,
+    Tokenizer,
+)
 from ..prompting import max_prompt_tokens
 from ..records import Completion, Prompt
 from ._checked_records import checked
@@ -30,6 +38,8 @@ class CachedGenerator:
     fingerprint: Callable[[], str]
     loglikelihood: Callable[[Sequence[Prompt], Sequence[Sequence[str]]], list[list[float]]]
     sample: Callable[[Sequence[Prompt], int], Iterator[tuple[int, Sequence[Completion]]]]
+    #: Not cached.
+    continued: Callable[[Sequence[Prompt], Sequence[str]], Iterator[tuple[int, Completion]]]
 
     def __init__(self, generator: Generator, cache: GenerationCache) -> None:
         if isinstance(generator, CachedGenerator):  # one cache is enough
@@ -42,6 +52,8 @@ class CachedGenerator:
             self.loglikelihood = partial(self._loglikelihood, generator)
         if isinstance(generator, Samples):
             self.sample = partial(self._sample, generator)
+        if isinstance(generator, ContinuesCompletions):
+            self.continued = generator.continued
         #: Whether the completion that was yielded last came from the cache, or was that of an equal prompt.
         self.reused = False
 

@@ -129,13 +129,14 @@ def paired_difference(
 def _spread(values: Sequence[Sequence[float]]) -> Spread:
     """The variance of a difference of means over trainings.
 
-    Where one side has a single training, that of the other side is taken for it.
+    Where one side has a single training, that of the other side is taken for it: one estimate for both, which has the
+    degrees of freedom of one.
     """
     parts = [between(side) for side in values]
     counts = [len(side) for side in values]
     for one, other in ((0, 1), (1, 0)):
         if counts[one] == 1 and counts[other] > 1:
-            parts[one] = Spread(parts[other].variance * counts[other], parts[other].freedom)
+            return Spread(parts[other].variance * (1 + counts[other]), parts[other].freedom)
     return combined(parts)
 
 

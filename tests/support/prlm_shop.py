@@ -73,7 +73,9 @@ ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
 _TEXT = ("Gemma3", "Qwen3_5")
 
 
-def make_causal(folder: Path, kind: str = "Qwen2", template: str | None = TEMPLATE, seed: int = 2) -> Path:
+def make_causal(
+    folder: Path, kind: str = "Qwen2", template: str | None = TEMPLATE, seed: int = 2, window: int = WINDOW
+) -> Path:
     """A causal model with random weights that ends some answers early; its architecture may be any."""
     import torch
     import transformers
@@ -87,7 +89,7 @@ def make_causal(folder: Path, kind: str = "Qwen2", template: str | None = TEMPLA
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        max_position_embeddings=WINDOW,
+        max_position_embeddings=window,
         eos_token_id=1,
         pad_token_id=0,
         bos_token_id=None,

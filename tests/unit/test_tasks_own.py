@@ -234,3 +234,47 @@ def test_a_name_can_be_taken_once(tmp_path: Path) -> None:
         book.get(str(other))
     with pytest.raises(TaskError, match=r"task 'lamp_4' is defined in .*lamp_4\.yaml and in .*third\.yaml"):
         book.get(str(write(tmp_path, "extends: lamp_4\n", "third.yaml")))
+
+
+TRACED = (
+    OWN
+    + """\
+trace_rules:
+  - {measure: mean_words, say: "About {value} words."}
+  - {measure: share, field: review, pattern: '!', say: "{quantity} are loud."}
+"""
+)
+
+
+def test_trace_rules_are_inherited_and_stay_out_of_the_definition_of_runs(tmp_path: Path) -> None:
+    task = load_task(write(tmp_path, TRACED))
+    assert [rule.measure for rule in task.trace_rules] == ["mean_words", "share"]
+    assert task.model_dump(mode="json") == load_task(write(tmp_path, OWN, "plain.yaml")).model_dump(mode="json")
+    child = load_task(write(tmp_path, "extends: own\nname: child\n", "child.yaml"))
+    assert child.trace_rules == task.trace_rules
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("measure: mean_words", "measure: mood", "trace_rules.0.measure: Input should be 'mean_words'"),
+        ("{value} words", "{values} words", "trace_rules.0.say: {values} is not among ['field', 'value']"),
+        ("{value} words", "some words", "trace_rules.0.say: needs {value} once"),
+        ("field: review", "field: body", "trace_rules.1.field: 'body' is not among item_fields"),
+        ("pattern: '!'", "pattern: '('", "trace_rules.1: `pattern` is no regular expression"),
+        ("pattern: '!', ", "", "trace_rules.1: `pattern` belongs to the measure `share`, which needs it"),
+        ("pattern: '!'", "pattern: '!', quantities: {never: 0, often: 1.5}", "trace_rules.1: the bounds"),
+        ("pattern: '!'", "pattern: '!', quantities: {nil: 0, Nil: 1}", "trace_rules.1: `quantities` has a word"),
+        ("measure: share, field: review, pattern: '!', say: \"{quantity} are loud.\"",
+         "measure: mean_words, say: \"About {value} words.\"", "trace_rules.1.say: another rule says the same"),
+    ],
+)  # fmt: skip
+def test_a_wrong_trace_rule(tmp_path: Path, old: str, new: str, message: str) -> None:
+    content = TRACED.replace(old, new)
+    assert content != TRACED
+    found = mistake(write(tmp_path, content))
+    line = line_of(content, "measure: mood") if "mood" in new else None
+    number = int(message.split(".")[1].partition(":")[0])
+    assert found.startswith(
+        f"{tmp_path / 'own.yaml'}:{line or line_of(content, 'trace_rules:') + 1 + number}: {message}"
+    )

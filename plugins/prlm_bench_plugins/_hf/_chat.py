@@ -141,6 +141,17 @@ def chat_text(tokenizer: Any, prompt: Turns, name: str = "the model", *, begin: 
     return text
 
 
+def begin_completion(text: str, beginning: str) -> str:
+    """What the model reads where its completion was begun.
+
+    Args:
+        text: of the prompt; see `chat_text`.
+        beginning: of the completion as `decode_answer` writes it: a mark of reasoning that the template has opened is
+            not written twice.
+    """
+    return text + beginning.removeprefix(open_reasoning(text, ""))
+
+
 def encode_prompts(tokenizer: Any, prompts: Sequence[Turns], name: str = "the model") -> list[list[int]]:
     """Token ids of each prompt; a chat template brings its own special tokens.
 

@@ -1,6 +1,7 @@
 """What plugins that train models share: recipes, and the folders that trainings write. It is not a plugin itself."""
 
 from ._artefact import (
+    CHECKPOINTS,
     COMPLETIONS,
     LOG,
     MANIFEST,
@@ -9,6 +10,7 @@ from ._artefact import (
     TRAINING_PACKAGES,
     VALIDATION,
     Artefact,
+    Stopwatch,
     file_hashes,
     is_main_process,
     make_artefact,
@@ -16,6 +18,7 @@ from ._artefact import (
     read_artefact,
     read_completions,
     read_log,
+    read_seconds,
     remove_folder,
     save_tokenizer,
     trainer_fingerprint,
@@ -25,6 +28,7 @@ from ._artefact import (
 from ._recipe import Settings, load, parse_change, with_changes
 
 __all__ = [
+    "CHECKPOINTS",
     "COMPLETIONS",
     "LOG",
     "MANIFEST",
@@ -34,6 +38,7 @@ __all__ = [
     "VALIDATION",
     "Artefact",
     "Settings",
+    "Stopwatch",
     "file_hashes",
     "is_main_process",
     "load",
@@ -43,6 +48,7 @@ __all__ = [
     "read_artefact",
     "read_completions",
     "read_log",
+    "read_seconds",
     "remove_folder",
     "save_tokenizer",
     "trainer_fingerprint",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,12 +26,16 @@ from prlm_bench.identity import code_digest, package_versions
 MANIFEST = "manifest.json"
 #: Folder of the model, below the artefact's own.
 MODEL = "model"
+#: Folder of checkpoints, below an artefact's own, until it is complete.
+CHECKPOINTS = "checkpoints"
 #: Figures of a training, a row a step.
 LOG = "log.jsonl"
 #: Completions that a policy wrote while it was trained, with their rewards.
 COMPLETIONS = "completions.jsonl"
 #: Values of a completion's `part`: whose question it answers.
 TRAIN, VALIDATION = "train", "held-back"
+#: Seconds that the work took: the one file of an artefact that differs between trainings with the same outcome.
+TIMING = "timing.json"
 #: Identity of an unfinished artefact.
 _BEGUN = "begun.json"
 #: Distributions that decide what a training makes.
@@ -44,6 +49,31 @@ class Artefact:
     folder: Path
     #: The stage, the identity of its inputs, and figures of the outcome.
     manifest: Mapping[str, Any]
+
+
+class Stopwatch:
+    """Counts the seconds of the work in a folder, on top of those of earlier processes up to their last checkpoint.
+
+    Args:
+        folder: of the artefact.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path, self._before, self._start = folder / TIMING, read_seconds(folder) or 0.0, time.monotonic()
+
+    def write(self) -> None:
+        """Store the seconds until now."""
+        if is_main_process():
+            seconds = self._before + time.monotonic() - self._start
+            write_whole(self._path, pretty({"seconds": round(seconds, 1)}))
+
+
+def read_seconds(folder: Path) -> float | None:
+    """Seconds that the work in an artefact's folder took; None if they are not known."""
+    try:
+        return float(orjson.loads((folder / TIMING).read_bytes())["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def read_artefact(folder: Path, stage: str) -> Artefact:
@@ -101,6 +131,8 @@ def make_artefact(
         manifest = {"stage": stage, **work(folder), "identity": identity}
         write_whole(whole, pretty(manifest))
         begun.unlink()
+        # They have the optimizer's state, and are several times as large as the model.
+        remove_folder(folder / CHECKPOINTS)
     except OSError as error:
         message = f"{error.filename or folder}: cannot be written: {error.strerror or error}"
         raise PrlmBenchError(message, "earlier checkpoints are kept; repeat the command to resume") from None

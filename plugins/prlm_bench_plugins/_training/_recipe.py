@@ -21,7 +21,13 @@ class Settings(BaseModel):
 
 
 def load(
-    recipe: type[S], path: Path, changes: Sequence[str] = (), fields: Mapping[str, Any] | None = None, *, hint: str
+    recipe: type[S],
+    path: Path,
+    changes: Sequence[str] = (),
+    fields: Mapping[str, Any] | None = None,
+    *,
+    hint: str,
+    kind: str = "recipe",
 ) -> S:
     """Read a recipe from a YAML file and change it.
 
@@ -31,6 +37,7 @@ def load(
         changes: as for `parse_change`.
         fields: top-level values that replace the file's; None keeps the file's value.
         hint: where recipes are documented.
+        kind: of settings, for messages.
 
     Raises:
         RunError: the file cannot be read, or a field is wrong; one line that names the field.
@@ -40,9 +47,9 @@ def load(
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RunError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise RunError(f"{path}: a recipe is a mapping", hint)
+        raise RunError(f"{path}: a {kind} is a mapping", hint)
     content |= {name: value for name, value in (fields or {}).items() if value is not None}
-    return _check(recipe, path.name, _set(content, map(parse_change, changes)), hint)
+    return _check(recipe, f"{kind} {path.name}", _set(content, map(parse_change, changes)), hint)
 
 
 def with_changes(recipe: S, name: str, changes: Iterable[tuple[str, Any]], *, hint: str) -> S:
@@ -57,7 +64,7 @@ def with_changes(recipe: S, name: str, changes: Iterable[tuple[str, Any]], *, hi
     Raises:
         RunError: a wrong path or value.
     """
-    return _check(type(recipe), name, _set(recipe.model_dump(), changes), hint)
+    return _check(type(recipe), f"recipe {name}", _set(recipe.model_dump(), changes), hint)
 
 
 def parse_change(text: str) -> tuple[str, Any]:
@@ -100,4 +107,4 @@ def _check(recipe: type[S], name: str, content: dict[str, Any], hint: str) -> S:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"recipe {name}: {field}: {first['msg']}", hint) from None
+        raise RunError(f"{name}: {field}{': ' * bool(field)}{first['msg']}", hint) from None

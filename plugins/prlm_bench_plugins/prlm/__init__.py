@@ -1,9 +1,10 @@
 """PrLM (arXiv 2508.07342): explicit reasoning over retrieved items, trained by GRPO against a personalization reward.
 
-`_recipe` has all hyperparameters, `_context` what stages share, and `_stages` the trainers by name. The stages in
-order: `_preference_pairs`, `_reward_training` (of a `_reward_model`), and `_grpo` with `_rewards` and
-`_prefix_sharing`; `_sft` and `_dpo` are baselines on the same data. All trainings of the language model share `_tuning`
-and `_callbacks`. The prompt is that of the reasoner `prlm`, in training as in a run.
+`_recipe` has all hyperparameters, `_context` what stages share, `_stages` the trainers by name, and `_arms` the arms of
+an experiment. The stages in order: `_start` with `_trace_rules` (optional), `_preference_pairs`, `_reward_training` (of
+a `_reward_model`), and `_grpo` with `_rewards` and `_prefix_sharing`; `_sft` and `_dpo` are baselines on the same data.
+All trainings of the language model share `_tuning` and `_callbacks`. The prompt is that of the reasoner `prlm`, in
+training as in a run.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ _TRAINING = {**_LM, "accelerate": "prlm-bench[prlm]", "datasets": "prlm-bench[pr
 def prlm_bench_register_trainers(register: Any) -> None:
     """prlm, its stages, its baselines, and prlm.ablation, which makes all of them."""
     register("prlm", "._stages:prlm", requires=_TRAINING, needs={"train"})
-    for stage in ("pairs", "reward", "policy", "sft", "rft", "dpo", "ablation"):
-        register(f"prlm.{stage}", f"._stages:{stage}", requires=_TRAINING, needs={"train"})
+    stages = ("start", "pairs", "reward", "policy", "sft", "sft-grid", "sft-traces", "rft", "dpo", "ablation")
+    for stage in stages:
+        register(f"prlm.{stage}", f"._stages:{stage.replace('-', '_')}", requires=_TRAINING, needs={"train"})
 
 
 @hookimpl
@@ -43,7 +45,11 @@ def prlm_bench_register_methods(register: Any) -> None:
     """The trained models and their base, each with the prompts that it was trained on."""
     direct = "direct:protocol=chat"
     register("prlm", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint}")
+    register("start", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint},stage=start")
     register("sft", retriever="bm25", reasoner=direct, generator="trained:checkpoint={checkpoint},stage=sft")
+    register(
+        "sft-traces", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint},stage=sft-traces"
+    )
     register("rft", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint},stage=rft")
     register("dpo", retriever="bm25", reasoner="prlm", generator="trained:checkpoint={checkpoint},stage=dpo")
     register("rag", retriever="bm25", reasoner=direct, generator="transformers:model={model}")

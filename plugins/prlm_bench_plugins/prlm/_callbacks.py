@@ -14,22 +14,25 @@ from prlm_bench.cli.plugin_api import write_whole
 from prlm_bench.errors import RunError
 from prlm_bench.progress import Progress
 
-from .._training import LOG, is_main_process, remove_folder
+from .._training import CHECKPOINTS, LOG, Stopwatch, is_main_process, remove_folder
 
-#: Folder of checkpoints, below a stage's own.
-CHECKPOINTS = "checkpoints"
 #: File in a complete checkpoint that names all its files.
 _COMPLETE = "whole"
 #: Parts of the names of figures that differ between runs of the same training.
 _TIMES = ("runtime", "per_second", "step_time", "profiling", "num_tokens", "total_flos")
 #: Share of the groups whose completions all have the same reward, so that nothing is learned from them.
 FLAT_GROUPS = "groups/without_spread"
+#: Tokens of a step's completions, and tokens that its loss reads.
+GENERATED, TRAINED = "tokens/generated", "tokens/trained"
 #: Share of the completions that were cut at the limit.
 _CUT = "completions/clipped_ratio"
 #: Steps that the warning looks back on, and the share of groups without spread from which it is given.
 _WINDOW, _FLAT = 5, 0.9
 #: Figures in the line that each evaluation prints.
-_PRINTED = ("loss", "reward", "entropy", "completions/clipped_ratio", "eval_loss", "eval_reward")
+_PRINTED = (
+    *("loss", "reward", "entropy", "completions/clipped_ratio"),
+    *("eval_loss", "eval_reward", "eval_accuracy", "eval_unreadable"),
+)
 
 
 def last_complete_checkpoint(folder: Path) -> str | None:
@@ -52,10 +55,10 @@ def _is_complete(checkpoint: Path) -> bool:
     return all((checkpoint / name).is_file() for name in names)
 
 
-def report_progress(trainer: Any, progress: Progress, label: str, folder: Path) -> None:
+def report_progress(trainer: Any, progress: Progress, label: str, folder: Path, stopwatch: Stopwatch) -> None:
     """Make a trainer report progress and log its figures instead of printing them."""
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(ProgressCallback(progress, label, folder))
+    trainer.add_callback(ProgressCallback(progress, label, folder, stopwatch))
 
 
 class ProgressCallback(TrainerCallback):
@@ -65,10 +68,12 @@ class ProgressCallback(TrainerCallback):
         progress: receives the steps, and a line at each evaluation.
         label: what is trained.
         folder: of the stage; the log goes there.
+        stopwatch: of the stage; stopped at each checkpoint.
     """
 
-    def __init__(self, progress: Progress, label: str, folder: Path) -> None:
+    def __init__(self, progress: Progress, label: str, folder: Path, stopwatch: Stopwatch) -> None:
         self._progress, self._label, self._path = progress, label, folder / LOG
+        self._stopwatch = stopwatch
         self._last: dict[str, float] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -115,6 +120,7 @@ class ProgressCallback(TrainerCallback):
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
             write_whole(folder / _COMPLETE, orjson.dumps(names))
+            self._stopwatch.write()
 
 
 class SpreadCallback(TrainerCallback):

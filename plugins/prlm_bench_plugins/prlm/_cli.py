@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,7 +53,7 @@ def curve(
     log = read_log(folder)
     if not log:
         raise DataError(f"{folder} has no log", "give the folder of a stage, such as RUN/policy")
-    evaluated = {row["step"]: row.get("eval_reward", row.get("eval_loss")) for row in log if "eval_loss" in row}
+    evaluated = {row["step"]: _validation(row) for row in log if "eval_loss" in row}
     steps = [row for row in log if "loss" in row and (row["step"] % every == 0 or row["step"] in evaluated)]
     if json:
         print_json(log)
@@ -64,6 +65,14 @@ def curve(
     names |= {f"{name.split('/')[1]} share": name for name in shares}
     rows = [[row["step"], *(row.get(name) for name in names.values()), evaluated.get(row["step"])] for row in steps]
     print_table(str(folder), ["step", *names, "validation"], [[_text(cell) for cell in row] for row in rows])
+
+
+def _validation(row: Mapping[str, Any]) -> float | None:
+    """The figure by which a checkpoint is chosen."""
+    figures = ("eval_readable_accuracy", "eval_accuracy", "eval_reward", "eval_loss")
+    known = (row[name] for name in figures if name in row)
+    found: float | None = next(known, None)
+    return found
 
 
 @app.command("completions")

@@ -18,7 +18,7 @@ from prlm_bench.progress import Progress
 from prlm_bench.prompting import parse_completion
 
 from .._hf import Chat
-from .._training import MANIFEST, TRAINING_PACKAGES, Artefact, make_artefact, plugin_code, world_size
+from .._training import MANIFEST, MODEL, TRAINING_PACKAGES, Artefact, Stopwatch, make_artefact, plugin_code, world_size
 from ._recipe import Recipe
 
 #: The reward that reads the reward model of the same training.
@@ -45,10 +45,31 @@ class TrainingContext:
     def __init__(self, context: Context, recipe: Recipe, output: Path, progress: Progress) -> None:
         self.context, self.recipe, self.output, self.progress = context, recipe, output, progress
         self.task, self.dataset, self.seed = context.task, context.dataset, context.seed
+        #: Of the stage that is being made.
+        self.stopwatch = Stopwatch(output)
+
+    @cached_property
+    def started(self) -> Artefact | None:
+        """The stage that all others begin with; None where the recipe has no `start`."""
+        if self.recipe.start is None:
+            return None
+        from ._start import make_start
+
+        return make_start(self)
+
+    def before_start(self) -> TrainingContext:
+        """The same training as its start sees it: the recipe's own base, and all questions."""
+        recipe = self.recipe.model_copy(update={"start": None})
+        return type(self)(self.context, recipe, self.output, self.progress)
 
     @cached_property
     def base(self) -> str:
-        """The base model, a hub name or folder; trained first where the recipe names a trainer."""
+        """The model that trainings begin with, a hub name or folder: the recipe's base, or the start made of it."""
+        return self._own_base if self.started is None else str(self.started.folder / MODEL)
+
+    @property
+    def _own_base(self) -> str:
+        """The recipe's base; trained first where the recipe names a trainer."""
         base = self.recipe.base
         if not base.startswith(_TRAINER):
             return base
@@ -70,11 +91,15 @@ class TrainingContext:
             temperature: of the sampling; 0 decodes greedily.
             draw: number of the sample, where a prompt is sampled several times.
         """
+        return self.model(self.base, temperature, draw)
+
+    def model(self, model: str, temperature: float = 0.0, draw: int = 0) -> Generator:
+        """A model as a generator (further arguments as for `base_model`)."""
         made: Generator = self.context.build(
             "generator",
             {
                 "name": "prlm-bench/transformers",
-                "model": self.base,
+                "model": model,
                 "max_new_tokens": self.recipe.max_completion,
                 "temperature": temperature,
                 "draw": draw,
@@ -109,6 +134,8 @@ class TrainingContext:
     def questions(self, limit: int | None, *, validation: bool = False) -> list[Example]:
         """Questions with gold answers, in an order that depends on the seed and their ids alone.
 
+        The first ones belong to the start alone where the recipe has one: no other stage is trained on them.
+
         Args:
             limit: maximum number of questions; None for all.
             validation: the questions of the validation users instead of those to train on.
@@ -120,9 +147,20 @@ class TrainingContext:
         if not of_split:
             kind = "validation questions" if validation else "questions"
             raise RunError(f"{self.task.name} train has no {kind} with gold answers")
-        order = {name: place for place, name in enumerate(sorted(of_split, key=self._sort_key)[:limit])}
+        ordered = sorted(of_split, key=self._sort_key)
+        if self.recipe.start is not None and not validation:
+            ordered = self._after_start(ordered, self.recipe.start.questions)
+        order = {name: place for place, name in enumerate(ordered[:limit])}
         found = [e for batch in self.dataset.batches(_BATCH) for e in batch if e.id in order]
         return sorted(found, key=lambda example: order[example.id])
+
+    def _after_start(self, ordered: list[str], taken: int) -> list[str]:
+        if len(ordered) <= taken:
+            raise RunError(
+                f"the start takes {taken} of the {len(ordered)} training questions of {self.task.name}: none is left",
+                "reduce start.questions, or give more data",
+            )
+        return ordered[taken:]
 
     def _sort_key(self, name: str) -> str:
         return hashlib.sha256(f"{self.seed}\n{name}".encode()).hexdigest()
@@ -189,19 +227,26 @@ class TrainingContext:
         settings: Any,
         work: Callable[[Path], Mapping[str, Any]],
         *,
+        folder: str | None = None,
         one_process: bool = False,
+        builds_on: Sequence[Artefact] = (),
         **inputs: Any,
     ) -> Artefact:
         """The artefact of a stage in its folder below the output (see `make_artefact`).
+
+        The manifest names the folders that it builds on, the start among them; `Stopwatch` counts its seconds.
 
         Args:
             name: of the stage and its folder.
             settings: the stage's section of the recipe.
             work: takes the folder and returns figures for the manifest.
+            folder: name of the folder, where it is not that of the stage.
             one_process: whether several processes cannot share the work.
+            builds_on: other stages, whose cost is part of what this one costs.
             inputs: identities of further inputs.
         """
-        if one_process and not (self.output / name / MANIFEST).is_file():
+        where = self.output / (folder or name)
+        if one_process and not (where / MANIFEST).is_file():
             _require_one_process(name)
         recipe, identify = self.recipe, self.context.identity_of
         identity = {
@@ -209,6 +254,7 @@ class TrainingContext:
             "data": dict(self.dataset.sha256),
             "seed": self.seed,
             "base": self.base_identity,
+            **({"start": self.started.manifest["files"]} if self.started is not None else {}),
             "retriever": identify("retriever", recipe.retriever),
             "reasoner": identify("reasoner", getattr(settings, "reasoner", recipe.reasoner)),
             "rewards": {
@@ -223,7 +269,15 @@ class TrainingContext:
             "code": plugin_code(*SOURCES),
             "versions": package_versions(*TRAINING_PACKAGES),
         }
-        return make_artefact(self.output / name, name, identity, work)
+
+        def timed(place: Path) -> Mapping[str, Any]:
+            self.stopwatch = Stopwatch(place)
+            figures = work(place)
+            self.stopwatch.write()
+            before = [self.started, *builds_on] if self.started is not None else builds_on
+            return {**figures, "builds_on": [each.folder.name for each in before]}
+
+        return make_artefact(where, name, identity, timed)
 
 
 def is_own_reward(spec: str) -> bool:

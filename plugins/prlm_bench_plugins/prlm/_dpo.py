@@ -16,6 +16,7 @@ from .._training import Artefact
 from ._context import TrainingContext
 from ._preference_pairs import Pair, make_pairs, read_pairs
 from ._recipe import DpoSettings, required
+from ._rollout import Validation
 from ._tuning import fit_rows, last_values
 
 #: Figures of the manifest, and trl's names for them.
@@ -26,7 +27,11 @@ def make_dpo(ctx: TrainingContext) -> Artefact:
     """The model trained by DPO, after the pairs where they are missing."""
     settings = required(ctx.recipe.dpo, "dpo")
     pairs = make_pairs(ctx)
-    return ctx.stage("dpo", settings, lambda folder: _fit(ctx, settings, pairs, folder), pairs=pairs.manifest["files"])
+
+    def work(folder: Path) -> Mapping[str, Any]:
+        return _fit(ctx, settings, pairs, folder)
+
+    return ctx.stage("dpo", settings, work, builds_on=[pairs], pairs=pairs.manifest["files"])
 
 
 def _fit(ctx: TrainingContext, settings: DpoSettings, artefact: Artefact, folder: Path) -> Mapping[str, Any]:
@@ -40,10 +45,12 @@ def _fit(ctx: TrainingContext, settings: DpoSettings, artefact: Artefact, folder
         raise RunError("dpo: no pairs of two completions", "leave echo out of pairs.negatives, or take another base")
     kind = (DPOTrainer, DPOConfig)
     splits = (train, validation)
-    figures = fit_rows(ctx, folder, "training dpo", settings, kind, _dataset, splits, beta=settings.beta)
+    reasoner = ctx.recipe.reasoner
+    judged = Validation.asked_by(ctx, settings, reasoner)
+    figures = fit_rows(ctx, folder, "training dpo", settings, kind, _dataset, splits, judged, beta=settings.beta)
     return {
         "task": ctx.task.name,
-        "reasoner": ctx.recipe.reasoner,
+        "reasoner": reasoner,
         "pairs": len(train),
         **figures,
         "last_steps": last_values(folder, _FIGURES),

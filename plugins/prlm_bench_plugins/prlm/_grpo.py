@@ -14,11 +14,11 @@ that a run uses, so that training and evaluation ask in the same words.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+import os
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
@@ -27,17 +27,24 @@ from prlm_bench.cli.plugin_api import write_whole
 from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Reasoner, Reward
 
-from .._hf import chat_text, decode_answer, encode_prompts, pad_ids, stated_settings, turns
+from .._hf import chat_text, decode_answer, encode_prompts, stated_settings, turns
 from .._training import COMPLETIONS, TRAIN, VALIDATION, Artefact, is_main_process, read_log, world_size
-from ._callbacks import FLAT_GROUPS, SpreadCallback, finding
+from ._callbacks import FLAT_GROUPS, GENERATED, TRAINED, SpreadCallback, finding
 from ._context import TrainingContext, parsed_sample
-from ._recipe import GrpoSettings, required
+from ._recipe import GrpoSettings, RewardModelSettings, required
 from ._reward_training import make_reward
 from ._rewards import build_rewards, needs_reward_model, reward_names, spread_of_groups
-from ._tuning import adapter, building, epoch_orders, fit, last_values, load_model, training_arguments
-
-if TYPE_CHECKING:
-    from ..transformers_lm.rollouts import GroupSampler
+from ._rollout import Rollout, Validation, can_repeat_cache, gathered, validated
+from ._tuning import (
+    adapter,
+    building,
+    epoch_orders,
+    fit,
+    last_values,
+    load_model,
+    training_arguments,
+    training_cost,
+)
 
 #: Figures of the manifest, and trl's names for them.
 _FIGURES = {
@@ -48,31 +55,48 @@ _FIGURES = {
     "kl": "kl",
     "share_of_groups_without_spread": FLAT_GROUPS,
 }
-#: Ended rows are removed from the batch once they are this share of it.
-_ENDED_SHARE = 0.25
 
 
-def make_policy(ctx: TrainingContext, settings: GrpoSettings | None = None, name: str = "policy") -> Artefact:
+def make_policy(
+    ctx: TrainingContext,
+    settings: GrpoSettings | None = None,
+    name: str = "policy",
+    reward_settings: RewardModelSettings | None = None,
+) -> Artefact:
     """The policy of a recipe, after the reward model where that is needed and missing.
 
     Args:
         ctx: the training.
         settings: of another policy than the recipe's, as in an ablation.
         name: of its folder.
+        reward_settings: of another reward model than the recipe's, which is made in the folder NAME-reward.
     """
-    settings = settings or required(ctx.recipe.policy, "policy")
-    reward = make_reward(ctx).manifest["files"] if needs_reward_model(settings.rewards) else None
-    return ctx.stage(name, settings, lambda folder: _fit(ctx, settings, folder, name), reward=reward)
+    chosen = settings or required(ctx.recipe.policy, "policy")
+    reward: Artefact | None = None
+    if needs_reward_model(chosen.rewards):
+        own = reward_settings is not None and reward_settings != ctx.recipe.reward
+        reward = make_reward(ctx, reward_settings, f"{name}-reward") if own else make_reward(ctx)
+
+    def work(folder: Path) -> Mapping[str, Any]:
+        return _fit(ctx, chosen, folder, name, reward.folder if reward else None)
+
+    builds_on = [reward] if reward else []
+    return ctx.stage(name, chosen, work, builds_on=builds_on, reward=reward.manifest["files"] if reward else None)
 
 
-def _fit(ctx: TrainingContext, settings: GrpoSettings, folder: Path, name: str) -> Mapping[str, Any]:
+def _fit(
+    ctx: TrainingContext, settings: GrpoSettings, folder: Path, name: str, reward_model: Path | None
+) -> Mapping[str, Any]:
     reasoner = ctx.reasoner(settings.reasoner)
     train, too_long = ctx.training_prompts(reasoner, settings.questions)
     validation, _ = ctx.training_prompts(reasoner, settings.judged, validation=True)
     rows = epoch_orders(train, settings, ctx.seed)
     prompts = {prompt.example.id: prompt for prompt in [*train, *validation]}
-    built = build_rewards(ctx, settings.rewards)
-    rewards = RewardSet(built, reasoner, prompts, folder, settings.keep_every, settings.group)
+    built = build_rewards(ctx, settings.rewards, reward_model)
+    permuted = permuted_names(settings)
+    rewards = RewardSet(
+        built, reasoner, prompts, folder, settings.keep_every, settings.group, permuted=permuted, seed=ctx.seed
+    )
     label = f"training {name}"
     with building(label, folder):
         trainer = _trainer(ctx, settings, folder, rows, validation, rewards)
@@ -87,6 +111,7 @@ def _fit(ctx: TrainingContext, settings: GrpoSettings, folder: Path, name: str) 
         "too_long": too_long,
         **({"rollout_ignores": ignored} if ignored else {}),
         **figures,
+        **training_cost(read_log(folder), evaluation_batches(settings, len(validation))),
         **finding(read_log(folder)),
         "last_steps": last_values(folder, {**_FIGURES, **_reward_figures(settings.rewards)}),
     }
@@ -115,13 +140,15 @@ def _trainer(
         scale_rewards=settings.scale_rewards,
         reward_weights=rewards.weights,
         shuffle_dataset=False,
-        metric_for_best_model="reward",
+        metric_for_best_model=Validation.selected_by,
         greater_is_better=True,
         **training_arguments(ctx, folder, settings, len(rows)),
     )
     # How several processes share a model is trl's own, and vLLM generates by itself.
     own_rollout = world_size() == 1 and not config.use_vllm and can_repeat_cache(model)
-    return disable_telemetry(PrefixSharingGRPOTrainer)(
+    reasoner = ctx.reasoner(settings.reasoner)
+    judged = Validation(ctx, [(reasoner, prompt) for prompt in validation], config.per_device_eval_batch_size)
+    return disable_telemetry(validated(PrefixSharingGRPOTrainer, judged))(
         model=model,
         processing_class=tokenizer,
         reward_funcs=rewards.functions,
@@ -140,152 +167,6 @@ def dataset(prompts: Sequence[Prompt], part: str) -> Any:
     return Dataset.from_list([{"prompt": turns(p), "question": p.example.id, "part": part} for p in prompts])
 
 
-@dataclass(frozen=True)
-class Rollout:
-    """Samples the completions of a step, as trl's `rollout_func`.
-
-    trl reads a prompt again for each completion of its group, and continues ended rows until the longest ends. Here a
-    prompt is read once for its group, and rows are sampled by the static engine that also runs models (see
-    `transformers_lm.rollouts`), in CUDA graphs on a GPU. Models that it does not take go through `sample_groups`.
-
-    Args:
-        max_tokens: maximum number of tokens in a completion.
-        temperature: of the sampling.
-    """
-
-    max_tokens: int
-    temperature: float
-    #: The sampler of the model, which holds its CUDA graphs; None where the static engine does not take the model.
-    _samplers: dict[int, GroupSampler | None] = field(default_factory=dict, compare=False, repr=False)
-
-    def __call__(self, prompts: Sequence[Any], trainer: Any) -> dict[str, Any]:
-        """Token ids of prompts and completions, in the order of the rows."""
-        tokenizer = trainer.processing_class
-        distinct, counts = run_lengths(prompts)
-        ids = encode_prompts(tokenizer, distinct)
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        training = model.training
-        model.eval()
-        try:
-            sampler = self._sampler(model, trainer)
-            if sampler is not None:
-                completions = sampler.sample(ids, counts)
-            else:
-                limits = (self.max_tokens, self.temperature, trainer.eos_token_ids, tokenizer.pad_token_id)
-                precision = {"bf16": trainer.args.bf16, "fp16": trainer.args.fp16}
-                completions = sample_groups(model, ids, counts, *limits, **precision)
-        finally:
-            model.train(training)
-        repeated = [row for row, count in zip(ids, counts, strict=True) for _ in range(count)]
-        return {"prompt_ids": repeated, "completion_ids": completions, "logprobs": None}
-
-    def _sampler(self, model: Any, trainer: Any) -> GroupSampler | None:
-        if id(model) not in self._samplers:
-            from ..transformers_lm.rollouts import GroupSampler
-
-            inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-            limits = (self.max_tokens, self.temperature, trainer.eos_token_ids, trainer.args.bf16)
-            # The engine knows no autocast to float16, whose numbers are too small for some models.
-            takes = not trainer.args.fp16 and GroupSampler.takes(inner, trainer.processing_class)
-            self._samplers.clear()
-            self._samplers[id(model)] = GroupSampler(inner, *limits) if takes else None
-        return self._samplers[id(model)]
-
-
-def can_repeat_cache(model: Any) -> bool:
-    """Whether each layer of a model's cache can be repeated for the completions of a group.
-
-    Those of hybrid models (Qwen3.5, Qwen3-Next, LFM2) cannot; trl then generates by the model's own `generate()`.
-    """
-    from transformers import DynamicCache
-
-    return all(hasattr(layer, "batch_select_indices") for layer in DynamicCache(config=model.config).layers)
-
-
-def run_lengths(prompts: Sequence[Any]) -> tuple[list[Any], list[int]]:
-    """Prompts without repetitions, and the number of times that each is repeated in a row."""
-    runs = [(prompt, len(list(same))) for prompt, same in groupby(prompts)]
-    return [prompt for prompt, _ in runs], [count for _, count in runs]
-
-
-def sample_groups(
-    model: Any,
-    prompts: Sequence[Sequence[int]],
-    counts: Sequence[int],
-    max_tokens: int,
-    temperature: float,
-    end_ids: Sequence[int],
-    pad_id: int,
-    bf16: bool = False,
-    fp16: bool = False,
-) -> list[list[int]]:
-    """Sampled completions of any causal model, in the order of the prompts, each up to its end token or `max_tokens`.
-
-    The keys and values of a prompt are computed once and repeated, and ended rows are removed from the batch.
-
-    Args:
-        model: a causal model of transformers.
-        prompts: token ids.
-        counts: number of completions of each prompt.
-        max_tokens: maximum number of tokens in a completion.
-        temperature: above 0.
-        end_ids: tokens that end a completion.
-        pad_id: token that pads.
-        bf16: compute in bfloat16 where autocast does.
-        fp16: compute in float16 where autocast does, as the training does then.
-    """
-    import torch
-
-    device = model.device
-    ending = torch.tensor(list(end_ids), device=device)
-    rows: list[list[int]] = [[] for _ in range(sum(counts))]
-    training = model.training
-    model.eval()
-    with torch.no_grad(), torch.autocast(device.type, torch.float16 if fp16 else torch.bfloat16, enabled=bf16 or fp16):
-        cache, logits, mask, position = _read_prompts(model, prompts, counts, pad_id)
-        alive = torch.arange(len(rows), device=device)
-        ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
-        for step in range(max_tokens):
-            token = torch.multinomial(torch.softmax(logits.float() / temperature, -1), 1)
-            for row, value, over in zip(alive.tolist(), token[:, 0].tolist(), ended.tolist(), strict=True):
-                if not over:
-                    rows[row].append(value)
-            ended = ended | torch.isin(token[:, 0], ending)
-            if bool(ended.all()) or step + 1 == max_tokens:
-                break
-            if float(ended.float().mean()) >= _ENDED_SHARE:
-                kept = (~ended).nonzero()[:, 0]
-                cache.batch_select_indices(kept)
-                alive, token, mask, position, ended = (t[kept] for t in (alive, token, mask, position, ended))
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-            out = model(input_ids=token, attention_mask=mask, position_ids=position, past_key_values=cache)
-            logits, position = out.logits[:, -1], position + 1
-    model.train(training)
-    return rows
-
-
-def _read_prompts(
-    model: Any, prompts: Sequence[Sequence[int]], counts: Sequence[int], pad_id: int
-) -> tuple[Any, Any, Any, Any]:
-    """Read each prompt once and repeat the result for the completions of its group.
-
-    Returns:
-        The key-value cache, the logits of the first token, the attention mask, and the position of the first token;
-        all with a row for each completion.
-    """
-    import torch
-    from transformers import DynamicCache
-
-    ids, mask = (tensor.to(model.device) for tensor in pad_ids(prompts, pad_id, left=True))
-    cache = DynamicCache(config=model.config)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    out = model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1)
-    repeats = torch.tensor(list(counts), device=model.device)
-    rows = torch.repeat_interleave(torch.arange(len(prompts), device=model.device), repeats)
-    cache.batch_select_indices(rows)
-    return cache, out.logits[rows, -1], mask[rows], positions[rows, -1:] + 1
-
-
 class RewardSet:
     """The recipe's rewards as functions that trl calls with whole batches; each completion is parsed once.
 
@@ -296,6 +177,9 @@ class RewardSet:
         folder: of the stage, where completions are stored.
         keep_every: store the completions of every n-th step.
         group: number of completions of a question.
+        permuted: names of rewards whose scores are given to other completions of the batch: placebos, which have the
+            distribution of the reward and say nothing of the completion.
+        seed: of the permutations, with the step.
     """
 
     def __init__(
@@ -306,11 +190,16 @@ class RewardSet:
         folder: Path,
         keep_every: int,
         group: int,
+        *,
+        permuted: Collection[str] = (),
+        seed: int = 0,
     ) -> None:
         self._reasoner, self._prompts, self._keep_every, self._group = reasoner, prompts, keep_every, group
         self._rewards = {name: reward for name, (reward, _) in rewards.items()}
         self.weights = [weight for _, weight in rewards.values()]
         self._path = folder / COMPLETIONS
+        self._permuted, self._seed = frozenset(permuted), seed
+        self._lengths: dict[str, int] = {}
         self._batch: Any = None
         self._samples: list[Sample] = []
         self._scores: dict[str, list[float]] = {}
@@ -341,7 +230,11 @@ class RewardSet:
                 texts = self._texts(completions, question, more.get("completion_ids"))
                 self._samples = [self._parse(name, text) for name, text in zip(question, texts, strict=True)]
             self._scores[name] = self._score(name, trainer_state.global_step)
+            if name in self._permuted:
+                rng = random.Random(f"placebo {self._seed} {trainer_state.global_step} {os.environ.get('RANK', '0')}")
+                self._scores[name] = displaced(self._scores[name], rng)
             if len(self._scores) == len(self._rewards):
+                self._log_tokens(question, more.get("completion_ids"), more.get("log_metric"))
                 rows = gathered(self._rows(trainer_state.global_step, part))
                 self._log_spread(rows, more.get("log_metric"))
                 self._store(trainer_state.global_step, rows)
@@ -386,6 +279,19 @@ class RewardSet:
         for name, share in shares.items():
             log(f"rewards/{name}/share", share)
 
+    def _log_tokens(self, questions: Sequence[str], ids: Any, log: Callable[[str, float], None] | None) -> None:
+        """Tokens of the completions, and of what the loss is over: these with each prompt once for its group."""
+        if log is None or ids is None or self.tokenizer is None:
+            return
+        new = [name for name in dict.fromkeys(questions) if name not in self._lengths]
+        encoded = encode_prompts(self.tokenizer, [turns(self._prompts[name]) for name in new])
+        self._lengths |= {name: len(row) for name, row in zip(new, encoded, strict=True)}
+        read = sum(self._lengths[name] for name in questions) / self._group
+        counts = gathered([{"generated": sum(map(len, ids)), "read": read}])
+        generated = float(sum(row["generated"] for row in counts))
+        log(GENERATED, generated)
+        log(TRAINED, generated + sum(row["read"] for row in counts))
+
     def _store(self, step: int, rows: Sequence[dict[str, Any]]) -> None:
         if not is_main_process() or step % self._keep_every:
             return
@@ -395,15 +301,25 @@ class RewardSet:
             file.write(b"".join(orjson.dumps(row) + b"\n" for row in rows))
 
 
-def gathered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of all processes, in their order: each scores a part of the batch."""
-    if world_size() == 1:
-        return rows
-    import torch
+def displaced(scores: Sequence[float], rng: random.Random) -> list[float]:
+    """The same scores in another order, in which none keeps its place (Sattolo 1986); one score alone stays."""
+    order = list(range(len(scores)))
+    for last in range(len(order) - 1, 0, -1):
+        other = rng.randrange(last)
+        order[last], order[other] = order[other], order[last]
+    return [scores[place] for place in order]
 
-    parts: list[Any] = [None] * world_size()
-    torch.distributed.all_gather_object(parts, rows)
-    return [row for part in parts for row in part]
+
+def permuted_names(settings: GrpoSettings) -> list[str]:
+    """Names in figures of the rewards that are permuted."""
+    names = reward_names(settings.rewards)
+    return [names[spec] for spec in settings.permuted]
+
+
+def evaluation_batches(settings: GrpoSettings, questions: int) -> int:
+    """Forward passes of trl's sampling in one evaluation, each of which logs its tokens."""
+    _, rows = settings.batch_sizes()
+    return math.ceil(questions * settings.group / (rows * world_size()))
 
 
 def _is_before(row: Mapping[str, Any], step: int) -> bool:

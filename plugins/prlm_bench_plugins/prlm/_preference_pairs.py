@@ -58,6 +58,8 @@ class _Reply:
     answer: str
     prompt: str
     completion: str
+    #: Tokens of the completion.
+    tokens: int = 0
 
 
 def make_pairs(ctx: TrainingContext) -> Artefact:
@@ -104,6 +106,10 @@ def _make(ctx: TrainingContext, folder: Path) -> Mapping[str, Any]:
         "by_negative": dict(Counter(pair.against for pair in pairs)),
         "dropped": dict(dropped),
         "files": file_hashes(folder, FILE),
+        "cost": {
+            "tokens_generated": sum(reply.tokens for replies in (better, *worse.values()) for reply in replies),
+            "tokens_trained": 0,
+        },
     }
 
 
@@ -126,7 +132,7 @@ def _reply(sample: Sample | None, prompt: str) -> _Reply:
     if sample is None:
         return _Reply("the question is too long", "", prompt, "")
     missing = "an answer cannot be read" if sample.answer.parsed is None else None
-    return _Reply(missing, sample.answer.text, prompt, sample.completion.text)
+    return _Reply(missing, sample.answer.text, prompt, sample.completion.text, sample.completion.tokens or 0)
 
 
 def _rankings_of_others(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from prlm_bench.errors import RunError, UnknownNameError
 
@@ -139,8 +139,17 @@ class GrpoSettings(TuningSettings):
     rewards: dict[str, float] = Field(
         default={"accuracy": 1.0, "closed-reasoning": 0.1, "personalization": 0.1}, min_length=1
     )
+    #: Placebos: rewards, by spec, whose scores are given to other completions of the step.
+    permuted: list[str] = Field(default=[])
     #: Store the completions of every n-th step.
     keep_every: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _check_permuted(self) -> GrpoSettings:
+        unknown = [spec for spec in self.permuted if spec not in self.rewards]
+        if unknown:
+            raise ValueError(f"permuted: {unknown[0]} is none of the rewards {', '.join(self.rewards)}")
+        return self
 
     @property
     def rows_per_question(self) -> int:
@@ -152,6 +161,75 @@ class SftSettings(TuningSettings):
     """Supervised fine-tuning on gold answers."""
 
     reasoner: str = "direct:protocol=chat"
+
+
+class StartSettings(TuningSettings):
+    """The start: fine-tuning on direct answers and on reasoning made by rule, before all other stages."""
+
+    section: ClassVar = "start"
+
+    #: Number of training questions, which no other stage is trained on.
+    questions: int = Field(default=300, ge=1)
+    learning_rate: float = Field(default=5e-5, gt=0)
+    epochs: float = Field(default=2, gt=0)
+    reasoner: str = "prlm"
+    #: Reasoner of the prompts that are answered without reasoning.
+    direct: str = "direct:protocol=chat"
+    #: Share of the questions that are answered without reasoning.
+    direct_share: float = Field(default=0.5, ge=0, le=1)
+    #: Number of statements in a trace, at most.
+    statements: int = Field(default=3, ge=1)
+
+
+class SftTracesSettings(TuningSettings):
+    """Supervised fine-tuning on reasoning that is made by rule from the shown items, followed by the gold answer."""
+
+    section: ClassVar = "sft_traces"
+
+    reasoner: str = "prlm"
+    #: Number of statements in the reasoning of a question, at most.
+    statements: int = Field(default=3, ge=1)
+
+
+class SftChoice(Settings):
+    """A setting of SFT."""
+
+    #: Multiple of the steps of `sft`.
+    steps: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+
+    @property
+    def stage(self) -> str:
+        """The name of the stage, and of its folder."""
+        return f"sft-{self.steps}x-{self.learning_rate:g}"
+
+
+class SftGrid(Settings):
+    """Trainings of SFT, of which the best on the validation users is the arm `best-sft`."""
+
+    #: Multiples of the steps of `sft`, of its epochs and of the steps between two checkpoints.
+    steps: list[int] = Field(default=[1, 4, 8], min_length=1)
+    learning_rates: list[float] = Field(min_length=1)
+    #: The setting to train, without any choice: that which another seed has chosen. None tries all.
+    chosen: SftChoice | None = None
+
+    @property
+    def points(self) -> list[SftChoice]:
+        """The settings to train: fewer steps and lower rates first."""
+        if self.chosen is not None:
+            return [self.chosen]
+        rates = sorted(set(self.learning_rates))
+        return [SftChoice(steps=n, learning_rate=rate) for n in sorted(set(self.steps)) for rate in rates]
+
+    def settings(self, sft: SftSettings, point: SftChoice) -> SftSettings:
+        """Those of SFT with the steps and the learning rate of a point."""
+        n = point.steps
+        changes: dict[str, Any] = {
+            "learning_rate": point.learning_rate,
+            "epochs": n * sft.epochs,
+            "every": n * sft.every,
+        }
+        return sft.model_copy(update={**changes, "steps": None if sft.steps is None else n * sft.steps})
 
 
 class RftSettings(TuningSettings):
@@ -194,14 +272,19 @@ class Recipe(Settings):
     report_to: str = "auto"
     #: Token budget of a prompt in runs of the trained models; None for that of training.
     run_max_length: int | None = Field(default=None, ge=1)
+    #: None, in YAML also `none`: the other stages begin with the base itself, as in the paper.
+    start: Annotated[StartSettings | None, BeforeValidator(lambda given: None if given == "none" else given)] = None
     pairs: PairSettings = PairSettings()
     reward: RewardModelSettings = RewardModelSettings()
     # Stages that a command does not train may be left out.
     policy: GrpoSettings | None = None
     sft: SftSettings | None = None
+    #: The grid of SFT. `prlm.ablation` trains it, and `sft_traces`, only where the recipe has them.
+    sft_grid: SftGrid | None = None
+    sft_traces: SftTracesSettings | None = None
     rft: RftSettings | None = None
     dpo: DpoSettings | None = None
-    #: Changes to the recipe for each policy of the ablation, by the policy's name.
+    #: Changes to `policy`, and to its `reward` model, for each policy of the ablation, by the policy's name.
     ablations: dict[str, dict[str, Any]] = Field(default={})
 
 
@@ -212,7 +295,9 @@ def required(settings: S | None, stage: str) -> S:
         RunError: the recipe leaves the stage out.
     """
     if settings is None:
-        raise RunError(f"the recipe has no section {stage}", f"add one; `prlm-bench prlm recipes tiny` shows a {stage}")
+        shown = "smollm2" if stage == "start" else "tiny"
+        message = f"the recipe has no section {stage}"
+        raise RunError(message, f"add one; `prlm-bench prlm recipes {shown}` shows a {stage}")
     return settings
 
 

@@ -16,8 +16,8 @@ from scipy.stats import spearmanr
 
 from prlm_bench.results import ClusterEstimates, as_mean
 
-from .._training import MODEL, Artefact, file_hashes, remove_folder
-from ._callbacks import CHECKPOINTS, last_complete_checkpoint, report_progress
+from .._training import CHECKPOINTS, MODEL, Artefact, file_hashes, remove_folder
+from ._callbacks import last_complete_checkpoint, report_progress
 from ._context import TrainingContext
 from ._preference_pairs import Pair, make_pairs, read_pairs
 from ._recipe import EncoderConfig, RewardModelSettings
@@ -27,20 +27,29 @@ from ._tuning import explained, silenced
 _CALIBRATION_BINS = 10
 
 
-def make_reward(ctx: TrainingContext) -> Artefact:
-    """The reward model of a recipe, after the pairs where they are missing."""
-    pairs = make_pairs(ctx)
+def make_reward(ctx: TrainingContext, settings: RewardModelSettings | None = None, folder: str = "reward") -> Artefact:
+    """The reward model of a recipe, after the pairs where they are missing.
+
+    Args:
+        ctx: the training.
+        settings: of another reward model than the recipe's, as in an ablation.
+        folder: its name.
+    """
+    pairs, chosen = make_pairs(ctx), settings or ctx.recipe.reward
+
+    def work(place: Path) -> Mapping[str, Any]:
+        return _make(ctx, chosen, pairs, place)
+
     inputs = {"pairs": pairs.manifest["files"]}
-    return ctx.stage("reward", ctx.recipe.reward, lambda folder: _make(ctx, pairs, folder), one_process=True, **inputs)
+    return ctx.stage("reward", chosen, work, folder=folder, one_process=True, builds_on=[pairs], **inputs)
 
 
-def _make(ctx: TrainingContext, artefact: Artefact, folder: Path) -> Mapping[str, Any]:
-    settings = ctx.recipe.reward
+def _make(ctx: TrainingContext, settings: RewardModelSettings, artefact: Artefact, folder: Path) -> Mapping[str, Any]:
     pairs = read_pairs(artefact)
     train = [pair for pair in pairs if not pair.held_back]
     validation = [pair for pair in pairs if pair.held_back]
     model = _initial_model(ctx, settings, train)
-    _fit(ctx, model, train, folder)
+    trained = _fit(ctx, settings, model, train, folder)
     remove_folder(folder / CHECKPOINTS)
     remove_folder(folder / MODEL)
     model.save(folder / MODEL)
@@ -54,6 +63,7 @@ def _make(ctx: TrainingContext, artefact: Artefact, folder: Path) -> Mapping[str
         "held_back_pairs": len(validation),
         "figures": evaluate(saved, train, validation, profile=settings.profile),
         "files": file_hashes(folder / MODEL),
+        "cost": {"tokens_generated": 0, "tokens_trained": trained},
     }
 
 
@@ -64,12 +74,13 @@ def _initial_model(ctx: TrainingContext, settings: RewardModelSettings, train: S
     return new_reward_model(settings.base, texts, settings.max_length, ctx.seed)
 
 
-def _fit(ctx: TrainingContext, model: RewardModel, train: Sequence[Pair], folder: Path) -> None:
-    """Train in place, from the last complete checkpoint if there is one."""
+def _fit(
+    ctx: TrainingContext, settings: RewardModelSettings, model: RewardModel, train: Sequence[Pair], folder: Path
+) -> int:
+    """Train in place, from the last complete checkpoint if there is one; returns the tokens that the loss reads."""
     import torch
     import transformers
 
-    settings = ctx.recipe.reward
     steps = max(1, round(settings.epochs * len(train) / settings.batch))
     cpu = not torch.cuda.is_available()
     make: Any = transformers.TrainingArguments
@@ -91,16 +102,18 @@ def _fit(ctx: TrainingContext, model: RewardModel, train: Sequence[Pair], folder
         disable_tqdm=True,
         report_to=[],
     )
+    rows = _encoded(model, train, settings, steps, ctx.seed)
     trainer = _pair_trainer()(
         model=model.model,
         args=arguments,
-        train_dataset=_encoded(model, train, settings, steps, ctx.seed),
+        train_dataset=rows,
         data_collator=lambda rows: model.collate([row[side] for side in (0, 1) for row in rows]),
     )
     label = "training the reward model"
-    report_progress(trainer, ctx.progress, label, folder)
+    report_progress(trainer, ctx.progress, label, folder, ctx.stopwatch)
     with explained(label, folder), silenced():
         trainer.train(resume_from_checkpoint=last_complete_checkpoint(folder))
+    return sum(len(side["input_ids"]) for row in rows for side in row)
 
 
 def _encoded(

@@ -89,6 +89,12 @@ class ClosedReasoning:
         return [float(text.count(_CLOSING) == 1 and _CLOSED.match(text) is not None) for text in texts]
 
 
+def is_readable(sample: Sample) -> bool:
+    """Whether an answer can be parsed, after closed reasoning where the prompt asks for reasoning."""
+    closed = not sample.prompt.reasons or ClosedReasoning().score([sample]) == [1.0]
+    return closed and sample.answer.parsed is not None
+
+
 class Personalization:
     """The trained reward model: sigmoid of its score, from 0 to 1; 0 for an answer that could not be parsed.
 
@@ -182,16 +188,20 @@ def reward_names(rewards: Mapping[str, float]) -> dict[str, str]:
     return {spec: spec if components[spec.partition(":")[0]] > 1 else spec.partition(":")[0] for spec in rewards}
 
 
-def build_rewards(ctx: TrainingContext, rewards: Mapping[str, float]) -> dict[str, tuple[Reward, float]]:
+def build_rewards(
+    ctx: TrainingContext, rewards: Mapping[str, float], folder: Path | None = None
+) -> dict[str, tuple[Reward, float]]:
     """Rewards with their weights by their names in figures; `personalization` without a model is that of the training.
 
     Args:
         ctx: the training.
         rewards: weights by spec.
+        folder: of the training's reward model; None for the usual one.
     """
+    model = str(folder or ctx.output / "reward")
     made = {}
     for spec, name in reward_names(rewards).items():
-        own = {**parse_spec(spec).options, "name": f"prlm-bench/{PERSONALIZATION}", "model": str(ctx.output / "reward")}
+        own = {**parse_spec(spec).options, "name": f"prlm-bench/{PERSONALIZATION}", "model": model}
         made[name] = (ctx.context.build("reward", own if is_own_reward(spec) else spec), rewards[spec])
     return made
 

@@ -15,10 +15,20 @@ from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.prompting import quiet_transformers
 
 from .. import _hf
-from .._training import MODEL, file_hashes, is_main_process, read_log, remove_folder, save_tokenizer, world_size
-from ._callbacks import CHECKPOINTS, last_complete_checkpoint, report_progress
+from .._training import (
+    CHECKPOINTS,
+    MODEL,
+    file_hashes,
+    is_main_process,
+    read_log,
+    remove_folder,
+    save_tokenizer,
+    world_size,
+)
+from ._callbacks import GENERATED, TRAINED, last_complete_checkpoint, report_progress
 from ._context import TrainingContext
 from ._recipe import Lora, TuningSettings
+from ._rollout import ANSWER_TOKENS, Validation, validated
 
 T = TypeVar("T")
 
@@ -140,15 +150,21 @@ def fit_rows(
     kind: tuple[Any, Any],
     encode: Callable[[Any, Sequence[T]], Any],
     splits: tuple[Sequence[T], Sequence[T]],
+    judged: Validation,
+    generated: int = 0,
     **options: Any,
 ) -> dict[str, Any]:
-    """Train on rows that are known beforehand, and choose a checkpoint by the loss on the validation rows (see `fit`).
+    """Train on rows that are known beforehand, and choose a checkpoint by the answers to validation users' questions.
+
+    The loss on the validation rows is logged beside it (see `fit`).
 
     Args:
         ctx, folder, label, settings: the stage.
         kind: trl's trainer and its configuration.
         encode: makes a dataset of rows, given the tokenizer.
         splits: the rows to train on, and those of the validation users.
+        judged: answers the validation users' questions.
+        generated: tokens that were generated to make the rows.
         options: of the configuration.
     """
     from ._prefix_sharing import disable_telemetry
@@ -161,12 +177,12 @@ def fit_rows(
         config = configure(
             max_length=None,
             train_sampling_strategy="sequential",
-            metric_for_best_model="loss",
-            greater_is_better=False,
+            metric_for_best_model=judged.selected_by,
+            greater_is_better=True,
             **options,
             **training_arguments(ctx, folder, settings, len(rows)),
         )
-        trainer = disable_telemetry(make)(
+        trainer = disable_telemetry(validated(make, judged))(
             model=model,
             processing_class=tokenizer,
             args=config,
@@ -174,7 +190,35 @@ def fit_rows(
             eval_dataset=encode(tokenizer, validation),
             peft_config=adapter(settings.lora),
         )
-    return fit(ctx, folder, label, settings, trainer)
+    lengths = _row_lengths(trainer.train_dataset)
+    figures = fit(ctx, folder, label, settings, trainer)
+    trained = sum(lengths[: figures["steps"] * settings.batch])
+    return {**figures, **training_cost(read_log(folder), generated=generated, trained=trained)}
+
+
+def _row_lengths(rows: Any) -> list[int]:
+    """Tokens that a step reads of each row; trl's names: DPO reads a prompt with each of its two completions."""
+    if "prompt_ids" not in rows.column_names:
+        return [len(row["input_ids"]) for row in rows]
+    return [2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows]
+
+
+def training_cost(
+    log: Sequence[Mapping[str, Any]], batches: int = 0, *, generated: int = 0, trained: int = 0
+) -> dict[str, Any]:
+    """For the manifest, as `cost`: tokens that were generated, evaluations included, and tokens that a loss read.
+
+    Args:
+        log: of the stage.
+        batches: of one evaluation's samples, whose log has their mean.
+        generated: further tokens.
+        trained: tokens that the losses of steps read which do not log them.
+    """
+    for row in log:
+        generated += round(row.get(GENERATED, 0.0) + row.get(f"eval_{ANSWER_TOKENS}", 0.0))
+        generated += round(row.get(f"eval_{GENERATED}", 0.0) * batches)
+        trained += round(row.get(TRAINED, 0.0))
+    return {"cost": {"tokens_generated": generated, "tokens_trained": trained}}
 
 
 def fit(
@@ -186,6 +230,8 @@ def fit(
     on_start: Callable[[int], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Train from the last complete checkpoint, if there is one, and save the best model in `folder/model`.
+
+    The best is that whose greedy answers to the validation users' questions are best (`Validation.selected_by`).
 
     Args:
         ctx, folder, label, settings: the stage.
@@ -200,7 +246,7 @@ def fit(
     """
     from transformers import EarlyStoppingCallback
 
-    report_progress(trainer, ctx.progress, label, folder)
+    report_progress(trainer, ctx.progress, label, folder, ctx.stopwatch)
     if settings.patience is not None:
         trainer.add_callback(EarlyStoppingCallback(settings.patience))
     checkpoint = last_complete_checkpoint(folder)

@@ -77,6 +77,10 @@ class StudyConfig:
         """The same about a single task."""
         return replace(self, tasks=(name,))
 
+    def of_seed(self, seed: int) -> StudyConfig:
+        """The same with a single seed."""
+        return replace(self, seeds=(seed,))
+
     @property
     def task(self) -> Task:
         """The task.

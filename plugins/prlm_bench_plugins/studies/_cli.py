@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,64 +20,20 @@ from prlm_bench.cli.plugin_api import (
     SplitOption,
     TaskOption,
     host_for,
-    make_progress,
-    print_json,
-    print_table,
 )
+from prlm_bench.errors import RunError
+
+from ._cli_experiment import experiment
+from ._cli_shared import OutputOption, UsersOption, run_study
 
 if TYPE_CHECKING:
     from prlm_bench.host import PluginHost
-
-    from ._report import StudyReport
 
 app = typer.Typer(
     help="Test whether a method is personal and where its score comes from.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-_Users = Annotated[int | None, typer.Option("--synth-users", min=2, help="Users per split of generated tasks.")]
-_Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write the table and the figure to this folder.")]
-
-
-def _run(
-    module: str,
-    name: str,
-    host: PluginHost,
-    output: Path | None,
-    json: bool,
-    fields: dict[str, Any],
-    options: dict[str, Any] | None = None,
-) -> None:
-    """Import a study, run it and show its report.
-
-    Args:
-        module: of this package; it registers the study.
-        name: of the study.
-        host: the loaded plugins.
-        output, json: as on the command line.
-        fields: of the `StudyConfig`, without host and progress.
-        options: the study's own.
-    """
-    from ._base import STUDIES, StudyConfig
-
-    import_module(f".{module}", __package__)
-    with make_progress() as progress:
-        config = StudyConfig(host=host, progress=progress, **fields)
-        report = STUDIES[name](config, **options or {})
-    _show(report, output, json)
-
-
-def _show(report: StudyReport, output: Path | None, json: bool) -> None:
-    if json:
-        print_json(report.to_json())
-    else:
-        if report.rows:
-            print_table(report.title, list(report.columns), report.texts())
-        for finding in report.findings:
-            print(finding)
-    for path in report.write(output) if output else []:
-        typer.echo(f"wrote {path}", err=True)
 
 
 def _add_study_of_a_method(name: str, module: str, summary: str, default_reasoner: str = "direct") -> None:
@@ -93,9 +48,9 @@ def _add_study_of_a_method(name: str, module: str, summary: str, default_reasone
         seed: SeedOption = 0,
         limit: LimitOption = None,
         any_task: AnyTaskOption = False,
-        synth_users: _Users = None,
+        synth_users: UsersOption = None,
         results: ResultsOption = DEFAULT_RESULTS,
-        output: _Output = None,
+        output: OutputOption = None,
         plugin: PluginOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -103,7 +58,7 @@ def _add_study_of_a_method(name: str, module: str, summary: str, default_reasone
         made = {"any_task": any_task, "synth_users": synth_users}
         method = {"retriever": retriever, "k": k, "reasoner": reasoner, "generator": generator}
         fields = {**questions, **made, **method, "seeds": (seed,), "results": results}
-        _run(module, name, host_for(plugin), output, json, fields)
+        run_study(module, name, host_for(plugin), output, json, fields)
 
     command.__doc__ = summary
     app.command(name)(command)
@@ -127,9 +82,9 @@ def _add_study_of_a_trainer(
         runs: Annotated[Path, typer.Option(help="Folder of trainings; existing ones are resumed.")] = Path("prlm-runs"),
         limit: LimitOption = None,
         any_task: AnyTaskOption = False,
-        synth_users: _Users = None,
+        synth_users: UsersOption = None,
         results: ResultsOption = DEFAULT_RESULTS,
-        output: _Output = None,
+        output: OutputOption = None,
         plugin: PluginOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -139,7 +94,7 @@ def _add_study_of_a_trainer(
         host = host_for(plugin)
         options = {"trainer": _trainer_spec(host, trainer, recipe, change), "runs": runs}
         fields = {**questions, **made, "seeds": tuple(seed or (0, 1, 2)), "results": results}
-        _run(module, name, host, output, json, fields, options)
+        run_study(module, name, host, output, json, fields, options)
 
     command.__doc__ = summary
     app.command(name)(command)
@@ -188,6 +143,9 @@ _add_study_of_a_trainer(
 )
 
 
+app.command("experiment")(experiment)
+
+
 @app.command("repeats")
 def repeats(
     task: TaskOption,
@@ -205,8 +163,8 @@ def repeats(
     seed: SeedOption = 0,
     limit: LimitOption = None,
     any_task: AnyTaskOption = False,
-    synth_users: _Users = None,
-    output: _Output = None,
+    synth_users: UsersOption = None,
+    output: OutputOption = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -214,7 +172,45 @@ def repeats(
     questions = {"tasks": (task,), "data": data, "split": split, "limit": limit, "any_task": any_task}
     method = {"retriever": retriever, "k": k, "reasoner": reasoner, "generator": generator}
     fields = {**questions, **method, "synth_users": synth_users, "seeds": (seed,), "results": DEFAULT_RESULTS}
-    _run("_repeats", "repeats", host_for(plugin), output, json, fields, {"samples": samples, "at": at})
+    run_study("_repeats", "repeats", host_for(plugin), output, json, fields, {"samples": samples, "at": at})
+
+
+@app.command("traces")
+def traces(
+    task: TaskOption,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of a training; {seed} in it stands for the seed. Its retriever, k and reasoner are taken."
+        ),
+    ] = None,
+    stage: Annotated[str, typer.Option(help="Stage of the training.")] = "policy",
+    generator: Annotated[str | None, typer.Option(help="Generator, instead of a checkpoint.")] = None,
+    data: DataOption = None,
+    split: SplitOption = "dev",
+    retriever: Annotated[str | None, typer.Option(help="Retriever.  [default: that of the training, or bm25]")] = None,
+    k: Annotated[
+        int | None, typer.Option("-k", min=0, help="Items to show.  [default: as in the training, or 4]")
+    ] = None,
+    reasoner: Annotated[str | None, typer.Option(help="Reasoner.  [default: that of the training, or prlm]")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed. Repeatable.  [default: 0]")] = None,
+    limit: LimitOption = None,
+    any_task: AnyTaskOption = False,
+    synth_users: UsersOption = None,
+    output: OutputOption = None,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Does the answer rest on the reasoning before it? Erased, or another user's; and is what it says true?"""
+    if (checkpoint is None) == (generator is None):
+        raise RunError("this study takes a checkpoint or a generator", "give one of --checkpoint and --generator")
+    given = {"retriever": retriever, "k": k, "reasoner": reasoner}
+    method = {name: value for name, value in given.items() if value is not None}
+    questions = {"tasks": (task,), "data": data, "split": split, "limit": limit, "any_task": any_task}
+    fields = {**questions, "synth_users": synth_users, "seeds": tuple(seed or (0,)), "results": DEFAULT_RESULTS}
+    fields |= {"reasoner": "prlm", **method, **({"generator": generator} if generator else {})}
+    options = {"checkpoint": checkpoint, "stage": stage, "keep": tuple(method)}
+    run_study("_traces", "traces", host_for(plugin), output, json, fields, options)
 
 
 @app.command("reward")
@@ -224,15 +220,15 @@ def reward(
     data: DataOption = None,
     reward: Annotated[str, typer.Option(help="Reward to examine.")] = "personalization",
     any_task: AnyTaskOption = False,
-    synth_users: _Users = None,
-    output: _Output = None,
+    synth_users: UsersOption = None,
+    output: OutputOption = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """Does a trained reward agree with metrics and truth, and is it hacked while a policy trains on it?"""
     questions = {"tasks": (task,), "data": data, "any_task": any_task, "synth_users": synth_users}
     fields = {**questions, "results": DEFAULT_RESULTS}
-    _run("_reward", "reward", host_for(plugin), output, json, fields, {"policy": policy, "name": reward})
+    run_study("_reward", "reward", host_for(plugin), output, json, fields, {"policy": policy, "name": reward})
 
 
 @app.command("strength")
@@ -251,11 +247,11 @@ def strength(
     limit: LimitOption = None,
     synth_users: Annotated[int, typer.Option(min=2, help="Users per split.")] = 40,
     results: ResultsOption = DEFAULT_RESULTS,
-    output: _Output = None,
+    output: OutputOption = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
     """Methods over the strength of the trait that only several items together show; nothing is trained."""
     fields = {"tasks": (task,), "split": split, "limit": limit, "seeds": tuple(seed or (0,)), "results": results}
     options = {"methods": method, "users": synth_users, **({"strengths": strength} if strength else {})}
-    _run("_trained", "strength", host_for(plugin), output, json, fields, options)
+    run_study("_trained", "strength", host_for(plugin), output, json, fields, options)

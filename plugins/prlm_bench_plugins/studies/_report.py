@@ -26,31 +26,45 @@ class StudyReport:
     findings: Sequence[str] = ()
     #: Draws the figure on matplotlib axes; None for a study without one.
     draw: Callable[[Any], None] | None = field(default=None, compare=False)
+    #: Further tables, which have no findings and no figure.
+    more: Sequence[StudyReport] = ()
+    #: Whether a part of the study failed; the findings say which.
+    failed: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """The report as a JSON object."""
-        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-        return {"study": self.name, "title": self.title, "rows": rows, "findings": list(self.findings)}
+        """The report as a JSON object; the rows of further tables stand under `more`, by name."""
+        found = {"study": self.name, "title": self.title, "rows": self.records(), "findings": list(self.findings)}
+        return {**found, "more": {each.name: each.records() for each in self.more}} if self.more else found
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows by column."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
     def texts(self) -> list[list[str]]:
         """The rows for people: four decimals, and `-` for a missing value."""
         return [[_text(cell) for cell in row] for row in self.rows]
 
     def write(self, folder: Path) -> list[Path]:
-        """Write the table (CSV, JSON) and the figure (PNG, SVG) to `folder`; returns their paths.
+        """Write the tables (CSV), all as JSON, and the figure (PNG, SVG) to `folder`; returns their paths.
 
         Raises:
             MissingDependencyError: there is a figure, and matplotlib is not installed.
         """
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerows([self.columns, *self.rows])
-        paths = [folder / f"{self.name}.csv", folder / f"{self.name}.json"]
-        write_whole(paths[0], table.getvalue().encode())
-        write_whole(paths[1], pretty(self.to_json()))
+        paths = [each.write_table(folder) for each in (self, *self.more)]
+        paths.append(folder / f"{self.name}.json")
+        write_whole(paths[-1], pretty(self.to_json()))
         if self.draw is None:
             return paths
         return [*paths, *write_figure(folder, self.name, self._draw_titled, purpose="the figure of a study")]
+
+    def write_table(self, folder: Path) -> Path:
+        """Write the table as CSV to `folder`; returns its path."""
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerows([self.columns, *self.rows])
+        path = folder / f"{self.name}.csv"
+        write_whole(path, table.getvalue().encode())
+        return path
 
     def _draw_titled(self, axes: Any) -> None:
         assert self.draw is not None

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+from scipy.stats import ttest_1samp
 
 from prlm_bench.data import open_split, synthetic_folder
 from prlm_bench.data.synth import SynthConfig
 from prlm_bench.errors import PluginError, RunError
 from prlm_bench.files import cache_root
-from prlm_bench.report import Comparison, compare
+from prlm_bench.report import Comparison, compare, on_trainings
 from prlm_bench.results import Stored
 from prlm_bench.running import Components
 
 from ._base import StudyConfig, seed_values, study
 from ._report import StudyReport, draw_intervals
 
+#: Columns of the ablation's table, besides costs; the name of the first method stands in one.
+_COLUMNS = (
+    *("method", "mean", "seed sd", "seeds", "minus {}", "low", "high", "p (Holm)", "p of trainings", "parse failures"),
+)
+
 Method = Mapping[str, Any]
 
+#: What a training costs, by the names of a manifest's `costs`, and the columns of the table.
+COSTS = {"tokens_generated": "tokens generated", "tokens_trained": "tokens trained", "seconds": "training seconds"}
+#: Differences of trainings that vary by less do not vary: they are sums in other orders.
+_SAME = 1e-12
 #: Significance level of the corrected tests.
 _LEVEL = 0.05
 #: Shares of a user's items that show the user's side of the aggregated trait; mini-LaMP itself has 0.75.
@@ -32,43 +43,75 @@ STRENGTHS = (0.55, 0.65, 0.75, 0.85, 0.95, 1.0)
 def ablation(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> StudyReport:
     """Train once for each seed, run every method that the trainer names, and compare the others with the first.
 
-    Scores are means over seeds, with their standard deviation between seeds; intervals and tests resample users
-    with all of their seeds.
+    Scores are means over seeds, with their standard deviation between seeds; intervals and tests are over users, and
+    over trainings where these differ. `p of trainings` is that of the paired t test over the trainings alone, not
+    corrected. Costs are those of one training, means over seeds: tokens that were generated
+    (evaluations included) and trained, and seconds, each with the stages that a method builds on.
 
     Args:
-        config: one task, and the seeds of the trainings.
+        config: one task, and the seeds of the trainings. What the first chooses among settings holds for all.
         trainer: the trainer's spec, with all of its options.
         runs: folder of the trainings, each in `<task>/<seed>`.
     """
     metric, labels = config.metric, config.task.labels
-    methods = _train(config, trainer, runs)
-    seed_groups = {label: tuple(_run(config, method)) for label, method in methods.items()}
+    trained = _train(config, trainer, runs)
+    seed_groups = {label: tuple(run_method(config, method)) for label, method in trained.methods.items()}
     first, *others = seed_groups
     found = compare([seed_groups[label] for label in others], seed_groups[first], [metric], labels, correction="holm")
     compared: dict[str, Comparison | None] = {first: None, **dict(zip(others, found, strict=True))}
-    rows = [_ablation_row(label, seed_groups[label], metric.name, compared[label]) for label in seed_groups]
+    base = seed_values(seed_groups[first], metric.name)
+    rows = [
+        [*_ablation_row(label, seed_groups[label], metric.name, compared[label], base), *trained.cost(label)]
+        for label in seed_groups
+    ]
     rows.sort(key=lambda row: -row[1] if metric.higher_is_better else row[1])
     return StudyReport(
         "ablation",
         f"{config.task_name} {config.split}: {first}, its variants and baselines on the same data; {metric.name}",
-        ["method", "mean", "seed sd", "seeds", f"minus {first}", "low", "high", "p (Holm)", "parse failures"],
+        [*(column.format(first) for column in _COLUMNS), *COSTS.values()],
         rows,
-        _ablation_findings(first, rows, 1 if metric.higher_is_better else -1),
+        [*_ablation_findings(first, rows, 1 if metric.higher_is_better else -1), *trained.findings],
         lambda axes: _draw_ablation(axes, rows, f"{metric.name}, minus that of {first}"),
     )
 
 
-def _train(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> dict[str, Method]:
+@dataclass(frozen=True)
+class Trained:
+    """What the trainings of several seeds made."""
+
+    #: The methods that the trainer's manifest names, by label, with `{seed}` in place of the seed in paths.
+    methods: Mapping[str, Method]
+    #: Costs by label, of each seed.
+    costs: Sequence[Mapping[str, Mapping[str, float]]]
+    #: Sentences about the trainings.
+    findings: Sequence[str]
+
+    def cost(self, label: str) -> list[int | None]:
+        """Mean costs of a method (see `mean_cost`)."""
+        return mean_cost([costs[label] for costs in self.costs if label in costs])
+
+
+def mean_cost(costs: Sequence[Mapping[str, float]]) -> list[int | None]:
+    """Means over trainings in the order of `COSTS`; None where they are not known."""
+    return [
+        round(fmean(cost[name] for cost in costs)) if costs and all(name in cost for cost in costs) else None
+        for name in COSTS
+    ]
+
+
+def _train(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> Trained:
     """Train on the task with each seed; finished trainings are not repeated.
 
-    Returns:
-        The methods that the trainer's manifest names, by label, with `{seed}` in place of the seed in paths.
+    The options that the manifest of the first training has under `other_seeds` are given to those of the other seeds;
+    lists are added to those of the trainer.
 
     Raises:
         PluginError: the trainer's manifest names no methods.
     """
     methods: dict[str, Method] = {}
-    for seed in config.seeds:
+    costs: list[Mapping[str, Mapping[str, float]]] = []
+    findings: list[str] = []
+    for number, seed in enumerate(config.seeds):
         folder = runs / config.task_name / str(seed)
         dataset = open_split(
             config.task,
@@ -81,21 +124,32 @@ def _train(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) -> dict[
         components = Components(config.host, dataset, cache_root())
         config.progress.note(f"{trainer['name']} on {config.task_name}, seed {seed}")
         manifest = components.ready("trainer", trainer, seed).train(folder, config.progress)
-        for finding in manifest.get("findings", ()):
-            config.progress.note(f"finding, seed {seed}: {finding}")
+        findings += [f"Seed {seed}: {finding}." for finding in manifest.get("findings", ())]
+        costs.append(manifest.get("costs", {}))
+        if number == 0:
+            trainer = with_options(trainer, manifest.get("other_seeds", {}))
         named = manifest.get("methods")
         if not named:
             raise PluginError(f"trainer {trainer['name']} names no methods", "see docs/reference/plugins.md")
         general = str(runs / config.task_name / "{seed}")
-        methods = {label: _replaced(method, str(folder), general) for label, method in named.items()}
-    return methods
+        methods = {label: replaced(method, str(folder), general) for label, method in named.items()}
+    return Trained(methods, costs, findings)
 
 
-def _replaced(method: Method, old: str, new: str) -> Method:
+def with_options(trainer: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """A trainer's spec with further options; lists are added to those that it has."""
+    joined = {
+        name: [*trainer.get(name, []), *value] if isinstance(value, list) else value for name, value in more.items()
+    }
+    return {**trainer, **joined}
+
+
+def replaced(method: Method, old: str, new: str) -> dict[str, Any]:
+    """A method with another folder in its parts."""
     return {part: value.replace(old, new) if isinstance(value, str) else value for part, value in method.items()}
 
 
-def _run(config: StudyConfig, method: Method) -> list[Stored]:
+def run_method(config: StudyConfig, method: Method) -> list[Stored]:
     """A method's results on the task, one for each seed."""
     return config.run(
         retrievers=[method.get("retriever", "none")],
@@ -105,26 +159,38 @@ def _run(config: StudyConfig, method: Method) -> list[Stored]:
     )
 
 
-def _ablation_row(label: str, family: Sequence[Stored], metric: str, compared: Comparison | None) -> list[Any]:
+def p_of_trainings(values: Sequence[float], others: Sequence[float]) -> float | None:
+    """The p-value of the t test over trainings, paired by seed; None with one, or where all differ alike."""
+    differences = np.subtract(values, others)
+    if len(differences) < 2 or np.ptp(differences) < _SAME:
+        return None
+    return float(ttest_1samp(differences, 0.0).pvalue)
+
+
+def _ablation_row(
+    label: str, family: Sequence[Stored], metric: str, compared: Comparison | None, base: Sequence[float]
+) -> list[Any]:
     values = seed_values(family, metric)
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
     failures = float(np.mean([result.summary.parse_failures.value or 0.0 for result in family]))
     d = compared.difference if compared else None
     gain = [None] * 4 if d is None or compared is None else [d.difference, *d.ends, compared.p_corrected]
-    return [label, float(np.mean(values)), spread, len(values), *gain, failures]
+    trained = None if compared is None else p_of_trainings(values, base)
+    return [label, float(np.mean(values)), spread, len(values), *gain, trained, failures]
 
 
 def _ablation_findings(first: str, rows: Sequence[Sequence[Any]], sign: int) -> list[str]:
-    """Which methods the corrected tests show to be worse, better, or neither."""
+    """Which methods the corrected tests show to be worse, better, or neither, and on how many trainings."""
     worse: list[str] = []
     better: list[str] = []
     neither: list[str] = []
-    for label, _mean, _sd, _seeds, difference, _low, _high, p, _failures in rows:
+    seeds = min(row[3] for row in rows)
+    for label, _mean, _sd, _seeds, difference, _low, _high, p, *_ in rows:
         if label != first:
             (neither if p >= _LEVEL else worse if sign * difference < 0 else better).append(label)
     found = [(f"Shown to be worse than {first}", worse), (f"Shown to be better than {first}", better)]
     found.append((f"Not shown to differ from {first}", neither))
-    return [f"{text}: {', '.join(names)}." for text, names in found if names]
+    return [f"{text} {on_trainings(seeds)}: {', '.join(names)}." for text, names in found if names]
 
 
 def _draw_ablation(axes: Any, rows: Sequence[Sequence[Any]], what: str) -> None:
@@ -140,16 +206,17 @@ def cross_domain(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) ->
     The score of a method trained on another task is compared with that of the method trained on the task itself;
     intervals are over users, and over seeds where they differ. Arguments are those of `ablation`, with several tasks.
     """
-    methods = {name: next(iter(_train(config.for_task(name), trainer, runs).values())) for name in config.tasks}
+    methods = {name: next(iter(_train(config.for_task(name), trainer, runs).methods.values())) for name in config.tasks}
+    on = on_trainings(len(config.seeds))
     rows: list[list[Any]] = []
     for name in config.tasks:
         here = config.for_task(name)
         metric, labels = here.metric, here.task.labels
-        own = tuple(_run(here, methods[name]))
+        own = tuple(run_method(here, methods[name]))
         rows.append([name, name, fmean(seed_values(own, metric.name)), None, None, None])
         for other in config.tasks:
             if other != name:
-                foreign = tuple(_run(here, methods[other]))
+                foreign = tuple(run_method(here, methods[other]))
                 (found,) = compare([foreign], own, [metric], labels, correction="none")
                 d = found.difference
                 rows.append([other, name, fmean(seed_values(foreign, metric.name)), d.difference, *d.ends])
@@ -158,10 +225,10 @@ def cross_domain(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) ->
     ]
     return StudyReport(
         "cross-domain",
-        f"Trained on one task, run on another ({config.split}, {len(config.seeds)} seeds)",
+        f"Trained on one task, run on another ({config.split}), {on}",
         ["trained on", "run on", "score", "minus trained on it", "low", "high"],
         rows,
-        [f"Not shown to differ from training on the task itself: {', '.join(alike)}."] if alike else [],
+        [f"Not shown to differ from training on the task itself {on}: {', '.join(alike)}."] if alike else [],
         lambda axes: _draw_cross_domain(axes, config.tasks, rows),
     )
 
@@ -187,7 +254,7 @@ def strength(
     """Run each method on the same users at each strength of the aggregated trait, and compare it with the first.
 
     Golds always show the user's side, items with the given probability; everything else about the users stays the
-    same. Scores are means over seeds; intervals resample users with all of their seeds.
+    same. Scores are means over seeds; intervals are over users, and over seeds where these differ.
 
     Args:
         config: one task of mini-LaMP; its data are generated for each strength.

@@ -12,7 +12,7 @@ from prlm_bench import Prompt
 from prlm_bench.errors import PrlmBenchError
 from prlm_bench.profiling import timed
 
-from .._hf import Chat, chat_text, encode_texts, is_framed, turns
+from .._hf import Chat, begin_completion, chat_text, encode_texts, is_framed, turns
 from ._files import ModelFiles
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class EncodedPrompt:
 
     Args:
         prompt: as the reasoner built it.
-        text: as the model reads it.
+        text: as the model reads it, with the beginning of its answer if there is one.
         framed: the same where it is in the chat template; "" for plain text.
         ids: its tokens.
         seed: of the answer's random numbers, in place of the decoding's.
@@ -63,15 +63,28 @@ class PromptEncoder:
         self._warned = False
 
     def windows(
-        self, prompts: Iterator[Prompt], size: int, seeds: Sequence[str | None]
+        self,
+        prompts: Iterator[Prompt],
+        size: int,
+        seeds: Sequence[str | None],
+        beginnings: Sequence[str] = (),
     ) -> Iterator[list[EncodedPrompt]]:
         """Prompts, `size` at a time, each once for each seed.
 
+        Args:
+            prompts: drawn as they are asked for.
+            size: of a window.
+            seeds: of the answers of each prompt.
+            beginnings: of the answers, one for each prompt if there are any.
+
         Raises:
-            PrlmBenchError: a prompt is too long, or the template refuses it.
+            PrlmBenchError: a prompt is too long, the template refuses it, or it would be cut where an answer is begun.
         """
+        start = 0
         while some := list(islice(prompts, size)):
-            yield [replace(one, seed=seed) for one in self._encode(some) for seed in seeds]
+            encoded = self._encode(some, beginnings[start : start + len(some)])
+            start += len(some)
+            yield [replace(one, seed=seed) for one in encoded for seed in seeds]
 
     def texts(self, prompts: Sequence[Prompt]) -> tuple[list[str], list[bool]]:
         """What the model reads, and whether that is in the chat template."""
@@ -108,10 +121,15 @@ class PromptEncoder:
                 hint = "a smaller max_length of the reasoner or max_new_tokens"
                 raise PrlmBenchError(message, hint if self._cuts_items else f"{hint}, or overflow=cut-items")
 
-    def _encode(self, prompts: Sequence[Prompt]) -> list[EncodedPrompt]:
+    def _encode(self, prompts: Sequence[Prompt], beginnings: Sequence[str] = ()) -> list[EncodedPrompt]:
         tokenizer, label = self._tokenizer(), self._files.label
         chats = [turns(prompt, self._chat) for prompt in prompts]
         texts = [chat_text(tokenizer, chat, label) for chat in chats]
+        if beginnings:
+            if self._max_input is not None:
+                message = f"max_input={self._max_input} cuts the ends of prompts, where answers are begun"
+                raise PrlmBenchError(message, "leave it out")
+            texts = [begin_completion(text, begun) for text, begun in zip(texts, beginnings, strict=True)]
         with timed("tokenizing"):
             encoded = encode_texts(tokenizer, texts, [not is_framed(tokenizer, chat) for chat in chats])
             ids = [self._cut(prompt, row) for prompt, row in zip(prompts, encoded, strict=True)]

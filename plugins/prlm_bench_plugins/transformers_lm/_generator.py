@@ -239,6 +239,17 @@ class TransformersGenerator:
         seeds = [_draw_seed(self._seed, self._draw + number) for number in range(n)]
         yield from gathered(self._answers(iter(prompts), max(1, len(prompts)), seeds), n)
 
+    def continued(self, prompts: Sequence[Prompt], beginnings: Sequence[str]) -> Iterator[tuple[int, Completion]]:
+        """Go on with completions that were begun; see `ContinuesCompletions`.
+
+        Raises:
+            PrlmBenchError: answers are constrained, or as for `generate`.
+        """
+        if self._constrain:
+            raise PrlmBenchError(f"constrain={self._constrain} has no form for answers that were begun", "leave it out")
+        for index, _, completion in self._answers(iter(prompts), max(1, len(prompts)), [None], beginnings):
+            yield index, completion
+
     def loglikelihood(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
         """The log-probability of each continuation of each prompt; see `ScoresContinuations`.
 
@@ -283,7 +294,7 @@ class TransformersGenerator:
         return Activity(None if self._engine is None else self._engine.active, busy)
 
     def _answers(
-        self, prompts: Iterator[Prompt], window: int, seeds: Sequence[str | None]
+        self, prompts: Iterator[Prompt], window: int, seeds: Sequence[str | None], beginnings: Sequence[str] = ()
     ) -> Iterator[tuple[int, int, Completion]]:
         """Index of a prompt, number of a seed, and the completion with it.
 
@@ -291,8 +302,9 @@ class TransformersGenerator:
             prompts: drawn as there is room.
             window: prompts that are encoded at a time.
             seeds: of the samples of each prompt; None is the decoding's.
+            beginnings: of the completions, one for each prompt if there are any.
         """
-        windows = self._encoder.windows(prompts, window, seeds)
+        windows = self._encoder.windows(prompts, window, seeds, beginnings)
         first = next(windows, None)
         if first is None:
             return

@@ -31,7 +31,7 @@ class GroupSampler:
     Args:
         model: of transformers; without the wrapper of peft.
         max_tokens: of a completion at most.
-        temperature: above 0.
+        temperature: 0 takes the most likely token each time.
         end_ids: tokens that end a completion.
         bf16: compute in bfloat16 where autocast does.
     """
@@ -39,7 +39,7 @@ class GroupSampler:
     def __init__(
         self, model: Any, max_tokens: int, temperature: float, end_ids: Sequence[int], bf16: bool = False
     ) -> None:
-        self._max_tokens, self._device = max_tokens, model.device
+        self._max_tokens, self._draws, self._device = max_tokens, temperature > 0, model.device
         on_gpu = self._device.type == "cuda"
         limits = Limits(MOST_ROWS["cuda"], None if on_gpu else _CPU_TOKENS, share=_GPU_SHARE)
         loaded = LoadedModel(model, tuple(end_ids), 0)
@@ -67,7 +67,8 @@ class GroupSampler:
         """
         rows = [list(ids) for ids, count in zip(prompts, counts, strict=True) for _ in range(count)]
         # From the generator of the CPU, which a checkpoint of the training holds, whatever the device is.
-        self._drawn = torch.rand(len(rows), self._max_tokens, dtype=torch.double)
+        # Greedy answers take none, so that an evaluation leaves the training as it was.
+        self._drawn = torch.rand(len(rows), self._max_tokens, dtype=torch.double) if self._draws else None
         found: list[list[int]] = [[] for _ in rows]
         for output in self._engine.answers(iter([Request(place, "", ids) for place, ids in enumerate(rows)])):
             found[output.index] = output.ids

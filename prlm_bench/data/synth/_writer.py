@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import count
 from pathlib import Path
 
 from ..._util.files import replacing
 from ...errors import PrlmBenchError
+from .._write_json import listing
 from ..lamp._layout import GENERATED
 from ._config import SPLITS, SynthConfig
 from ._family import Family
@@ -70,10 +71,10 @@ def _write_task(folder: Path, task: Family, config: SynthConfig, progress: Progr
 
 def _write_split(folder: Path, split: str, task: Family, config: SynthConfig, step: Callable[[], None]) -> None:
     with ExitStack() as stack:
-        question = stack.enter_context(_listing(folder / f"{split}_questions.json", "[", "]"))
+        question = stack.enter_context(listing(folder / f"{split}_questions.json", "[", "]"))
         head = f'{{"task": "LaMP_{task.number}", "golds": ['
-        output = stack.enter_context(_listing(folder / f"{split}_outputs.json", head, "]}"))
-        relevance = stack.enter_context(_listing(folder / f"{split}_relevance.json", "{", "}"))
+        output = stack.enter_context(listing(folder / f"{split}_outputs.json", head, "]}"))
+        relevance = stack.enter_context(listing(folder / f"{split}_relevance.json", "{", "}"))
         for user in user_ids(task.number, split, config):
             for record in records(task, user, split, config):
                 shown = {"id": record.id, "user_id": user, "input": record.input, "profile": record.profile}
@@ -81,19 +82,3 @@ def _write_split(folder: Path, split: str, task: Family, config: SynthConfig, st
                 output(_json({"id": record.id, "output": record.gold}))
                 relevance(f"{_json(record.id)}: {_json(record.relevant)}")
             step()
-
-
-@contextmanager
-def _listing(path: Path, head: str, tail: str) -> Iterator[Callable[[str], None]]:
-    """Gives a function that adds an element, on a line of its own, between `head` and `tail`."""
-    with replacing(path) as file:
-        gap = "\n"
-
-        def add(element: str) -> None:
-            nonlocal gap
-            file.write((gap + element).encode())
-            gap = ",\n"
-
-        file.write(head.encode())
-        yield add
-        file.write(f"\n{tail}\n".encode())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...results import Estimate, seeds_of
-from ._finding import Finding, Group, ResultRow, Status, ends, share
+from ._finding import Finding, Group, ResultRow, Status, ends, resting_on, share
 
 #: Answers hardly differ if at least this share of them is the same.
 ALIKE = 0.9
@@ -47,12 +47,13 @@ def _whose_items(group: Group) -> Iterator[Finding]:
     found = group.intervals(values)
     for at, line in enumerate(rows):
         if f"{at}" in found:
-            yield _whose_items_finding(group, line, found[f"{at}"], found.get(f"{at} own"))
+            seeds = resting_on(values[f"{at}"])
+            yield _whose_items_finding(group, line, found[f"{at}"], found.get(f"{at} own"), seeds)
 
 
-def _whose_items_finding(group: Group, line: ResultRow, other: Estimate, own: Estimate | None) -> Finding:
+def _whose_items_finding(group: Group, line: ResultRow, other: Estimate, own: Estimate | None, seeds: str) -> Finding:
     what = "answers are barely personalized, share unchanged with another user's items"
-    text = share(other) + (f"; with random own items {share(own)}" if own is not None else "")
+    text = share(other) + seeds + (f"; with random own items {share(own)}" if own is not None else "")
     return group.finding("answers", _status(other), [line], what, text, other)
 
 
@@ -68,12 +69,11 @@ def _one_for_all(group: Group) -> Iterator[Finding]:
     rows = [line for line in group.lines if not line.result.manifest.control]
     plain = [[_plain(columns.answers) for columns in line.columns] for line in rows]
     most_common = [Counter(chain.from_iterable(by_seed)).most_common(1)[0][0] for by_seed in plain]
-    found = group.intervals(
-        {
-            str(at): np.mean([[answer == most_common[at] for answer in answers] for answers in by_seed], axis=0)
-            for at, by_seed in enumerate(plain)
-        }
-    )
+    values = {
+        str(at): np.array([[answer == most_common[at] for answer in answers] for answers in by_seed], dtype=np.float64)
+        for at, by_seed in enumerate(plain)
+    }
+    found = group.intervals(values)
     golds = [gold for gold in group.lines[0].columns[0].golds if gold is not None]
     among_golds = Counter(_plain(golds)).most_common(1)[0][1] / len(golds) if golds else 0.0
     for at, estimate in found.items():
@@ -85,7 +85,7 @@ def _one_for_all(group: Group) -> Iterator[Finding]:
         what = "answers hardly differ between users, share of the most common answer"
         if golds:
             what += f" (of the most common gold {100 * among_golds:.1f} %)"
-        shown = f"{share(estimate)}, {quoted}"
+        shown = f"{share(estimate)}{resting_on(values[at])}, {quoted}"
         yield group.finding("answers", status, [rows[int(at)]], what, shown, estimate)
 
 
@@ -94,10 +94,9 @@ def _plain(texts: Sequence[str]) -> list[str]:
 
 
 def _equal(first: ResultRow, second: ResultRow) -> NDArray[np.float64]:
-    """For each question the share of equal answers over shared seeds, or of the first seeds if none is shared."""
+    """1 where answers are equal: for each shared seed, or for the first seeds if none is shared; shape (seeds, n)."""
     by_seed = dict(zip(seeds_of(second.seeds), second.columns, strict=True))
     shared = [(one, by_seed[s]) for s, one in zip(seeds_of(first.seeds), first.columns, strict=True) if s in by_seed]
     pairs = shared or [(first.columns[0], second.columns[0])]
     equal = [[a == b for a, b in zip(_plain(one.answers), _plain(two.answers), strict=True)] for one, two in pairs]
-    means: NDArray[np.float64] = np.array(equal, dtype=np.float64).mean(axis=0)
-    return means
+    return np.array(equal, dtype=np.float64)

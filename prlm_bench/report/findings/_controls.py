@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ._finding import Finding, Group, ResultRow, needing, signed
+from ._finding import Finding, Group, ResultRow, needing, resting_on, signed
 
 
 def controls(group: Group) -> Iterator[Finding]:
@@ -29,7 +29,8 @@ def controls(group: Group) -> Iterator[Finding]:
         if found.value is None:
             continue
         status, needed = group.gain(found)
-        text = needing(f"{_shown(group, rows[int(at)])}, gain {signed(found)}", needed)
+        gain = f"gain {signed(found)}{resting_on(gaps[at])}"
+        text = needing(f"{_shown(group, rows[int(at)])}, {gain}", needed)
         yield group.finding("controls", status, [rows[int(at)]], what, text, found, needed=needed)
 
 

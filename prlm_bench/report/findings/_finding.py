@@ -15,6 +15,7 @@ from ...host import Component
 from ...results import ClusterEstimates, Estimate, SeedGroup, Stored, as_mean, describe_group, mean_value, seeds_of
 from ...stats import CONSTANT, scale_of, user_totals
 from .._columns import SampleColumns, numbers
+from .._text import on_trainings
 
 #: Shown, shown to be absent, not enough users to show either, or not possible to check.
 Status = Literal["found", "passed", "open", "unchecked"]
@@ -177,9 +178,10 @@ class Group:
         return figures.estimates(level=self.level)
 
     def gap(self, line: ResultRow, other: ResultRow) -> NDArray[np.float64]:
-        """The difference of the metric by question, shape (shared seeds, n), or of means over seeds, shape (n,)."""
+        """The difference of the metric by question: of each training, shape (trainings, n), where the seeds of the rows
+        are the same or one row has a single seed; else of means over seeds, shape (n,)."""
         mine, theirs = seeds_of(line.seeds), seeds_of(other.seeds)
-        if mine == theirs:
+        if mine == theirs or 1 in (len(mine), len(theirs)):
             gaps: NDArray[np.float64] = self.scores_by_seed(line) - self.scores_by_seed(other)
             return gaps
         return self.scores(line) - self.scores(other)
@@ -247,6 +249,16 @@ def signed(found: Estimate) -> str:
     if found.low is None or found.high is None:
         return f"{found.value:+.4f} ({found.why})"
     return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+
+
+def resting_on(values: NDArray[np.float64]) -> str:
+    """The trainings that figures rest on, to put after them; "" where all agree.
+
+    Args:
+        values: by question, shape (trainings, n); of shape (n,) if they are no trainings.
+    """
+    differ = values.ndim == 2 and not all(np.array_equal(each, values[0], equal_nan=True) for each in values)
+    return f" {on_trainings(len(values))}" if differ else ""
 
 
 def share(found: Estimate) -> str:

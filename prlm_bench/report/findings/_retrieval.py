@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ._finding import Finding, Group, needing, signed
+from ._finding import Finding, Group, needing, resting_on, signed
 
 
 def retrieval(group: Group) -> Iterator[Finding]:
@@ -26,5 +26,5 @@ def retrieval(group: Group) -> Iterator[Finding]:
             continue
         status, needed = group.gain(found)
         worse = found.high is not None and found.high < 0
-        text = needing(("worse: " if worse else "") + signed(found), needed)
+        text = needing(("worse: " if worse else "") + signed(found) + resting_on(gaps[at]), needed)
         yield group.finding("retrieval", status, [pairs[int(at)][0]], what, text, found, needed=needed)

@@ -15,7 +15,8 @@ pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
 
 from prlm_bench_plugins._training import read_log
 from prlm_bench_plugins.prlm import _grpo
-from prlm_bench_plugins.prlm._grpo import can_repeat_cache, make_policy
+from prlm_bench_plugins.prlm._grpo import make_policy
+from prlm_bench_plugins.prlm._rollout import can_repeat_cache
 from prlm_bench_plugins.prlm._tuning import load_model
 from support.prlm_shop import ARCHITECTURES, make_causal, settings, training_context
 

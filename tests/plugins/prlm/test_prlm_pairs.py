@@ -186,7 +186,8 @@ class TestPairs:
         first = make_pairs(make())
         kept = (first.folder / "pairs.jsonl").read_bytes()
         (first.folder / "manifest.json").rename(tmp_path / "kept.json")
-        (first.folder / "pairs.jsonl").unlink()
+        for name in ("pairs.jsonl", "timing.json"):
+            (first.folder / name).unlink()
         assert (make_pairs(make()).folder / "pairs.jsonl").read_bytes() == kept
         assert (first.folder / "manifest.json").read_bytes() == (tmp_path / "kept.json").read_bytes()
 

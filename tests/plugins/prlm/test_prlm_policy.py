@@ -17,9 +17,10 @@ import torch
 from datasets import Dataset
 from prlm_bench_plugins._hf import encode_completions, encode_prompts, turns
 from prlm_bench_plugins._training import TRAIN
-from prlm_bench_plugins.prlm._grpo import Rollout, dataset, run_lengths, sample_groups
+from prlm_bench_plugins.prlm._grpo import dataset
 from prlm_bench_plugins.prlm._prefix_sharing import PrefixSharingGRPOTrainer, disable_telemetry
 from prlm_bench_plugins.prlm._recipe import Lora
+from prlm_bench_plugins.prlm._rollout import Rollout, run_lengths, sample_groups
 from prlm_bench_plugins.prlm._tuning import adapter, load_model, silenced
 from prlm_bench_plugins.transformers_lm.rollouts import GroupSampler
 from support.prlm_shop import R1_TEMPLATE, make_causal, make_tokenizer, settings, training_context
@@ -260,6 +261,26 @@ class TestRolloutOfATrainer:
         ids = encode_prompts(trainer.processing_class, prompts[:1])
         assert found == sample_groups(model, ids, [2], 6, 1e-6, [1], 0)
         assert model.training
+
+    @pytest.mark.parametrize("kind", ["Llama", "Gemma", "Lfm2"])
+    def test_greedy_answers_are_those_of_generate_and_take_no_random_numbers(self, kind: str, tmp_path: Path) -> None:
+        """By the static engine, by a cache that is repeated, and by the model's own `generate()`."""
+        model, tokenizer = load_model(str(make_causal(tmp_path / "model", kind)))
+        trainer = SimpleNamespace(
+            processing_class=tokenizer,
+            accelerator=SimpleNamespace(unwrap_model=lambda model: model),
+            model=model.train(),
+            args=SimpleNamespace(bf16=False, fp16=False),
+        )
+        ids = encode_prompts(tokenizer, ["what", "a headline for the article", "x " * 9])
+        before = torch.random.get_rng_state()
+        found = Rollout(9, 0.0).complete(trainer, ids, [1, 1, 1], 2)
+        assert torch.equal(torch.random.get_rng_state(), before) and model.training
+        model.eval()
+        for row, answer in zip(ids, found, strict=True):
+            out = model.generate(torch.tensor([row]), max_new_tokens=9, do_sample=False, eos_token_id=1)
+            assert out[0, len(row) :].tolist() == answer
+        assert Rollout(9, 0.0).complete(trainer, [], []) == []
 
     def test_prompts_come_back_in_the_order_of_the_rows(self, models: Callable[[str], Path]) -> None:
         model, tokenizer = load_model(str(models("Qwen2")))

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from prlm_bench_plugins._training import Artefact, make_artefact, plugin_code, read_artefact
 from prlm_bench_plugins.prlm import _stages
+from prlm_bench_plugins.prlm._arms import base_methods, trained_methods
 from prlm_bench_plugins.prlm._callbacks import finding
 from prlm_bench_plugins.prlm._context import SOURCES
 from prlm_bench_plugins.prlm._recipe import GrpoSettings, change_recipe, read_recipe, recipe_names, recipe_text
@@ -31,6 +32,7 @@ PUBLISHED = {
     "k": 5,
     "max_completion": 768,
     "run_max_length": 3000,
+    "start": None,
     "precision": "bf16",
     "pairs.questions": 5000,
     "pairs.negatives": [],
@@ -72,6 +74,7 @@ OURS = {
     "batch_tokens": 65536,
     "report_to": "auto",
     "policy.eval_batch": 64,
+    "policy.permuted": [],
     "policy.judged": 64,
     "policy.keep_every": 50,
     "policy.lora": None,
@@ -85,14 +88,16 @@ class TestRecipes:
         assert recipe.ablations
         for changes in recipe.ablations.values():
             changed = change_recipe(recipe, changes)
-            assert changed.policy != recipe.policy
-            assert changed.model_copy(update={"policy": recipe.policy}) == recipe
+            assert (changed.policy, changed.reward) != (recipe.policy, recipe.reward)
+            assert changed.model_copy(update={"policy": recipe.policy, "reward": recipe.reward}) == recipe
 
     def test_every_field_of_published_is_the_published_value_or_named_as_ours(self) -> None:
         recipe = read_recipe("published").model_dump()
         sections = {name: recipe.pop(name) for name in ("pairs", "reward", "policy")}
         for baseline in ("sft", "rft", "dpo", "ablations"):  # not in the paper
             assert recipe.pop(baseline)
+        for ours in ("sft_grid", "sft_traces"):
+            assert recipe.pop(ours) is None
         found = recipe | {f"{name}.{field}": value for name, each in sections.items() for field, value in each.items()}
         assert found == {**PUBLISHED, **OURS}
         assert not PUBLISHED.keys() & OURS.keys()
@@ -203,14 +208,14 @@ def policy_of(changes: Sequence[str]) -> GrpoSettings:
 
 
 class TestMethods:
-    """What a training says to run: `_stages` names methods for its models and for its base."""
+    """What a training says to run: methods for its models and for its base."""
 
     def made(self, folder: Path, changes: Sequence[str]) -> dict[str, dict[str, Any]]:
         recipe = read_recipe("tiny", ["base=acme/base", *changes])
         policy = Artefact(folder / "policy", {"reasoner": "prlm"})
         sft = Artefact(folder / "sft", {"reasoner": "direct:protocol=chat"})
-        trained = _stages._trained_methods(recipe, folder, {"policy": policy, "sft": sft})
-        return {**trained, **_stages._base_methods(recipe, folder)}
+        trained = trained_methods(recipe, folder, {"policy": policy, "sft": sft})
+        return {**trained, **base_methods(recipe, folder)}
 
     def test_trained_models_and_their_base_compute_in_one_precision(self, tmp_path: Path) -> None:
         methods = self.made(tmp_path, [])

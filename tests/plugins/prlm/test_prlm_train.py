@@ -86,8 +86,11 @@ class TestStages:
         assert [row["step"] for row in log if "loss" in row] == list(range(1, manifest["steps"] + 1))
         curve = manifest["held_back"]["curve"]
         assert [step for step, _ in curve] == sorted({*range(0, manifest["steps"], 2), manifest["steps"]})
-        best = min if manifest["held_back"]["metric"] == "loss" else max
-        assert dict(map(tuple, curve))[manifest["best_step"]] == best(value for step, value in curve if step)
+        assert manifest["held_back"]["metric"] == "accuracy"
+        assert dict(map(tuple, curve))[manifest["best_step"]] == max(value for step, value in curve if step)
+        assert (
+            all(manifest["cost"].values()) and json.loads((unbroken / name / "timing.json").read_text())["seconds"] > 0
+        )
         assert sorted(manifest["files"]) == sorted(path.name for path in (unbroken / name / "model").iterdir())
         assert not (unbroken / name / "begun.json").exists()
 

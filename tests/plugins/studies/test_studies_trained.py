@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pytest
 from prlm_bench_plugins.studies._reward import _correlation, _phases, _products
+from prlm_bench_plugins.studies._trained import p_of_trainings
 
 PLUGIN = '''
 from pathlib import Path
@@ -19,8 +20,8 @@ from prlm_bench import hookimpl
 class Trainer:
     """Counts its trainings and names two methods."""
 
-    def __init__(self, context, retriever: str = "bm25"):
-        self.seed, self.retriever = context.seed, retriever
+    def __init__(self, context, retriever: str = "bm25", chosen: list[str] | None = None):
+        self.seed, self.retriever, self.chosen = context.seed, retriever, chosen
 
     def fingerprint(self):
         return ""
@@ -31,7 +32,11 @@ class Trainer:
             file.write(f"{self.seed}\\n")
         items = {"retriever": self.retriever, "k": 1, "reasoner": "direct", "generator": "copy"}
         weak = {"reasoner": "direct", "generator": "echo"}
-        return {"methods": {"full": items, "without items": weak}}
+        full = items if self.chosen is None else {**items, "k": int(self.chosen[0])}
+        (output / "chosen").write_text(f"{self.chosen}")
+        found = {"methods": {"full": full, "without items": weak}, "other_seeds": {"chosen": ["1"]}}
+        costs = {"tokens_generated": 10 * self.seed, "tokens_trained": 4, "seconds": 2.5}
+        return {**found, "costs": {"full": costs}, "findings": ["it is what it is"]}
 
 
 class Silent(Trainer):
@@ -74,8 +79,23 @@ def test_ablation_trains_each_seed_and_compares_with_the_first_method(here: Any)
     assert full["minus full"] is None
     assert weak["minus full"] == pytest.approx(weak["mean"] - full["mean"])
     assert weak["low"] < weak["minus full"] < weak["high"] < 0
-    assert found["findings"] == ["Shown to be worse than full: without items."]
+    assert found["findings"] == [
+        "Shown to be worse than full on these 2 trainings: without items.",
+        "Seed 0: it is what it is.",
+        "Seed 3: it is what it is.",
+    ]
+    assert [full[name] for name in ("tokens generated", "tokens trained", "training seconds")] == [15, 4, 2]
+    assert weak["tokens trained"] is None
+    # What the first seed chose reaches the others.
+    assert [Path(f"t/mini_lamp_4/{seed}/chosen").read_text() for seed in (0, 3)] == ["None", "['1']"]
     assert Path("t/mini_lamp_4/3/trained").read_text() == "3\n"
+
+
+def test_the_test_over_trainings_is_paired_by_seed() -> None:
+    # The differences to SFT of three trainings of the policy.
+    assert p_of_trainings([0.9115, 0.8049, 0.7129], [0.9, 0.8, 0.7]) == pytest.approx(0.059, abs=1e-3)
+    assert p_of_trainings([0.5], [0.4]) is None
+    assert p_of_trainings([0.5, 0.7], [0.4, 0.6]) is None
 
 
 def test_options_of_the_trainer_reach_it(here: Any) -> None:

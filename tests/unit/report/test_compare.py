@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.made_results import sample, write_result
 
 from prlm_bench.errors import DataError, UnknownNameError
-from prlm_bench.results import describe, find_results, select
+from prlm_bench.report import compare, render_comparisons
+from prlm_bench.results import describe, find_results, select, select_group
 
 GRID = ("--task", "mini_lamp_2", "--synth-users", "12", "--results", "r")
 
@@ -78,3 +80,18 @@ def test_select_takes_folders_and_fingerprints(run: Any) -> None:
     with pytest.raises(UnknownNameError, match="known: "):
         select(stored, "xyz")
     assert {describe(result) for result in stored} >= {"bm25 × k=4 × direct × vote", "none × k=0 × direct × echo"}
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(3, "on these 3 trainings"), (6, "over 6 trainings")])
+def test_several_seeds_are_counted_in_the_legend(tmp_path: Path, host: Any, seeds: int, said: str) -> None:
+    for seed in range(seeds):
+        for retriever, least in (("bm25", 1), ("recency", 2)):
+            answers = [sample(f"q{u}", f"u{u}", "a b" if u % (seed + 3) > least else "c", "a b") for u in range(30)]
+            write_result(tmp_path, answers, retriever=retriever, seed=seed)
+    stored, _ = find_results(tmp_path)
+    first, second = (select_group(stored, name) for name in ("bm25", "recency"))
+    found = compare([first], second, host.metrics(["rouge1@lamp"]), ())
+    assert found[0].trainings == seeds
+    assert f"t test over users and trainings, {said}." in render_comparisons(found, "holm")
+    alone = compare([first[:1]], second[:1], host.metrics(["rouge1@lamp"]), ())
+    assert alone[0].trainings == 1 and "trainings" not in render_comparisons(alone, "holm")

@@ -118,6 +118,20 @@ def test_seeds_of_a_method_are_taken_together(tmp_path: Path, host: PluginHost) 
     assert swapped.figure is not None and swapped.figure.value == pytest.approx((0.75 + 1) / 2)
     (control,) = found(tmp_path, host, "controls")
     assert control.text.startswith("0.6250, gain -0.1250")
+    assert all(" on these 2 trainings" in each.text for each in (retrieval, swapped, control) if "[" in each.text)
+    assert "on these 2 trainings" in control.text
+
+
+def test_trainings_count_beside_a_row_of_one_seed(tmp_path: Path, host: PluginHost) -> None:
+    """Three trainings that differ more than the users do show no gain over the one run of the control."""
+    rng = np.random.default_rng(4)
+    for seed, share in enumerate((0.2, 0.55, 0.9)):
+        write(tmp_path, rows(lambda u, q, s=share: rng.random() < s, users=60), "bm25", seed=seed)
+    write(tmp_path, rows(lambda u, q: rng.random() < 0.4, users=60), "random", seed=0)
+    (finding,) = found(tmp_path, host, "retrieval")
+    assert finding.status == "open" and finding.text.partition(";")[0].endswith("] on these 3 trainings")
+    assert finding.figure is not None and finding.figure.low is not None
+    assert finding.figure.high is not None and finding.figure.high - finding.figure.low > 0.5
 
 
 def test_answers_that_stay_the_same_with_another_users_items_are_found(tmp_path: Path, host: PluginHost) -> None:

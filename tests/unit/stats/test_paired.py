@@ -206,6 +206,18 @@ def test_the_same_recipe_twice_is_no_different(users: int) -> None:
     assert over_users / rounds >= 0.2
 
 
+@pytest.mark.parametrize("counts", [(3, 1), (1, 5), (3, 3), (5, 5), (8, 8)])
+def test_intervals_over_users_and_trainings_hold(counts: tuple[int, int]) -> None:
+    """Users and trainings are random effects; so are what the two share."""
+    generator = np.random.default_rng(sum(counts))
+    rounds, holds = 400, 0
+    for _ in range(rounds):
+        first, second = (trainings(generator, 40, 0.05, count) for count in counts)
+        found = paired_difference(first, second, mean_value, first[0][:, 1], flips=16)
+        holds += found.low <= 0 <= found.high
+    assert 0.93 <= holds / rounds <= 0.99
+
+
 def test_all_trainings_of_both_sides_count() -> None:
     """Seeds 0, 1, 2 (.842, .467, .442) against seed 0 (.575): the difference of the means, not of the first seeds."""
     users = np.random.default_rng(3).normal(0, 0.01, size=(40, 1))
