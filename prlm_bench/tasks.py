@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from ._util.assets import asset
 from ._util.golds import label_problem, number_problem
-from ._util.yaml_text import Keys, YamlError, read_yaml
+from ._util.yaml_text import Keys, read_yaml
 from .errors import TaskError, UnknownNameError
 
 __all__ = [
@@ -371,17 +371,10 @@ def _located(path: Path, error: dict[str, Any], places: _Places) -> TaskError:
 
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], _Places]:
     """The content of a file, inherited content included, and the place of each value."""
-    try:
-        content, lines = read_yaml(path, flat=path.parent == task_folder())
-    except YamlError as error:
-        raise TaskError(str(error)) from None
+    content, lines = read_yaml(path, TaskError)
     if not isinstance(content, dict):
         raise TaskError(f"{path}:1: a task file must be a mapping")
-    places: _Places = {}
-    for keys, line in lines:
-        if keys in places:
-            raise TaskError(f"{path}:{line}: {'.'.join(map(str, keys))}: given twice")
-        places[keys] = (path, line)
+    places: _Places = {keys: (path, line) for keys, line in lines.items()}
     base = content.pop("extends", None)
     if base is None:
         return content, places

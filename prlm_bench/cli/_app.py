@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from .. import __version__
+from .._util.interrupts import interrupts
 from ..errors import PrlmBenchError
 from ..threads import set_thread_defaults
 from . import COMMANDS
@@ -91,6 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(words: list[str]) -> int:
     forget_hosts()  # plugins may have changed since an earlier command line in this process
+    interrupts.said = False
     try:
         set_thread_defaults()
         _add_commands()
@@ -103,7 +105,7 @@ def _run(words: list[str]) -> int:
     except TyperException as error:
         return _print_error(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, Abort):
-        return _print_error("interrupted", 130)
+        return interrupts.say()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -112,10 +114,21 @@ def _run(words: list[str]) -> int:
             return 0
         raise
     except OSError as error:
-        return _print_error(f"{error.filename or 'system'}: {error.strerror or error}", 2)
+        return _print_error(f"{error.filename or _nameless(error)}: {error.strerror or error}", 2)
     except Exception:
-        traceback.print_exc()
+        if not interrupts.pressed:
+            traceback.print_exc()
         return _print_error("this is a bug in prlm-bench or in a plugin; please report it with the traceback above", 1)
+
+
+def _nameless(error: OSError) -> str:
+    """What could not be written, where the system does not say."""
+    try:
+        sys.stdout.flush()
+    except OSError as again:
+        if again.errno == error.errno:
+            return "standard output"
+    return "system"
 
 
 def _leading_plugins_removed(words: list[str]) -> list[str]:
@@ -127,5 +140,7 @@ def _leading_plugins_removed(words: list[str]) -> list[str]:
 
 
 def _print_error(message: str, status: int) -> int:
+    if interrupts.pressed:  # some libraries turn the interrupt into an error of their own
+        return interrupts.say()
     print(f"prlm-bench: {' '.join(message.split())}", file=sys.stderr)
     return status

@@ -145,6 +145,7 @@ def _execute(
     json: bool,
     profile: Path | None,
 ) -> None:
+    from .._util.interrupts import interrupts
     from .._util.progress_bars import make_progress
     from ..api import run_config
     from ..report import render, to_json
@@ -157,8 +158,8 @@ def _execute(
             )
     except KeyboardInterrupt:
         again = shlex.join(["prlm-bench", *sys.argv[1:]])
-        print(f"prlm-bench: interrupted; finished samples are kept. Resume with: {again}", file=sys.stderr)
-        raise typer.Exit(130) from None
+        line = f"prlm-bench: interrupted; finished samples are kept. Resume with: {again}"
+        raise typer.Exit(interrupts.say(line)) from None
     tables, findings = found.tables(), found.findings()
     if json:
         print_json({**to_json(tables), "findings": findings_json(findings)})

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .._util.files import write_whole
+from .._util.json_text import read_json
 from .._util.locks import lock
 from .._util.text import without_logins
 from ..errors import DataError
 from ..tasks import Task
-from ._read_json import read_json
 from ._transfer import FileProgress, MissingError, Transfer, new_client
 from .lamp._layout import questions_file
 

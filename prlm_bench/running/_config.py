@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from .._util.reading import first_problem
+from .._util.yaml_text import read_yaml
 from ..errors import RunError
 from ..host import ComponentChoice
 
@@ -84,10 +85,7 @@ def read_run_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfi
     """
     content: dict[str, Any] = {}
     if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise RunError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        loaded = read_yaml(path, RunError).content
         if not isinstance(loaded, dict):
             raise RunError(f"{path}: a run file must be a mapping", "see the guide on run files")
         content = loaded
@@ -95,8 +93,6 @@ def read_run_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfi
     try:
         return RunConfig.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
         known = ", ".join(RunConfig.model_fields)
-        hint = f"known fields: {known}" if first["type"] == "extra_forbidden" else ""
-        raise RunError(f"{path or 'run'}: {field}: {first['msg'].removeprefix('Value error, ')}", hint) from None
+        hint = f"known fields: {known}" if error.errors()[0]["type"] == "extra_forbidden" else ""
+        raise RunError(f"{path or 'run'}: {first_problem(error)}", hint) from None

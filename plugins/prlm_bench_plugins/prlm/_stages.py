@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.host import parse_spec
 from prlm_bench.interfaces import Context, Generator
 from prlm_bench.progress import Progress
 
 from .._hf import Dtype
-from .._training import MANIFEST, MODEL, Artefact, read_artefact, read_seconds, trainer_fingerprint
+from .._training import MANIFEST, MODEL, Artefact, read_artefact, read_manifest, read_seconds, trainer_fingerprint
 from ._context import SOURCES, TrainingContext
 from ._recipe import Recipe, TuningSettings, change_recipe, read_recipe, required
 
@@ -223,16 +221,11 @@ def cost_of(output: Path, stage: str) -> dict[str, float]:
     """
     folders = [stage] if stage and (output / stage / MANIFEST).is_file() else []
     for name in folders:
-        builds_on = _manifest(output / name).get("builds_on", ())
+        builds_on = read_manifest(output / name).get("builds_on", ())
         folders += [each for each in builds_on if each not in folders]
-    costs = [{**_manifest(output / name).get("cost", {}), **_seconds(output / name)} for name in folders]
+    costs = [{**read_manifest(output / name).get("cost", {}), **_seconds(output / name)} for name in folders]
     names = dict.fromkeys(name for cost in costs for name in cost)
     return {name: round(sum(cost.get(name, 0) for cost in costs), 1) for name in names}
-
-
-def _manifest(folder: Path) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = orjson.loads((folder / MANIFEST).read_bytes())
-    return found
 
 
 def _seconds(folder: Path) -> dict[str, float]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..._util.json_text import read_json
 from ...errors import DataError
 from ...tasks import Task
-from .._read_json import read_json
 from ..store._json import ListReader
 from ._check import head_problems, named_user
 from ._origin import Origin, known_instructions, other_task, stated_name
