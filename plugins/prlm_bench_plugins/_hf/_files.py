@@ -22,6 +22,7 @@ class _Known(BaseModel):
     """The fields of a checkpoint's JSON files that are read here and have one type, whichever file has them."""
 
     architectures: list[str] | None = None
+    model_type: str | None = None
     text_config: dict[str, Any] | None = None
     dtype: str | dict[str, Any] | None = None
     torch_dtype: str | dict[str, Any] | None = None
