@@ -67,7 +67,12 @@ def make_corpus(root: Path) -> Path:
     write_json(root / "row" / "timing.json", {"answers": 8, "seconds": 1.5, "tokens": 9})
     _write_journal(root / "unfinished", rows[0])
     _write_human(root, rows)
-    lines = [f"q{i} Q0 item{j} {j} {1 / (1 + j)} tag" for i in range(3) for j in range(3)]
+    asked = json.loads((root / "data/dev/dev_questions.json").read_text())
+    lines = [
+        f"{question['id']} Q0 {item['id']} {place} {1 / (1 + place)} tag"
+        for question in asked
+        for place, item in enumerate(question["profile"])
+    ]
     (root / "x.run").write_text("\n".join(lines) + "\n")
     (root / "x.run.gz").write_bytes(gzip.compress((root / "x.run").read_bytes(), mtime=0))
     for name, content in CHECKPOINT.items():
