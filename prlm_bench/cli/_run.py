@@ -48,6 +48,10 @@ def run(
     any_task: Annotated[
         bool | None, typer.Option("--any-task", help="Take data of another benchmark than the task's; the rows say so.")
     ] = None,
+    max_answer: Annotated[
+        int | None,
+        typer.Option("--max-answer", min=1, help="Characters of an answer at most.  [default: 200000]"),
+    ] = None,
     synth_users: Annotated[int | None, typer.Option(min=2, help="Users per split of generated tasks.")] = None,
     results: ResultsOption = DEFAULT_RESULTS,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = 1,
@@ -77,6 +81,7 @@ def run(
     names = ("split", "limit", "view", "dates", "controls", "skip_invalid", "any_task", "synth_users", "data")
     values = (split, limit, view, dates, controls, skip_invalid, any_task, synth_users, data)
     fields = dict(zip(names, values, strict=True)) | {
+        "max_answer": max_answer,
         "tasks": task,
         "retrievers": retriever,
         "k": k,

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .._util.reading import first_problem
+from .._util.text import MAX_ANSWER
 from .._util.yaml_text import read_yaml
 from ..errors import RunError
 from ..host import ComponentChoice
@@ -47,6 +48,8 @@ class RunConfig(BaseModel):
     skip_invalid: bool = False
     #: Take data of another benchmark than the task's; the results say whose data they are.
     any_task: bool = False
+    #: Characters of an answer or a gold at most; a row with a longer answer fails.
+    max_answer: int = Field(default=MAX_ANSWER, ge=1)
     #: Skip components that can run on none of the tasks instead of raising an error.
     lenient: bool = False
     #: Users per split of generated tasks (mini-LaMP).

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from .._util.text import MAX_ANSWER, length_problem
 from ..errors import PrlmBenchError
 from ..host import ComponentChoice
 from ..interfaces import Activity, Generator, ReportsActivity, Reward, Streams
@@ -35,6 +36,8 @@ class Pipeline:
     Args:
         cells: the cells to run, identified by their index in this list.
         rewards: computed for every sample of every cell.
+        components: makes what the cells name.
+        max_answer: characters of an answer at most.
 
     Raises:
         PrlmBenchError: a component cannot be created.
@@ -45,8 +48,9 @@ class Pipeline:
         cells: Sequence[Cell],
         rewards: Sequence[ComponentChoice],
         components: Components,
+        max_answer: int = MAX_ANSWER,
     ) -> None:
-        self._cells = cells
+        self._cells, self._max_answer = cells, max_answer
         self._components = components
         self.parts = [self._parts(cell) for cell in cells]
         self._scoring = Scoring({str(choice): components.make(choice, 0)[0] for choice in rewards})
@@ -216,6 +220,9 @@ class Pipeline:
         try:
             with timed("parsing", [self._names[cell]]):
                 answer = checked(parse_completion(self.parts[cell].reasoner, question.prompt, completion))
+            problem = length_problem(answer.text, self._max_answer)
+            if problem:
+                raise PrlmBenchError(f"the answer to question {question.prompt.example.id!r} {problem}")
         except Exception as error:
             self._fail([cell], "reasoner", error)
             return None
