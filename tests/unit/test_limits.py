@@ -37,7 +37,20 @@ class Long:
 def prlm_bench_register_generators(register):
     register("long", Long)
 """
-WORDS = ("run", "--task", "mini_lamp_4", "--synth-users", 2, "--limit", 2, "--retriever", "recency", "--generator")
+WORDS = (
+    "run",
+    "--results",
+    "results",
+    "--task",
+    "mini_lamp_4",
+    "--synth-users",
+    2,
+    "--limit",
+    2,
+    "--retriever",
+    "recency",
+    "--generator",
+)
 
 
 def golds(path: Path, *texts: str) -> Path:
