@@ -9,12 +9,13 @@ import time
 from types import FrameType
 from typing import Any
 
-STATUS = 130
 _LINE = "prlm-bench: interrupted"
 
 
 class Interrupts:
     """What is known of Ctrl-C in this process."""
+
+    STATUS = 130
 
     def __init__(self) -> None:
         #: Whether Ctrl-C was pressed.
@@ -35,7 +36,7 @@ class Interrupts:
         if not self.said:
             self.said = True
             print(line, file=sys.stderr, flush=True)
-        return STATUS
+        return self.STATUS
 
     def ending(self) -> None:
         """From now on nothing is left that could be stopped in its own time."""
@@ -45,7 +46,7 @@ class Interrupts:
         if self.pressed or self._ending:
             if not self.said:
                 os.write(2, f"{_LINE}\n".encode())  # a stream may be in the middle of writing
-            os._exit(STATUS)
+            os._exit(self.STATUS)
         self.pressed = True
         raise KeyboardInterrupt
 

@@ -99,7 +99,8 @@ def _run(words: list[str]) -> int:
         _add_plugin_commands(words)
         status = app(args=with_profile_value(_leading_plugins_removed(words)), standalone_mode=False)
         sys.stdout.flush()
-        return int(status or 0)
+        # typer makes this status of Ctrl-C, without a word.
+        return interrupts.say() if status == interrupts.STATUS else int(status or 0)
     except PrlmBenchError as error:
         return _print_error(str(error), 2)
     except TyperException as error:
