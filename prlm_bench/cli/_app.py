@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
 from typing import Annotated
@@ -123,12 +126,11 @@ def _run(words: list[str]) -> int:
 
 
 def _nameless(error: OSError) -> str:
-    """What could not be written, where the system does not say."""
-    try:
-        sys.stdout.flush()
-    except OSError as again:
-        if again.errno == error.errno:
-            return "standard output"
+    """What could not be written, where the system does not say; files of our own are named."""
+    if error.errno == errno.ENOSPC and hasattr(os, "fstatvfs"):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(1).st_mode) or os.fstatvfs(1).f_bavail == 0:
+                return "standard output"
     return "system"
 
 

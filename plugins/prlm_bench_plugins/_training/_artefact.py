@@ -35,6 +35,8 @@ COMPLETIONS = "completions.jsonl"
 TRAIN, VALIDATION = "train", "held-back"
 #: Seconds that the work took: the one file of an artefact that differs between trainings with the same outcome.
 TIMING = "timing.json"
+#: Bytes of free space below which a disk counts as full.
+_LITTLE = 1 << 20
 #: Identity of an unfinished artefact.
 _BEGUN = "begun.json"
 #: Distributions that decide what a training makes.
@@ -210,9 +212,11 @@ def make_artefact(
         manifest = {"stage": stage, **work(folder), "identity": identity}
         write_whole(whole, pretty(manifest))
         begun.unlink()
-    except OSError as error:
-        message = f"{error.filename or folder}: cannot be written: {error.strerror or error}"
-        raise PrlmBenchError(message, "earlier checkpoints are kept; repeat the command to resume") from None
+    except Exception as error:
+        reason = _unwritable(error, folder)
+        if reason is None:
+            raise
+        raise PrlmBenchError(reason, "earlier checkpoints are kept; repeat the command to resume") from None
     return Artefact(folder, orjson.loads(orjson.dumps(manifest)))
 
 
@@ -230,10 +234,26 @@ def whole_folder(output: Path) -> Iterator[Path]:
         scratch.mkdir(parents=True)
         yield scratch
         scratch.rename(output)
-    except OSError as error:
-        raise PrlmBenchError(f"{error.filename or output}: cannot be written: {error.strerror}") from None
+    except Exception as error:
+        reason = _unwritable(error, output)
+        if reason is None:
+            raise
+        raise PrlmBenchError(reason) from None
     finally:
         remove_folder(scratch)
+
+
+def _unwritable(error: Exception, folder: Path) -> str | None:
+    """What could not be written, and why; None if that is not what the error is about.
+
+    torch and safetensors have errors of their own for a full disk, which name neither file nor reason.
+    """
+    if isinstance(error, OSError):
+        return f"{error.filename or folder}: cannot be written: {error.strerror or error}"
+    existing = next((path for path in (folder, *folder.parents) if path.is_dir()), Path())
+    if isinstance(error, PrlmBenchError) or shutil.disk_usage(existing).free > _LITTLE:
+        return None
+    return f"{folder}: cannot be written: the disk is full"
 
 
 def remove_folder(folder: Path) -> None:
