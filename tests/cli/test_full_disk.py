@@ -8,9 +8,9 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from prlm_bench_plugins._training import make_artefact
 
 from prlm_bench.errors import PrlmBenchError
-from prlm_bench_plugins._training import make_artefact
 
 Usage = namedtuple("Usage", "total used free")
 
