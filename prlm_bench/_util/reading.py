@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -116,14 +116,15 @@ def validated(schema: type[T], content: Any, where: str, hint: str = "", error: 
         PrlmBenchError: the value does not follow the schema; names the first field that is wrong.
     """
     try:
-        found: T = _adapter(cast(Hashable, schema)).validate_python(content)
+        kind: Any = schema
+        found: T = _adapter(kind).validate_python(content)
         return found
     except ValidationError as wrong:
         raise error(f"{where}: {first_problem(wrong)}", hint) from None
 
 
 @cache
-def _adapter(schema: Hashable) -> TypeAdapter[Any]:
+def _adapter(schema: Any) -> TypeAdapter[Any]:
     return TypeAdapter(schema)
 
 
