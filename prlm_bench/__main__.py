@@ -29,6 +29,9 @@ def _status() -> int:
 
 def _end(status: int) -> None:
     """Do what Python does at its end, but for its last steps: these give up Ctrl-C, which then kills the process."""
+    if sys.getprofile() or sys.gettrace():  # a profiler or a debugger goes on
+        sys.exit(status)
+
     import atexit
     import os
     import threading
