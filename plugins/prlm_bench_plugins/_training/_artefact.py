@@ -53,28 +53,28 @@ class _Typed(BaseModel):
 
 
 class _Component(_Typed):
-    spec: str
+    spec: str = ""
 
 
 class _Identity(_Typed):
-    k: int | None = None
-    max_completion: int | None = None
-    chat: str | None = None
-    retriever: _Component | None = None
-    reasoner: _Component | None = None
+    k: int = 0
+    max_completion: int = 0
+    chat: str = ""
+    retriever: _Component = _Component()
+    reasoner: _Component = _Component()
 
 
 class _Manifest(_Typed):
     stage: str
-    task: str | None = None
-    reasoner: str | None = None
+    task: str = ""
+    reasoner: str = ""
     files: dict[str, str] = {}
-    identity: _Identity | None = None
-    steps: int | None = None
+    identity: _Identity = _Identity()
+    steps: int | None = None  # null in stages without steps
     cost: dict[str, float] = {}
     builds_on: list[str] = []
-    max_length: int | None = None
-    profile: bool | None = None
+    max_length: int = 0
+    profile: bool = False
     finding: str = ""
     learned: bool = True
 
@@ -176,7 +176,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     content = load_json(path, dict[str, Any], hint=_AGAIN)
     validated(_Manifest, content, str(path), _AGAIN)
     identity = content.get("identity")
-    return _Fields(path, content | ({"identity": _Fields(path, identity)} if identity else {}))
+    return _Fields(path, content | ({} if identity is None else {"identity": _Fields(path, identity)}))
 
 
 def make_artefact(
