@@ -53,15 +53,15 @@ class _Typed(BaseModel):
 
 
 class _Component(_Typed):
-    spec: str = ""
+    spec: str
 
 
 class _Identity(_Typed):
     k: int = 0
     max_completion: int = 0
     chat: str = ""
-    retriever: _Component = _Component()
-    reasoner: _Component = _Component()
+    retriever: _Component = _Component(spec="")
+    reasoner: _Component = _Component(spec="")
 
 
 class _Manifest(_Typed):
