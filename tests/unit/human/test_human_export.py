@@ -203,7 +203,7 @@ def test_label_studio_gets_its_configuration(tmp_path: Path) -> None:
         ("", "x.csv:1: no column 'pair'"),
         ('pair,task,question,profile,answer_1,answer_2\n"a', "x.csv:2: not CSV"),
         ("pair,task,question,profile,answer_1,answer_2\n", "x.csv: no pairs"),
-        ("[1]", "x.csv:1: Input should be"),
+        ("[1]", "x.csv:1: not a JSON object"),
         ('[{"data": {"pair": "a"}}]', "x.csv:1: task: Field required"),
         ("[{", "x.csv:1: not JSON: Expecting property name"),
         ("[]", "x.csv: no pairs"),
