@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ._util.files import pretty, write_whole
+from ._util.text import MAX_ANSWER
 from .data import ScoreReader
 from .errors import PluginError, UnknownNameError
 from .host import PluginHost, fault_of
@@ -211,6 +212,7 @@ def score(
     metrics: Sequence[str] | None = None,
     any_task: bool = False,
     skip_invalid: bool = False,
+    max_answer: int = MAX_ANSWER,
     plugins: Sequence[str | Path] = (),
     host: PluginHost | None = None,
 ) -> Scores:
@@ -228,6 +230,7 @@ def score(
         metrics: names; by default those of the task.
         any_task: take files that name another benchmark than the task's.
         skip_invalid: leave golds out that cannot be scored, with their predictions.
+        max_answer: characters of a prediction or a gold at most; some metrics take time with the square of it.
         plugins: local plugins to load.
         host: loaded plugins, in place of `plugins`.
 
@@ -235,11 +238,11 @@ def score(
         The figures; `notes` says what was left out or taken on insistence, `failures` which metrics have no value.
 
     Raises:
-        DataError: a file is malformed or names another benchmark, or ids do not agree.
+        DataError: a file is malformed or names another benchmark, ids do not agree, or a text is too long.
     """
     host = host or PluginHost(map(str, plugins))
     found = host.tasks.get(str(task))
-    reader = ScoreReader(found, any_task=any_task, skip_invalid=skip_invalid)
+    reader = ScoreReader(found, any_task=any_task, skip_invalid=skip_invalid, max_answer=max_answer)
     to_score = reader.read(_source(golds), _source(predictions), None if users is None else _source(users))
     measures = host.metrics(metrics or found.metrics)
     scored = score_answers(to_score.predictions, to_score.golds, to_score.users, found.labels, measures)

@@ -17,7 +17,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, 
 
 from ._util.assets import asset
 from ._util.golds import label_problem, number_problem
-from ._util.yaml_text import Keys, YamlError, read_yaml
+from ._util.reading import shortened
+from ._util.yaml_text import Keys, read_yaml
 from .errors import TaskError, UnknownNameError
 
 __all__ = [
@@ -48,6 +49,8 @@ _MEASURES: Mapping[str, tuple[str, ...]] = {
 #: Words for shares in trace rules, with the largest share that each stands for.
 _QUANTITIES: dict[str, float] = {"No": 0, "Few": 0.34, "Some": 0.66, "Most": 0.99, "All": 1}
 
+#: Characters that the name of a file may have.
+_LONGEST = 255
 #: The file and line of each value.
 _Places = dict[Keys, tuple[Path, int]]
 #: Fields that describe the benchmark whose name they stand beside; a file with a `benchmark` of its own inherits none.
@@ -373,9 +376,9 @@ def _located(path: Path, error: dict[str, Any], places: _Places) -> TaskError:
     while found and found not in places:
         found = found[:-1]
     # A path that is not in the file is kept only for a missing field; else it is pydantic's name of a union member.
-    field = ".".join(map(str, keys if error["type"] == "missing" or cause is not None else found or keys))
+    field = shortened(".".join(map(str, keys if error["type"] == "missing" or cause is not None else found or keys)))
     file, line = places.get(found, (path, 1))
-    message = f"{field + ': ' if field else ''}{error['msg'].removeprefix('Value error, ')}"
+    message = f"{field + ': ' if field else ''}{shortened(error['msg'].removeprefix('Value error, '))}"
     if file != path:
         message += f" (inherited from {file}:{line})"
         file, line = places[("extends",)]
@@ -384,24 +387,17 @@ def _located(path: Path, error: dict[str, Any], places: _Places) -> TaskError:
 
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], _Places]:
     """The content of a file, inherited content included, and the place of each value."""
-    try:
-        content, lines = read_yaml(path, flat=path.parent == task_folder())
-    except YamlError as error:
-        raise TaskError(str(error)) from None
+    content, lines = read_yaml(path, TaskError)
     if not isinstance(content, dict):
         raise TaskError(f"{path}:1: a task file must be a mapping")
-    places: _Places = {}
-    for keys, line in lines:
-        if keys in places:
-            raise TaskError(f"{path}:{line}: {'.'.join(map(str, keys))}: given twice")
-        places[keys] = (path, line)
+    places: _Places = {keys: (path, line) for keys, line in lines.items()}
     base = content.pop("extends", None)
     if base is None:
         return content, places
     where = f"{path}:{places[('extends',)][1]}: extends"
-    parent = _base_file(path, str(base))
+    parent = _base_file(path, base) if isinstance(base, str) and len(base) < _LONGEST else None
     if parent is None:
-        raise TaskError(f"{where}: no task file {str(base)!r} next to this file or among the shipped ones")
+        raise TaskError(f"{where}: no task file {str(base)[:_LONGEST]!r} next to this file or among the shipped ones")
     if parent.resolve() in (*seen, path.resolve()):
         raise TaskError(f"{where}: the file extends itself through {parent}")
     inherited, inherited_places = _read(parent, (*seen, path.resolve()))

@@ -9,6 +9,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from prlm_bench.errors import DataError
+from prlm_bench.files import load_json
+
 _MANIFEST = "files.json"
 
 
@@ -46,6 +49,9 @@ def stored_folder(
                 make(part)
                 _seal(part)
                 part.rename(folder)
+            except OSError as error:
+                error.filename = error.filename or str(folder)  # the system does not name a full disk's file
+                raise
             finally:
                 shutil.rmtree(part, ignore_errors=True)
     return folder
@@ -54,9 +60,8 @@ def stored_folder(
 def is_whole(folder: Path, hashed: Callable[[Path], str] = file_sha256) -> bool:
     """True if every file of the folder has the hash that was recorded when it was built."""
     try:
-        recorded = json.loads((folder / _MANIFEST).read_bytes())
-        return bool(recorded == _hashes(folder, hashed))
-    except (OSError, ValueError):
+        return load_json(folder / _MANIFEST, dict[str, str]) == _hashes(folder, hashed)
+    except (OSError, DataError):
         return False
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +18,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from .. import __version__
+from .._util.interrupts import interrupts
 from ..errors import PrlmBenchError
 from ..host import PluginFault, WrongResultError, fault_of
 from ..threads import set_thread_defaults
@@ -111,13 +115,14 @@ def _run(words: list[str]) -> int:
     except PrlmBenchError as error:
         return _print_error(str(error), 2)
     except KeyboardInterrupt:
-        return _print_error("interrupted", 130)
+        return interrupts.say()
     except OSError as error:
-        return _print_error(f"{error.filename or 'system'}: {error.strerror or error}", 2)
+        return _print_error(_system_error(error), 2)
 
 
 def _run_command(words: list[str]) -> int:
     forget_hosts()  # plugins may have changed since an earlier command line in this process
+    interrupts.said = False
     if logging.lastResort is not None:  # it writes what no handler takes to standard error
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
@@ -126,7 +131,8 @@ def _run_command(words: list[str]) -> int:
         _add_plugin_commands(words)
         status = app(args=with_profile_value(_leading_plugins_removed(words)), standalone_mode=False)
         sys.stdout.flush()
-        return int(status or 0)
+        # typer makes this status of Ctrl-C, without a word.
+        return interrupts.say() if status == interrupts.STATUS else int(status or 0)
     except (PluginFault, WrongResultError) as error:
         return _print_fault(error)
     except PrlmBenchError as error:
@@ -134,7 +140,7 @@ def _run_command(words: list[str]) -> int:
     except TyperException as error:
         return _print_error(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, Abort):
-        return _print_error("interrupted", 130)
+        return interrupts.say()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -146,11 +152,12 @@ def _run_command(words: list[str]) -> int:
         origin = fault_of(error).origin
         if origin is not None and origin.dist != "prlm-bench":
             return _print_fault(error)
-        return _print_error(f"{error.filename or 'system'}: {error.strerror or error}", 2)
+        return _print_error(_system_error(error), 2)
     except Exception as error:
         if fault_of(error).origin is not None:
             return _print_fault(error)
-        traceback.print_exc()
+        if not interrupts.pressed:
+            traceback.print_exc()
         return _print_error("this is a bug in prlm-bench or in a plugin; please report it with the traceback above", 1)
 
 
@@ -159,6 +166,16 @@ def _print_fault(error: Exception) -> int:
     fault = fault_of(error)
     message = error.message if isinstance(error, PluginFault) else f"plugin {fault.origin or 'unknown'}: {fault}"
     return _print_error(f"{message} (--debug shows the traceback)", 1)
+
+
+def _system_error(error: OSError) -> str:
+    """An error of the system with what it is about; files of our own are named by it."""
+    what = error.filename
+    if not what and error.errno == errno.ENOSPC and hasattr(os, "fstatvfs"):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(1).st_mode) or os.fstatvfs(1).f_bavail == 0:
+                what = "standard output"
+    return f"{what or 'system'}: {error.strerror or error}"
 
 
 def _leading_plugins_removed(words: list[str]) -> list[str]:
@@ -170,6 +187,8 @@ def _leading_plugins_removed(words: list[str]) -> list[str]:
 
 
 def _print_error(message: str, status: int) -> int:
+    if interrupts.pressed:  # some libraries turn the interrupt into an error of their own
+        return interrupts.say()
     if sys.exc_info()[0] is not None:
         _log.debug(message, exc_info=True)
     say(f"prlm-bench: {' '.join(message.split())}", err=True)

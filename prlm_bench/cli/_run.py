@@ -48,6 +48,10 @@ def run(
     any_task: Annotated[
         bool | None, typer.Option("--any-task", help="Take data of another benchmark than the task's; the rows say so.")
     ] = None,
+    max_answer: Annotated[
+        int | None,
+        typer.Option("--max-answer", min=1, help="Characters of an answer at most.  [default: 200000]"),
+    ] = None,
     synth_users: Annotated[int | None, typer.Option(min=2, help="Users per split of generated tasks.")] = None,
     results: ResultsOption = DEFAULT_RESULTS,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = 1,
@@ -77,6 +81,7 @@ def run(
     names = ("split", "limit", "view", "dates", "controls", "skip_invalid", "any_task", "synth_users", "data")
     values = (split, limit, view, dates, controls, skip_invalid, any_task, synth_users, data)
     fields = dict(zip(names, values, strict=True)) | {
+        "max_answer": max_answer,
         "tasks": task,
         "retrievers": retriever,
         "k": k,
@@ -147,6 +152,7 @@ def _execute(
     json: bool,
     profile: Path | None,
 ) -> None:
+    from .._util.interrupts import interrupts
     from .._util.progress_bars import make_progress
     from ..api import run_config
     from ..report import render, to_json
@@ -159,8 +165,8 @@ def _execute(
             )
     except KeyboardInterrupt:
         again = shlex.join(["prlm-bench", *sys.argv[1:]])
-        say(f"prlm-bench: interrupted; finished samples are kept. Resume with: {again}", err=True)
-        raise typer.Exit(130) from None
+        line = f"prlm-bench: interrupted; finished samples are kept. Resume with: {again}"
+        raise typer.Exit(interrupts.say(line)) from None
     tables, findings = found.tables(), found.findings()
     if json:
         print_json({**to_json(tables), "findings": findings_json(findings)})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._util.text import MAX_ANSWER
 from ._output import print_json, print_table, say
 from .options import AnyTaskOption, JsonOption, PluginOption, host_for
 
@@ -25,6 +26,9 @@ def score(
         bool, typer.Option("--skip-invalid", help="Leave out golds that cannot be scored, with their predictions.")
     ] = False,
     any_task: AnyTaskOption = False,
+    max_answer: Annotated[
+        int, typer.Option("--max-answer", min=1, help="Characters of a prediction or a gold at most.")
+    ] = MAX_ANSWER,
     metric: Annotated[list[str] | None, typer.Option("--metric", help="Only these metrics. Repeatable.")] = None,
     plugin: PluginOption = None,
     json: JsonOption = False,
@@ -44,6 +48,7 @@ def score(
         metrics=metric,
         any_task=any_task,
         skip_invalid=skip_invalid,
+        max_answer=max_answer,
         host=host_for(plugin),
     )
     if json:

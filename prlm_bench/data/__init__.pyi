@@ -1,7 +1,6 @@
 from ._dataset import Dataset as Dataset, open_dataset as open_dataset
 from ._download import DEFAULT_URL as DEFAULT_URL, Fetched as Fetched, download as download
 from ._open import open_split as open_split, synthetic_folder as synthetic_folder
-from ._read_json import parse_json as parse_json, read_json as read_json
 from .lamp._layout import (
     SplitFiles as SplitFiles,
     data_root as data_root,

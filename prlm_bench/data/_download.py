@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .._util.files import write_whole
+from .._util.json_text import read_json
 from .._util.locks import lock
 from .._util.text import without_logins
 from ..errors import DataError
 from ..tasks import Task
 from ._pace import new_client
-from ._read_json import read_json
 from ._transfer import FileProgress, MissingError, Transfer
 from .lamp._layout import is_split_name, questions_file
 

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from .._util.cells import csv_text, unguarded
 from .._util.files import pretty, write_whole
-from ..data import parse_json, read_json
+from .._util.json_text import elements, load_json
+from .._util.reading import read_text, shortened, validated
 from ..errors import DataError
 from ._schema import Key, Shown
 
@@ -22,7 +21,6 @@ FORMATS = ("csv", "label-studio")
 #: Columns of the CSV file, in order; the annotator fills in the last two.
 FIELDS = tuple(Shown.model_fields)
 COLUMNS = (*FIELDS, "choice", "annotator")
-T = TypeVar("T", bound=BaseModel)
 _LABELS = Path(__file__).resolve().parent / "templates" / "label_studio.txt"
 
 
@@ -61,16 +59,15 @@ def read_export(path: Path) -> list[Shown]:
 
 
 def _from_json(path: Path, text: str) -> list[Shown]:
-    content = parse_json(str(path), text.encode())
     rows = [
-        _shown(f"{path}: entry {number}", entry.get("data") if isinstance(entry, dict) else None)
-        for number, entry in enumerate(content, 1)
+        _shown(f"{path}:{line}", entry.get("data") if isinstance(entry, dict) else None)
+        for line, entry in elements(str(path), text)
     ]
     return _not_empty(path, rows)
 
 
 def _shown(where: str, content: Any) -> Shown:
-    return _valid(Shown, where, content)
+    return validated(Shown, content, where)
 
 
 def _not_empty(path: Path, rows: list[Shown]) -> list[Shown]:
@@ -90,31 +87,7 @@ def read_key(path: Path) -> Key:
     Raises:
         DataError: it cannot be read, or is not a key.
     """
-    return _valid(Key, str(path), read_json(path))
-
-
-def _valid(schema: type[T], where: str, content: Any) -> T:
-    try:
-        return schema.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise DataError(f"{where}: {field + ': ' if field else ''}{first['msg']}") from None
-
-
-def read_text(path: Path) -> str:
-    """The text of a file, without the byte order mark that spreadsheets write.
-
-    Raises:
-        DataError: it cannot be read, or is not UTF-8.
-    """
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}:{line}: not UTF-8", "save it as CSV UTF-8") from None
+    return load_json(path, Key)
 
 
 def csv_rows(path: Path, text: str, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -139,7 +112,7 @@ def csv_rows(path: Path, text: str, needed: Sequence[str]) -> Iterator[tuple[int
                     yield begins, row
                 begins = reader.line_num + 1
         except csv.Error as error:
-            raise DataError(f"{path}:{reader.line_num}: not CSV: {error}") from None
+            raise DataError(f"{path}:{reader.line_num}: not CSV: {shortened(str(error))}") from None
 
 
 @contextmanager

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .._util.cells import unguarded
+from .._util.json_text import elements
+from .._util.reading import read_text, shortened
 from ..errors import DataError
-from ._files import csv_rows, read_text
+from ._files import csv_rows
 from ._schema import Choice, Judgement, Key
 
 _CHOICES: Mapping[str, Choice] = {"1": 1, "2": 2, "0": 0, "left": 1, "right": 2, "tie": 0}
-_BLANK = re.compile(r"\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,9 @@ def read_judgements(paths: Sequence[Path], key: Key) -> list[Judgement]:
                 judgement = _check(raw, key)
                 place = (judgement.annotator, judgement.pair)
                 if place in found:
-                    raise _Malformed(f"{raw.annotator!r} judged {raw.pair} already in {places[place]}")
+                    raise _Malformed(
+                        f"{shortened(repr(raw.annotator), 60)} judged {raw.pair} already in {places[place]}"
+                    )
                 found[place], places[place] = judgement, raw.where
             except _Malformed as error:
                 problems.append(f"{raw.where}: {error}")
@@ -70,20 +71,20 @@ def read_judgements(paths: Sequence[Path], key: Key) -> list[Judgement]:
 
 def _check(raw: _Raw, key: Key) -> Judgement:
     if not isinstance(raw.pair, str) or raw.pair not in key.pairs:
-        raise _Malformed(f"pair {raw.pair!r} is not in the export {key.export} of this key")
+        raise _Malformed(f"pair {shortened(repr(raw.pair), 60)} is not in the export {key.export} of this key")
     annotator = str(raw.annotator).strip() if isinstance(raw.annotator, (str, int)) else ""
     if not annotator:
         raise _Malformed("no annotator")
     words = str(raw.choice).strip().lower() if isinstance(raw.choice, (str, int)) else ""
     if isinstance(raw.choice, bool) or words not in _CHOICES:
-        raise _Malformed(f"choice {raw.choice!r} is not 1, 2 or 0")
+        raise _Malformed(f"choice {shortened(repr(raw.choice), 60)} is not 1, 2 or 0")
     return Judgement(raw.pair, annotator, _CHOICES[words])
 
 
 def _raw_judgements(path: Path) -> Iterator[_Raw]:
     text = read_text(path)
     if text.lstrip().startswith(("[", "{")):
-        for line, value in _elements(path, text):
+        for line, value in elements(str(path), text):
             yield from _from_json(f"{path}:{line}", value)
         return
     for line, row in csv_rows(path, text, ("pair", "annotator", "choice")):
@@ -120,28 +121,3 @@ def _label(annotation: Mapping[str, Any]) -> Any:
         if isinstance(result, dict) and result.get("from_name") == "choice" and isinstance(result.get("value"), dict)
     ]
     return values[0][0] if len(values) == 1 and isinstance(values[0], list) and len(values[0]) == 1 else None
-
-
-def _elements(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    """The elements of a JSON list, or JSON lines, each with its first line number."""
-    decoder = json.JSONDecoder()
-    at = _BLANK.match(text).end()  # type: ignore[union-attr]
-    listed = text[at] == "["
-    at += listed
-    line, counted = 1, 0
-    while True:
-        at = _BLANK.match(text, at).end()  # type: ignore[union-attr]
-        line, counted = line + text.count("\n", counted, at), at
-        if at == len(text) or text[at] == "]":
-            if listed and text[at:].strip() != "]":
-                raise DataError(f"{path}:{line}: not JSON: the list is not closed, or text follows it")
-            return
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"{path}:{line}: not JSON: {getattr(error, 'msg', 'nested too deep')}") from None
-        yield line, value
-        at = _BLANK.match(text, at).end()  # type: ignore[union-attr]
-        if listed and text[at : at + 1] not in (",", "]"):
-            raise DataError(f"{path}:{line}: not JSON: missing comma")
-        at += listed and text[at] == ","

@@ -6,15 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import orjson
+from pydantic import BaseModel
 from scipy.stats import norm
 
+from .._util.json_text import load_json_lines
 from ..results import SAMPLES, SeedGroup, as_mean, have_same_samples, mean_value
 from ..stats import Difference, Floats, holm, paired_difference, smallest_p, user_totals
 
 _LEVEL = 0.05
 #: Random splits of a test, and of one with many users; smaller p-values come from the t distribution.
 _FLIPS, _FEWER, _MANY = 2_000, 400, 1_000
+
+
+class _Scored(BaseModel):
+    """What a line of samples says of metrics; reading all of it would take several times as long."""
+
+    user: str
+    metrics: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -45,12 +53,10 @@ def read_trainings(group: SeedGroup, metrics: Sequence[str]) -> dict[str, Traini
     for result in group[:1] if have_same_samples(group) else group:
         values: dict[str, list[float | None]] = {name: [] for name in metrics}
         users = []
-        with (result.folder / SAMPLES).open("rb") as file:
-            for line in file:
-                sample = orjson.loads(line)
-                users.append(sample["user"])
-                for name, column in values.items():
-                    column.append(sample["metrics"].get(name))
+        for sample in load_json_lines(result.folder / SAMPLES, _Scored):
+            users.append(sample.user)
+            for name, column in values.items():
+                column.append(sample.metrics.get(name))
         for name, column in values.items():
             known = [value for value in column if value is not None]
             if len(known) == len(users) and name in found:

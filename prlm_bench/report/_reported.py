@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from .._util.assets import asset
+from .._util.yaml_text import read_yaml
 
 
 class Reported(BaseModel):
@@ -30,7 +30,7 @@ class Reported(BaseModel):
 @lru_cache
 def all_reported() -> tuple[Reported, ...]:
     """All published rows that ship with the project, in file order."""
-    content = yaml.safe_load((asset("results") / "reported.yaml").read_text(encoding="utf-8"))
+    content = read_yaml(asset("results") / "reported.yaml").content
     rows = []
     for source in content:
         head = {key: source[key] for key in ("source", "split", "protocol", "model")} | {"note": source.get("note", "")}

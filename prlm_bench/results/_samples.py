@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
 
+from .._util.json_text import load_json_lines
 from ..errors import DataError
 from ..records import Prompt, Sample
 from ._journal import REWARD_FAILURES, SECONDS
 from ._schema import ITEM_TEXT, SampleRecord
-from ._store import SAMPLES, first_problem
+from ._store import SAMPLES
 
 
 def sample_line(
@@ -102,9 +102,4 @@ def read_samples(folder: Path) -> Iterator[SampleRecord]:
     if not path.is_file():
         hint = "only its summary is published; run the command of its manifest to recreate them"
         raise DataError(f"{folder} has no samples", hint)
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield SampleRecord.model_validate(orjson.loads(line))
-            except (orjson.JSONDecodeError, ValidationError) as error:
-                raise DataError(f"{path}:{number}: {first_problem(error)}") from None
+    yield from load_json_lines(path, SampleRecord)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from .._util.cache_folder import cache_root
+from .._util.json_text import load_json
+from .._util.reading import first_problem, validated
 from ..data import has_hash
 from ..errors import DataError
 from ._manifest import upgraded
@@ -192,19 +194,9 @@ def load_unchecked(folder: Path) -> Stored:
 
 
 def _read(path: Path, schema: type[T], upgrade: Callable[[Any], Any] = lambda content: content) -> T:
+    value = validated(schema, upgrade(load_json(path, dict[str, Any], hint=_AGAIN)), str(path), _AGAIN)
     try:
-        value = schema.model_validate(upgrade(orjson.loads(path.read_bytes())))
         orjson.dumps(value.model_dump())  # fails on numbers that no run can have written
         return value
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from None
-    except (orjson.JSONDecodeError, ValidationError, TypeError) as error:
+    except TypeError as error:
         raise DataError(f"{path}: {first_problem(error)}", _AGAIN) from None
-
-
-def first_problem(error: Exception) -> str:
-    """The first problem of a parsing error, in one line."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)

@@ -7,7 +7,6 @@ one question at a time; for an id that a profile repeats, the first rank counts.
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from .._util.reading import shortened, text_lines
 from ..errors import DataError, RunError
 from ..interfaces import Retriever
 from ..progress import Progress
@@ -122,17 +122,14 @@ def read_run(path: Path) -> dict[str, list[tuple[float, str]]]:
         DataError: the file cannot be read, or a line is malformed; the message gives its number.
     """
     run: dict[str, dict[str, float]] = {}
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    question, item, score = _read_line(line, f"{path}:{number}")
-                    items = run.setdefault(question, {})
-                    if item in items:
-                        raise DataError(f"{path}:{number}: question {question!r} has item {item!r} twice")
-                    items[item] = score
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
+    for number, line in text_lines(path):
+        if line.strip():
+            question, item, score = _read_line(line, f"{path}:{number}")
+            items = run.setdefault(question, {})
+            if item in items:
+                message = f"question {shortened(question)!r} has item {shortened(item)!r} twice"
+                raise DataError(f"{path}:{number}: {message}")
+            items[item] = score
     if not run:
         raise DataError(f"{path}: no rankings")
     return {question: _in_order(items) for question, items in run.items()}
@@ -148,7 +145,7 @@ def _read_line(line: str, where: str) -> tuple[str, str, float]:
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        raise DataError(f"{where}: the score {columns[4]!r} is not a finite number")
+        raise DataError(f"{where}: the score {shortened(columns[4])!r} is not a finite number")
     return columns[0], columns[2], score
 
 

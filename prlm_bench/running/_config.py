@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from .._util.reading import first_problem
+from .._util.text import MAX_ANSWER
+from .._util.yaml_text import read_yaml
 from ..errors import RunError
 from ..host import ComponentChoice
 
@@ -46,6 +48,8 @@ class RunConfig(BaseModel):
     skip_invalid: bool = False
     #: Take data of another benchmark than the task's; the results say whose data they are.
     any_task: bool = False
+    #: Characters of an answer or a gold at most; a row with a longer answer fails.
+    max_answer: int = Field(default=MAX_ANSWER, ge=1)
     #: Skip components that can run on none of the tasks instead of raising an error.
     lenient: bool = False
     #: Users per split of generated tasks (mini-LaMP).
@@ -84,10 +88,7 @@ def read_run_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfi
     """
     content: dict[str, Any] = {}
     if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise RunError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        loaded = read_yaml(path, RunError).content
         if not isinstance(loaded, dict):
             raise RunError(f"{path}: a run file must be a mapping", "see the guide on run files")
         content = loaded
@@ -95,8 +96,6 @@ def read_run_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfi
     try:
         return RunConfig.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
         known = ", ".join(RunConfig.model_fields)
-        hint = f"known fields: {known}" if first["type"] == "extra_forbidden" else ""
-        raise RunError(f"{path or 'run'}: {field}: {first['msg'].removeprefix('Value error, ')}", hint) from None
+        hint = f"known fields: {known}" if error.errors()[0]["type"] == "extra_forbidden" else ""
+        raise RunError(f"{path or 'run'}: {first_problem(error)}", hint) from None

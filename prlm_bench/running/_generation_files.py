@@ -10,8 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
+from .._util.json_text import parse_record
+from ..errors import DataError
 from ._generation_cache import BROKEN, FOLDER, SUFFIX
 
 
@@ -72,8 +72,8 @@ def _describe(path: Path) -> GenerationFile:
         with closing(_connect(path)) as connection:
             (text,) = connection.execute("SELECT json FROM identity").fetchone() or ("{}",)
             (count,) = connection.execute("SELECT count(*) FROM completions").fetchone()
-            identity = orjson.loads(text)
-    except (sqlite3.Error, ValueError):
+            identity = parse_record(str(text).encode(errors="replace"), dict[str, str], str(path))
+    except (sqlite3.Error, ValueError, TypeError, DataError):
         count = None
     return GenerationFile(path, identity, count, sum(sizes), age)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
+from .._util.text import MAX_ANSWER, length_problem
 from ..errors import PrlmBenchError
 from ..host import ComponentChoice, Fault, fault_of
 from ..host._faults import told
@@ -36,6 +37,8 @@ class Pipeline:
     Args:
         cells: the cells to run, identified by their index in this list.
         rewards: computed for every sample of every cell.
+        components: makes what the cells name.
+        max_answer: characters of an answer at most.
 
     Raises:
         PrlmBenchError: a component cannot be created.
@@ -46,8 +49,9 @@ class Pipeline:
         cells: Sequence[Cell],
         rewards: Sequence[ComponentChoice],
         components: Components,
+        max_answer: int = MAX_ANSWER,
     ) -> None:
-        self._cells = cells
+        self._cells, self._max_answer = cells, max_answer
         self._components = components
         self.parts = [self._parts(cell) for cell in cells]
         self._scoring = Scoring({str(choice): components.reward(choice)[0] for choice in rewards}, rewards)
@@ -219,6 +223,9 @@ class Pipeline:
         try:
             with timed("parsing", [self._names[cell]]):
                 answer = read_answer(self.parts[cell].reasoner, question.prompt, completion)
+            problem = length_problem(answer.text, self._max_answer)
+            if problem:
+                raise PrlmBenchError(f"the answer to question {question.prompt.example.id!r} {problem}")
         except Exception as error:
             self._fail([cell], "reasoner", error)
             return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._util.cache_folder import cache_root
+from .._util.text import MAX_ANSWER, length_problem
 from ..data import open_split
 from ..errors import DataError
 from ..host import CheckedMetric, ComponentChoice, PluginFault, PluginHost
@@ -38,11 +39,13 @@ class PreparedTask:
     manifests: list[Manifest]
     #: The task as the config names it: a name, or the path of a task file.
     requested: str
+    #: Characters of an answer at most.
+    max_answer: int = MAX_ANSWER
 
     @cached_property
     def pipeline(self) -> Pipeline:
         """The pipeline of the cells, created on first use."""
-        return Pipeline(self.plan.cells, self.rewards, self.components)
+        return Pipeline(self.plan.cells, self.rewards, self.components, self.max_answer)
 
     @property
     def ids(self) -> list[str]:
@@ -94,6 +97,7 @@ def prepare_task(config: RunConfig, host: PluginHost, name: str, progress: Progr
     components = Components(host, dataset, cache_root())
     rewards = [host.registry.choose("reward", spec) for spec in config.rewards]
     metrics = [host.metric(each) for each in task.metrics]
+    _check_lengths(dataset, config.max_answer)
     _try_golds([metric for metric, _ in metrics], dataset)
     identify = _Identify(config, dataset, components, rewards, [identity for _, identity in metrics])
     manifests: list[Manifest] = []
@@ -105,7 +109,15 @@ def prepare_task(config: RunConfig, host: PluginHost, name: str, progress: Progr
         except PluginFault as fault:
             broken.append(Broken(cell, fault))
     plan = replace(plan, cells=whole, broken=broken)
-    return PreparedTask(dataset, plan, components, rewards, [metric for metric, _ in metrics], manifests, name)
+    metrics_made = [metric for metric, _ in metrics]
+    return PreparedTask(dataset, plan, components, rewards, metrics_made, manifests, name, config.max_answer)
+
+
+def _check_lengths(dataset: Dataset, most: int) -> None:
+    for question, gold in zip(dataset.ids, dataset.golds, strict=True):
+        problem = length_problem(gold or "", most)
+        if problem:
+            raise DataError(f"{dataset.task.name} {dataset.split}: the gold of question {question!r} {problem}")
 
 
 def _try_golds(metrics: Sequence[CheckedMetric], dataset: Dataset) -> None:
@@ -176,6 +188,8 @@ def _command(cell: Cell, config: RunConfig, dataset: Dataset) -> str:
         words += ["--view", config.view]
     words += ["--dates"] * config.dates + ["--skip-invalid"] * config.skip_invalid
     words += ["--any-task"] * (dataset.other_task is not None)
+    if config.max_answer != MAX_ANSWER:
+        words += ["--max-answer", str(config.max_answer)]
     if config.synth_users is not None:
         words += ["--synth-users", str(config.synth_users)]
     return shlex.join([*words, "--no-controls"])

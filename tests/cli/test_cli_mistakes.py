@@ -96,9 +96,9 @@ MISTAKES = {
     "data synth -o file": "file/mini_LaMP_1/mini_lamp.json: cannot be written: Not a directory",
     "data download --task mini_lamp_4 -o out": "task mini_lamp_4 has no download: its data are made here",
     # studies and plugins
-    "run nowhere.yaml": "nowhere.yaml: cannot be read: [Errno 2] No such file or directory",
+    "run nowhere.yaml": "nowhere.yaml: cannot be read: No such file or directory",
     "run field.yaml": "field.yaml: retriever: Extra inputs are not permitted (known fields: tasks,",
-    "run broken.yaml": "broken.yaml: cannot be read: while parsing a flow sequence",
+    "run broken.yaml": "broken.yaml:2: cannot be read: while parsing a flow sequence",
     f"{RUN} --plugin nowhere.py": "no such plugin file: nowhere.py",
     "new-plugin 'two words'": "invalid plugin name 'two words'",
     # predictions and results

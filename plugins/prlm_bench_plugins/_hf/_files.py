@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from prlm_bench.data import hash_file
-from prlm_bench.errors import PrlmBenchError
-from prlm_bench.files import expanded
+from prlm_bench.errors import DataError, PrlmBenchError
+from prlm_bench.files import expanded, parse_json, read_bytes, validated
 
 #: Files of a weight format; a folder with one of them, or with one in a folder directly below it, has weights.
 _WEIGHTS = ("*.safetensors", "*/*.safetensors", "pytorch_model*.bin")
+
+
+class _Known(BaseModel):
+    """The fields of a checkpoint's JSON files that are read here and have one type, whichever file has them."""
+
+    architectures: list[str] | None = None
+    model_type: str | None = None
+    text_config: dict[str, Any] | None = None
+    dtype: str | dict[str, Any] | None = None
+    torch_dtype: str | dict[str, Any] | None = None
+    weight_map: dict[str, str] = {}
+    pooling_mode: str | list[str] | None = None
+    trainable_token_indices: list[int] | dict[str, list[int]] | None = None
 
 
 class ModelError(PrlmBenchError):
@@ -127,12 +141,14 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: it cannot be read, or holds something else.
     """
+    again = "fetch or write the file again"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}", "fetch or write the file again") from None
+        content = parse_json(str(path), read_bytes(path))
+    except DataError as error:
+        raise ModelError(error.message, again) from None
     if not isinstance(content, dict):
-        raise ModelError(f"{path} cannot be read: not a JSON object", "fetch or write the file again")
+        raise ModelError(f"{path}: not a JSON object", again)
+    validated(_Known, content, str(path), again, ModelError)
     return content
 
 

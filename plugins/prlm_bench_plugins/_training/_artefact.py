@@ -18,11 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import BaseModel, ConfigDict
 
-from prlm_bench.cli.plugin_api import pretty, write_whole
 from prlm_bench.data import has_hash
-from prlm_bench.errors import PrlmBenchError
-from prlm_bench.files import cache_root, scratch_path
+from prlm_bench.errors import DataError, PrlmBenchError
+from prlm_bench.files import (
+    cache_root,
+    load_json,
+    load_json_lines,
+    pretty,
+    scratch_path,
+    validated,
+    write_whole,
+)
 from prlm_bench.identity import code_digest, package_versions
 
 MANIFEST = "manifest.json"
@@ -38,10 +46,83 @@ COMPLETIONS = "completions.jsonl"
 TRAIN, VALIDATION = "train", "held-back"
 #: Seconds that the work took: the one file of an artefact that differs between trainings with the same outcome.
 TIMING = "timing.json"
+#: Bytes of free space below which a disk counts as full.
+_LITTLE = 1 << 20
 #: Identity of an unfinished artefact.
 _BEGUN = "begun.json"
 #: Distributions that decide what a training makes.
 TRAINING_PACKAGES = ("prlm-bench", "torch", "transformers", "tokenizers", "trl", "accelerate", "peft")
+
+
+_AGAIN = "the training is damaged; remove its folder and repeat it"
+
+
+class _Typed(BaseModel):
+    """Checks the fields that are read; others may be there."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Component(_Typed):
+    spec: str
+
+
+class _Identity(_Typed):
+    k: int = 0
+    max_completion: int = 0
+    chat: str = ""
+    retriever: _Component = _Component(spec="")
+    reasoner: _Component = _Component(spec="")
+
+
+class _Manifest(_Typed):
+    stage: str
+    task: str = ""
+    reasoner: str = ""
+    files: dict[str, str] = {}
+    identity: _Identity = _Identity()
+    steps: int | None = None  # null in stages without steps
+    cost: dict[str, float] = {}
+    builds_on: list[str] = []
+    max_length: int = 0
+    profile: bool = False
+    finding: str = ""
+    learned: bool = True
+
+
+class _Begun(BaseModel):
+    identity: dict[str, Any]
+
+
+class _Timing(BaseModel):
+    seconds: float
+
+
+class _LogRow(_Typed):
+    __pydantic_extra__: dict[str, float | int | str | None]
+
+    step: int
+
+
+class _CompletionRow(_Typed):
+    step: int
+    part: str
+    id: str
+    completion: str
+    parsed: str | None = None
+    answer: str
+    rewards: dict[str, float]
+
+
+class _Fields(dict[str, Any]):
+    """What a file holds, by field; one that is missing is an error of the file."""
+
+    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise DataError(f"{self._path}: {name}: missing", _AGAIN)
 
 
 @dataclass(frozen=True)
@@ -73,8 +154,8 @@ class Stopwatch:
 def read_seconds(folder: Path) -> float | None:
     """Seconds that the work in an artefact's folder took; None if they are not known."""
     try:
-        return float(orjson.loads((folder / TIMING).read_bytes())["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return load_json(folder / TIMING, _Timing).seconds
+    except DataError:
         return None
 
 
@@ -84,18 +165,14 @@ def read_artefact(folder: Path, stage: str) -> Artefact:
     Raises:
         PrlmBenchError: the folder has none, one of another stage, or other files.
     """
-    path = folder / MANIFEST
-    try:
-        manifest = orjson.loads(path.read_bytes())
-    except FileNotFoundError:
+    if not (folder / MANIFEST).is_file():
         begun = (folder / _BEGUN).is_file()
         hint = (
             "its training is unfinished; repeat the command to resume" if begun else "make it with `prlm-bench train`"
         )
-        raise PrlmBenchError(f"no {stage} in {folder}", hint) from None
-    except (OSError, ValueError):
-        raise PrlmBenchError(f"{path}: cannot be read") from None
-    if not isinstance(manifest, dict) or manifest.get("stage") != stage:
+        raise PrlmBenchError(f"no {stage} in {folder}", hint)
+    manifest = read_manifest(folder)
+    if manifest["stage"] != stage:
         raise PrlmBenchError(f"{folder} holds no {stage}", "give the folder that `prlm-bench train` wrote")
     _check_files(folder, manifest)
     return Artefact(folder, manifest)
@@ -110,6 +187,19 @@ def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
         if Path(name).name == name and path.is_file() and not has_hash(cache_root(), path, str(digest)):
             hint = "train it again, or put the file back"
             raise PrlmBenchError(f"{path}: not the file that its training wrote", hint)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished artefact, whatever its stage.
+
+    Raises:
+        DataError: it cannot be read, or is damaged; also when a field is asked for that it does not have.
+    """
+    path = folder / MANIFEST
+    content = load_json(path, dict[str, Any], hint=_AGAIN)
+    validated(_Manifest, content, str(path), _AGAIN)
+    identity = content.get("identity")
+    return _Fields(path, content | ({} if identity is None else {"identity": _Fields(path, identity)}))
 
 
 def make_artefact(
@@ -147,9 +237,11 @@ def make_artefact(
         begun.unlink()
         # They have the optimizer's state, and are several times as large as the model.
         remove_folder(folder / CHECKPOINTS)
-    except OSError as error:
-        message = f"{error.filename or folder}: cannot be written: {error.strerror or error}"
-        raise PrlmBenchError(message, "earlier checkpoints are kept; repeat the command to resume") from None
+    except Exception as error:
+        reason = _unwritable(error, folder)
+        if reason is None:
+            raise
+        raise PrlmBenchError(reason, "earlier checkpoints are kept; repeat the command to resume") from None
     return Artefact(folder, orjson.loads(orjson.dumps(manifest)))
 
 
@@ -167,10 +259,26 @@ def whole_folder(output: Path) -> Iterator[Path]:
         scratch.mkdir(parents=True)
         yield scratch
         scratch.rename(output)
-    except OSError as error:
-        raise PrlmBenchError(f"{error.filename or output}: cannot be written: {error.strerror}") from None
+    except Exception as error:
+        reason = _unwritable(error, output)
+        if reason is None:
+            raise
+        raise PrlmBenchError(reason) from None
     finally:
         remove_folder(scratch)
+
+
+def _unwritable(error: Exception, folder: Path) -> str | None:
+    """What could not be written, and why; None if that is not what the error is about.
+
+    torch and safetensors have errors of their own for a full disk, which name neither file nor reason.
+    """
+    if isinstance(error, OSError):
+        return f"{error.filename or folder}: cannot be written: {error.strerror or error}"
+    existing = next((path for path in (folder, *folder.parents) if path.is_dir()), Path())
+    if isinstance(error, PrlmBenchError) or shutil.disk_usage(existing).free > _LITTLE:
+        return None
+    return f"{folder}: cannot be written: the disk is full"
 
 
 def remove_folder(folder: Path) -> None:
@@ -179,19 +287,26 @@ def remove_folder(folder: Path) -> None:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Rows of a stage's log in order; none if there is no log."""
-    return _rows(folder / LOG)
+    """Rows of a stage's log in order; none if there is no log.
+
+    Raises:
+        DataError: a row is damaged; names its line.
+    """
+    return _rows(folder / LOG, _LogRow)
 
 
 def read_completions(folder: Path) -> list[dict[str, Any]]:
-    """Completions that the training of a policy stored, in order; none if it stored none."""
-    return _rows(folder / COMPLETIONS)
+    """Completions that the training of a policy stored, in order; none if it stored none.
+
+    Raises:
+        DataError: a line is damaged; names it.
+    """
+    return _rows(folder / COMPLETIONS, _CompletionRow)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path, schema: type[BaseModel]) -> list[dict[str, Any]]:
     """A torn last line, which a killed process may leave, is skipped."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    return [orjson.loads(line) for line in lines if line.endswith(b"\n")]
+    return [row.model_dump() for row in load_json_lines(path, schema, torn=True)] if path.is_file() else []
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
@@ -233,10 +348,7 @@ def world_size() -> int:
 
 
 def _stored_identity(path: Path) -> Any:
-    try:
-        return orjson.loads(path.read_bytes())["identity"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise PrlmBenchError(f"{path}: cannot be read", "remove its folder") from None
+    return load_json(path, _Begun, hint="remove its folder").identity
 
 
 def _check_identity(folder: Path, stored: Any, current: Any) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from prlm_bench.errors import RunError
+from prlm_bench.files import parse_yaml, read_yaml, validated
 
 S = TypeVar("S", bound="Settings")
+#: Dots in the path of a change; recipes have fewer sections within sections.
+_MAX_DEPTH = 8
 
 
 class Settings(BaseModel):
@@ -42,10 +44,7 @@ def load(
     Raises:
         RunError: the file cannot be read, or a field is wrong; one line that names the field.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RunError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, RunError).content
     if not isinstance(content, dict):
         raise RunError(f"{path}: a {kind} is a mapping", hint)
     content |= {name: value for name, value in (fields or {}).items() if value is not None}
@@ -74,20 +73,9 @@ def parse_change(text: str) -> tuple[str, Any]:
         RunError: the text does not have this form.
     """
     path, equals, value = text.partition("=")
-    if not equals or not path.strip():
-        raise RunError(f"{text!r} is not a change", "write policy.learning_rate=1e-5")
-    try:
-        return path.strip(), _number(yaml.safe_load(value))
-    except yaml.YAMLError:
-        raise RunError(f"{text!r}: the value is not YAML") from None
-
-
-def _number(value: Any) -> Any:
-    """The value; text such as 1e-5, which is no number in YAML 1.1, as a number."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    if not equals or not path.strip() or path.count(".") > _MAX_DEPTH:
+        raise RunError(f"{text[:60]!r} is not a change", "write policy.learning_rate=1e-5")
+    return path.strip(), parse_yaml(value, repr(text[:60]), RunError).content
 
 
 def _set(content: dict[str, Any], changes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -102,9 +90,4 @@ def _set(content: dict[str, Any], changes: Iterable[tuple[str, Any]]) -> dict[st
 
 
 def _check(recipe: type[S], name: str, content: dict[str, Any], hint: str) -> S:
-    try:
-        return recipe.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"{name}: {field}{': ' * bool(field)}{first['msg']}", hint) from None
+    return validated(recipe, content, name, hint, RunError)

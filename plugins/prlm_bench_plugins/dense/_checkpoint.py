@@ -8,7 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .._hf import ModelError, find_folder, hash_files, model_source
+from pydantic import BaseModel
+
+from prlm_bench.files import load_json
+
+from .._hf import ModelError, find_folder, hash_files, model_source, read_json
 
 Pooling = Literal["mean", "cls", "last"]
 Dtype = Literal["float32", "bfloat16"]
@@ -35,6 +39,13 @@ def find_checkpoint(name: str) -> Path:
     return find_folder(str(model_source(name)), _WANTED, fallback=_PICKLED, ignore=_OTHER_FORMATS, prefer_local=True)
 
 
+class _Module(BaseModel):
+    """An entry of modules.json."""
+
+    type: str = ""
+    path: str = ""
+
+
 class Checkpoint:
     """A transformers checkpoint, with the settings of sentence-transformers where it has them.
 
@@ -47,11 +58,11 @@ class Checkpoint:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        path = root / "modules.json"
         #: The sentence-transformers modules by the last part of their type, each with its folder.
         self.modules = {
-            str(module.get("type", "")).rpartition(".")[2]: _below(root, str(module.get("path", "")))
-            for module in _read_json(root / "modules.json", list)
-            if isinstance(module, dict)
+            module.type.rpartition(".")[2]: _below(root, module.path)
+            for module in (load_json(path, list[_Module], error=ModelError) if path.is_file() else ())
         }
         #: Where config, weights and tokenizer are: the folder itself, but for some old checkpoints.
         self.transformer = self.modules.get("Transformer", root)
@@ -134,7 +145,7 @@ def resolve_settings(
     if pooling is None:
         pooling, source = _folder_pooling(checkpoint)
     if normalize is None:
-        similarity = _read_json(checkpoint.root / "config_sentence_transformers.json", dict).get("similarity_fn_name")
+        similarity = _settings(checkpoint.root / "config_sentence_transformers.json").get("similarity_fn_name")
         normalize = similarity not in ("dot", "dot_product")
     other = sorted(set(checkpoint.modules) - _MODULES)
     if other:
@@ -154,7 +165,7 @@ def _below(root: Path, path: str) -> Path:
 
 def _folder_pooling(checkpoint: Checkpoint) -> tuple[Pooling, str]:
     path = checkpoint.modules.get("Pooling", checkpoint.root / "1_Pooling") / "config.json"
-    config = _read_json(path, dict)
+    config = _settings(path)
     if not config:
         return "mean", "default"
     named: Any = config.get("pooling_mode")
@@ -173,7 +184,7 @@ def _folder_pooling(checkpoint: Checkpoint) -> tuple[Pooling, str]:
 def _length(checkpoint: Checkpoint, given: int | None) -> int:
     config = checkpoint.transformer / "config.json"
     positions = _positive(config, "max_position_embeddings")
-    if positions and _read_json(config, dict).get("model_type") in _OFFSET:
+    if positions and _settings(config).get("model_type") in _OFFSET:
         positions -= 2
     limit = positions or _NO_LIMIT
     if given is not None:
@@ -186,15 +197,11 @@ def _length(checkpoint: Checkpoint, given: int | None) -> int:
 
 
 def _positive(path: Path, key: str) -> int | None:
-    value = _read_json(path, dict).get(key)
+    value = _settings(path).get(key)
     # Tokenizers without a limit name a number beyond all bounds.
     return value if isinstance(value, int) and 0 < value < _NO_LIMIT else None
 
 
-def _read_json(path: Path, kind: type) -> Any:
-    """A JSON file's value if it is of this type, else an empty one; also where there is no such file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return kind()
-    return value if isinstance(value, kind) else kind()
+def _settings(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one where there is no such file."""
+    return read_json(path) if path.is_file() else {}

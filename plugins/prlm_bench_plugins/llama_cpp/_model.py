@@ -23,6 +23,7 @@ import httpx
 import orjson
 
 from prlm_bench.errors import RunError
+from prlm_bench.files import parse_record
 
 from .._hf import ModelError
 from ._files import GgufFile, check_memory
@@ -116,9 +117,9 @@ class LlamaModel:
         try:
             reply = self.http.post(path, content=orjson.dumps(content))
             reply.raise_for_status()
-            return orjson.loads(reply.content)
-        except (httpx.HTTPError, ValueError) as error:
+        except httpx.HTTPError as error:
             raise RunError(f"llama.cpp cannot tokenize for {self.label}: {error}") from None
+        return parse_record(reply.content, dict[str, Any], f"llama.cpp's reply for {self.label}", error=RunError)
 
     @contextmanager
     def slot(self) -> Iterator[int]:

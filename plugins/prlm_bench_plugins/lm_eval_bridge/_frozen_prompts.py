@@ -7,17 +7,29 @@ them; and `prlm_TASK.yaml`, so that the folder itself can be an include path of 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import orjson
+from pydantic import BaseModel
 
 from prlm_bench import Completion, Document, Example, Prompt, Ranking
 from prlm_bench.errors import DataError, RunError
-from prlm_bench.files import cache_root, expanded, pretty, replacing, write_whole
+from prlm_bench.files import (
+    cache_root,
+    expanded,
+    load_json,
+    load_json_lines,
+    pretty,
+    read_bytes,
+    replacing,
+    write_whole,
+)
 from prlm_bench.host import PluginHost
+from prlm_bench.results import Manifest
 from prlm_bench.running import BATCH, Components
 from prlm_bench.tasks import Task
 
@@ -32,7 +44,48 @@ if TYPE_CHECKING:
 VARIABLE = "PRLM_BENCH_PROMPTS"
 #: Token limit of a completion, where the generator has no option for it.
 _MAX_NEW_TOKENS = 128
+_AGAIN = "export the prompts again"
 _YAML = "task: {name}\nclass: !function prlm_bench_plugins.lm_eval_bridge.adapter.FrozenTask\n"
+
+
+class _Exported(BaseModel):
+    """`TASK.json`: the run that made the prompts."""
+
+    task: Task
+    reasoner: str
+    plugins: list[str]
+    max_new_tokens: int
+    prompts_sha256: str
+    run: Manifest
+
+
+class _Item(BaseModel):
+    """A retrieved item."""
+
+    id: str
+    text: str
+    fields: dict[str, str]
+    date: str | None
+
+
+class _Line(BaseModel):
+    """A line of `TASK.jsonl`: a question with its prompt."""
+
+    id: str
+    user: str
+    task: str
+    protocol: Literal["chat", "plain"]
+    fingerprint: str
+    prompt: str
+    gold: str | None
+    input: str
+    query: str
+    items: list[_Item]
+    scores: list[float | None]
+    tokens: int
+    shown: int
+    cut: int
+    dropped: int
 
 
 def freeze(bench: PreparedTask, folder: Path, host: PluginHost, max_new_tokens: int | None, progress: Progress) -> Path:
@@ -57,7 +110,7 @@ def freeze(bench: PreparedTask, folder: Path, host: PluginHost, max_new_tokens: 
     progress.start(f"{task.name} {bench.dataset.split}", len(bench.ids))
     with replacing(path) as file:
         for prompt in _prompts(bench):
-            line = orjson.dumps(_line(prompt, task.name, manifest.fingerprint)) + b"\n"
+            line = orjson.dumps(_line(prompt, task.name, manifest.fingerprint).model_dump()) + b"\n"
             checksum.update(line)
             file.write(line)
             progress.advance()
@@ -82,28 +135,27 @@ def _prompts(bench: PreparedTask) -> Iterator[Prompt]:
         yield from parts.reasoner.prompts(examples, rankings, parts.generator)
 
 
-def _line(prompt: Prompt, task: str, fingerprint: str) -> dict[str, Any]:
+def _line(prompt: Prompt, task: str, fingerprint: str) -> _Line:
     example, ranking = prompt.example, prompt.ranking
     if prompt.turns:
         raise RunError(f"the prompt of question {example.id} has several turns, and a task of lm_eval has one text")
-    items = [{"id": d.id, "text": d.text, "fields": dict(d.fields), "date": d.date} for d in ranking.items]
-    return {
-        "id": example.id,
-        "user": example.user,
-        "task": task,
-        "protocol": "chat" if prompt.chat else "plain",
-        "fingerprint": fingerprint,
-        "prompt": prompt.text,
-        "gold": example.gold,
-        "input": example.input,
-        "query": example.query,
-        "items": items,
-        "scores": [float(score) for score in ranking.scores],
-        "tokens": prompt.tokens,
-        "shown": prompt.shown,
-        "cut": prompt.cut,
-        "dropped": prompt.dropped,
-    }
+    return _Line(
+        id=example.id,
+        user=example.user,
+        task=task,
+        protocol="chat" if prompt.chat else "plain",
+        fingerprint=fingerprint,
+        prompt=prompt.text,
+        gold=example.gold,
+        input=example.input,
+        query=example.query,
+        items=[_Item(id=d.id, text=d.text, fields=dict(d.fields), date=d.date) for d in ranking.items],
+        scores=[float(score) for score in ranking.scores],
+        tokens=prompt.tokens,
+        shown=prompt.shown,
+        cut=prompt.cut,
+        dropped=prompt.dropped,
+    )
 
 
 def _token_limit(generator: Any) -> int:
@@ -133,41 +185,38 @@ def find_frozen_prompts(name: str, metadata: Mapping[str, Any]) -> ScoredDocs:
         where = f"no prompts of {task}" if folder == beside else f"no prompts of {task} in {folder}"
         hint = f"`prlm-bench lm-eval export` writes them; name their folder in --metadata prompts= or in {VARIABLE}"
         raise DataError(where, hint)
-    try:
-        content, text = orjson.loads(manifest.read_bytes()), lines.read_bytes()
-        if hashlib.sha256(text).hexdigest() != content["prompts_sha256"]:
-            raise ValueError("not the file that was exported")
-        rows = {row["id"]: row for row in map(orjson.loads, text.splitlines())}
-        return _scored_docs(name, content, rows)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{lines}: {' '.join(str(error).split())}", "export the prompts again") from None
+    about = load_json(manifest, _Exported, hint=_AGAIN)
+    if hashlib.sha256(read_bytes(lines)).hexdigest() != about.prompts_sha256:
+        raise DataError(f"{lines}: not the file that was exported", _AGAIN)
+    rows = {row.id: row for row in load_json_lines(lines, _Line, _AGAIN)}
+    return _scored_docs(name, about, rows)
 
 
-def _scored_docs(name: str, content: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> ScoredDocs:
-    host, run = PluginHost(content["plugins"]), content["run"]
-    task = Task.model_validate(content["task"])
-    chosen = host.registry.choose("reasoner", content["reasoner"])
-    components = Components(host, cast("Dataset", _TaskOnly(task, run["split"])), cache_root())
-    reasoner, identity = components.make(chosen, run["seed"])
-    if identity != run["method"]["reasoner"]:
+def _scored_docs(name: str, content: _Exported, rows: Mapping[str, _Line]) -> ScoredDocs:
+    host, run, task = PluginHost(content.plugins), content.run, content.task
+    chosen = host.registry.choose("reasoner", content.reasoner)
+    components = Components(host, cast("Dataset", _TaskOnly(task, run.split)), cache_root())
+    reasoner, identity = components.make(chosen, run.seed)
+    if identity != run.method.reasoner.model_dump():
         raise RunError(f"the prompts of {task.name} are of another version of {chosen}", "export them again")
 
     def answer(identifier: str, completion: str) -> str:
         return str(reasoner.parse(_prompt(rows[identifier]), Completion(completion)).text)
 
-    columns = ("id", "user", "task", "protocol", "fingerprint", "prompt", "gold")
-    docs = [{column: row[column] for column in columns} for row in rows.values()]
-    about = {"split": run["split"], "fingerprint": run["fingerprint"]}
+    columns = {"id", "user", "task", "protocol", "fingerprint", "prompt", "gold"}
+    docs = [row.model_dump(include=columns) for row in rows.values()]
+    about = {"split": run.split, "fingerprint": run.fingerprint}
     metrics = host.metrics(task.metrics)
-    return ScoredDocs(name, docs, metrics, task.labels, answer, content["max_new_tokens"], about)
+    return ScoredDocs(name, docs, metrics, task.labels, answer, content.max_new_tokens, about)
 
 
-def _prompt(row: Mapping[str, Any]) -> Prompt:
+def _prompt(row: _Line) -> Prompt:
     """The prompt as it was, except that the profile has only the retrieved items."""
-    items = tuple(Document(item["id"], item["text"], item["fields"], item["date"]) for item in row["items"])
-    example = Example(row["id"], row["user"], row["input"], row["query"], items, row["gold"])
-    counts = (row["tokens"], row["shown"], row["cut"], row["dropped"])
-    return Prompt(example, Ranking(items, tuple(row["scores"])), row["prompt"], row["protocol"] == "chat", *counts)
+    items = tuple(Document(item.id, item.text, item.fields, item.date) for item in row.items)
+    example = Example(row.id, row.user, row.input, row.query, items, row.gold)
+    ranking = Ranking(items, tuple(math.nan if score is None else score for score in row.scores))
+    counts = (row.tokens, row.shown, row.cut, row.dropped)
+    return Prompt(example, ranking, row.prompt, row.protocol == "chat", *counts)
 
 
 class _TaskOnly:

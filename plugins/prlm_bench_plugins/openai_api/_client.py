@@ -326,8 +326,9 @@ async def _read_body(reply: httpx.Response, url: str, limit: int) -> bytes:
         except zlib.error:
             raise UnreadableReplyError("a damaged packed reply") from None
         if len(body) > limit:
-            what = f"{url}: the reply is larger than {limit / 2**20:.0f} MiB"
-            raise RequestError(what, "is this an OpenAI-compatible server?", reply.status_code)
+            what = f"{url}: the reply is larger than {limit / 2**20:.3g} MiB"
+            hint = "is this an OpenAI-compatible server? max_reply= allows more"
+            raise RequestError(what, hint, reply.status_code)
     return bytes(body)
 
 

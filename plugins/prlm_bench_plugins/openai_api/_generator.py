@@ -60,6 +60,7 @@ class OpenAIServer:
         concurrency: maximum number of simultaneous requests, in each process of a run.
         timeout: seconds for one attempt, from connecting to the last byte.
         max_retries: maximum number of further attempts after one that failed for a passing reason.
+        max_reply: MiB that a reply may have after unpacking; by default 4, and 1 KiB for each token of `max_tokens`.
         api_key_env: the environment variable that holds the key.
         price_in: price of a million prompt tokens, in any currency.
         price_out: price of a million generated tokens, in the same currency.
@@ -88,6 +89,7 @@ class OpenAIServer:
         concurrency: Annotated[int, SameResults] = 8,
         timeout: Annotated[float, SameResults] = 120.0,
         max_retries: Annotated[int, SameResults] = 8,
+        max_reply: Annotated[float | None, SameResults] = None,
         api_key_env: Annotated[str, SameResults] = "OPENAI_API_KEY",
         price_in: Annotated[float | None, SameResults] = None,
         price_out: Annotated[float | None, SameResults] = None,
@@ -107,7 +109,9 @@ class OpenAIServer:
             raise ValueError("max_tokens and concurrency must be at least 1, timeout above 0, max_retries at least 0")
         if reserved := sorted(_OURS & (extra or {}).keys()):
             raise ValueError(f"extra must not contain {reserved[0]}, which has an option or is sent by prlm-bench")
-        largest = _REPLY_BYTES + _TOKEN_BYTES * max_tokens
+        if max_reply is not None and not 0 < max_reply < 2**20:
+            raise ValueError("max_reply must be above 0, and below 2**20")
+        largest = _REPLY_BYTES + _TOKEN_BYTES * max_tokens if max_reply is None else int(max_reply * 2**20)
         self._server = Server(
             url, model, key, api_key_env, concurrency, timeout, max_retries, max_reply_bytes=largest, refused=refused
         )

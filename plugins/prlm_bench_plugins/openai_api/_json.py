@@ -12,6 +12,8 @@ from ._server import Key
 
 #: Digits of a whole number that is kept: any reader of JSON holds it exactly.
 _MAX_DIGITS = 15
+#: Levels of nesting.
+_MAX_DEPTH = 100
 
 
 def parse(body: bytes, key: Key) -> Any:
@@ -24,18 +26,21 @@ def parse(body: bytes, key: Key) -> Any:
         ValueError: the body is not JSON, or is nested too deeply.
     """
     try:
-        return _clean(json.loads(body, parse_int=_whole, parse_float=_real, parse_constant=lambda _: None), key)
+        value = json.loads(body, parse_int=_whole, parse_float=_real, parse_constant=lambda _: None)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return _clean(value, key, 1)
 
 
-def _clean(value: Any, key: Key) -> Any:
+def _clean(value: Any, key: Key, depth: int) -> Any:
     if isinstance(value, str):
         return well_formed(key.mask(value, short=False))
+    if isinstance(value, list | dict) and depth > _MAX_DEPTH:
+        raise ValueError("nested too deeply")
     if isinstance(value, list):
-        return [_clean(member, key) for member in value]
+        return [_clean(member, key, depth + 1) for member in value]
     if isinstance(value, dict):
-        return {_clean(name, key): _clean(member, key) for name, member in value.items()}
+        return {_clean(name, key, depth): _clean(member, key, depth + 1) for name, member in value.items()}
     return value
 
 

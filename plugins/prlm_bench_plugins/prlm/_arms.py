@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from prlm_bench.errors import UnknownNameError
 from prlm_bench.host import parse_spec
 
 from .._hf import Dtype
-from .._training import MANIFEST, Artefact, read_seconds
+from .._training import MANIFEST, Artefact, read_manifest, read_seconds
 from ._recipe import Recipe, change_recipe, required
 from ._rewards import needs_reward_model
 
@@ -159,16 +157,11 @@ def cost_of(output: Path, stage: str) -> dict[str, float]:
     """
     folders = [stage] if stage and (output / stage / MANIFEST).is_file() else []
     for name in folders:
-        builds_on = _manifest(output / name).get("builds_on", ())
+        builds_on = read_manifest(output / name).get("builds_on", ())
         folders += [each for each in builds_on if each not in folders]
-    costs = [{**_manifest(output / name).get("cost", {}), **_seconds(output / name)} for name in folders]
+    costs = [{**read_manifest(output / name).get("cost", {}), **_seconds(output / name)} for name in folders]
     names = dict.fromkeys(name for cost in costs for name in cost)
     return {name: round(sum(cost.get(name, 0) for cost in costs), 1) for name in names}
-
-
-def _manifest(folder: Path) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = orjson.loads((folder / MANIFEST).read_bytes())
-    return found
 
 
 def _seconds(folder: Path) -> dict[str, float]:

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 from transformers import PrinterCallback, TrainerCallback
 
-from prlm_bench.cli.plugin_api import write_whole
-from prlm_bench.errors import RunError
+from prlm_bench.errors import DataError, RunError
+from prlm_bench.files import load_json, write_whole
 from prlm_bench.progress import Progress
 
 from .._training import CHECKPOINTS, LOG, Stopwatch, is_main_process, remove_folder
@@ -49,8 +49,8 @@ def last_complete_checkpoint(folder: Path) -> str | None:
 def _is_complete(checkpoint: Path) -> bool:
     """False while the checkpoint is being written, and if its removal was interrupted."""
     try:
-        names = orjson.loads((checkpoint / _COMPLETE).read_bytes())
-    except (OSError, ValueError):
+        names = load_json(checkpoint / _COMPLETE, list[str])
+    except DataError:
         return False
     return all((checkpoint / name).is_file() for name in names)
 

@@ -28,7 +28,16 @@ from prlm_bench.errors import RunError
 from prlm_bench.interfaces import Reasoner, Reward
 
 from .._hf import chat_text, decode_answer, encode_prompts, stated_settings, turns
-from .._training import COMPLETIONS, TRAIN, VALIDATION, Artefact, is_main_process, read_log, world_size
+from .._training import (
+    COMPLETIONS,
+    TRAIN,
+    VALIDATION,
+    Artefact,
+    is_main_process,
+    read_completions,
+    read_log,
+    world_size,
+)
 from ._callbacks import FLAT_GROUPS, GENERATED, TRAINED, SpreadCallback, finding
 from ._context import TrainingContext, parsed_sample
 from ._recipe import GrpoSettings, RewardModelSettings, required
@@ -218,8 +227,8 @@ class RewardSet:
             step: the training resumes after it; -1 removes all.
         """
         if is_main_process() and self._path.is_file():
-            lines = [row for row in self._path.read_bytes().splitlines(keepends=True) if row.endswith(b"\n")]
-            write_whole(self._path, b"".join(line for line in lines if _is_before(orjson.loads(line), step)))
+            kept = (row for row in read_completions(self._path.parent) if _is_before(row, step))
+            write_whole(self._path, b"".join(orjson.dumps(row) + b"\n" for row in kept))
 
     def _function(self, name: str) -> Callable[..., list[float]]:
         def score(

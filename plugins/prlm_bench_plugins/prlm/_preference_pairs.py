@@ -17,8 +17,8 @@ from typing import Any
 import orjson
 
 from prlm_bench import Example, Ranking, Sample
-from prlm_bench.cli.plugin_api import write_whole
 from prlm_bench.errors import RunError
+from prlm_bench.files import load_json_lines, write_whole
 from prlm_bench.interfaces import Reasoner
 
 from .._training import Artefact, file_hashes
@@ -70,9 +70,12 @@ def make_pairs(ctx: TrainingContext) -> Artefact:
 
 
 def read_pairs(artefact: Artefact) -> list[Pair]:
-    """All pairs of an artefact."""
-    rows = map(orjson.loads, (artefact.folder / FILE).read_bytes().splitlines())
-    return [Pair(**{**row, "items": tuple(row["items"])}) for row in rows]
+    """All pairs of an artefact.
+
+    Raises:
+        DataError: a line is damaged; names it.
+    """
+    return list(load_json_lines(artefact.folder / FILE, Pair, "remove their folder, and repeat the training"))
 
 
 def _make(ctx: TrainingContext, folder: Path) -> Mapping[str, Any]:

@@ -22,9 +22,8 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-import yaml
-
 from prlm_bench import Document
+from prlm_bench.files import read_yaml
 from prlm_bench.tasks import Task, TraceRule
 
 #: Said where there are no items.
@@ -191,7 +190,7 @@ class _Rule:
 
 
 def _default_rules(task: Task) -> list[TraceRule]:
-    by_kind = yaml.safe_load(_DEFAULTS.read_text(encoding="utf-8"))
+    by_kind = read_yaml(_DEFAULTS).content
     rules = by_kind[task.output if task.answer_field else "text"]
     long = task.prompts.chat.long
     return [

@@ -111,7 +111,8 @@ def over_k(config: StudyConfig, ks: Sequence[int] = (0, 1, 2, 4, 8, 16)) -> Stud
 
 def _draw_over_k(axes: Any, rows: list[list[Any]], metric: str) -> None:
     places = range(len(rows))
-    axes.fill_between(places, [row[2] for row in rows], [row[3] for row in rows], alpha=0.2)
+    low, high = (np.array([row[column] for row in rows], dtype=float) for column in (2, 3))  # None becomes nan
+    axes.fill_between(places, low, high, alpha=0.2)
     axes.plot(places, [row[1] for row in rows], "o-", label=metric)
     axes.plot(places, [row[5] for row in rows], "s--", color="tab:gray", label="share of cut prompts")
     axes.set_xticks(places, [str(row[0]) for row in rows])

@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 
 from prlm_bench import Example, Ranking
-from prlm_bench.cli.plugin_api import write_whole
 from prlm_bench.errors import DataError
+from prlm_bench.files import parse_record, read_bytes, write_whole
 from prlm_bench.interfaces import Context, Retriever
 
 
@@ -59,14 +59,13 @@ def read_kept(cache: Path, name: str) -> dict[str, list[str]]:
     """
     if not re.fullmatch(r"[0-9a-f]{16}", name):
         raise ValueError(f"kept={name!r} is not a digest of kept items; prlm-bench study faithfulness writes them")
-    try:
-        content = _path(cache, name).read_bytes()
-    except OSError:
-        raise DataError(f"there are no kept items {name} in the cache", "run the study that wrote them again") from None
+    path, again = _path(cache, name), "run the study that wrote them again"
+    if not path.is_file():
+        raise DataError(f"there are no kept items {name} in the cache", again)
+    content = read_bytes(path)
     if hashlib.sha256(content).hexdigest()[:16] != name:
-        raise DataError(f"the kept items {name} in the cache are damaged", "run the study that wrote them again")
-    found: dict[str, list[str]] = orjson.loads(content)
-    return found
+        raise DataError(f"the kept items {name} in the cache are damaged", again)
+    return parse_record(content, dict[str, list[str]], str(path), again)
 
 
 def _path(cache: Path, name: str) -> Path:

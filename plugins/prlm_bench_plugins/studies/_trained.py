@@ -236,14 +236,15 @@ def cross_domain(config: StudyConfig, trainer: Mapping[str, Any], runs: Path) ->
 def _draw_cross_domain(axes: Any, tasks: Sequence[str], rows: list[list[Any]]) -> None:
     names = list(tasks)
     grid = [[next(r[2] for r in rows if (r[0], r[1]) == (trained, run)) for run in names] for trained in names]
-    image = axes.imshow(grid, cmap="Blues", vmin=0)
+    image = axes.imshow(np.array(grid, dtype=float), cmap="Blues", vmin=0)  # None becomes nan
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("run on")
     axes.set_ylabel("trained on")
     for y, line in enumerate(grid):
         for x, value in enumerate(line):
-            axes.text(x, y, f"{value:.3f}", ha="center", va="center", color="white" if value > 0.5 else "black")
+            text, dark = ("-", False) if value is None else (f"{value:.3f}", value > 0.5)
+            axes.text(x, y, text, ha="center", va="center", color="white" if dark else "black")
     axes.figure.colorbar(image, ax=axes)
 
 

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from prlm_bench.files import write_whole
+from prlm_bench.errors import DataError
+from prlm_bench.files import load_json, write_whole
 
 from .._hf import ModelError, is_out_of_memory, one_line
 
@@ -123,8 +124,8 @@ def remembered(
         write: the file's content, as a JSON object.
     """
     path = folder / "batching" / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        known = read(json.loads(path.read_bytes()))
+    with suppress(DataError, ValueError, KeyError, TypeError):
+        known = read(load_json(path, dict[str, Any]))
         if known is not None:
             return known
     found = make()

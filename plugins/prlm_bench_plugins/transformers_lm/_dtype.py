@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+from prlm_bench.files import parse_record
 from prlm_bench.interfaces import NOT_BATCH_INVARIANT
 
-from .._hf import Dtype
+from .._hf import Dtype, ModelError
 from ._files import ModelFiles
 
 #: Names in the headers of safetensors files.
+#: Bytes of a header of safetensors at most, by its format.
+_MAX_HEADER = 100_000_000
 _STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 #: Flags of processors that multiply matrices of bfloat16: others emulate it, slower than float32. ARM has `bf16`.
 _NATIVE = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
@@ -75,6 +77,10 @@ def _stored(files: ModelFiles) -> Dtype:
 
 def _in_header(path: Path) -> str | None:
     """The precision of a file's first tensor of floating point numbers."""
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    try:
+        with path.open("rb") as file:
+            text = file.read(min(int.from_bytes(file.read(8), "little"), _MAX_HEADER))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None
+    header = parse_record(text, dict[str, dict[str, Any]], str(path), "fetch or write the file again", ModelError)
     return next((_STORED[one["dtype"]] for one in header.values() if one.get("dtype") in _STORED), None)

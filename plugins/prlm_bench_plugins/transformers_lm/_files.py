@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prlm_bench.data import hash_file
+from prlm_bench.files import read_text
 
 from .._hf import (
     GgufHeader,
@@ -81,7 +82,7 @@ class ModelFiles:
             return self.header.template
         path = self.folder / "chat_template.jinja"
         if path.is_file():
-            return path.read_text(encoding="utf-8")
+            return read_text(path)
         path = self.folder / "tokenizer_config.json"
         found = read_json(path).get("chat_template") if path.is_file() else None
         if isinstance(found, list):  # several by name

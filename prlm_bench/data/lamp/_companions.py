@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .._read_json import StructureError, parse_json
+from ..._util.json_text import StructureError, parse_json
 from ..store._hashes import HashingReader
 from ._problems import kind, text_problem
 

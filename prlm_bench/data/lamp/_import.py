@@ -73,7 +73,7 @@ def _stored_sizes(stores: Path) -> set[int]:
     for folder in stores.glob("[!.]*"):
         try:
             sizes.add(Meta.read(folder).source_bytes)
-        except (OSError, ValueError):
+        except DataError:
             continue
     return sizes
 

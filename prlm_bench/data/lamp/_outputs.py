@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..._util.json_text import StructureError
 from ..._util.text import well_formed
 from ...tasks import Task
-from .._read_json import StructureError
 from ._companions import read_whole
 from ._origin import stated_name
 from ._problems import Problem, Severity, kind, text_problem

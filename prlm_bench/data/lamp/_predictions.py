@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..._util.json_text import read_json
+from ..._util.text import MAX_ANSWER, length_problem
 from ...errors import DataError
 from ...tasks import Task
-from .._read_json import read_json
 from ..store._json import ListReader
 from ._check import head_problems, named_user
 from ._origin import Origin, known_instructions, other_task, stated_name
@@ -39,12 +40,16 @@ class ScoreReader:
         task: the task whose golds and predictions they are.
         any_task: take files of another benchmark than the task's.
         skip_invalid: leave malformed golds out, with their predictions.
+        max_answer: characters of a prediction or a gold at most.
     """
 
-    def __init__(self, task: Task, *, any_task: bool = False, skip_invalid: bool = False) -> None:
+    def __init__(
+        self, task: Task, *, any_task: bool = False, skip_invalid: bool = False, max_answer: int = MAX_ANSWER
+    ) -> None:
         self._task = task
         self._any_task = any_task
         self._skip_invalid = skip_invalid
+        self._max_answer = max_answer
         self._notes: list[str] = []
 
     def read(self, golds: Source, predictions: Source, users: Source | None) -> ToScore:
@@ -59,23 +64,31 @@ class ScoreReader:
             DataError: a source is malformed or of another benchmark, or ids do not agree.
         """
         self._notes = []
-        name, references = self._outputs(golds, "golds", self._task)
+        golds_name, references = self._outputs(golds, "golds", self._task)
         kept, bad = references.outputs, references.bad
         if bad and not self._skip_invalid:
             count = f"{len(bad)} of {len({**kept, **bad})} golds {'is' if len(bad) == 1 else 'are'} malformed"
-            raise DataError(f"{name}: {count}, first {references.first_bad(name, bad)}", _HINT)
+            raise DataError(f"{golds_name}: {count}, first {references.first_bad(golds_name, bad)}", _HINT)
         if bad:
-            self._notes.append(f"malformed golds left out: {len(bad)}, first {references.first_bad(name, bad)}")
+            self._notes.append(f"malformed golds left out: {len(bad)}, first {references.first_bad(golds_name, bad)}")
         kept = {identifier: text for identifier, text in kept.items() if identifier not in bad}
         name, answers = self._outputs(predictions, "predictions", None)
         _same_ids({**answers.outputs, **answers.bad}, kept, bad, name)
         wrong = [identifier for identifier in answers.bad if identifier not in bad]
         if wrong:
             raise DataError(f"{name}: {answers.first_bad(name, wrong)}")
+        for where, texts in ((golds_name, kept), (name, answers.outputs)):
+            self._check_lengths(where, texts)
         ids = list(kept)
         return ToScore(
             ids, list(kept.values()), [answers.outputs[i] for i in ids], self._users(users, ids), self._notes
         )
+
+    def _check_lengths(self, name: str, texts: Mapping[str, str]) -> None:
+        for identifier, text in texts.items():
+            problem = length_problem(text, self._max_answer)
+            if problem:
+                raise DataError(f"{name}: the output of question {identifier!r} {problem}")
 
     def _outputs(self, source: Source, what: str, task: Task | None) -> tuple[str, Golds]:
         if isinstance(source, Mapping):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..._util.cache_folder import cache_root
+from ..._util.json_text import StructureError
 from ..._util.text import well_formed
 from ...tasks import Task
-from .._read_json import StructureError
 from ..store._hashes import HashingReader, Progress
 from ..store._json import ListReader
 from ._check import Checker, named_user

@@ -11,13 +11,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from pydantic import BaseModel
+
 from ..._util.files import write_whole
+from ..._util.json_text import load_json
 from ...errors import DataError
 
 Progress = Callable[[int, int], None]
 
 #: A file changed less than this many seconds ago could change again within the clock's resolution.
 SETTLED = 2.0
+
+
+class _Noted(BaseModel):
+    """What is remembered of a file."""
+
+    state: list[int]
+    sha256: str
 
 
 def file_state(status: os.stat_result) -> list[int]:
@@ -28,12 +38,10 @@ def file_state(status: os.stat_result) -> list[int]:
 def recall(cache: Path, path: Path) -> str | None:
     """The remembered hash of a file; None where it is unknown or the file has changed."""
     try:
-        noted = json.loads(_note(cache, path).read_text(encoding="utf-8"))
-        if noted["state"] == file_state(path.stat()):
-            return str(noted["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return None
+        noted = load_json(_note(cache, path), _Noted)
+        return noted.sha256 if noted.state == file_state(path.stat()) else None
+    except (OSError, DataError):
+        return None
 
 
 def remember(cache: Path, path: Path, status: os.stat_result, sha256: str) -> None:

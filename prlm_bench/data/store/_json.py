@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._read_json import (
+from ..._util.json_text import (
     BOM,
     StructureError,
     check_signature,

@@ -10,7 +10,7 @@ import hashlib
 import json
 import mmap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..._util.json_text import load_json
+from ...errors import DataError
 from ...tasks import Task
 
 #: Changed whenever stores of the same data would differ; old stores are then not found.
@@ -100,12 +102,9 @@ class Meta:
         """Read `meta.json`.
 
         Raises:
-            OSError, ValueError: it is not there, or not whole.
+            DataError: it is not there, or not whole.
         """
-        content: Any = json.loads((folder / META).read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or set(content) != {field.name for field in fields(cls)}:
-            raise ValueError("fields are missing")
-        return cls(**content)
+        return load_json(folder / META, cls)
 
 
 class BrokenStoreError(Exception):
@@ -202,7 +201,7 @@ class Store:
         try:
             self.meta = Meta.read(folder)
             sizes = {name: (folder / name).stat().st_size for name in (ITEMS, QUESTIONS)}
-        except (OSError, ValueError) as error:
+        except (DataError, OSError, ValueError) as error:
             raise BrokenStoreError(f"{folder}: {error}") from None
         if self.meta.key != folder.name or sizes != self.meta.bytes:
             raise BrokenStoreError(f"{folder}: other sizes than noted")

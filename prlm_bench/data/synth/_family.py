@@ -10,8 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import yaml
-
+from ..._util.yaml_text import read_yaml
 from ...errors import DataError
 from ._config import SynthConfig
 
@@ -112,7 +111,7 @@ class Rng:
 @cache
 def vocabulary(name: str) -> Any:
     """The content of `vocabulary/<name>.yaml`: nested lists and mappings of strings."""
-    return yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    return read_yaml(_FOLDER / f"{name}.yaml").content
 
 
 def prose(template: str, facts: Mapping[str, str]) -> str:

@@ -11,6 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from ..._util.json_text import load_json
 from ...errors import DataError, UnknownNameError
 from ..lamp._layout import GENERATED
 from ._choices import Citations, Films, Reviews
@@ -118,6 +121,12 @@ def answer(task: int, text: str, preferences: Preferences) -> str:
     return family(task).answer(text, preferences)
 
 
+class _Planted(BaseModel):
+    """What the tests of traits read of mini_lamp.json."""
+
+    users: dict[str, dict[str, Any]]
+
+
 def truth(folder: Path) -> Mapping[str, Preferences]:
     """The planted preferences by user id, read from the `mini_lamp.json` of a task's folder.
 
@@ -125,15 +134,9 @@ def truth(folder: Path) -> Mapping[str, Preferences]:
         DataError: the folder holds no such file, or it is not one.
     """
     path = Path(folder) / GENERATED
-    try:
-        users = json.loads(path.read_text(encoding="utf-8"))["users"]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}", "give a task's folder of mini-LaMP") from None
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path}: is not metadata of mini-LaMP", "write the folder anew") from None
-    if not isinstance(users, dict):
-        raise DataError(f"{path}: users is not a mapping", "write the folder anew")
-    return users
+    if not path.is_file():
+        raise DataError(f"{path}: cannot be read: no such file", "give a task's folder of mini-LaMP")
+    return load_json(path, _Planted, hint="write the folder anew").users
 
 
 def metadata(task: Family, config: SynthConfig) -> Iterator[str]:

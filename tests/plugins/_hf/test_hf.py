@@ -114,7 +114,7 @@ def test_json_that_is_no_object_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     for text in ("[1", "[1]", None):
         path.unlink(missing_ok=True) if text is None else path.write_text(text)
-        with pytest.raises(ModelError, match=r"config\.json cannot be read") as caught:
+        with pytest.raises(ModelError, match=r"config\.json: .* \(fetch or write") as caught:
             hf.read_json(path)
         one_line(caught.value)
     path.write_text(json.dumps({"a": 1}))

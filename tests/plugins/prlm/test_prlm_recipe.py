@@ -169,7 +169,7 @@ class TestRecipes:
             ("precision=fp8", "recipe tiny.yaml: precision: Input should be 'float32', 'bf16' or 'fp16'"),
             ("k", "'k' is not a change (write policy.learning_rate=1e-5)"),
             ("=3", "'=3' is not a change"),
-            ("k=[1", "'k=[1': the value is not YAML"),
+            ("k=[1", "'k=[1': cannot be read: while parsing"),
         ],
     )
     def test_a_wrong_change_is_one_line(self, change: str, said: str) -> None:
@@ -325,7 +325,7 @@ class TestArtefact:
     def test_torn_files_are_one_line(self, tmp_path: Path, name: str, content: str) -> None:
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / name).write_text(content)
-        with pytest.raises(PrlmBenchError, match=r"cannot be read .remove its folder"):
+        with pytest.raises(PrlmBenchError, match=r"\.json: .* \(remove its folder"):
             make_artefact(tmp_path / "a", "pairs", IDENTITY, work)
 
     def test_a_process_that_dies_while_it_begins_leaves_no_obstacle(

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import prlm_bench as pb
-from prlm_bench.data import parse_json, validate
-from prlm_bench.data._read_json import StructureError
+from prlm_bench._util.json_text import StructureError
+from prlm_bench.data import validate
+from prlm_bench.files import parse_json
 from prlm_bench.tasks import TaskRegistry, instructions
 
 TASKS = TaskRegistry()

@@ -204,11 +204,11 @@ def test_label_studio_gets_its_configuration(tmp_path: Path) -> None:
         ("", "x.csv:1: no column 'pair'"),
         ('pair,task,question,profile,answer_1,answer_2\n"a', "x.csv:2: not CSV"),
         ("pair,task,question,profile,answer_1,answer_2\n", "x.csv: no pairs"),
-        ("[1]", "x.csv: entry 1: Input should be"),
-        ('[{"data": {"pair": "a"}}]', "x.csv: entry 1: task: Field required"),
-        ("[{", "x.csv: the file is cut off"),
+        ("[1]", "x.csv:1: not a JSON object"),
+        ('[{"data": {"pair": "a"}}]', "x.csv:1: task: Field required"),
+        ("[{", "x.csv:1: not JSON: Expecting property name"),
         ("[]", "x.csv: no pairs"),
-        (b"\xff", "x.csv:1: not UTF-8"),
+        (b"\xff", "x.csv:1: cannot be read: not UTF-8"),
     ],
 )
 def test_a_file_that_is_no_export_is_one_line(

@@ -111,7 +111,7 @@ def test_names_that_look_like_formulas_come_back(tmp_path: Path) -> None:
         ("[" * 100_000, "file:1: not JSON"),
         (label_studio(["good"]), "file:2: choice 'good' is not 1, 2 or 0"),
         (label_studio(["1"], None), "file:2: no annotator"),
-        (b"pair,annotator,choice\nab-1,\xff,1\n", "file:2: not UTF-8"),
+        (b"pair,annotator,choice\nab-1,\xff,1\n", "file:2: cannot be read: not UTF-8"),
     ],
 )
 def test_what_is_no_judgement_is_refused_by_its_line(tmp_path: Path, content: str | bytes, message: str) -> None:
@@ -129,7 +129,10 @@ def test_all_problems_are_counted_and_the_first_is_named(tmp_path: Path, here: C
     (tmp_path / "one.csv").write_text("pair,annotator,choice\nab-1,Ann,1\n")
     ended = here("human", "import", "one.csv", "one.csv", "--key", "key.json")
     assert ended.mistake == ("one.csv:2: 'Ann' judged ab-1 already in one.csv:2; 1 of 2 judgements invalid")
-    assert here("human", "import", "none.csv", "--key", "key.json").mistake.startswith("none.csv: No such file")
+    assert (
+        here("human", "import", "none.csv", "--key", "key.json").mistake
+        == "none.csv: cannot be read: No such file or directory"
+    )
     assert here("human", "import", "one.csv", "--key", "one.csv").mistake.startswith("one.csv: not valid JSON")
 
 

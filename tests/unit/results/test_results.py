@@ -241,7 +241,7 @@ def test_a_summary_of_another_run_does_not_finish_a_folder(one: Path) -> None:
 def test_no_results_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no results folder .* \(create one with `prlm-bench run`, or use --results\)"):
         find_results(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"manifest\.json: No such file or directory"):
+    with pytest.raises(DataError, match=r"manifest\.json: cannot be read: No such file or directory"):
         load_folders([tmp_path])
 
 

@@ -201,4 +201,6 @@ class TestFolders:
         (folder / "manifest.json").unlink()
         assert find_results(tmp_path) == ([], [])
         (message,) = messages(caplog)
-        assert message.startswith(f"prlm-bench: warning: {folder / 'manifest.json'}: No such file or directory")
+        assert message.startswith(
+            f"prlm-bench: warning: {folder / 'manifest.json'}: cannot be read: No such file or directory"
+        )
