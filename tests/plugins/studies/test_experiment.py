@@ -326,7 +326,7 @@ def test_a_unit_that_was_killed_is_made_again(tmp_path: Path, cli: Any) -> None:
 
 @pytest.mark.slow
 def test_every_arm_of_the_real_plan_goes_through_on_smollm2(smollm2: Path, cli: Any, tmp_path: Path) -> None:
-    """The budget `smoke` with fewer steps, on real texts where these are there."""
+    """The budget `smoke` with a single step, on real texts where these are there."""
     pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
     task = "lamp_7" if (REAL_DATA / "LaMP_7").is_dir() else "mini_lamp_7"
     words = ["study", "experiment", "--plan", "real", "--budget", "smoke", "--task", task, "--data", "halves"]
@@ -334,7 +334,7 @@ def test_every_arm_of_the_real_plan_goes_through_on_smollm2(smollm2: Path, cli: 
         assert cli("data", "split", "--task", task, "--data", REAL_DATA, "-o", "halves").status == 0
     else:
         assert cli("data", "synth", "--task", "7", "--train-users", "40", "-o", "halves").status == 0
-    changes = [f"{name}.{size}=2" for name in ("policy", "sft", "sft_traces") for size in ("steps", "every")]
+    changes = [f"{name}.{size}=1" for name in ("policy", "sft", "sft_traces") for size in ("steps", "every")]
     words += [word for change in changes for word in ("--change", change)]
     done = cli(*words, "--results", "r", "-o", "out", "--json", timeout=1800)
     assert done.status == 0, done.stderr
@@ -349,7 +349,7 @@ def test_every_arm_of_the_real_plan_goes_through_on_smollm2(smollm2: Path, cli: 
     for arm in ("policy", "no-reasoning", "no-personalization", "placebo", "profile-reward"):
         log = tmp_path / f"prlm-runs/real-smoke/{task}/0/{arm}/log.jsonl"
         rows = [row for row in map(json.loads, log.read_text().splitlines()) if "loss" in row]
-        assert len(rows) == 2 and all(row["loss"] == row["loss"] and row["grad_norm"] < 1e4 for row in rows)
+        assert len(rows) == 1 and rows[0]["loss"] == rows[0]["loss"] and rows[0]["grad_norm"] < 1e4
     assert (tmp_path / "out/experiment.png").stat().st_size > 1000
 
 
