@@ -12,9 +12,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from ..._util.json_text import read_json
 from ...errors import DataError
 from .._dataset import Dataset
-from .._read_json import read_json
 from .._write_json import listing
 from ..store._json import ListReader
 from ._layout import GENERATED, questions_file, split_files

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from prlm_bench.data import open_dataset, read_json, split_by_user
+from prlm_bench.data import open_dataset, split_by_user
 from prlm_bench.data.lamp._split import first_half
 from prlm_bench.errors import DataError
+from prlm_bench.files import read_json
 from prlm_bench.host import PluginHost
 
 TASK = PluginHost().tasks.get("lamp_4")
