@@ -63,7 +63,7 @@ def read_yaml(path: Path, error: type[PrlmBenchError] = DataError) -> Yaml:
         text = read_text(path, limit=MAX_BYTES)
     except DataError as wrong:
         raise error(wrong.message, wrong.hint) from None
-    return parse_yaml(text, str(path), error)
+    return _parsed(text, str(path), error, numbered=True)
 
 
 def parse_yaml(text: str, name: str, error: type[PrlmBenchError] = DataError) -> Yaml:
@@ -75,8 +75,12 @@ def parse_yaml(text: str, name: str, error: type[PrlmBenchError] = DataError) ->
         error: the class of the error.
 
     Raises:
-        PrlmBenchError: it is not YAML, or holds what JSON cannot say; names the line.
+        PrlmBenchError: it is not YAML, or holds what JSON cannot say; names the line where there are several.
     """
+    return _parsed(text, name, error, numbered="\n" in text)
+
+
+def _parsed(text: str, name: str, error: type[PrlmBenchError], *, numbered: bool) -> Yaml:
     try:
         reader = _Reader(yaml.parse(text, Loader=_PARSER))
         return Yaml(reader.document(), reader.lines)
@@ -89,7 +93,7 @@ def parse_yaml(text: str, name: str, error: type[PrlmBenchError] = DataError) ->
         problem = f"cannot be read: {' '.join(filter(None, (wrong.context, wrong.problem)))}"
     except (yaml.YAMLError, ValueError) as wrong:
         line, problem = 0, f"cannot be read: {getattr(wrong, 'reason', None) or wrong}"
-    where = f"{name}:{line}" if line and "\n" in text else name
+    where = f"{name}:{line}" if line and numbered else name
     raise error(f"{where}: {shortened(problem)}") from None
 
 

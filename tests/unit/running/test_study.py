@@ -45,6 +45,7 @@ def test_a_file_holds_every_field(tmp_path: Path) -> None:
         "any_task": True,
         "lenient": True,
         "synth_users": 3,
+        "max_answer": 5000,
     }
     assert set(fields) == set(RunConfig.model_fields)
     study = read_run_config(written(tmp_path, yaml.safe_dump(fields)), {})
