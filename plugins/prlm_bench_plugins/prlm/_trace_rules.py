@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from prlm_bench import Document
+from prlm_bench import Document, Prompt
 from prlm_bench.tasks import Task, TraceRule
 
 #: Said where there are no items.
@@ -143,6 +143,11 @@ class TraceRules:
             if parts is not None:
                 return each.holds(items, parts)
         return None
+
+
+def shown_items(prompt: Prompt) -> Sequence[Document]:
+    """The user's items that a prompt had room for."""
+    return prompt.ranking.items[: prompt.shown]
 
 
 @dataclass(frozen=True)
