@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prlm_bench import Document, Prompt, Sample
+from prlm_bench import Prompt, Sample
 from prlm_bench.errors import RunError
 
 from .._hf import encode_completions, encode_prompts, turns
@@ -23,7 +23,7 @@ from ._recipe import RftSettings, SftChoice, SftGrid, SftSettings, SftTracesSett
 from ._reward_training import make_reward
 from ._rewards import build_rewards, needs_reward_model
 from ._rollout import Validation
-from ._trace_rules import TraceRules
+from ._trace_rules import TraceRules, shown_items
 from ._tuning import fit_rows
 
 #: Label of tokens that the loss ignores.
@@ -149,11 +149,6 @@ def _golds(ctx: TrainingContext, settings: SftSettings | SftTracesSettings) -> l
 def gold_answer(prompt: Prompt) -> str:
     """The gold as the prompt asks for it: an answer object, or the text alone."""
     return prompt.example.gold or "" if prompt.key is None else repr({prompt.key: prompt.example.gold})
-
-
-def shown_items(prompt: Prompt) -> Sequence[Document]:
-    """The user's items that a prompt had room for."""
-    return prompt.ranking.items[: prompt.shown]
 
 
 def reasoned_answer(

@@ -168,8 +168,7 @@ class ArmsTrainer(StageTrainer):
         return parts_of(self.recipe, arm, first=first)
 
     def _methods(self, ctx: TrainingContext, made: Mapping[str, Artefact]) -> dict[str, dict[str, Any]]:
-        wanted = self._arms or list(base_methods(self.recipe, ctx.output))
-        if any(arm in base_methods(self.recipe, ctx.output) for arm in wanted):
+        if not self._arms or not base_methods(self.recipe, ctx.output).keys().isdisjoint(self._arms):
             _ = ctx.base  # is made where a trainer makes it
         methods = {**trained_methods(self.recipe, ctx.output, made), **base_methods(self.recipe, ctx.output)}
         return {label: method for label, method in methods.items() if self._arms is None or label in self._arms}
@@ -226,7 +225,8 @@ def _make(ctx: TrainingContext, stage: str) -> Artefact:
     if stage in ctx.recipe.ablations:
         from ._grpo import make_policy
 
-        return make_policy(ctx, _ablated(ctx.recipe, stage).policy, stage, _ablated(ctx.recipe, stage).reward)
+        changed = _ablated(ctx.recipe, stage)
+        return make_policy(ctx, changed.policy, stage, changed.reward)
     if stage in grid_points(ctx.recipe):
         from ._sft import make_sft_point
 

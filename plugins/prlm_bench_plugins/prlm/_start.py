@@ -28,8 +28,8 @@ from ._context import TrainingContext, parsed_sample
 from ._recipe import StartSettings, required
 from ._rewards import Accuracy, ClosedReasoning, is_readable, spread_of_groups
 from ._rollout import SELECTED_BY, UNREADABLE, Validation
-from ._sft import TrainingExample, gold_answer, reasoned_answer, shown_items, tune
-from ._trace_rules import TraceRules
+from ._sft import TrainingExample, gold_answer, reasoned_answer, tune
+from ._trace_rules import TraceRules, shown_items
 
 #: Validation questions that the started model answers greedily, and of these those that it answers in groups.
 _READ, _SAMPLED = 32, 16

@@ -24,7 +24,7 @@ from prlm_bench.cli.plugin_api import (
 from prlm_bench.errors import RunError
 
 from ._cli_experiment import experiment
-from ._cli_shared import OutputOption, UsersOption, run_study
+from ._cli_shared import ChangeOption, OutputOption, UsersOption, run_study
 
 if TYPE_CHECKING:
     from prlm_bench.host import PluginHost
@@ -75,9 +75,7 @@ def _add_study_of_a_trainer(
         split: SplitOption = "dev",
         trainer: Annotated[str, typer.Option(help="Trainer, as NAME or NAME:option=value.")] = default_trainer,
         recipe: Annotated[str | None, typer.Option(help="Recipe: a name or a YAML file.")] = None,
-        change: Annotated[
-            list[str] | None, typer.Option(help="Change a setting of the recipe, as SETTING=VALUE. Repeatable.")
-        ] = None,
+        change: ChangeOption = None,
         seed: Annotated[list[int] | None, typer.Option(help="Seed. Repeatable.  [default: 0, 1, 2]")] = None,
         runs: Annotated[Path, typer.Option(help="Folder of trainings; existing ones are resumed.")] = Path("prlm-runs"),
         limit: LimitOption = None,

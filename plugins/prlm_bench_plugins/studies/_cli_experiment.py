@@ -21,7 +21,7 @@ from prlm_bench.cli.plugin_api import (
     print_table,
 )
 
-from ._cli_shared import OutputOption, UsersOption, run_study
+from ._cli_shared import ChangeOption, OutputOption, UsersOption, run_study
 
 if TYPE_CHECKING:
     from prlm_bench.host import PluginHost
@@ -35,9 +35,7 @@ def experiment(
     task: Annotated[str | None, typer.Option(help="Task instead of the plan's.")] = None,
     data: DataOption = None,
     split: Annotated[str | None, typer.Option(help="Split to test on, instead of the plan's.")] = None,
-    change: Annotated[
-        list[str] | None, typer.Option(help="Change a setting of the recipe, as SETTING=VALUE. Repeatable.")
-    ] = None,
+    change: ChangeOption = None,
     minutes: Annotated[
         float | None,
         typer.Option(min=0, help="Begin no unit later, or that will take longer; 0 reports what is finished."),

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ._report import StudyReport
 
 UsersOption = Annotated[int | None, typer.Option("--synth-users", min=2, help="Users per split of generated tasks.")]
+ChangeOption = Annotated[
+    list[str] | None, typer.Option(help="Change a setting of the recipe, as SETTING=VALUE. Repeatable.")
+]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write the table and the figure to this folder.")
 ]
