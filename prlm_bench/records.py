@@ -103,6 +103,14 @@ class Prompt:
     #: What a generator wrote for this prompt, such as a draft or a description of the user, in the order of asking. The
     #: harness fills it in where a reasoner leaves it empty.
     drafts: tuple[Draft, ...] = ()
+    #: Ranks of the items in the prompt, from 1; None if they are the first `shown` ones.
+    ranks: tuple[int, ...] | None = None
+
+    @property
+    def shown_items(self) -> dict[int, Document]:
+        """The items in the prompt, whole or cut, by their rank from 1."""
+        ranks = range(1, self.shown + 1) if self.ranks is None else self.ranks
+        return {rank: self.ranking.items[rank - 1] for rank in ranks}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 from ._chat import (
     chat_prompt as chat_prompt,
     plain_ask as plain_ask,
-    shown_items as shown_items,
     turns_prompt as turns_prompt,
 )
 from ._lamp import lamp_prompt as lamp_prompt, lamp_prompts as lamp_prompts

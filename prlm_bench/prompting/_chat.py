@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ..interfaces import Tokenizer
 from ..records import Document, Example, Prompt, Ranking, Turn
@@ -51,15 +52,17 @@ def chat_prompt(
     left = max_length - tokenizer.count(frame) - tokenizer.count(template.heading) - 8
     shown = _lines(template, ranking, tokenizer, left, mark)
     while True:
-        text = _write(template, example, [line for line, _ in shown], block, instruction)
+        text = _write(template, example, [each.text for each in shown], block, instruction)
         tokens = tokenizer.count(text)
         if tokens <= max_length or not shown:
             break
         shown.pop()  # a line may take more tokens next to others, or when it is cut and decoded
-    cut = sum(shortened for _, shortened in shown)
+    cut = sum(each.cut for each in shown)
     dropped = len(ranking.items) - len(shown)
     counts = (tokens, len(shown), cut, dropped)
-    return Prompt(example, ranking, text, True, *counts, key=key, reasons=reasons)
+    ranks = tuple(each.rank for each in shown)
+    first = ranks == tuple(range(1, len(shown) + 1))
+    return Prompt(example, ranking, text, True, *counts, key=key, reasons=reasons, ranks=None if first else ranks)
 
 
 def turns_prompt(
@@ -95,32 +98,23 @@ def plain_ask(task: Task) -> str:
     return f"Answer with one of {', '.join(task.labels)}, written exactly so, and nothing else."
 
 
-def shown_items(template: ChatPrompt, prompt: Prompt, mark: str) -> dict[int, Document]:
-    """The items shown by a `chat_prompt`, by number.
+class _Line(NamedTuple):
+    """The line of an item."""
 
-    Args:
-        template: the task's wording.
-        prompt: built by `chat_prompt` with this mark and without a block.
-        mark: the beginning is unique for each number, such as `[{n}] `.
-    """
-    listed = prompt.text.removeprefix(f"{template.heading}\n") if prompt.shown else ""
-    lines = listed.split("\n")[: prompt.shown]  # an item is always one line
-    marks = {number: mark.format(n=number) for number in range(1, len(prompt.ranking.items) + 1)}
-    return {
-        number: prompt.ranking.items[number - 1]
-        for number, text in marks.items()
-        if any(line.startswith(text) for line in lines)
-    }
+    rank: int
+    text: str
+    cut: bool
 
 
-def _lines(
-    template: ChatPrompt, ranking: Ranking, tokenizer: Tokenizer, left: int, mark: str
-) -> list[tuple[str, bool]]:
-    """The lines of the items that fit, and whether each was cut."""
-    marked = [(mark.format(n=place), item) for place, item in enumerate(ranking.items, 1)]
-    fitting = [pair for pair in marked if _item(template, *pair, tokenizer, left)[0] is not None]
+def _lines(template: ChatPrompt, ranking: Ranking, tokenizer: Tokenizer, left: int, mark: str) -> list[_Line]:
+    """The lines of the items that fit."""
+    fitting = [
+        (rank, item)
+        for rank, item in enumerate(ranking.items, 1)
+        if _line(template, rank, item, tokenizer, left, mark) is not None
+    ]
     while fitting:
-        shown = _share(template, fitting, tokenizer, left)
+        shown = _share(template, fitting, tokenizer, left, mark)
         if len(shown) == len(fitting):
             return shown
         fitting.pop()
@@ -128,34 +122,36 @@ def _lines(
 
 
 def _share(
-    template: ChatPrompt, items: list[tuple[str, Document]], tokenizer: Tokenizer, left: int
-) -> list[tuple[str, bool]]:
+    template: ChatPrompt, items: list[tuple[int, Document]], tokenizer: Tokenizer, left: int, mark: str
+) -> list[_Line]:
     """The lines of the items up to the first whose share is too small."""
-    shown = []
-    for index, (mark, document) in enumerate(items):
-        line, shortened = _item(template, mark, document, tokenizer, left // (len(items) - index))
+    shown: list[_Line] = []
+    for index, (rank, document) in enumerate(items):
+        line = _line(template, rank, document, tokenizer, left // (len(items) - index), mark)
         if line is None:
             break
-        shown.append((line, shortened))
-        left -= tokenizer.count(line) + 1
+        shown.append(line)
+        left -= tokenizer.count(line.text) + 1
     return shown
 
 
-def _item(
-    template: ChatPrompt, mark: str, document: Document, tokenizer: Tokenizer, budget: int
-) -> tuple[str | None, bool]:
+def _line(
+    template: ChatPrompt, rank: int, document: Document, tokenizer: Tokenizer, budget: int, mark: str
+) -> _Line | None:
+    """The item in at most `budget` tokens; None if it does not fit."""
+    begin = mark.format(n=rank)
     fields = {name: " ".join(value.split()) for name, value in document.fields.items()}
-    line = mark + template.item.format_map(fields)
+    line = begin + template.item.format_map(fields)
     if tokenizer.count(line) <= budget:
-        return line, False
-    needed = tokenizer.count(mark + template.item.format_map({**fields, template.long: ""}))
+        return _Line(rank, line, False)
+    needed = tokenizer.count(begin + template.item.format_map({**fields, template.long: ""}))
     if budget - needed < _MIN_TOKENS:
-        return None, True
+        return None
     try:
         text, _ = tokenizer.truncate(fields[template.long], budget - needed)
     except ValueError:
-        return None, True
-    return mark + template.item.format_map({**fields, template.long: text}), True
+        return None
+    return _Line(rank, begin + template.item.format_map({**fields, template.long: text}), True)
 
 
 def _write(template: ChatPrompt, example: Example, lines: list[str], block: str, instruction: str) -> str:

@@ -172,6 +172,7 @@ class ReasonerContract(Contract):
             assert prompt.text
             assert prompt.shown + prompt.dropped == len(prompt.ranking.items)
             assert 0 <= prompt.cut <= prompt.shown
+            assert len(prompt.shown_items) == prompt.shown
 
     def test_what_it_asks_is_the_same_alone_and_in_a_batch(
         self, component: Any, context: Context, examples: list[Example], tmp_path: Path

@@ -86,6 +86,7 @@ class _Line(BaseModel):
     shown: int
     cut: int
     dropped: int
+    ranks: tuple[int, ...] | None = None
 
 
 def freeze(bench: PreparedTask, folder: Path, host: PluginHost, max_new_tokens: int | None, progress: Progress) -> Path:
@@ -155,6 +156,7 @@ def _line(prompt: Prompt, task: str, fingerprint: str) -> _Line:
         shown=prompt.shown,
         cut=prompt.cut,
         dropped=prompt.dropped,
+        ranks=prompt.ranks,
     )
 
 
@@ -216,7 +218,7 @@ def _prompt(row: _Line) -> Prompt:
     example = Example(row.id, row.user, row.input, row.query, items, row.gold)
     ranking = Ranking(items, tuple(math.nan if score is None else score for score in row.scores))
     counts = (row.tokens, row.shown, row.cut, row.dropped)
-    return Prompt(example, ranking, row.prompt, row.protocol == "chat", *counts)
+    return Prompt(example, ranking, row.prompt, row.protocol == "chat", *counts, ranks=row.ranks)
 
 
 class _TaskOnly:

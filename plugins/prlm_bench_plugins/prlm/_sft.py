@@ -23,7 +23,7 @@ from ._recipe import RftSettings, SftChoice, SftGrid, SftSettings, SftTracesSett
 from ._reward_training import make_reward
 from ._rewards import build_rewards, needs_reward_model
 from ._rollout import Validation
-from ._trace_rules import TraceRules, shown_items
+from ._trace_rules import TraceRules
 from ._tuning import fit_rows
 
 #: Label of tokens that the loss ignores.
@@ -162,7 +162,7 @@ def reasoned_answer(
     if not prompt.reasons:
         message = f"{settings.section}.reasoner={settings.reasoner} does not ask for reasoning"
         raise RunError(message, "take prlm or think")
-    trace = rules.trace(shown_items(prompt), settings.statements, f"{ctx.seed} {prompt.example.id}")
+    trace = rules.trace([*prompt.shown_items.values()], settings.statements, f"{ctx.seed} {prompt.example.id}")
     return f"{trace}\n</think>\n{gold_answer(prompt)}"
 
 
@@ -173,7 +173,7 @@ def _golds_after_traces(
     splits = []
     for split in _golds(ctx, settings):
         prompts = [each.prompt for each in split]
-        own = rules.among(map(shown_items, prompts))
+        own = rules.among([*prompt.shown_items.values()] for prompt in prompts)
         splits.append([TrainingExample(p, reasoned_answer(ctx, settings, own, p)) for p in prompts])
     return splits
 

@@ -29,7 +29,7 @@ from ._recipe import StartSettings, required
 from ._rewards import Accuracy, ClosedReasoning, is_readable, spread_of_groups
 from ._rollout import SELECTED_BY, UNREADABLE, Validation
 from ._sft import TrainingExample, gold_answer, reasoned_answer, tune
-from ._trace_rules import TraceRules, shown_items
+from ._trace_rules import TraceRules
 
 #: Validation questions that the started model answers greedily, and of these those that it answers in groups.
 _READ, _SAMPLED = 32, 16
@@ -89,7 +89,7 @@ def _examples(
         ctx.training_prompts(reasoner, limit, validation=validation)[0]
         for reasoner in _reasoners(ctx, settings).values()
     )
-    rules = rules.among(map(shown_items, reasoning))
+    rules = rules.among([*prompt.shown_items.values()] for prompt in reasoning)
     return [TrainingExample(p, gold_answer(p)) for p in direct if p.example.id in answered] + [
         TrainingExample(p, reasoned_answer(ctx, settings, rules, p)) for p in reasoning if p.example.id not in answered
     ]
@@ -150,7 +150,7 @@ def _share_with_spread(ctx: TrainingContext, groups: Sequence[Sequence[Sample]])
 
 def _truths(rules: TraceRules, sample: Sample) -> list[bool | None]:
     """Of each line of the reasoning whether it is true; None if it is no statement of a rule."""
-    lines, items = (sample.answer.reasoning or "").splitlines(), shown_items(sample.prompt)
+    lines, items = (sample.answer.reasoning or "").splitlines(), [*sample.prompt.shown_items.values()]
     return [rules.check(line, items) for line in lines if line.strip()]
 
 

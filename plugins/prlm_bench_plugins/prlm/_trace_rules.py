@@ -22,7 +22,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from prlm_bench import Document, Prompt
+from prlm_bench import Document
 from prlm_bench.files import read_yaml
 from prlm_bench.tasks import Task, TraceRule
 
@@ -142,11 +142,6 @@ class TraceRules:
             if parts is not None:
                 return each.holds(items, parts)
         return None
-
-
-def shown_items(prompt: Prompt) -> Sequence[Document]:
-    """The user's items that a prompt had room for."""
-    return prompt.ranking.items[: prompt.shown]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from prlm_bench import Answer, Completion, Example, Prompt, Ranking
 from prlm_bench.interfaces import Context, Generator, Tokenizer
-from prlm_bench.prompting import chat_prompt, find_answer, load_tokenizer, shown_items, token_budget
+from prlm_bench.prompting import chat_prompt, find_answer, load_tokenizer, token_budget
 
 
 class TokenBudget:
@@ -143,7 +143,7 @@ class Cite(ChatReasoner):
     def parse(self, prompt: Prompt, completion: Completion) -> Answer:
         """The answer object after the reasoning, and the ids of the shown items that the reasoning names."""
         answer = super().parse(prompt, completion)
-        shown = shown_items(self._task.prompts.chat, prompt, f"{self._mark} ")
+        shown = prompt.shown_items
         named = dict.fromkeys(self._named(answer.reasoning or "", shown.keys()))
         return replace(answer, cited=tuple(shown[number].id for number in named))
 

@@ -19,7 +19,7 @@ from prlm_bench.results import ClusterEstimates, Estimate, as_mean, mean_value
 from prlm_bench.stats import Difference, Floats, holm, paired_difference, user_totals
 
 from .._training import read_artefact
-from ..prlm._trace_rules import TraceRules, shown_items
+from ..prlm._trace_rules import TraceRules
 from ._base import StudyConfig, Values, study
 from ._report import StudyReport, draw_intervals
 
@@ -247,7 +247,7 @@ def _counts(config: StudyConfig, training: _Training, arm: str) -> Floats:
     for sample, trace in zip(
         training.samples["own"], training.traces if arm == "own" else training.others, strict=True
     ):
-        items = shown_items(sample.prompt)
+        items = [*sample.prompt.shown_items.values()]
         statements = [text.strip() for text in _SENTENCE_END.split(trace.text) if text.strip()]
         checked = [rules.check(statement, items) for statement in statements]
         rows.append(

@@ -15,7 +15,7 @@ from prlm_bench.data import open_split
 from prlm_bench.errors import PrlmBenchError, RunError
 from prlm_bench.host import PluginHost
 from prlm_bench.interfaces import Context
-from prlm_bench.prompting import WordTokenizer, chat_prompt, plain_ask, shown_items
+from prlm_bench.prompting import WordTokenizer, chat_prompt, plain_ask
 from prlm_bench.records import Completion, Document, Example, Prompt, Ranking
 from prlm_bench.results import find_results, read_samples
 from prlm_bench.running import Components
@@ -137,7 +137,7 @@ def test_the_best_items_are_shown_where_there_is_not_room_for_all() -> None:
     counts = []
     for room in range(0, 120, 5):
         made = chat_prompt(chat, question(*items), ranked(*items), words, frame + room, mark="[{n}] ")
-        shown = "".join(item.id for item in shown_items(chat, made, "[{n}] ").values())
+        shown = "".join(item.id for item in made.shown_items.values())
         assert "abcdefgh".startswith(shown)
         assert made.tokens <= frame + room
         counts.append(made.shown)
@@ -151,8 +151,8 @@ def test_items_keep_their_numbers_when_one_is_left_out() -> None:
     items = (document("a", 3), document("b", 3, title="long " * 300), document("c", 3))
     made = chat_prompt(chat, question(*items), ranked(*items), words, 120, mark="[{n}] ")
     assert (made.shown, made.dropped) == (2, 1)
-    assert {number: item.id for number, item in shown_items(chat, made, "[{n}] ").items()} == {1: "a", 3: "c"}
-    assert shown_items(chat, chat_prompt(chat, question(*items), ranked(*items), words, 10), "[{n}] ") == {}
+    assert {number: item.id for number, item in made.shown_items.items()} == {1: "a", 3: "c"}
+    assert chat_prompt(chat, question(*items), ranked(*items), words, 10).shown_items == {}
 
 
 # What all have in common
