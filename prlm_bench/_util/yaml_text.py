@@ -89,7 +89,8 @@ def _parsed(text: str, name: str, error: type[PrlmBenchError], *, numbered: bool
     except _Refused as wrong:
         line, problem = wrong.line, f"cannot be read: {wrong}"
     except yaml.MarkedYAMLError as wrong:
-        line = wrong.problem_mark.line + 1 if wrong.problem_mark else 0
+        # The end of the text is where the parser says a line more.
+        line = min(wrong.problem_mark.line, text.rstrip().count("\n")) + 1 if wrong.problem_mark else 0
         problem = f"cannot be read: {' '.join(filter(None, (wrong.context, wrong.problem)))}"
     except (yaml.YAMLError, ValueError) as wrong:
         line, problem = 0, f"cannot be read: {getattr(wrong, 'reason', None) or wrong}"
