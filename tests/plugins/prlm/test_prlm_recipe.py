@@ -187,7 +187,7 @@ class TestRecipes:
         with pytest.raises(PrlmBenchError, match="a recipe is a mapping"):
             read_recipe(str(tmp_path / "list.yaml"))
         (tmp_path / "torn.yaml").write_text("policy: {")
-        with pytest.raises(PrlmBenchError, match=r"torn.yaml: cannot be read") as caught:
+        with pytest.raises(PrlmBenchError, match=r"torn.yaml:1: cannot be read") as caught:
             read_recipe(str(tmp_path / "torn.yaml"))
         assert "\n" not in str(caught.value)
 

@@ -147,11 +147,11 @@ class TestPlans:
     @pytest.mark.parametrize(
         ("changes", "said"),
         [
-            ({"comparisons": [["full", "no"]]}, "plan mine.yaml: Value error, comparisons: no is none of the primary"),
+            ({"comparisons": [["full", "no"]]}, "plan mine.yaml: comparisons: no is none of the primary"),
             ({"seeds": []}, "plan mine.yaml: seeds: List should have at least 1 item"),
-            ({"seeds": [1, 1]}, "plan mine.yaml: Value error, a seed is named twice"),
+            ({"seeds": [1, 1]}, "plan mine.yaml: a seed is named twice"),
             ({"arms": ["x"]}, "plan mine.yaml: arms: Extra inputs are not permitted"),
-            ({"secondary": ["full"]}, "plan mine.yaml: Value error, arm full is named twice"),
+            ({"secondary": ["full"]}, "plan mine.yaml: arm full is named twice"),
             ({"primary": [*PLAN["primary"], "what"]}, "no arm what"),
             ({"controls": {"items": ["mine"]}}, "plan mine.yaml: controls.items.0: Input should be"),
             ({"task": "mini_lamp_9"}, "unknown task 'mini_lamp_9'"),

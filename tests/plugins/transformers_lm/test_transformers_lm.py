@@ -502,7 +502,7 @@ class TestBadInput:
 
     def test_a_config_that_is_no_json(self, make: Make, copied: Path) -> None:
         (copied / "config.json").write_text("[1")
-        assert "config.json cannot be read" in self.mistake(make, copied)
+        assert "config.json: the file is cut off" in self.mistake(make, copied)
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
     def test_a_device_that_is_not_there(self, make: Make, causal: Path) -> None:
