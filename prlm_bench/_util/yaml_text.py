@@ -90,7 +90,7 @@ def _parsed(text: str, name: str, error: type[PrlmBenchError], *, numbered: bool
         line, problem = wrong.line, f"cannot be read: {wrong}"
     except yaml.MarkedYAMLError as wrong:
         # The end of the text is where the parser says a line more.
-        line = min(wrong.problem_mark.line, text.rstrip().count("\n")) + 1 if wrong.problem_mark else 0
+        line = min(wrong.problem_mark.line, text.count("\n")) + 1 if wrong.problem_mark else 0
         problem = f"cannot be read: {' '.join(filter(None, (wrong.context, wrong.problem)))}"
     except (yaml.YAMLError, ValueError) as wrong:
         line, problem = 0, f"cannot be read: {getattr(wrong, 'reason', None) or wrong}"
