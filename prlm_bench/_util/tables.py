@@ -177,7 +177,9 @@ def _without_constant(columns: Sequence[Column]) -> tuple[list[Column], str]:
 def _widths(columns: Sequence[Column], width: int | None) -> list[int] | None:
     """The width of each column; None where they have no room side by side."""
     natural = [column.natural for column in columns]
-    if width is None or _total(natural) <= width:
+    if width is None:
+        return [max(column.natural, cell_len(column.title)) for column in columns]
+    if _total(natural) <= width:
         return natural
     for pieces, whole in ((False, True), (False, False), (True, False)):
         least = [c.natural if whole and c.figures else c.narrowest(pieces and not c.figures) for c in columns]
@@ -251,5 +253,3 @@ def _drawn(lines: Sequence[tuple[str, str]]) -> str:
     for style, line in lines:
         console.print(Text(line, style=_STYLES[style]), soft_wrap=True)
     return out.getvalue()
-
-

@@ -22,9 +22,9 @@ def render_comparisons(found: Sequence[Comparison], correction: str) -> str:
     named = list(zip(names.names, found, strict=False))
     sizes = len({(c.n, c.n_users) for c in found}) > 1
     counted = "" if sizes else f": {first.n} questions, {_users(first.n_users)}"
-    text = paragraph(f"{first.task} {first.split}, against {names.names[-1]}{counted}")
+    text = paragraph(f"{first.task} {first.split}, against {names.names[-1]}{counted}\n")
     for metric in dict.fromkeys(c.metric for c in found):
-        text += "\n" + _table([(name, c) for name, c in named if c.metric == metric], correction, sizes)
+        text += _table([(name, c) for name, c in named if c.metric == metric], correction, sizes)
     return text + paragraph("\n".join([*names.lines, _legend(found)]))
 
 

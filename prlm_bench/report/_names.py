@@ -13,6 +13,8 @@ from ._leaderboard import Row
 
 #: Between the parts of a name, and of a method that is described in full.
 DOT, TIMES = " · ", " × "
+#: The seeds of a method, at the end of its description.
+_SEEDS = re.compile(r"(?:, seeds [\d, ]+| × seed \d+)\Z")
 _KINDS = ("retriever", "reasoner", "generator")
 #: Options whose value says more than the component's name does.
 _TELLING = ("model", "protocol")
@@ -45,13 +47,14 @@ def row_names(rows: Sequence[Row]) -> RowNames:
 def method_names(methods: Iterable[str]) -> RowNames:
     """Names of methods that are given in one line, as `describe_group` writes them, in the same order."""
     given = list(methods)
-    split = [method.split(TIMES) for method in given]
-    if not all(len(parts) >= len(_KINDS) and re.fullmatch(r"k=\d+", parts[1]) for parts in split):
+    split = [_SEEDS.sub("", method).split(TIMES) for method in given]
+    if not all(len(parts) == 4 and re.fullmatch(r"k=\d+", parts[1]) for parts in split):
         return RowNames(given, [], {})
-    parts = [dict(zip(_KINDS, (each[0], *each[2:4]), strict=False)) for each in split]
+    parts = [dict(zip(_KINDS, (each[0], *each[2:]), strict=True)) for each in split]
     found = _names(parts, [int(each[1][2:]) for each in split], lift=False)
-    ends = [DOT.join(["", *each[4:]]) for each in split]
-    return RowNames([name + end for name, end in zip(found.names, ends, strict=True)], [], found.key)
+    ends = [_SEEDS.search(method) for method in given]
+    names = [name + (end[0].replace(TIMES, ", ") if end else "") for name, end in zip(found.names, ends, strict=True)]
+    return RowNames(names, [], found.key)
 
 
 def _names(parts: Sequence[dict[str, str]], ks: Sequence[int], lift: bool = True) -> RowNames:
@@ -121,4 +124,6 @@ def _last(value: str) -> str:
 def _option(name: str, value: str) -> str:
     """A value, with its name where it does not say what it is."""
     last = _last(value)
-    return last if re.fullmatch(r"[A-Za-z][\w.-]+", last) and last.lower() not in ("true", "false") else f"{name}={last}"
+    return (
+        last if re.fullmatch(r"[A-Za-z][\w.-]+", last) and last.lower() not in ("true", "false") else f"{name}={last}"
+    )

@@ -54,14 +54,14 @@ def render_terminal(tables: Sequence[Table], view: View | None = None) -> str:
         return NOTHING
     _check(tables, view)
     width = None if view.wide else output_width()
-    text, shown, drawn = "", set[str](), []
+    text, shown, drawn = "", set[str](), list[Table]()
     for table in tables:
         sheet = _Sheet(table, view, width)
         if not sheet.metrics:
             continue
         drawn.append(table)
         text += sheet.text()
-        shown |= sheet.titles
+        shown |= sheet.titles | sheet.lifted
         if table.reported:
             names, rows = reported_cells(table)
             text += table_text(REPORTED, names, rows, width=width)
@@ -78,6 +78,7 @@ class _Sheet:
         self.fields = [field for field in self.fields if field.kind != "metric" or field.title in self.metrics]
         #: What all rows share, the specs that are shortened, and what had no room.
         self.shared: list[str] = []
+        self.lifted: set[str] = set()
         self.key: list[str] = []
         self.left_out: list[str] = []
         if not view.wide:
@@ -130,10 +131,13 @@ class _Sheet:
             wanted = {_folded(name) for name in (*self.view.columns, *self.view.metrics)} | {"#", "method"}
             self.fields = [field for field in self.fields if wanted & set(_names_of(field))]
             return
-        for field in [field for field in self.fields if field.kind in ("seed", "share", "speed", "spread", "retrieval")]:
+        for field in [
+            field for field in self.fields if field.kind in ("seed", "share", "speed", "spread", "retrieval")
+        ]:
             said = {field.cell(row) for row in self.table.rows} - {"-"}
             if not said or (len(said) == 1 and len(self.table.rows) > 1 and field.kind in ("seed", "share")):
                 self.fields.remove(field)
+                self.lifted |= {field.title} if said else set()
                 self.shared += [f"{field.title} {text}" for text in said]
         for kind in ORDER:
             self._make_room(kind)
@@ -201,5 +205,3 @@ def _folded(name: str) -> str:
 def _bare_name(metric: str) -> str:
     """A metric without its protocol, which the heading names."""
     return metric.removesuffix(f"@{protocol_of(metric)}")
-
-

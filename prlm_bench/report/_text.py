@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -80,7 +80,12 @@ def fields(table: Table, show: Callable[[Estimate | None], str] | None = None) -
 
 def marks(row: Row) -> list[str]:
     """The marks of a row, which the legend explains."""
-    found = [("†", row.control), ("‡", row.schema_version == 1), ("§", not row.verified), ("¶", not row.batch_invariant)]
+    found = [
+        ("†", row.control),
+        ("‡", row.schema_version == 1),
+        ("§", not row.verified),
+        ("¶", not row.batch_invariant),
+    ]
     return [mark for mark, holds in found if holds]
 
 
@@ -97,7 +102,7 @@ def _shares(table: Table) -> list[Field]:
 
 
 def _speed(table: Table) -> list[Field]:
-    titles = ("tokens in", "tokens out", "seconds") if has_speed(table) else ()
+    titles = SPEED_COLUMNS if has_speed(table) else ()
     return [Field(title, "speed", partial(_speed_cell, place)) for place, title in enumerate(titles)]
 
 
@@ -165,6 +170,7 @@ DEPENDS_ON_BATCH = (
     "¶ not batch-invariant: an answer may hang on the other prompts of its batch, since in half precision rounding can "
     "decide between two tokens that are nearly as likely."
 )
+SPEED_COLUMNS = ("tokens in", "tokens out", "seconds")
 SPEED = (
     "tokens in, tokens out: of prompts and completions, as the generator counted them. seconds: that it took to "
     "generate them, the loading of the model included; rows of one stream share its time by their tokens. 'of N': only "
@@ -191,7 +197,7 @@ EARLIER = "‡ produced by an earlier version of prlm-bench, with another finger
 REPORTED = "Reported by others; not measured here and not ranked, since split, model or prompt differ."
 
 
-def legend(tables: Sequence[Table], shown: Collection[str] | None = None) -> str:
+def legend(tables: Sequence[Table], shown: Set[str] | None = None) -> str:
     """The legend of these tables.
 
     Args:
@@ -219,7 +225,7 @@ def legend(tables: Sequence[Table], shown: Collection[str] | None = None) -> str
                 *[FAILED] * failed,
                 *kinds,
                 *earlier,
-                *notes_on(tables, speed=shown is None or "seconds" in shown),
+                *notes_on(tables, speed=shown is None or not shown.isdisjoint(SPEED_COLUMNS)),
                 *_about_groups(tables),
                 *_about_answers(tables),
             ]
