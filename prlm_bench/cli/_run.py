@@ -156,8 +156,8 @@ def _execute(
     table: TableOptions,
 ) -> None:
     from .._util.interrupts import interrupts
-    from .._util.tables import paragraph
     from .._util.progress_bars import make_progress
+    from .._util.tables import paragraph
     from ..api import run_config
     from ..report import render, to_json
     from ..report.findings import to_json as findings_json, to_lines

@@ -19,8 +19,8 @@ from ._output import say
 if TYPE_CHECKING:
     from ..host import PluginHost
     from ..progress import Progress
-    from ..session import Session
     from ..report import View
+    from ..session import Session
     from ..stats import Interval
     from ..views import Results
 
