@@ -177,9 +177,11 @@ def _without_constant(columns: Sequence[Column]) -> tuple[list[Column], str]:
 def _widths(columns: Sequence[Column], width: int | None) -> list[int] | None:
     """The width of each column; None where they have no room side by side."""
     natural = [column.natural for column in columns]
-    for sizes in ([max(column.natural, cell_len(column.title)) for column in columns], natural):
-        if width is None or _total(sizes) <= width:
-            return sizes
+    whole_titles = [max(column.natural, cell_len(column.title)) for column in columns]
+    if width is None or _total(whole_titles) <= width:
+        return whole_titles
+    if _total(natural) <= width:
+        return natural
     for pieces, whole in ((False, True), (False, False), (True, False)):
         least = [c.natural if whole and c.figures else c.narrowest(pieces and not c.figures) for c in columns]
         if _total(least) > width:

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from .._util.files import STDOUT, pretty, replacing, write_whole
-from .._util.tables import table_text
+from .._util.tables import paragraph, table_text
 from .._util.text import printable, shown
 from ..errors import DataError
 
@@ -23,6 +23,11 @@ def say(*lines: object, err: bool = False) -> None:
         err: on standard error.
     """
     print("\n".join(shown(str(line)) for line in lines), file=sys.stderr if err else sys.stdout)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines of text on standard output, wrapped between words where it is a terminal."""
+    sys.stdout.write("".join(map(paragraph, lines)))
 
 
 def ask_to_replace(output: Path, force: bool) -> None:

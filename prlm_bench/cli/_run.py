@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import RunError
-from ._output import print_json, print_table, say
+from ._output import print_json, print_lines, print_table, say
 from .options import DEFAULT_RESULTS, DataOption, JsonOption, PluginOption, ResultsOption, TableOptions, host_for, takes
 
 if TYPE_CHECKING:
@@ -157,7 +157,6 @@ def _execute(
 ) -> None:
     from .._util.interrupts import interrupts
     from .._util.progress_bars import make_progress
-    from .._util.tables import paragraph
     from ..api import run_config
     from ..report import render, to_json
     from ..report.findings import to_json as findings_json, to_lines
@@ -176,8 +175,7 @@ def _execute(
         print_json({**to_json(tables), "findings": findings_json(findings)})
     else:
         print(render(tables, "terminal", table.view()))
-        for line in to_lines(findings):
-            print(paragraph(line), end="")
+        print_lines(to_lines(findings))
     assert found.outcome is not None
     _print_outcome(found.outcome, results)
     if found.outcome.profile is not None:
