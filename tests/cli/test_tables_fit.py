@@ -74,5 +74,5 @@ def test_what_a_command_prints_fits(
 def test_a_file_gets_every_column_on_one_line(results: Path, here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS")
     text = here("leaderboard", "--results", "r").stdout
-    titles = next(line for line in text.splitlines() if line.startswith(" #") or line.startswith("#"))
+    titles = next(line for line in text.splitlines() if line.startswith((" #", "#")))
     assert all(title in titles for title in ("method", "rouge1 ↑", "by user", "seed sd", "cut answers", "tokens out"))
