@@ -8,7 +8,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..progress import Silent
 from .text import shown
+from .verbosity import verbosity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
 _EVERY = 10.0
 #: Columns of a terminal below which a bar is short, and the rate gives way to what a run is doing.
 _WIDE = 110
+
+
+class QuietProgress(Silent):
+    """Shows nothing."""
+
+    def __enter__(self) -> QuietProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
 
 
 class PlainProgress:
@@ -135,6 +147,8 @@ class BarProgress:
         self._bar.console.print(shown(text), highlight=False, markup=False)
 
 
-def make_progress() -> PlainProgress | BarProgress:
-    """A bar if standard error is a terminal, else plain lines."""
+def make_progress() -> PlainProgress | BarProgress | QuietProgress:
+    """A bar if standard error is a terminal, else plain lines; nothing after `--quiet`."""
+    if verbosity.quiet:
+        return QuietProgress()
     return BarProgress() if sys.stderr.isatty() else PlainProgress()

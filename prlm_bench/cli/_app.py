@@ -23,6 +23,7 @@ from ..errors import PrlmBenchError
 from ..host import PluginFault, WrongResultError, fault_of
 from ..threads import set_thread_defaults
 from . import COMMANDS
+from ._habits import with_habit
 from ._help import CONTEXT, asked_words, with_help
 from ._logging import PrintableFormatter, logged, take_log_options
 from ._output import say
@@ -52,6 +53,13 @@ def _print_version(value: bool) -> None:
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="No progress and no notes, only output and errors. Also after the command."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", help="Also say what is done meanwhile. Also after the command.")
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error. Also after the command.")
@@ -145,7 +153,7 @@ def _run_command(words: list[str]) -> int:
         if (shown_help := _bare(error)) is not None:
             typer.echo(shown_help)
             return 0
-        return _print_error(error.format_message(), error.exit_code)
+        return _print_error(with_habit(error.format_message(), words), error.exit_code)
     except (KeyboardInterrupt, Abort):
         return interrupts.say()
     except BrokenPipeError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import RunError
-from ._output import print_json, print_lines, print_table, say
+from ._output import note, print_json, print_lines, print_table, say
 from .options import DEFAULT_RESULTS, DataOption, JsonOption, PluginOption, ResultsOption, TableOptions, host_for, takes
 
 if TYPE_CHECKING:
@@ -200,8 +200,9 @@ def _print_outcome(outcome: Outcome, results: Path) -> None:
             rows = "1 row has" if len(folders) == 1 else f"{len(folders)} rows have"
             lines.append(f"FAILED {told} on {task}: {why}; {rows} no value of it")
     lines += [f"FAILED {logger}: {why}" for logger, why in outcome.failed_loggers]
-    lines.append(
+    if lines:
+        say(*lines, err=True)
+    note(
         f"{len(outcome.finished)} rows run, {len(outcome.already)} were there already, "
         f"{len(outcome.failed)} failed; results in {results}"
     )
-    say(*lines, err=True)
