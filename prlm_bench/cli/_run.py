@@ -12,7 +12,7 @@ import typer
 
 from ..errors import RunError
 from ._output import note, print_json, print_lines, print_table, say
-from .options import DEFAULT_RESULTS, DataOption, JsonOption, PluginOption, ResultsOption, TableOptions, host_for, takes
+from .options import DEFAULT_RESULTS, DataOption, JsonOption, PluginOption, TableOptions, host_for, takes
 
 if TYPE_CHECKING:
     from ..host import PluginHost
@@ -54,9 +54,15 @@ def run(
         int | None,
         typer.Option("--max-answer", min=1, help="Characters of an answer at most.  [default: 200000]"),
     ] = None,
+    strict: Annotated[
+        bool | None, typer.Option("--strict", help="Refuse what cannot run on these tasks instead of leaving it out.")
+    ] = None,
     synth_users: Annotated[int | None, typer.Option(min=2, help="Users per split of generated tasks.")] = None,
-    results: ResultsOption = DEFAULT_RESULTS,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = 1,
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", envvar="PRLM_BENCH_RESULTS", help="Results folder.  [default: prlm-results]"),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes.  [default: 1]")] = None,
     engine: Annotated[
         str | None, typer.Option("--engine", help="Registered engine that computes the batches elsewhere.")
     ] = None,
@@ -78,12 +84,16 @@ def run(
 
     Interrupted runs resume when you repeat the command.
     """
-    from ..running import read_run_config
+    from ..running import read_run_config, run_file_plugins
 
     names = ("split", "limit", "view", "dates", "controls", "skip_invalid", "any_task", "synth_users", "data")
     values = (split, limit, view, dates, controls, skip_invalid, any_task, synth_users, data)
     fields = dict(zip(names, values, strict=True)) | {
         "max_answer": max_answer,
+        "strict": strict,
+        "results": results,
+        "jobs": jobs,
+        "plugins": plugin,
         "tasks": task,
         "retrievers": retriever,
         "k": k,
@@ -96,11 +106,12 @@ def run(
     composed = any(fields[name] for name in ("retrievers", "generators", "methods"))
     path = config or (None if composed else DEFAULT_CONFIG)
     plan = read_run_config(path, fields)
-    host = host_for(plugin)
+    host = host_for([*run_file_plugins(path), *(plugin or [])])
+    folder = plan.results or DEFAULT_RESULTS
     if dry_run:
-        _show_plan(plan, host, results, json)
+        _show_plan(plan, host, folder, json)
     else:
-        _execute(plan, host, results, jobs, engine, log or [], json, _profile_file(profile, results), table)
+        _execute(plan, host, folder, plan.jobs, engine, log or [], json, _profile_file(profile, folder), table)
 
 
 def _show_plan(config: RunConfig, host: PluginHost, results: Path, json: bool) -> None:
@@ -111,7 +122,7 @@ def _show_plan(config: RunConfig, host: PluginHost, results: Path, json: bool) -
     skipped = [s for task in tasks for s in task.plan.skipped]
     broken = [(broken.cell.name, broken.fault.message) for task in tasks for broken in task.plan.broken]
     if json:
-        left_out = [{"task": s.task, "what": s.what, "why": s.why} for s in skipped]
+        left_out = [{"task": s.task, "what": s.what, "why": s.why, "hint": s.hint} for s in skipped]
         print_json({"cells": rows, "skipped": left_out, "broken": [{"cell": c, "why": why} for c, why in broken]})
         return
     columns = ["task", "split", "retriever", "k", "reasoner", "generator", "seed", "samples", "done"]
@@ -187,7 +198,7 @@ def _execute(
 def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for s in skipped:
-        reasons.setdefault(f"{s.what} {s.why}", []).append(s.task)
+        reasons.setdefault(f"{s.what} {s.why}", []).append(s.task + (f"; {s.hint}" if s.hint else ""))
     return [f"skipped: {reason} (on {', '.join(tasks)})" for reason, tasks in reasons.items()]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RunError, SpecError
-from ..host import NEEDS, ComponentChoice, PluginFault, PluginHost, parse_spec
+from ..errors import PrlmBenchError, RunError, SpecError
+from ..host import NEEDS, ComponentChoice, Method, PluginFault, PluginHost, parse_spec
 from ._components import missing_requirement
 from ._config import RunConfig
 
@@ -60,6 +61,8 @@ class Skipped:
     task: str
     what: str
     why: str
+    #: What to do about it; may be empty.
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def plan_cells(config: RunConfig, host: PluginHost, dataset: Dataset) -> Plan:
             names = (component_key(cell.retriever), component_key(cell.reasoner), component_key(cell.generator))
             cells.setdefault((*names, cell.k, cell.seed), cell)
         elif is_requested:
-            skipped.setdefault(why, Skipped(cell.task, *why))
+            skipped.setdefault(why, Skipped(cell.task, *why, hint=remedy(why[1], host, cell.task)))
     return Plan(list(cells.values()), list(skipped.values()))
 
 
@@ -191,21 +194,67 @@ def _why_not(cell: Cell, dataset: Dataset) -> tuple[str, str] | None:
     return None
 
 
-def check_requested(config: RunConfig, plans: Sequence[Plan], host: PluginHost) -> None:
-    """Check that every requested component runs on some task, unless the config is lenient.
+def remedy(why: str, host: PluginHost, task: str) -> str:
+    """The task that has what another one lacks, as far as that is dates; "" where there is none."""
+    timed = f"{task}_time"
+    return f"{timed} has them" if NEEDS["date"] in why and timed in host.tasks.names else ""
+
+
+def check_names(config: RunConfig, host: PluginHost) -> None:
+    """Check every name and option of a config before any data are opened.
 
     Raises:
-        RunError: a component can run on no task; the message says what is missing.
+        PrlmBenchError: one is wrong; where several are, the message has them all.
+    """
+    kinds = {"retriever": config.retrievers, "reasoner": config.reasoners, "generator": config.generators}
+    choices = [(kind, spec) for kind, specs in {**kinds, "reward": config.rewards}.items() for spec in specs]
+    checks: list[Callable[[], object]] = [partial(host.tasks.get, name) for name in config.tasks]
+    checks += [partial(host.registry.choose, kind, spec) for kind, spec in choices]
+    checks += [partial(_method, host, spec) for spec in config.methods]
+    wrong: dict[str, PrlmBenchError] = {}
+    for check in checks:
+        try:
+            check()
+        except PrlmBenchError as error:
+            wrong.setdefault(str(error), error)
+    if len(wrong) > 1:
+        raise RunError("; ".join(wrong))
+    for error in wrong.values():
+        raise error
+
+
+def _method(host: PluginHost, spec: str | dict[str, Any]) -> Method:
+    return host.method(parse_spec(spec).name)
+
+
+def check_requested(config: RunConfig, plans: Sequence[Plan], host: PluginHost) -> None:
+    """Check that something that was asked for runs; of a strict config, that all of it runs on some task.
+
+    Raises:
+        RunError: all components of a kind can run on no task, or of a strict config one; the message says what is
+            missing.
     """
     for kind, specs in (("retriever", config.retrievers), ("generator", config.generators)):
-        for spec in [] if config.lenient else specs:
-            choice = host.registry.choose(kind, spec)
-            used = any(str(getattr(cell, kind)) == str(choice) for plan in plans for cell in plan.planned)
-            reasons = [s for plan in plans for s in plan.skipped if s.what.startswith(f"{kind} {choice}")]
-            if not used and reasons:
-                tasks = ", ".join(dict.fromkeys(s.task for s in reasons))
-                raise RunError(f"{kind} {choice} cannot run on {tasks}: it {reasons[0].why}")
+        choices = [host.registry.choose(kind, spec) for spec in specs]
+        idle = {str(choice): _reasons(kind, choice, plans) for choice in choices if not _runs(kind, choice, plans)}
+        refused = [(f"{kind} {name}", reasons) for name, reasons in idle.items() if reasons]
+        if refused and (config.strict or len(refused) == len({*map(str, choices)})):
+            told = [f"{what} cannot run on {_tasks(reasons)}: it {reasons[0].why}" for what, reasons in refused]
+            raise RunError("; ".join(told), refused[0][1][0].hint)
     if not any(plan.planned for plan in plans):
         for first in (s for plan in plans for s in plan.skipped):
-            raise RunError(f"nothing to run: {first.what} {first.why}")
+            raise RunError(f"nothing to run: {first.what} {first.why}", first.hint)
         raise RunError("nothing to run", "give --retriever and --generator, --method, or a run file")
+
+
+def _runs(kind: str, choice: ComponentChoice, plans: Sequence[Plan]) -> bool:
+    return any(str(getattr(cell, kind)) == str(choice) for plan in plans for cell in plan.planned)
+
+
+def _reasons(kind: str, choice: ComponentChoice, plans: Sequence[Plan]) -> list[Skipped]:
+    whole = f"{kind} {choice}"
+    return [s for plan in plans for s in plan.skipped if s.what == whole or s.what.startswith(f"{whole} with ")]
+
+
+def _tasks(reasons: Sequence[Skipped]) -> str:
+    return ", ".join(dict.fromkeys(reason.task for reason in reasons))
