@@ -69,7 +69,7 @@ MISTAKES = {
     "leaderboard --format jsn": "unknown format 'jsn' (did you mean json?)",
     "prompts --task mini_lamp_4 --protocol chatt": "unknown prompt protocol 'chatt' (did you mean chat?)",
     f"{RUN} --retriever bm25,recency": "unknown retriever 'bm25,recency' (name one at a time: repeat the option, or",
-    f"{RUN} --retriever bm52 --generator cppy": "unknown retriever 'bm52' (did you mean bm25?); unknown generator 'cppy'",
+    f"{RUN} --retriever bm52 --generator cppy": "unknown retriever 'bm52' (did you mean bm25?); unknown gen",
     "run --task mini_lamp_4,mini_lamp_5": "unknown task 'mini_lamp_4,mini_lamp_5' (name one at a time: ",
     # what other tools call things
     f"{RUN} --output_path x": "No such option: --output_path (results go to --results FOLDER, ",
@@ -107,8 +107,8 @@ MISTAKES = {
     "data download --task mini_lamp_4 -o out": "task mini_lamp_4 has no download: its data are made here",
     # studies and plugins
     "run nowhere.yaml": "nowhere.yaml: cannot be read: No such file or directory",
-    "run field.yaml": "field.yaml: k.0: Input should be a valid integer, unable to parse string as an integer; zzz: there",
-    "run broken.yaml": "broken.yaml:2: cannot be read: while parsing a flow sequence",
+    "run field.yaml": "field.yaml: k.0: Input should be a valid integer, unable to parse string as an integer; zzz: ",
+    "run broken.yaml": "broken.yaml:1: cannot be read: while parsing a flow sequence",
     f"{RUN} --plugin nowhere.py": "no such plugin file: nowhere.py",
     "new-plugin 'two words'": "invalid plugin name 'two words'",
     # predictions and results

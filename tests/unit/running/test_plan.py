@@ -176,8 +176,8 @@ def test_what_cannot_run_is_left_out_with_the_reason(host: PluginHost, bare: Dat
         ),
         (
             {"retrievers": ["recency", "oracle"], "generators": ["copy"]},
-            "retriever recency cannot run on lamp_4: it needs dates on every profile item; retriever oracle cannot run on "
-            "lamp_4: it needs recorded relevant items (lamp_4_time has them)",
+            "retriever recency cannot run on lamp_4: it needs dates on every profile item; retriever oracle cannot run "
+            "on lamp_4: it needs recorded relevant items (lamp_4_time has them)",
         ),
         ({"retrievers": ["none"], "generators": ["copy"]}, "generator copy cannot run on lamp_4: it needs retr"),
         ({"methods": ["stranger-copy"]}, "nothing to run: retriever other-user needs at least two users"),
