@@ -38,6 +38,7 @@ def run(
     reasoner: Annotated[list[str] | None, _many("--reasoner", help="Reasoner.  [default: direct]")] = None,
     generator: Annotated[list[str] | None, _many("--generator", help="Generator.")] = None,
     method: Annotated[list[str] | None, _many("--method", help="Method by name.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="What tables call the row of this one method.")] = None,
     reward: Annotated[list[str] | None, _many("--reward", help="Reward to report.")] = None,
     seed: Annotated[list[int] | None, _many("--seed", help="Random seed.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first questions, up to this number.")] = None,
@@ -90,6 +91,7 @@ def run(
     values = (split, limit, view, dates, controls, skip_invalid, any_task, synth_users, data)
     fields = dict(zip(names, values, strict=True)) | {
         "max_answer": max_answer,
+        "name": name,
         "strict": strict,
         "results": results,
         "jobs": jobs,

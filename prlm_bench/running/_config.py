@@ -39,6 +39,8 @@ class RunConfig(BaseModel):
     generators: list[ComponentSpec] = []
     #: Named methods, in addition to the grid.
     methods: list[str | dict[str, Any]] = []
+    #: What tables call the row, where the run asks for one method besides controls.
+    name: str = ""
     rewards: list[ComponentSpec] = []
     seeds: list[int] = Field(default=[0], min_length=1)
     #: Maximum number of questions, taken from the start of the split.

@@ -29,6 +29,8 @@ class Cell:
     reasoner: ComponentChoice
     generator: ComponentChoice
     seed: int
+    #: What tables call it; may be empty.
+    label: str = ""
 
     @property
     def is_control(self) -> bool:
@@ -47,11 +49,15 @@ class Cell:
         }
 
     @property
+    def method(self) -> str:
+        """The method in one line."""
+        parts = self.parts
+        return f"{parts['retriever']} × k={parts['k']} × {parts['reasoner']} × {parts['generator']}"
+
+    @property
     def name(self) -> str:
         """Task, method and seed, in one line."""
-        parts = self.parts
-        method = f"{parts['retriever']} × k={parts['k']} × {parts['reasoner']} × {parts['generator']}"
-        return f"{self.task}: {method}, seed {self.seed}"
+        return f"{self.task}: {self.method}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -111,10 +117,27 @@ def plan_cells(config: RunConfig, host: PluginHost, dataset: Dataset) -> Plan:
         why = _why_not(cell, dataset)
         if why is None:
             names = (component_key(cell.retriever), component_key(cell.reasoner), component_key(cell.generator))
-            cells.setdefault((*names, cell.k, cell.seed), cell)
+            label = cell.label or config.name if is_requested else ""
+            cells.setdefault((*names, cell.k, cell.seed), replace(cell, label=label))
         elif is_requested:
             skipped.setdefault(why, Skipped(cell.task, *why, hint=remedy(why[1], host, cell.task)))
+    _check_labels(list(cells.values()))
     return Plan(list(cells.values()), list(skipped.values()))
+
+
+def _check_labels(cells: Sequence[Cell]) -> None:
+    """Refuse a name that several methods have.
+
+    Raises:
+        RunError: it says which.
+    """
+    named: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        named.setdefault(cell.label, {})[cell.method] = None
+    for label, methods in named.items():
+        if label and len(methods) > 1:
+            hint = "name one method at a time: --method METHOD:name=..., or a run for each"
+            raise RunError(f"{len(methods)} methods are called {label!r}: {'; '.join(methods)}", hint)
 
 
 def _requested(config: RunConfig, host: PluginHost, task: str) -> Iterator[Cell]:
@@ -137,9 +160,9 @@ def _controls(requested: Sequence[Cell], host: PluginHost) -> Iterator[Cell]:
     max_k = max((cell.k for cell in requested), default=0)
     for cell in requested:
         if not cell.generator.component.control:
-            yield from (replace(cell, retriever=retriever, k=max_k) for retriever in retrievers)
+            yield from (replace(cell, retriever=retriever, k=max_k, label="") for retriever in retrievers)
         for retriever, generator in product([cell.retriever, *retrievers], generators):
-            yield replace(cell, retriever=retriever, k=1, generator=generator)
+            yield replace(cell, retriever=retriever, k=1, generator=generator, label="")
 
 
 def _method_cells(
@@ -148,17 +171,19 @@ def _method_cells(
     parsed = parse_spec(spec)
     method = host.method(parsed.name)
     options = {key: str(value) for key, value in parsed.options.items()}
+    label = options.pop("called", "") if isinstance(spec, dict) else options.pop("name", "")
     parts = {part: options.pop(part, getattr(method, part)) for part in ("retriever", "reasoner", "generator")}
     k = options.pop("k", method.k)
     placeholders = {name for text in parts.values() for _, name, _, _ in string.Formatter().parse(text) if name}
     for name in options.keys() - placeholders:
-        known = ", ".join(sorted({"retriever", "k", "reasoner", "generator"} | placeholders))
+        given = {"retriever", "k", "reasoner", "generator", "called" if isinstance(spec, dict) else "name"}
+        known = ", ".join(sorted(given | placeholders))
         raise SpecError(f"method {parsed.name!r} has no option {name!r}", f"known: {known}")
     for name in placeholders - options.keys():
         raise SpecError(f"method {parsed.name!r} needs the option {name!r}", f"{parsed.name}:{name}=...")
     choices = {kind: host.registry.choose(kind, text.format_map(options)) for kind, text in parts.items()}
     for count in ks if k is None else [_count(parsed.name, k)]:
-        yield Cell(task, choices["retriever"], count, choices["reasoner"], choices["generator"], seed)
+        yield Cell(task, choices["retriever"], count, choices["reasoner"], choices["generator"], seed, label)
 
 
 def _count(method: str, k: str | int) -> int:

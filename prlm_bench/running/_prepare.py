@@ -172,6 +172,7 @@ class _Identify:
             seed=cell.seed,
             control=cell.is_control,
             command=_command(cell, self.config, self.dataset),
+            name=cell.label,
         )
 
 
@@ -181,6 +182,7 @@ def _command(cell: Cell, config: RunConfig, dataset: Dataset) -> str:
         words += ["--data", config.data.name or "."]
     words += ["--split", config.split, "--retriever", str(cell.retriever), "-k", str(cell.k)]
     words += ["--reasoner", str(cell.reasoner), "--generator", str(cell.generator), "--seed", str(cell.seed)]
+    words += ["--name", cell.label] if cell.label else []
     for reward in config.rewards:
         words += ["--reward", str(reward)]
     if config.limit is not None:

@@ -76,3 +76,20 @@ def test_a_file_gets_every_column_on_one_line(results: Path, here: Command, monk
     text = here("leaderboard", "--results", "r").stdout
     titles = next(line for line in text.splitlines() if line.startswith((" #", "#")))
     assert all(title in titles for title in ("method", "rouge1 ↑", "by user", "seed sd", "cut answers", "tokens out"))
+
+
+def test_a_row_is_called_what_the_run_says(here: Command, tmp_path: Path) -> None:
+    words = f"run {MINI} --retriever bm25 --generator copy --no-controls --seed 0 --seed 1 -q".split()
+    plain = here(*words)
+    (first, second) = sorted((tmp_path / "prlm-results").rglob("manifest.json"))
+    before = first.read_text(), second.read_text()
+    assert all('"name": ' not in text.partition('"core"')[2] for text in before), "rows without a name are as they were"
+    named = here(*words, "--name", "Ours", "--results", "named")
+    assert [found.parent.name for found in sorted((tmp_path / "named").rglob("manifest.json"))] == [
+        first.parent.name,
+        second.parent.name,
+    ], "a name is no part of what a row is"
+    assert "Ours = bm25 × k=4 × direct × copy" in named.stdout
+    assert "Ours" not in plain.stdout
+    assert here("results", "verify", "named").status == 0
+    assert here("leaderboard", "--results", "named", "--json").stdout.count('"name": "Ours"') == 2

@@ -267,3 +267,16 @@ def test_two_components_of_one_name_are_two_methods(host: PluginHost, headlines:
     assert [cell.retriever.component.qualified for cell in plan.cells] == ["one/twin", "two/twin"]
     with pytest.raises(PluginError, match=r"by one \(one 1\) and two \(two 1\) \(write one/twin or two/twin"):
         planned(host, headlines, retrievers=["twin"], generators=["copy"])
+
+
+def test_a_row_can_have_a_name(host: PluginHost, headlines: Dataset) -> None:
+    plan = planned(host, headlines, retrievers=["bm25"], generators=["copy"], name="Ours", seeds=[0, 1])
+    assert {(cell.label, cell.method) for cell in plan.cells} == {("Ours", "bm25 × k=4 × direct × copy")}
+    methods = ["random-copy:name=Chance", {"name": "random-copy", "k": 2, "called": "Two"}]
+    plan = planned(host, headlines, methods=methods)
+    assert [(cell.label, cell.k) for cell in plan.cells] == [("Chance", 1), ("Two", 2)]
+    controls = RunConfig(tasks=["mini_lamp_4"], retrievers=["bm25"], generators=["copy"], name="Ours")
+    found = plan_cells(controls, host, headlines).cells
+    assert [cell.label for cell in found] == ["Ours"] + [""] * (len(found) - 1)
+    with pytest.raises(RunError, match="2 methods are called 'Ours'"):
+        planned(host, headlines, retrievers=["bm25", "random"], generators=["copy"], name="Ours")
