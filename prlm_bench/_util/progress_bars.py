@@ -92,10 +92,15 @@ class PlainProgress:
         if self._done >= self._total or now - self._reported >= _EVERY:
             self._reported = now
             rate = (self._done - self._first) / max(now - self._began, 1e-9)
-            self._line(self._label, self._done, self._total, rate, self._status())
+            # The first answer has waited for the model to load, and tells nothing of the time left.
+            told = rate if self._done - self._first > 1 or self._done >= self._total else 0.0
+            self._line(self._label, self._done, self._total, rate, self._status(), of=told)
 
-    def _line(self, label: str, done: int, total: int, rate: float, status: str = "") -> None:
-        left = f"{clock((total - done) / rate)} left" if rate else ""
+    def _line(
+        self, label: str, done: int, total: int, rate: float, status: str = "", *, of: float | None = None
+    ) -> None:
+        of = rate if of is None else of
+        left = f"{clock((total - done) / of)} left" if of else ""
         self.note(f"{label}: {', '.join(filter(None, [f'{done}/{total}', pace(rate, label), left, status]))}")
 
     @contextmanager

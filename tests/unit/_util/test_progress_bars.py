@@ -79,7 +79,10 @@ def test_what_a_slow_run_says(capsys: pytest.CaptureFixture[str], monkeypatch: p
     progress.start("lamp_7 dev", 160)
     now[0] = 102.3
     progress.advance()
-    assert capsys.readouterr().err.splitlines()[-1] == "lamp_7 dev: 1/160, 102 s/question, 4:31:06 left"
+    assert capsys.readouterr().err.splitlines()[-1] == "lamp_7 dev: 1/160, 102 s/question", "which has loaded the model"
+    now[0] = 204.6
+    progress.advance()
+    assert capsys.readouterr().err.splitlines()[-1] == "lamp_7 dev: 2/160, 102 s/question, 4:29:23 left"
 
 
 def test_long_work_inside_a_component_is_shown(
