@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -186,24 +188,16 @@ class BarProgress:
     @contextmanager
     def work(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
         """Show a bar for the work of a component once it takes seconds, and remove it at the end."""
-        from rich.progress import TaskID
-
-        began, done = time.monotonic(), 0
-        task: TaskID | None = None
-
-        def advance(count: int) -> None:
-            nonlocal done, task
-            done += count
-            if task is None and time.monotonic() - began >= _SOON:
-                task = self._bar.add_task(label, total=total)
-            if task is not None:
-                self._bar.update(task, completed=done)
-
+        task = self._bar.add_task(label, total=total, visible=False)
+        soon = threading.Timer(_SOON, partial(self._bar.update, task, visible=True))
+        soon.daemon = True
+        soon.start()
         try:
-            yield advance
+            yield partial(self._bar.advance, task)
         finally:
-            if task is not None:
-                self._bar.remove_task(task)
+            soon.cancel()
+            soon.join()
+            self._bar.remove_task(task)
 
     def start(self, label: str, total: int, done: int = 0) -> None:
         """Show a new bar."""
