@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .host import PluginHost
-from .report import Comparison, SeedAggregation, Table, build_tables, render, render_comparisons
+from .report import Comparison, SeedAggregation, Table, TableView, build_tables, render, render_comparisons
 from .report.findings import Finding, find
 from .results import SampleRecord, Stored, Unfinished, describe, read_samples, select_group
 from .running import Outcome
@@ -52,19 +52,19 @@ class Results:
         """The rows that match everything given.
 
         Args:
-            task: task names.
+            task: task names, in upper or lower case.
             split: the split.
             retriever, reasoner, generator: a component's name, or its whole spec.
             seed: the seed.
         """
-        names = [task] if isinstance(task, str) else list(task)
+        names = {name.casefold() for name in ([task] if isinstance(task, str) else task)}
         parts = {"retriever": retriever, "reasoner": reasoner, "generator": generator}
 
         def fits(result: Stored | Unfinished) -> bool:
             manifest = result.manifest
             specs = {kind: getattr(manifest.method, kind).spec for kind in parts}
             return (
-                (not names or manifest.task in names)
+                (not names or manifest.task.casefold() in names)
                 and split in (None, manifest.split)
                 and seed in (None, manifest.seed)
                 and all(word in (None, specs[kind], specs[kind].partition(":")[0]) for kind, word in parts.items())
@@ -99,9 +99,14 @@ class Results:
         """
         return SampleTable(select_group(self.rows, words))
 
-    def render(self, form: str = "terminal") -> str:
-        """The leaderboard as text: `terminal`, `markdown`, `csv`, `json` or `latex`."""
-        return render(self.tables(), form)
+    def render(self, form: str = "terminal", view: TableView | None = None) -> str:
+        """The leaderboard as text.
+
+        Args:
+            form: `terminal`, `markdown`, `csv`, `json`, `latex` or `html`.
+            view: which columns a terminal shows.
+        """
+        return render(self.tables(), form, view)
 
     def to_arrow(self) -> pyarrow.Table:
         """One row for each stored row and metric, with its interval."""

@@ -55,7 +55,7 @@ def write_site(
     runs = _clear(output)
     for file in sorted(_STATIC.iterdir()):
         write_whole(output / "static" / file.name, file.read_bytes())
-    progress.start("site", len(by_fingerprint))
+    progress.start("site, rows", len(by_fingerprint))
     pages: dict[str, int] = {}
     for fingerprint, result in by_fingerprint.items():
         if result.has_samples:
