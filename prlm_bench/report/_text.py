@@ -189,7 +189,7 @@ def _about_groups(tables: Sequence[Table]) -> list[str]:
     found = [GROUPS] if any(table.groups.numbers for table in tables) else []
     for table in tables:
         name = f"{table.task} {table.split}, {table.protocol}" if len(tables) > 1 else ""
-        if few := _few_users(table):
+        if few := few_users(table):
             found.append(f"{name + ': ' if name else ''}{few}.")
         if table.groups.why:
             found.append(f"{name + ': ' if name else ''}{table.groups.why}.")
@@ -206,7 +206,7 @@ def _about_groups(tables: Sequence[Table]) -> list[str]:
 _FEW = re.compile(r"\d+ users?")
 
 
-def _few_users(table: Table) -> str:
+def few_users(table: Table) -> str:
     """Which figures have no interval since the users are too few."""
     found = [
         name

@@ -8,13 +8,12 @@ from typing import Any
 
 from ..errors import PrlmBenchError
 from ..host import PluginHost
-from ..identity import file_digest
 from ..metrics import Metric
 from ..tasks import Task
 from ._manifest import manifest_fingerprint
-from ._samples import read_samples
+from ._samples import SAMPLES, read_samples, samples_digest
 from ._schema import Manifest, SampleRecord, Summary
-from ._store import JOURNAL, SAMPLES, Stored, load_unchecked
+from ._store import JOURNAL, Stored, load_unchecked
 from ._summarize import summarize, summarized_fields
 
 #: Relative tolerance of recomputed figures, for differences between machines.
@@ -44,7 +43,7 @@ def verify(folder: Path, host: PluginHost, samples: Path | None = None) -> list[
         metrics = host.metrics(stored.manifest.metric_names)
     except PrlmBenchError as error:
         return [error.message]
-    problems += [*_checksum(where, stored.summary), *_samples(stored.manifest, records)]
+    problems += [*_checksum(where, stored), *_samples(stored.manifest, records)]
     try:
         return [*problems, *_figures(stored.manifest, stored.summary, records, task, metrics)]
     except Exception as error:  # metrics are plugins, and the samples may be anything
@@ -65,8 +64,8 @@ def _identity(folder: Path, stored: Stored, expected: str) -> Iterator[str]:
         yield f"{JOURNAL} exists: the run is unfinished"
 
 
-def _checksum(folder: Path, summary: Summary) -> Iterator[str]:
-    if file_digest(folder / SAMPLES) != summary.samples_sha256:
+def _checksum(folder: Path, stored: Stored) -> Iterator[str]:
+    if samples_digest(folder / SAMPLES, stored.manifest) != stored.summary.samples_sha256:
         yield f"{SAMPLES}: the checksum differs from the summary"
 
 

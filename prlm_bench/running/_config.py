@@ -35,6 +35,8 @@ class RunConfig(BaseModel):
     #: Named methods, in addition to the grid.
     methods: list[str | dict[str, Any]] = []
     rewards: list[ComponentSpec] = []
+    #: Metrics in addition to those of the tasks; they are no part of what a row is.
+    metrics: list[str] = []
     seeds: list[int] = Field(default=[0], min_length=1)
     #: Maximum number of questions, taken from the start of the split.
     limit: int | None = Field(default=None, ge=1)
@@ -69,7 +71,7 @@ class RunConfig(BaseModel):
         return value
 
     @field_validator(
-        "tasks", "retrievers", "reasoners", "generators", "methods", "rewards", "k", "seeds", mode="before"
+        "tasks", "retrievers", "reasoners", "generators", "methods", "rewards", "metrics", "k", "seeds", mode="before"
     )
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:

@@ -68,6 +68,7 @@ def prepare_tasks(config: RunConfig, host: PluginHost, progress: Progress | None
     Raises:
         PrlmBenchError: the config cannot run.
     """
+    host.metrics(config.metrics)  # an unknown one is an error before anything is generated
     prepared = [prepare_task(config, host, name, progress) for name in config.tasks]
     check_requested(config, [task.plan for task in prepared], host)
     return prepared
