@@ -59,16 +59,47 @@ def findings_of_results(
     say(*(to_lines(found, passed=passed) or ["Nothing to check: no finished results."]))
 
 
+@app.command("rescore")
+@takes(ResultsOptions)
+def rescore_results(
+    options: ResultsOptions,
+    metric: Annotated[list[str], typer.Option("--metric", help="Metric to add, such as one of a plugin. Repeatable.")],
+    json: JsonOption = False,
+) -> None:
+    """Add a metric to stored rows, from their samples; nothing is generated.
+
+    The figures are kept in scores.json of each row, with the identity of the metric; tables, the site and exports have
+    them from then on. A metric whose code has changed is computed again. The row itself stays what it is.
+    """
+    from ..host._faults import keep_fault
+
+    found = options.load()
+    scored = found.rescore(metric)
+    for why in scored.left_out:
+        say(f"left out: {why}", err=True)
+    for name, fault in scored.failures.items():
+        say(f"FAILED metric {name}: {fault}", err=True)
+        keep_fault(f"metric {name}: {fault}", fault)
+    if json:
+        print_json([row for row in scored.results.to_dicts() if row["metric"] in metric])
+    else:
+        counts = f"{scored.computed} rows computed, {scored.already} had it already, {len(scored.left_out)} left out"
+        print(f"{', '.join(metric)}: {counts}")
+    if scored.failures:
+        raise typer.Exit(1)
+
+
 @app.command("schema")
 def schema() -> None:
     """Print the JSON schema of the files of a result folder."""
-    from ..results import Manifest, SampleRecord, Summary, Timing
+    from ..results import AddedScores, Manifest, SampleRecord, Summary, Timing
 
     files: dict[str, type[BaseModel]] = {
         "manifest.json": Manifest,
         "samples.jsonl (each line)": SampleRecord,
         "summary.json": Summary,
         "timing.json": Timing,
+        "scores.json": AddedScores,
     }
     print_json({name: model.model_json_schema() for name, model in files.items()})
 

@@ -37,6 +37,9 @@ def run(
     generator: Annotated[list[str] | None, _many("--generator", help="Generator.")] = None,
     method: Annotated[list[str] | None, _many("--method", help="Method by name.")] = None,
     reward: Annotated[list[str] | None, _many("--reward", help="Reward to report.")] = None,
+    metric: Annotated[
+        list[str] | None, _many("--metric", help="Metric in addition to those of the tasks, such as one of a plugin.")
+    ] = None,
     seed: Annotated[list[int] | None, _many("--seed", help="Random seed.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first questions, up to this number.")] = None,
     view: Annotated[str | None, typer.Option(help="Texts that retrieval reads: lamp or prlm.  [default: lamp]")] = None,
@@ -89,6 +92,7 @@ def run(
         "generators": generator,
         "methods": method,
         "rewards": reward,
+        "metrics": metric,
         "seeds": seed,
     }
     composed = any(fields[name] for name in ("retrievers", "generators", "methods"))

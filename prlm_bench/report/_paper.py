@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .._util.cells import latex_row, latex_text, markdown_text
 from .._util.text import shown
@@ -207,7 +208,7 @@ def _paper_table(
     members: Sequence[Stored],
     chosen: Sequence[SeedGroup],
     base: SeedGroup,
-    called: Mapping[object, str],
+    called: Mapping[Path, str],
     host: PluginHost,
     interval: Interval,
 ) -> PaperTable:
@@ -219,15 +220,9 @@ def _paper_table(
     against: dict[tuple[str, ...], dict[str, Comparison]] = {row.fingerprints: {} for row in rows}
     others = [row.fingerprints for row in rows if groups[row.fingerprints][0] not in base]
     if base and others:
-        compared = compare_stored(
-            host,
-            [groups[each] for each in others],
-            base,
-            table.metrics,
-            correction="holm",
-            margin=None,
-            interval=interval,
-        )
+        methods = [groups[each] for each in others]
+        _check_metrics(host, table.metrics)
+        compared = compare_stored(host, methods, base, table.metrics, correction="holm", margin=None, interval=interval)
         for place, comparison in enumerate(compared):
             against[others[place // len(table.metrics)]][comparison.metric] = comparison
     best = {name: _best(rows, name) for name in table.metrics}
@@ -242,6 +237,15 @@ def _paper_table(
     ]
     mine = [named[row.fingerprints] for row in rows if groups[row.fingerprints][0] in base]
     return PaperTable(table, made, mine[0] if mine else None)
+
+
+def _check_metrics(host: PluginHost, names: Sequence[str]) -> None:
+    """Refuse a metric that the rows have and that cannot be computed here, since a test computes it."""
+    try:
+        host.metrics(names)
+    except UnknownNameError as error:
+        hint = "load the plugin that it is from, or choose other metrics with --metric"
+        raise DataError(f"{error.message}, so rows cannot be compared in it", hint) from None
 
 
 def _best(rows: Sequence[Row], metric: str) -> set[int]:
@@ -311,8 +315,6 @@ def split_name(given: str, known: Sequence[str], stored: Sequence[Stored]) -> tu
     if not places:
         raise DataError(f"{given!r} names no row", 'write --name "bm25+copy=Ours"')
     splits = [(given[:place], given[place + 1 :]) for place in places]
-    for fits in (lambda words: words in known, lambda words: any(matches(result, words) for result in stored)):
-        found = [split for split in splits if fits(split[0])]
-        if found:
-            return found[-1]
-    return splits[-1]
+    literal = [split for split in splits if split[0] in known]
+    matching = [split for split in splits if any(matches(result, split[0]) for result in stored)]
+    return (literal or matching or splits)[-1]

@@ -58,7 +58,9 @@ def rescore(
         for metric, identity in missing
         if metric.name in scored.summaries
     }
-    if found and store:
+    if not found:
+        return stored, dict(scored.failures)
+    if store:
         _write(stored, found)
     return with_added(stored, [*{**stored.added, **found}.values()]), dict(scored.failures)
 

@@ -32,6 +32,7 @@ from prlm_bench.results import (
     load_folders,
     read_manifest,
     read_samples,
+    verify,
 )
 from prlm_bench.running import RunConfig, execute
 
@@ -202,6 +203,20 @@ def test_a_damaged_file_is_one_line(
     ended = here("leaderboard", "--results", one.parent)
     assert (ended.status, ended.stdout) == (0, "No finished results.\n")
     assert caplog.messages == [f"prlm-bench: warning: {caught.value}"]
+
+
+def test_lines_that_do_not_name_their_row_are_read_as_before(one: Path, host: PluginHost) -> None:
+    new = (one / "samples.jsonl").read_bytes()
+    head = new[: new.index(b'"id"')]
+    assert new.count(head) == new.count(b"\n") == 12
+    (one / "samples.jsonl").write_bytes(new.replace(head, b"{"))
+    (stored,), _ = find_results(one.parent)
+    assert verify(one, host) == []
+    assert next(read_samples(one)).row is None
+    first = next(stored.samples())
+    assert (first.task, first.split, first.row) == (stored.manifest.task, "dev", stored.manifest.fingerprint[:16])
+    (one / "samples.jsonl").write_bytes(new.replace(b'"row":"', b'"row":"0', 1))
+    assert find_results(one.parent)[0] == [], "a line of another row"
 
 
 def test_a_damaged_sample_is_named_by_its_line(one: Path) -> None:
