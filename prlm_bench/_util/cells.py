@@ -18,7 +18,16 @@ _FORMULA = r"[=+\-@\t\r\n\uff0b\uff0d\uff1d\uff20]"
 _LATEX = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "`": "\\textasciigrave{}"}
 _LATEX |= {character: f"\\{character}" for character in "&%$#_{}"} | {"\n": " ", "\t": " "}
 _LATEX |= {"<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", "§": "\\S{}", "¶": "\\P{}"}
-_MATH = {"×": "times", "±": "pm", "†": "dagger", "‡": "ddagger", "·": "cdot", "°": "circ", "−": "mathord-"}
+_MATH = {
+    "×": "times",
+    "±": "pm",
+    "†": "dagger",
+    "‡": "ddagger",
+    "·": "cdot",
+    "°": "circ",
+    "◇": "diamond",
+    "−": "mathord-",
+}
 _MATH |= {"≤": "leq", "≥": "geq", "≠": "neq", "≈": "approx", "←": "leftarrow", "→": "rightarrow"}
 _MATH |= {"↑": "uparrow", "↓": "downarrow", "Γ": "Gamma", "Δ": "Delta", "Θ": "Theta", "Λ": "Lambda", "Σ": "Sigma"}
 _MATH |= {"Π": "Pi", "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega", "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta"}

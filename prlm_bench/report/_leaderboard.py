@@ -45,6 +45,8 @@ class Row:
     #: Fingerprints of the first seed's result and of all seeds' results.
     fingerprint: str
     fingerprints: tuple[str, ...]
+    #: Who made the row, and where more is said of it, if it was somebody else; empty if it was made here.
+    contributed_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -195,4 +197,10 @@ def _row(rank: int, group: SeedGroup, pooled: MethodFigures, metrics: Sequence[s
         batch_invariant=NOT_BATCH_INVARIANT not in method.generator.fingerprint,
         fingerprint=manifest.fingerprint,
         fingerprints=_names(group),
+        contributed_by="; ".join(dict.fromkeys(filter(None, map(_whose, group)))),
     )
+
+
+def _whose(result: Stored) -> str:
+    made = result.contribution
+    return "" if made is None else made.by + (f" ({made.url})" if made.url else "")

@@ -138,7 +138,7 @@ class PaperTable:
         return cells + ([*map(_markdown, speed_cells(row.row))] if self._speed else [])
 
 
-_MARKS = {BETTER: "*", WORSE: "\\circ", "†": "\\dagger", "‡": "\\ddagger", "§": "\\S", "¶": "\\P"}
+_MARKS = {BETTER: "*", WORSE: "\\circ", "†": "\\dagger", "‡": "\\ddagger", "§": "\\S", "¶": "\\P", "◇": "\\diamond"}
 
 
 def paper_tables(
@@ -269,6 +269,7 @@ def _marks(row: Row) -> list[str]:
         ("‡", row.schema_version == 1),
         ("§", not row.verified),
         ("¶", not row.batch_invariant),
+        ("◇", bool(row.contributed_by)),
     )
     return [mark for mark, holds in marks if holds]
 

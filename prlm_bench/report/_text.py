@@ -61,7 +61,7 @@ def cells(table: Table, row: Row, *, break_line: bool = False, speed: bool = Tru
         shares.append(_share(figures.refused))
     groups = [group_name(table.groups.numbers[row.rank - 1])] if table.groups.numbers else []
     marks = [("†", row.control), ("‡", row.schema_version == 1), ("§", not row.verified)]
-    marks += [("¶", not row.batch_invariant)]
+    marks += [("¶", not row.batch_invariant), ("◇", bool(row.contributed_by))]
     generator = row.generator + "".join(f" {mark}" for mark, holds in marks if holds)
     shown = [
         str(row.rank), *groups, row.retriever, str(row.k), row.reasoner, generator,
@@ -116,6 +116,7 @@ DEPENDS_ON_BATCH = (
     "¶ not batch-invariant: an answer may hang on the other prompts of its batch, since in half precision rounding can "
     "decide between two tokens that are nearly as likely."
 )
+CONTRIBUTED = "◇ made by others; here the figures were computed again from their answers, which were not made again:"
 SPEED = (
     "tokens in, tokens out: of prompts and completions, as the generator counted them. seconds: that it took to "
     "generate them, the loading of the model included; rows of one stream share its time by their tokens. 'of N': only "
@@ -168,6 +169,12 @@ def notes_on(tables: Sequence[Table], *, speed: bool = True) -> list[str]:
     rows = [row for table in tables for row in table.rows]
     found = [] if all(row.verified for row in rows) else [UNVERIFIED]
     found += [] if all(row.batch_invariant for row in rows) else [DEPENDS_ON_BATCH]
+    theirs = {
+        f"{row.retriever} × k={row.k} × {row.reasoner} × {row.generator}": row for row in rows if row.contributed_by
+    }
+    if theirs:
+        named = "; ".join(f"{name} by {row.contributed_by}" for name, row in theirs.items())
+        found.append(f"{CONTRIBUTED} {named}.")
     return found + ([SPEED] if speed and any(map(has_speed, tables)) else [])
 
 

@@ -1,4 +1,5 @@
 from ._added import rescore as rescore, without_stale as without_stale
+from ._contributions import Received as Received, pack_rows as pack_rows, receive_rows as receive_rows
 from ._finish import begin as begin, finish as finish, share_time as share_time, tidy as tidy
 from ._journal import Journal as Journal, finished_ids as finished_ids
 from ._manifest import (
@@ -16,6 +17,7 @@ from ._schema import (
     AddedMetric as AddedMetric,
     AddedScores as AddedScores,
     ComponentIdentity as ComponentIdentity,
+    Contribution as Contribution,
     DataIdentity as DataIdentity,
     DraftRecord as DraftRecord,
     Estimate as Estimate,
@@ -45,6 +47,7 @@ from ._select import (
     select_group as select_group,
 )
 from ._store import (
+    CONTRIBUTION as CONTRIBUTION,
     JOURNAL as JOURNAL,
     MANIFEST as MANIFEST,
     SCORES as SCORES,

@@ -16,7 +16,7 @@ from ..metrics import Metric
 from ._journal import JOURNAL_FIELDS, REWARD_FAILURES, SECONDS, Journal, lock_of
 from ._samples import ROW_FIELDS, SAMPLES, row_head
 from ._schema import Manifest, Summary, Timing
-from ._store import JOURNAL, MANIFEST, SUMMARY, TIMING, read_manifest, read_row, read_timing
+from ._store import CONTRIBUTION, JOURNAL, MANIFEST, SUMMARY, TIMING, read_manifest, read_row, read_timing
 from ._summarize import score_answers, summarize, summarized_fields
 
 
@@ -83,6 +83,7 @@ def finish(
     summary = summarized.summary(manifest, checksum.hexdigest(), failures)
     if timed:
         _write_timing(folder, seconds, tokens)
+        (folder / CONTRIBUTION).unlink(missing_ok=True)  # now it is made here
     write_whole(folder / SUMMARY, pretty(summary.model_dump()))
     journal.close()
     tidy(folder)

@@ -334,3 +334,17 @@ class AddedScores(_Stored):
     def own_digest(self) -> str:
         """The value that `digest` has where the file is as it was written."""
         return json_digest(self.model_dump(exclude={"digest"}))
+
+
+class Contribution(_Stored):
+    """`contribution.json`: who made a row that others have taken into their results."""
+
+    #: Who made it, as tables name them.
+    by: str = Field(min_length=1, max_length=200)
+    #: Where more is said of it, such as the address of a paper.
+    url: str = Field(default="", max_length=500)
+    #: What is needed to run it, such as the line for pip that installs its plugin.
+    note: str = Field(default="", max_length=2000)
+    #: What was checked when it was taken in: `figures` (computed again from its samples) and `data` (questions, users
+    #: and references are those of the data here). Empty before.
+    checked: list[Literal["figures", "data"]] = []

@@ -19,12 +19,13 @@ from ..data.store._hashes import file_state, recall, remember
 from ..errors import DataError
 from ._manifest import upgraded
 from ._samples import SAMPLES, read_samples, row_fields, samples_digest
-from ._schema import AddedMetric, AddedScores, Manifest, SampleRecord, Summary, Timing
+from ._schema import AddedMetric, AddedScores, Contribution, Manifest, SampleRecord, Summary, Timing
 
 MANIFEST = "manifest.json"
 SUMMARY = "summary.json"
 TIMING = "timing.json"
 SCORES = "scores.json"
+CONTRIBUTION = "contribution.json"
 JOURNAL = "journal.jsonl"
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,11 @@ class Stored:
             yield sample.model_copy(update={**row, "metrics": metrics})
 
     @property
+    def contribution(self) -> Contribution | None:
+        """Whose row it is, where somebody else made it."""
+        return read_contribution(self.folder)
+
+    @property
     def timing(self) -> Timing | None:
         """How long its completions took; None where nothing is known, as of published rows."""
         return read_timing(self.folder)
@@ -87,6 +93,16 @@ def read_manifest(folder: Path) -> Manifest:
         DataError: it is missing or violates the schema.
     """
     return _read(folder / MANIFEST, Manifest, upgraded)
+
+
+def read_contribution(folder: Path) -> Contribution | None:
+    """Whose a row is; None where it was made here.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / CONTRIBUTION
+    return _read(path, Contribution) if path.is_file() else None
 
 
 def read_timing(folder: Path) -> Timing | None:
@@ -120,6 +136,7 @@ def read_row(folder: Path, manifest: Manifest | None = None) -> Stored | None:
         raise DataError(f"{folder}: {MANIFEST} or {SUMMARY} was changed after it was written", _AGAIN)
     if stored.has_samples and not _has_samples_of(stored):
         raise DataError(f"{folder}: {SAMPLES} was changed after it was written", _AGAIN)
+    read_contribution(folder)  # a row that is somebody else's is not shown as one of here
     return with_added(stored, read_added(stored))
 
 
