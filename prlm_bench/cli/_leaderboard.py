@@ -33,7 +33,7 @@ def leaderboard(
             help="Only these rows: folders, starts of fingerprints, or parts such as bm25+copy.",
         ),
     ] = None,
-    more: Annotated[list[str] | None, typer.Argument(metavar="[ROWS]...", help="Further rows.", hidden=True)] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="[ROWS]...", help="Rows, as after --rows.")] = None,
     name: Annotated[
         list[str] | None, typer.Option("--name", help='What a row is called: "bm25+copy=Ours". Repeatable.')
     ] = None,

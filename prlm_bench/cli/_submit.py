@@ -57,7 +57,7 @@ def lamp(
 
 @app.command("row")
 def row(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of finished rows, with their samples.")],
+    folders: Annotated[list[Path], typer.Argument(help="Result folders, or folders that contain some.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Zip file to write.")],
     by: Annotated[str, typer.Option(help="Who made the rows, as tables will name them.")],
     url: Annotated[str, typer.Option(help="Address where more is said, such as that of a paper.")] = "",
@@ -69,9 +69,13 @@ def row(
 
     The figures are computed again from the samples first, as the one who receives them will.
     """
-    from ..results import Contribution, pack_rows
+    from ..errors import DataError
+    from ..results import Contribution, pack_rows, row_folders
 
     ask_to_replace(output, force)
     contribution = validated(Contribution, {"by": by, "url": url, "note": note}, "submit row")
-    pack_rows(folders, contribution, output, host_for(plugin))
-    say(f"packed {len(folders)} rows by {by} as {output}", err=output == STDOUT)
+    found = [each for folder in folders for each in row_folders(folder)]
+    if not found:
+        raise DataError(f"no result folders in {', '.join(map(str, folders))}")
+    pack_rows(found, contribution, output, host_for(plugin))
+    say(f"packed {len(found)} rows by {by} as {output}", err=output == STDOUT)

@@ -28,7 +28,8 @@ def write(root: Path, retriever: str, right: int, seed: int = 0, users: int = 24
         for at, answer in enumerate(answers)
     ]
     metrics = ("rouge1@lamp", "rougeL@lamp", "rouge-1@prlm")
-    return write_result(root, samples, retriever=retriever, metrics=metrics, seed=seed, **changes)
+    folder: Path = write_result(root, samples, retriever=retriever, metrics=metrics, seed=seed, **changes)
+    return folder
 
 
 @pytest.fixture

@@ -72,6 +72,7 @@ def test_it_is_kept_beside_the_row_which_stays_what_it_is(rows: Path, mine: Path
     for row in find_results(rows)[0]:
         found = row.summary.metrics["length@mine"]
         assert found.value == pytest.approx(sum(values(row.folder)) / 30)
+        assert found.low is not None and found.value is not None and found.high is not None
         assert 0 <= found.low <= found.value <= found.high <= 1
         assert row.metric_names == [*row.manifest.metric_names, "length@mine"]
         assert [sample.metrics["length@mine"] for sample in row.samples()] == values(row.folder)

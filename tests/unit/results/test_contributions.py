@@ -90,7 +90,8 @@ def test_a_row_is_taken_in_and_shown_as_theirs(packed: Path, theirs: Path, here:
 def test_a_row_that_is_made_here_again_is_ours(packed: Path, theirs: Path, here: Any, tmp_path: Path) -> None:
     row = receive(packed, tmp_path / "mine", keep_samples=False)
     assert not (row.folder / "samples.jsonl").exists()
-    assert pb.load_results(tmp_path / "mine").rows[0].contribution.by == "Ann | Lee"
+    whose = pb.load_results(tmp_path / "mine").rows[0].contribution
+    assert whose is not None and whose.by == "Ann | Lee"
     assert here(*GRID, "mine").status == 0
     assert (row.folder / "samples.jsonl").read_bytes() == (theirs / "samples.jsonl").read_bytes()
     assert all(each.contribution is None for each in pb.load_results(tmp_path / "mine"))
