@@ -299,7 +299,7 @@ _ORDER = (
     *("Manifest", "DataIdentity", "MethodIdentity", "ComponentIdentity"),
     *("SampleRecord", "ItemRecord", "TurnRecord", "DraftRecord"),
     *("Summary", "Estimate", "MetricSummary", "RewardSummary"),
-    "Timing",
+    *("Timing", "AddedScores", "AddedMetric", "Contribution"),
 )
 
 

@@ -1,4 +1,10 @@
-from .api import compare as compare, load_results as load_results, run as run, score as score
+from .api import (
+    compare as compare,
+    load_results as load_results,
+    paper_tables as paper_tables,
+    run as run,
+    score as score,
+)
 from .errors import (
     DataError as DataError,
     MissingDependencyError as MissingDependencyError,
@@ -22,6 +28,7 @@ from .records import (
     Sample as Sample,
     Turn as Turn,
 )
+from .report import PaperTable as PaperTable
 from .results import Scores as Scores
 from .session import Session as Session
 

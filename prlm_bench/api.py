@@ -15,14 +15,15 @@ from .host._faults import no_exit
 from .interfaces import Engine, Logger
 from .profiling import Profile, recording, timed
 from .progress import Progress
-from .report import CORRECTIONS, choose_results, compare_stored
-from .results import Scores, find_results, load_folders, score_answers
+from .report import CORRECTIONS, PaperTable, choose_results, compare_stored, paper_tables as make_paper_tables
+from .results import Scores, Stored, find_results, load_folders, rescore, score_answers, without_stale
+from .results._predictions import read_predictions
 from .running import Outcome, RunConfig, execute, prepare_tasks, read_run_config, run_file_plugins
 from .session import component_choice, progress_context
 from .stats import Interval
 from .views import Comparisons, Results
 
-__all__ = ["DEFAULT_RESULTS", "compare", "load_results", "run", "run_config", "score"]
+__all__ = ["DEFAULT_RESULTS", "compare", "load_results", "paper_tables", "run", "run_config", "score"]
 
 #: Where results are kept unless another folder is named.
 DEFAULT_RESULTS = Path("prlm-results")
@@ -38,6 +39,7 @@ def run(
     rewards: Any = (),
     k: int | Sequence[int] = (),
     seeds: int | Sequence[int] = (),
+    metrics: str | Sequence[str] = (),
     config: str | Path | None = None,
     results: str | Path | None = None,
     jobs: int | None = None,
@@ -58,6 +60,8 @@ def run(
         methods: named presets, in addition to the grid.
         k: items to show; several make a grid. 4 by default.
         seeds: one seed or several; 0 by default.
+        metrics: metrics to compute in addition to those of the tasks, such as one of a plugin. They are kept beside
+            the rows and are no part of what a row is; nothing is generated for them.
         config: a run file (YAML); the other arguments override it.
         results: the folder of the results; by default that of the run file, or `prlm-results`.
         jobs: worker processes on this machine; by default those of the run file, or 1.
@@ -81,8 +85,8 @@ def run(
     given = {"retrievers": retrievers, "reasoners": reasoners, "generators": generators, "rewards": rewards}
     fields: dict[str, Any] = {f"{name}": _choices(host, name.removesuffix("s"), each) for name, each in given.items()}
     fields |= {"tasks": [str(task) for task in _listed(tasks)], "methods": _listed(methods)}
-    fields |= {"k": _listed(k), "seeds": _listed(seeds), "jobs": jobs, "results": results, **options}
-    plan = read_run_config(path, fields)
+    fields |= {"k": _listed(k), "seeds": _listed(seeds), "metrics": _listed(metrics), "jobs": jobs, "results": results}
+    plan = read_run_config(path, fields | options)
     with progress_context(progress) as shown:
         return run_config(
             plan,
@@ -121,10 +125,25 @@ def run_config(
     finally:  # of a run that was interrupted too
         if profile is not None and recorded is not None:
             write_whole(profile, pretty(recorded.to_dict()))
-    found = Results(results, load_folders([*outcome.finished, *outcome.already]), [], host, outcome)
+    rows = load_folders([*outcome.finished, *outcome.already])
+    found = Results(results, without_stale(_with_metrics(rows, host, config.metrics, outcome), host), [], host, outcome)
     for receiver, name in zip(receivers, loggers, strict=True):
         told = host.registry.choose("logger", name).told if isinstance(name, str) else f"logger {type(name).__name__}"
         _log_rows(receiver, told, found, outcome)
+    return found
+
+
+def _with_metrics(rows: Sequence[Stored], host: PluginHost, metrics: Sequence[str], outcome: Outcome) -> list[Stored]:
+    """The rows with the metrics that the config adds; one that fails costs its column."""
+    found = []
+    for row in rows:
+        scored, faults = rescore(row, host, metrics) if row.summary.metrics else (row, {})
+        found.append(scored)
+        for name, fault in faults.items():
+            told = host.registry.choose("metric", name).told
+            outcome.told["metric", name] = told
+            outcome.failed_metrics.setdefault((row.manifest.task, name, fault.stored), []).append(row.folder)
+            outcome.add_faults({f"{told}: {fault}": fault})
     return found
 
 
@@ -164,7 +183,8 @@ def load_results(
         DataError: the folder does not exist, or a file in it is damaged.
     """
     finished, unfinished = find_results(Path(folder))
-    return Results(Path(folder), finished, unfinished, host or PluginHost(map(str, plugins)))
+    host = host or PluginHost(map(str, plugins))
+    return Results(Path(folder), without_stale(finished, host), unfinished, host)
 
 
 def compare(
@@ -204,6 +224,53 @@ def compare(
     return Comparisons(compared, correction)
 
 
+def paper_tables(
+    results: Results | str | Path,
+    rows: str | Sequence[str] = (),
+    *,
+    names: Mapping[str, str] | None = None,
+    baseline: str | None = None,
+    metrics: Sequence[str] = (),
+    protocol: str | None = None,
+    interval: Interval = "auto",
+) -> list[PaperTable]:
+    """Tables for a paper: one for each task, split, set of questions and metric protocol.
+
+    The best value of each column is bold. A mark says where a row differs from the baseline: a paired test over users,
+    and over trainings where seeds differ, corrected by Holm's method over all comparisons of the table.
+
+    Args:
+        results: rows, or a results folder.
+        rows: rows by words, in the order of the table: a folder, the start of a fingerprint, or parts such as
+            `bm25+copy`; all rows, best first, by default. Seeds of a method are one row.
+        names: what a row is called, by words; by default by its method.
+        baseline: the row that the others are compared with; the table has it in any case.
+        metrics: only these; by default all that the rows have. One that they lack is computed from their samples.
+        protocol: only this metric protocol: `lamp` or `prlm`.
+        interval: the kind of the intervals.
+
+    Returns:
+        Tables with `latex()`, `markdown()` and `caption`.
+
+    Raises:
+        UnknownNameError: words match no row, or there is no such metric.
+        DataError: words match several rows, or samples that a comparison needs are missing.
+    """
+    found = results if isinstance(results, Results) else load_results(results)
+    if metrics:
+        found = found.rescore(metrics, store=False).results
+    return make_paper_tables(
+        found.rows,
+        found.host,
+        rows=[rows] if isinstance(rows, str) else rows,
+        names=names,
+        baseline=baseline,
+        metrics=metrics,
+        protocol=protocol,
+        interval=interval,
+    )
+
+
 def score(
     predictions: Mapping[str, Any] | str | Path,
     golds: Mapping[str, Any] | str | Path,
@@ -223,11 +290,13 @@ def score(
     pair (it is read as U+FFFD).
 
     Args:
-        predictions: answers by question id, or a file of them in LaMP's shape.
+        predictions: answers by question id, or a file of them: in LaMP's shape; JSON lines, such as the
+            `samples.jsonl` of a row; or CSV. Lines have `id` and one of `answer`, `output` and `prediction`, and may
+            have `user`, `task`, `split` and `row`; those of other tasks are left out.
         golds: references by question id, or a file such as `dev_outputs.json`.
         task: the task whose metrics and labels apply.
-        users: the user of each question, or a file such as `dev_questions.json`. A question without a user, and every
-            question where this is not given, counts as a user of its own.
+        users: the user of each question, or a file such as `dev_questions.json`; by default those that the predictions
+            name. A question without a user counts as a user of its own.
         metrics: names; by default those of the task.
         any_task: take files that name another benchmark than the task's.
         skip_invalid: leave golds out that cannot be scored, with their predictions.
@@ -244,12 +313,17 @@ def score(
     host = host or PluginHost(map(str, plugins))
     found = host.tasks.get(str(task))
     reader = ScoreReader(found, any_task=any_task, skip_invalid=skip_invalid, max_answer=max_answer)
-    to_score = reader.read(_source(golds), _source(predictions), None if users is None else _source(users))
+    answers, asked_by = _source(predictions), None if users is None else _source(users)
+    lines = None if isinstance(answers, Mapping) else read_predictions(answers, found, any_task=any_task)
+    if lines is not None:
+        answers, asked_by = lines.outputs, asked_by or lines.users or None
+    to_score = reader.read(_source(golds), answers, asked_by)
     measures = host.metrics(metrics or found.metrics)
     scored = score_answers(to_score.predictions, to_score.golds, to_score.users, found.labels, measures)
     users_found = len(set(to_score.users))
     scored.refuse_golds()
-    return Scores(found.name, len(to_score.ids), users_found, scored.summaries, tuple(to_score.notes), scored.failures)
+    notes = (*to_score.notes, *([] if lines is None else lines.notes))
+    return Scores(found.name, len(to_score.ids), users_found, scored.summaries, notes, scored.failures)
 
 
 def _source(given: Mapping[str, Any] | str | Path) -> Mapping[str, Any] | Path:

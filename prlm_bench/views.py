@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .host import PluginHost
+from .errors import DataError
+from .host import Fault, PluginHost
 from .report import Comparison, SeedAggregation, Table, TableView, build_tables, render, render_comparisons
 from .report.findings import Finding, find
-from .results import SampleRecord, Stored, Unfinished, describe, read_samples, select_group
+from .results import SampleRecord, Stored, Unfinished, describe, rescore, select_group
 from .running import Outcome
 from .stats import Interval
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow
 
-__all__ = ["Comparisons", "Results", "SampleTable"]
+__all__ = ["Comparisons", "Rescored", "Results", "SampleTable"]
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,50 @@ class Results:
 
         return replace(self, rows=[r for r in self.rows if fits(r)], unfinished=[r for r in self.unfinished if fits(r)])
 
-    def tables(self, *, protocol: str | None = None, interval: Interval = "auto", by_seed: bool = False) -> list[Table]:
+    def rescore(self, metrics: str | Sequence[str], *, store: bool = True) -> Rescored:
+        """The rows with these metrics, computed from the samples of rows that lack them; nothing is generated.
+
+        Args:
+            metrics: names, such as one of a plugin.
+            store: keep the figures beside the rows, so that later tables have them.
+
+        Raises:
+            UnknownNameError: there is no such metric.
+        """
+        names = [metrics] if isinstance(metrics, str) else list(metrics)
+        self.host.metrics(names)
+        rows: list[Stored] = []
+        done, kept, left, failures = 0, 0, [], dict[str, Fault]()
+        for row in self.rows:
+            try:
+                found, faults = rescore(row, self.host, names, store=store)
+            except DataError as error:
+                left.append(error.message)
+                found, faults = row, {}
+            else:
+                done, kept = done + (found is not row), kept + (found is row and not faults)
+            failures |= faults
+            rows.append(found)
+        return Rescored(replace(self, rows=rows), done, kept, left, failures)
+
+    def tables(
+        self,
+        *,
+        protocol: str | None = None,
+        interval: Interval = "auto",
+        by_seed: bool = False,
+        metrics: Sequence[str] = (),
+    ) -> list[Table]:
         """The leaderboard: one table for each task, split, set of questions and metric protocol.
 
         Args:
             protocol: only `lamp` or `prlm`.
             interval: the kind of the intervals.
             by_seed: a row for each seed instead of one for all.
+            metrics: only these metrics, of which the first of each protocol ranks.
         """
-        tables = build_tables(self.rows, self.host.tasks, SeedAggregation(self.host, interval, by_seed))
+        pooling = SeedAggregation(self.host, interval, by_seed)
+        tables = build_tables(self.rows, self.host.tasks, pooling, metrics=metrics)
         return [table for table in tables if protocol in (None, table.protocol)]
 
     def findings(self) -> list[Finding]:
@@ -151,6 +187,20 @@ class Results:
 
 
 @dataclass(frozen=True)
+class Rescored:
+    """The outcome of `Results.rescore`."""
+
+    results: Results
+    #: Rows that had something computed, and rows that had all of it already.
+    computed: int
+    already: int
+    #: Why rows were left out, such as those without samples.
+    left_out: list[str]
+    #: The errors of metrics that have no value in some row, by name.
+    failures: dict[str, Fault]
+
+
+@dataclass(frozen=True)
 class SampleTable:
     """The samples of one method, as records, or as a table with a row for each."""
 
@@ -158,18 +208,18 @@ class SampleTable:
 
     def __iter__(self) -> Iterator[SampleRecord]:
         for result in self.stored:
-            yield from read_samples(result.folder)
+            yield from result.samples()
 
     def __len__(self) -> int:
         return sum(result.summary.n for result in self.stored)
 
     def to_arrow(self) -> pyarrow.Table:
-        """A row for each sample, with its seed; metrics and rewards have a column each."""
+        """A row for each sample, with task, split, row and seed; metrics and rewards have a column each."""
         import pyarrow
 
         rows = []
         for result in self.stored:
-            for sample in read_samples(result.folder):
+            for sample in result.samples():
                 flat = sample.model_dump(exclude={"metrics", "rewards", "retrieval", "items"})
                 flat["items"] = [item.id for item in sample.items]
                 rows.append({"seed": result.manifest.seed, **flat, **sample.metrics, **sample.rewards})

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._output import print_json, print_lines, print_table, say
-from .options import DEFAULT_RESULTS, JsonOption, PluginOption, ResultsOption, ResultsOptions, host_for, takes
+from .options import (
+    DEFAULT_RESULTS,
+    DataOption,
+    JsonOption,
+    PluginOption,
+    ResultsOption,
+    ResultsOptions,
+    host_for,
+    takes,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -59,16 +68,48 @@ def findings_of_results(
     print_lines(to_lines(found, passed=passed) or ["Nothing to check: no finished results."])
 
 
+@app.command("rescore")
+@takes(ResultsOptions)
+def rescore_results(
+    options: ResultsOptions,
+    metric: Annotated[list[str], typer.Option("--metric", help="Metric to add, such as one of a plugin. Repeatable.")],
+    json: JsonOption = False,
+) -> None:
+    """Add a metric to stored rows, from their samples; nothing is generated.
+
+    The figures are kept in scores.json of each row, with the identity of the metric; tables, the site and exports have
+    them from then on. A metric whose code has changed is computed again. The row itself stays what it is.
+    """
+    from ..host._faults import keep_fault
+
+    found = options.load()
+    scored = found.rescore(metric)
+    for why in scored.left_out:
+        say(f"left out: {why}", err=True)
+    for name, fault in scored.failures.items():
+        say(f"FAILED metric {name}: {fault}", err=True)
+        keep_fault(f"metric {name}: {fault}", fault)
+    if json:
+        print_json([row for row in scored.results.to_dicts() if row["metric"] in metric])
+    else:
+        counts = f"{scored.computed} rows computed, {scored.already} had it already, {len(scored.left_out)} left out"
+        print(f"{', '.join(metric)}: {counts}")
+    if scored.failures:
+        raise typer.Exit(1)
+
+
 @app.command("schema")
 def schema() -> None:
     """Print the JSON schema of the files of a result folder."""
-    from ..results import Manifest, SampleRecord, Summary, Timing
+    from ..results import AddedScores, Contribution, Manifest, SampleRecord, Summary, Timing
 
     files: dict[str, type[BaseModel]] = {
         "manifest.json": Manifest,
         "samples.jsonl (each line)": SampleRecord,
         "summary.json": Summary,
         "timing.json": Timing,
+        "scores.json": AddedScores,
+        "contribution.json": Contribution,
     }
     print_json({name: model.model_json_schema() for name, model in files.items()})
 
@@ -103,6 +144,36 @@ def verify_results(
     wrong = sum(bool(problems) for problems in found.values())
     if wrong:
         raise DataError(f"{wrong} of {len(found)} result folders are invalid")
+
+
+@app.command("receive")
+def receive_results(
+    archive: Annotated[Path, typer.Argument(help="Zip file that `prlm-bench submit row` wrote.")],
+    results: ResultsOption = DEFAULT_RESULTS,
+    data: DataOption = None,
+    synth_users: Annotated[int | None, typer.Option(min=2, help="Users per split of generated tasks.")] = None,
+    samples: Annotated[bool, typer.Option(help="Keep the samples; without them, rows are published summaries.")] = True,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check rows that somebody else has made, and take in those that nothing is wrong with, marked as theirs.
+
+    Schemas, fingerprints and digests are checked, every figure is computed again from the samples, and questions, users
+    and references are compared with the data here. That the method wrote these answers is not checked by that.
+    """
+    from ..errors import DataError
+    from ..results import receive_rows
+
+    found = receive_rows(archive, results, host_for(plugin), data=data, synth_users=synth_users, keep_samples=samples)
+    if json:
+        rows = [(str(row.folder), row.contribution.by, row.problems, row.notes) for row in found]
+        print_json([dict(zip(("folder", "by", "problems", "notes"), row, strict=True)) for row in rows])
+    for row in [] if json else found:
+        head = f"{'taken in' if not row.problems else 'REFUSED'} {row.folder}, by {row.contribution.by}"
+        say(head, *(f"      {line}" for line in (*row.problems, *row.notes)))
+    refused = sum(bool(row.problems) for row in found)
+    if refused:
+        raise DataError(f"{refused} of {len(found)} rows were refused")
 
 
 def _samples_of(row: Path, folder: Path, samples: Path | None) -> Path:

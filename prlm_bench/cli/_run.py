@@ -40,6 +40,9 @@ def run(
     method: Annotated[list[str] | None, _many("--method", help="Method by name.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="What tables call the row of this one method.")] = None,
     reward: Annotated[list[str] | None, _many("--reward", help="Reward to report.")] = None,
+    metric: Annotated[
+        list[str] | None, _many("--metric", help="Metric in addition to those of the tasks, such as one of a plugin.")
+    ] = None,
     seed: Annotated[list[int] | None, _many("--seed", help="Random seed.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first questions, up to this number.")] = None,
     view: Annotated[str | None, typer.Option(help="Texts that retrieval reads: lamp or prlm.  [default: lamp]")] = None,
@@ -103,6 +106,7 @@ def run(
         "generators": generator,
         "methods": method,
         "rewards": reward,
+        "metrics": metric,
         "seeds": seed,
     }
     composed = any(fields[name] for name in ("retrievers", "generators", "methods"))

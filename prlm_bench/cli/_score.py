@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def score(
     task: Annotated[str, typer.Option(help="Task name or task file.")],
     golds: Annotated[Path, typer.Option(help="The split's <split>_outputs.json.")],
-    predictions: Annotated[Path, typer.Option(help="Predictions, in the format of the golds.")],
+    predictions: Annotated[
+        Path, typer.Option(help="Predictions: in the format of the golds, JSON lines such as samples.jsonl, or CSV.")
+    ],
     questions: Annotated[
         Path | None, typer.Option(help="The split's <split>_questions.json, which names the users for intervals.")
     ] = None,
@@ -35,7 +37,8 @@ def score(
 ) -> None:
     """Score predictions against golds, joined by id, under both metric protocols.
 
-    Without --questions each question counts as its own user, as does a question without a user_id.
+    Users are those of --questions, else those that the predictions name. Without either each question counts as its own
+    user, as does a question without a user_id.
     """
     from .. import api
     from ..report import estimate

@@ -23,11 +23,12 @@ def site(
     """
     from ..report import SeedAggregation
     from ..report.findings import find
-    from ..results import find_results
+    from ..results import find_results, without_stale
     from ..site import write_site
 
     host, kind = host_for(plugin), checked_interval(interval)
-    finished, unfinished = find_results(results)
+    found, unfinished = find_results(results)
+    finished = without_stale(found, host)
     with make_progress() as progress:
         pooling, findings = (
             SeedAggregation(host, kind),

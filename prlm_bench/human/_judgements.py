@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from .._util.cells import unguarded
+from .._util.csv_rows import csv_rows
 from .._util.json_text import elements
 from .._util.reading import read_text, shortened
 from ..errors import DataError
-from ._files import csv_rows
 from ._schema import Choice, Judgement, Key
 
 _CHOICES: Mapping[str, Choice] = {"1": 1, "2": 2, "0": 0, "left": 1, "right": 2, "tie": 0}

@@ -10,6 +10,12 @@ from ._comparisons import render_comparisons as render_comparisons
 from ._figures import write_figure as write_figure
 from ._json import to_json as to_json
 from ._leaderboard import Row as Row, Table as Table, build_tables as build_tables
+from ._paper import (
+    PAPER_FORMATS as PAPER_FORMATS,
+    PaperRow as PaperRow,
+    PaperTable as PaperTable,
+    paper_tables as paper_tables,
+)
 from ._pooling import MethodFigures as MethodFigures, SeedAggregation as SeedAggregation, SeedSpread as SeedSpread
 from ._render import FORMATS as FORMATS, render as render
 from ._reported import Reported as Reported

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..results import Stored, read_samples
+from ..results import Stored
 
 
 @dataclass
@@ -38,7 +38,7 @@ class SampleColumns:
             DataError: a line violates the schema.
         """
         columns = cls()
-        for sample in read_samples(result.folder):
+        for sample in result.samples():
             columns.ids.append(sample.id)
             columns.users.append(sample.user)
             columns.answers.append(sample.answer)

@@ -16,7 +16,15 @@ _CSV_COLUMNS = (
     *("user_macro", "user_macro_low", "user_macro_high", "parse_failures", "truncated_prompts", "fingerprint"),
     *("interval", "seed_sd", "between_users_sd", "between_seeds_sd", "rest_sd"),
     *("truncated_completions", "no_interval", "group", "refused"),
-    *("prompt_tokens", "completion_tokens", "seconds", "timed_answers", "verified", "batch_invariant"),
+    *(
+        "prompt_tokens",
+        "completion_tokens",
+        "seconds",
+        "timed_answers",
+        "verified",
+        "batch_invariant",
+        "contributed_by",
+    ),
 )
 
 
@@ -50,10 +58,11 @@ def render_csv(tables: Sequence[Table]) -> str:
                         *speed,
                         row.verified,
                         row.batch_invariant,
+                        row.contributed_by,
                     ]
                 )
         for r in table.reported:
             method = ["reported", "", r.source, r.method, "", "", r.model]
             for name, number in r.metrics.items():
-                lines.append([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 23])
+                lines.append([table.task, r.split, table.protocol, "", *method, *[""] * 5, name, number, *[""] * 24])
     return csv_text([printable(cell) if isinstance(cell, str) else cell for cell in line] for line in lines)

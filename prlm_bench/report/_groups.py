@@ -57,6 +57,7 @@ def read_trainings(group: SeedGroup, metrics: Sequence[str]) -> dict[str, Traini
             users.append(sample.user)
             for name, column in values.items():
                 column.append(sample.metrics.get(name))
+        values |= {name: result.added[name].values for name in values if name in result.added}
         for name, column in values.items():
             known = [value for value in column if value is not None]
             if len(known) == len(users) and name in found:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..interfaces import NOT_BATCH_INVARIANT, NOT_VERIFIED
-from ..results import Manifest, SeedGroup, Stored, data_key, seeds_of
+from ..results import SeedGroup, Stored, data_key, seeds_of
 from ..stats import Interval
 from ..tasks import TaskRegistry, protocol_of
 from ._groups import Groups, Trainings, read_trainings, tied_groups
@@ -47,6 +47,8 @@ class Row:
     fingerprints: tuple[str, ...]
     #: What the run called it; may be empty.
     name: str = ""
+    #: Who made the row, and where more is said of it, if it was somebody else; empty if it was made here.
+    contributed_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,11 @@ class Table:
 
 
 def build_tables(
-    stored: Iterable[Stored], tasks: TaskRegistry | None = None, pooling: SeedAggregation | None = None
+    stored: Iterable[Stored],
+    tasks: TaskRegistry | None = None,
+    pooling: SeedAggregation | None = None,
+    *,
+    metrics: Sequence[str] = (),
 ) -> list[Table]:
     """Group and rank results.
 
@@ -84,12 +90,13 @@ def build_tables(
         stored: finished results.
         tasks: provides titles; an unknown task is shown by its name.
         pooling: how results become rows; by default each result is one row.
+        metrics: only these metrics, of which the first of each protocol ranks; by default all.
     """
     pooling = pooling or SeedAggregation(by_seed=True)
     groups: dict[tuple[str, str, str, int, str], list[Stored]] = {}
     for result in stored:
         manifest = result.manifest
-        for protocol in dict.fromkeys(map(protocol_of, manifest.metric_names)):
+        for protocol in dict.fromkeys(map(protocol_of, _named([result], metrics))):
             key = (manifest.task, manifest.split, data_key(manifest), manifest.data.n, protocol)
             groups.setdefault(key, []).append(result)
     pools: dict[tuple[str, ...], MethodFigures] = {}
@@ -101,16 +108,22 @@ def build_tables(
             # A group appears in the tables of both protocols.
             if _names(group) not in pools:
                 pools[_names(group)] = pooling.pool(group)
-                trainings[_names(group)] = read_trainings(group, _ranking_metrics(group[0].manifest))
+                trainings[_names(group)] = read_trainings(group, _ranking_metrics(_named(group, metrics)))
         members_of = [(group, pools[_names(group)]) for group in rows]
-        tables.append(_table(key, members_of, trainings, tasks, pooling.interval))
+        tables.append(_table(key, members_of, trainings, tasks, pooling.interval, _named(members, metrics)))
     return tables
 
 
-def _ranking_metrics(manifest: Manifest) -> list[str]:
+def _named(members: Sequence[Stored], metrics: Sequence[str]) -> list[str]:
+    """The metrics that some of the rows have, of these where some are given."""
+    known = dict.fromkeys(name for member in members for name in member.metric_names)
+    return [name for name in metrics if name in known] if metrics else [*known]
+
+
+def _ranking_metrics(names: Sequence[str]) -> list[str]:
     """The first metric of each protocol."""
     first: dict[str, str] = {}
-    for name in manifest.metric_names:
+    for name in names:
         first.setdefault(protocol_of(name), name)
     return [*first.values()]
 
@@ -125,10 +138,11 @@ def _table(
     trainings: Mapping[tuple[str, ...], Mapping[str, Trainings]],
     tasks: TaskRegistry | None,
     interval: Interval,
+    names: Sequence[str],
 ) -> Table:
     task, split, data, n, protocol = key
     first = members[0][0][0].manifest
-    metrics = tuple(name for name in first.metric_names if protocol_of(name) == protocol)
+    metrics = tuple(name for name in names if protocol_of(name) == protocol)
     known = tasks is not None and task in tasks.names
     synthetic = known and tasks is not None and tasks.named(task).synthetic is not None
     ordered = sorted(members, key=lambda member: _order(member[0], member[1], metrics[0]))
@@ -186,4 +200,10 @@ def _row(rank: int, group: SeedGroup, pooled: MethodFigures, metrics: Sequence[s
         fingerprint=manifest.fingerprint,
         fingerprints=_names(group),
         name=manifest.name,
+        contributed_by="; ".join(dict.fromkeys(filter(None, map(_whose, group)))),
     )
+
+
+def _whose(result: Stored) -> str:
+    made = result.contribution
+    return "" if made is None else made.by + (f" ({made.url})" if made.url else "")

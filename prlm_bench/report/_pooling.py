@@ -166,7 +166,8 @@ class _Pool:
         self._failures = {name: why for s in summaries for name, why in s.metric_failures.items()}
 
     def pooled(self) -> MethodFigures:
-        names = [name for name in self._group[0].summary.metrics if name not in self._failures]
+        of_all = set.intersection(*(set(result.summary.metrics) for result in self._group))
+        names = [name for name in self._group[0].summary.metrics if name in of_all - self._failures.keys()]
         means = {name: self._add_metric(name) for name in names}
         groups = {
             group: self._add_records(group, [getattr(columns, group) for columns in self._columns])

@@ -85,6 +85,7 @@ def marks(row: Row) -> list[str]:
         ("‡", row.schema_version == 1),
         ("§", not row.verified),
         ("¶", not row.batch_invariant),
+        ("◇", bool(row.contributed_by)),
     ]
     return [mark for mark, holds in found if holds]
 
@@ -171,6 +172,7 @@ DEPENDS_ON_BATCH = (
     "decide between two tokens that are nearly as likely."
 )
 SPEED_COLUMNS = ("tokens in", "tokens out", "seconds")
+CONTRIBUTED = "◇ made by others; here the figures were computed again from their answers, which were not made again:"
 SPEED = (
     "tokens in, tokens out: of prompts and completions, as the generator counted them. seconds: that it took to "
     "generate them, the loading of the model included; rows of one stream share its time by their tokens. 'of N': only "
@@ -238,6 +240,12 @@ def notes_on(tables: Sequence[Table], *, speed: bool = True) -> list[str]:
     rows = [row for table in tables for row in table.rows]
     found = [] if all(row.verified for row in rows) else [UNVERIFIED]
     found += [] if all(row.batch_invariant for row in rows) else [DEPENDS_ON_BATCH]
+    theirs = {
+        f"{row.retriever} × k={row.k} × {row.reasoner} × {row.generator}": row for row in rows if row.contributed_by
+    }
+    if theirs:
+        named = "; ".join(f"{name} by {row.contributed_by}" for name, row in theirs.items())
+        found.append(f"{CONTRIBUTED} {named}.")
     return found + ([SPEED] if speed and any(map(has_speed, tables)) else [])
 
 
@@ -259,7 +267,7 @@ def _about_groups(tables: Sequence[Table]) -> list[str]:
     found = [GROUPS] if any(table.groups.numbers for table in tables) else []
     for table in tables:
         name = f"{table.task} {table.split}, {table.protocol}" if len(tables) > 1 else ""
-        if few := _few_users(table):
+        if few := few_users(table):
             found.append(f"{name + ': ' if name else ''}{few}.")
         if table.groups.why:
             found.append(f"{name + ': ' if name else ''}{table.groups.why}.")
@@ -276,7 +284,7 @@ def _about_groups(tables: Sequence[Table]) -> list[str]:
 _FEW = re.compile(r"\d+ users?")
 
 
-def _few_users(table: Table) -> str:
+def few_users(table: Table) -> str:
     """Which figures have no interval since the users are too few."""
     found = [
         name

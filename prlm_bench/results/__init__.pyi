@@ -1,13 +1,23 @@
+from ._added import rescore as rescore, without_stale as without_stale
+from ._contributions import Received as Received, pack_rows as pack_rows, receive_rows as receive_rows
 from ._finish import begin as begin, finish as finish, share_time as share_time, tidy as tidy
 from ._journal import Journal as Journal, finished_ids as finished_ids
 from ._manifest import (
     folder_name as folder_name,
     make_manifest as make_manifest,
 )
-from ._samples import read_samples as read_samples, sample_line as sample_line
+from ._samples import (
+    SAMPLES as SAMPLES,
+    read_samples as read_samples,
+    sample_line as sample_line,
+    samples_digest as samples_digest,
+)
 from ._schema import (
     SCHEMA_VERSION as SCHEMA_VERSION,
+    AddedMetric as AddedMetric,
+    AddedScores as AddedScores,
     ComponentIdentity as ComponentIdentity,
+    Contribution as Contribution,
     DataIdentity as DataIdentity,
     DraftRecord as DraftRecord,
     Estimate as Estimate,
@@ -37,9 +47,10 @@ from ._select import (
     select_group as select_group,
 )
 from ._store import (
+    CONTRIBUTION as CONTRIBUTION,
     JOURNAL as JOURNAL,
     MANIFEST as MANIFEST,
-    SAMPLES as SAMPLES,
+    SCORES as SCORES,
     SUMMARY as SUMMARY,
     TIMING as TIMING,
     Stored as Stored,

@@ -14,8 +14,9 @@ from ..errors import DataError
 from ..host import Fault
 from ..metrics import Metric
 from ._journal import JOURNAL_FIELDS, REWARD_FAILURES, SECONDS, Journal, lock_of
+from ._samples import ROW_FIELDS, SAMPLES, row_head
 from ._schema import Manifest, Summary, Timing
-from ._store import JOURNAL, MANIFEST, SAMPLES, SUMMARY, TIMING, read_manifest, read_row, read_timing
+from ._store import CONTRIBUTION, JOURNAL, MANIFEST, SUMMARY, TIMING, read_manifest, read_row, read_timing
 from ._summarize import score_answers, summarize, summarized_fields
 
 
@@ -68,7 +69,7 @@ def finish(
         record["rewards"] = _without(record["rewards"], failures)
     summarized = summarize(records, labels, metrics)
     begin(folder, manifest)
-    checksum = hashlib.sha256()
+    checksum, head = hashlib.sha256(), row_head(manifest)
     with replacing(folder / SAMPLES) as file:
         for identifier, single in zip(ids, summarized.samples, strict=True):
             text = journal.text(identifier)
@@ -77,11 +78,12 @@ def finish(
                 kept = {name: value for name, value in record.items() if name not in JOURNAL_FIELDS}
                 text = orjson.dumps({**kept, "rewards": _without(record["rewards"], failures)})
             line = text[:-1] + b',"metrics":' + orjson.dumps(single) + b"}\n"
-            checksum.update(line)
-            file.write(line)
+            checksum.update(line)  # see `samples_digest`
+            file.write(head + line[1:])
     summary = summarized.summary(manifest, checksum.hexdigest(), failures)
     if timed:
         _write_timing(folder, seconds, tokens)
+        (folder / CONTRIBUTION).unlink(missing_ok=True)  # now it is made here
     write_whole(folder / SUMMARY, pretty(summary.model_dump()))
     journal.close()
     tidy(folder)
@@ -110,7 +112,8 @@ def finish_again(
         return None
     journal = Journal(folder / JOURNAL, manifest.fingerprint)
     for record in records:
-        del record["metrics"]
+        for name in ("metrics", *ROW_FIELDS):
+            record.pop(name, None)
         lost = {REWARD_FAILURES: stored.summary.reward_failures} if stored.summary.reward_failures else {}
         journal.append(record["id"], orjson.dumps({**record, **lost}))
     return finish(folder, manifest, journal, ids, labels, metrics, timed=False)

@@ -223,7 +223,7 @@ def _follows_schema(record: dict[str, Any]) -> bool:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
         return False
     sample = {name: value for name, value in record.items() if name not in JOURNAL_FIELDS}
-    if "metrics" in sample:
+    if "metrics" in sample or "row" in sample:  # what is added when the row is finished
         return False
     try:
         SampleRecord.model_validate({**sample, "metrics": {}}, strict=True)

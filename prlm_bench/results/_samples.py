@@ -1,7 +1,8 @@
-"""Writes and reads the line of a finished sample."""
+"""Writes and reads the lines of finished samples."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,45 @@ from typing import Any
 import orjson
 
 from .._util.json_text import load_json_lines
+from .._util.reading import byte_lines
 from ..errors import DataError
 from ..records import Prompt, Sample
 from ._journal import REWARD_FAILURES, SECONDS
-from ._schema import ITEM_TEXT, SampleRecord
-from ._store import SAMPLES
+from ._schema import ITEM_TEXT, Manifest, SampleRecord
+
+SAMPLES = "samples.jsonl"
+#: What a line says of its row, ahead of the fields of the sample.
+ROW_FIELDS = ("task", "split", "row")
+
+
+def row_fields(manifest: Manifest) -> dict[str, str]:
+    """What each line says of its row."""
+    return dict(zip(ROW_FIELDS, (manifest.task, manifest.split, manifest.fingerprint[:16]), strict=True))
+
+
+def row_head(manifest: Manifest) -> bytes:
+    """The beginning of each line of a row: its brace, and what it says of the row."""
+    return orjson.dumps(row_fields(manifest))[:-1] + b","
+
+
+def samples_digest(path: Path, manifest: Manifest) -> str:
+    """SHA-256 of the samples of a row, as hex: of each line without the beginning that all lines of the row share.
+
+    So files from before lines had it keep their digest, and equal samples of two seeds have the same. A beginning that
+    is not that of the row counts as content.
+
+    Args:
+        path: the file.
+        manifest: that of the row.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    head = row_head(manifest)
+    digest = hashlib.sha256()
+    for _, line in byte_lines(path):
+        digest.update(b"{" + line[len(head) :] if line.startswith(head) else line)
+    return digest.hexdigest()
 
 
 def sample_line(

@@ -3,7 +3,7 @@
 A folder is one row: `manifest.json` (what was run), `samples.jsonl` (a line for each question, in the order of the
 data) and `summary.json` (the figures; written last, so a folder that has it is complete). Nothing in these depends on
 when or how fast they were made: the same inputs give the same bytes. `timing.json` says how long it took, where a model
-generated completions.
+generated completions. `scores.json` has metrics that were added later.
 
 The comment `#:` above each field is its description in the documentation.
 """
@@ -165,6 +165,12 @@ class DraftRecord(_Stored):
 class SampleRecord(_Stored):
     """A line of `samples.jsonl`: one question, taken through the method."""
 
+    #: The task by name, so that lines of several rows can be put together; null in earlier files, as the next two.
+    task: str | None = None
+    #: The split.
+    split: str | None = None
+    #: The start of the row's fingerprint, 16 hex digits.
+    row: str | None = None
     #: The question's id.
     id: str
     #: The user's id; in the user split, where questions name no user, the question's id.
@@ -286,7 +292,7 @@ class Summary(_Stored):
     completion_tokens: int | None = None
     #: Mean number of items in a prompt.
     items_shown: float
-    #: SHA-256 of `samples.jsonl`.
+    #: SHA-256 of `samples.jsonl`, each line without its `task`, `split` and `row`, which earlier files do not have.
     samples_sha256: str
     #: SHA-256 over the other fields and the manifest without its command, by which damage is noticed. Empty in
     #: earlier files.
@@ -309,3 +315,45 @@ class Timing(_Stored):
     seconds: float = Field(ge=0, allow_inf_nan=False)
     #: Tokens of these completions and their prompts, as far as the generator counted them.
     tokens: int = Field(default=0, ge=0)
+
+
+class AddedMetric(_Stored):
+    """A metric that was computed from the samples of a finished row."""
+
+    #: What computed it.
+    identity: ComponentIdentity
+    #: Its figure over all n questions.
+    summary: MetricSummary
+    #: Its value for each sample, in their order; empty for a metric that has none, such as BLEU.
+    values: list[float | None]
+
+
+class AddedScores(_Stored):
+    """`scores.json`: metrics that were added to a finished row."""
+
+    #: That of the manifest.
+    fingerprint: str
+    #: That of the summary: the samples from which they were computed.
+    samples_sha256: str
+    #: The metrics, in the order in which they were added.
+    metrics: list[AddedMetric]
+    #: SHA-256 over the other fields, by which damage is noticed.
+    digest: str = ""
+
+    def own_digest(self) -> str:
+        """The value that `digest` has where the file is as it was written."""
+        return json_digest(self.model_dump(exclude={"digest"}))
+
+
+class Contribution(_Stored):
+    """`contribution.json`: who made a row that others have taken into their results."""
+
+    #: Who made it, as tables name them.
+    by: str = Field(min_length=1, max_length=200)
+    #: Where more is said of it, such as the address of a paper.
+    url: str = Field(default="", max_length=500)
+    #: What is needed to run it, such as the line for pip that installs its plugin.
+    note: str = Field(default="", max_length=2000)
+    #: What was checked when it was taken in: `figures` (computed again from its samples) and `data` (questions, users
+    #: and references are those of the data here). Empty before.
+    checked: list[Literal["figures", "data"]] = []

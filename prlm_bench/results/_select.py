@@ -87,19 +87,21 @@ def select(stored: Sequence[Stored], words: str) -> Stored:
 
 
 def _named(stored: Sequence[Stored], words: str) -> list[Stored]:
-    wanted = words.split("+")
-    found = [
-        result
-        for result in stored
-        if str(result.folder) == words.rstrip("/")
-        or (len(words) >= 6 and result.manifest.fingerprint.startswith(words))
-        or all(part in _names(result) for part in wanted)
-    ]
+    found = [result for result in stored if matches(result, words)]
     if not found:
         names = sorted({describe(result) for result in stored})
         known = "known: " + "; ".join(names[:8]) if names else "there are no finished results"
         raise UnknownNameError("result", words, [], hint=known)
     return found
+
+
+def matches(result: Stored, words: str) -> bool:
+    """Whether words name a result; see `select`."""
+    return (
+        str(result.folder) == words.rstrip("/")
+        or (len(words) >= 6 and result.manifest.fingerprint.startswith(words))
+        or all(part in _names(result) for part in words.split("+"))
+    )
 
 
 def _names(result: Stored) -> set[str]:

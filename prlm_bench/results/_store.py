@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,15 +15,17 @@ from pydantic import BaseModel
 from .._util.cache_folder import cache_root
 from .._util.json_text import load_json
 from .._util.reading import first_problem, validated
-from ..data import has_hash
+from ..data.store._hashes import file_state, recall, remember
 from ..errors import DataError
 from ._manifest import upgraded
-from ._schema import Manifest, Summary, Timing
+from ._samples import SAMPLES, read_samples, row_fields, samples_digest
+from ._schema import AddedMetric, AddedScores, Contribution, Manifest, SampleRecord, Summary, Timing
 
 MANIFEST = "manifest.json"
-SAMPLES = "samples.jsonl"
 SUMMARY = "summary.json"
 TIMING = "timing.json"
+SCORES = "scores.json"
+CONTRIBUTION = "contribution.json"
 JOURNAL = "journal.jsonl"
 
 _log = logging.getLogger(__name__)
@@ -40,11 +42,35 @@ class Stored:
     folder: Path
     manifest: Manifest
     summary: Summary
+    #: Metrics that were added, by name; their figures are in `summary` too.
+    added: Mapping[str, AddedMetric] = field(default_factory=dict)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The metrics of the manifest, and those that were added."""
+        return list(dict.fromkeys([*self.manifest.metric_names, *self.added]))
 
     @property
     def has_samples(self) -> bool:
         """Whether the folder contains the samples."""
         return (self.folder / SAMPLES).is_file()
+
+    def samples(self) -> Iterator[SampleRecord]:
+        """The samples, with what they say of their row, and with the metrics that were added.
+
+        Raises:
+            DataError: there are no samples, or a line violates the schema.
+        """
+        known = [(name, each.values) for name, each in self.added.items() if each.values]
+        row = row_fields(self.manifest)
+        for place, sample in enumerate(read_samples(self.folder)):
+            metrics = sample.metrics | {name: values[place] for name, values in known}
+            yield sample.model_copy(update={**row, "metrics": metrics})
+
+    @property
+    def contribution(self) -> Contribution | None:
+        """Whose row it is, where somebody else made it."""
+        return read_contribution(self.folder)
 
     @property
     def timing(self) -> Timing | None:
@@ -67,6 +93,16 @@ def read_manifest(folder: Path) -> Manifest:
         DataError: it is missing or violates the schema.
     """
     return _read(folder / MANIFEST, Manifest, upgraded)
+
+
+def read_contribution(folder: Path) -> Contribution | None:
+    """Whose a row is; None where it was made here.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / CONTRIBUTION
+    return _read(path, Contribution) if path.is_file() else None
 
 
 def read_timing(folder: Path) -> Timing | None:
@@ -98,9 +134,49 @@ def read_row(folder: Path, manifest: Manifest | None = None) -> Stored | None:
         return None
     if stored.summary.digest not in ("", stored.summary.digest_with(manifest)):
         raise DataError(f"{folder}: {MANIFEST} or {SUMMARY} was changed after it was written", _AGAIN)
-    if stored.has_samples and not has_hash(cache_root(), folder / SAMPLES, stored.summary.samples_sha256):
+    if stored.has_samples and not _has_samples_of(stored):
         raise DataError(f"{folder}: {SAMPLES} was changed after it was written", _AGAIN)
-    return stored
+    read_contribution(folder)  # a row that is somebody else's is not shown as one of here
+    return with_added(stored, read_added(stored))
+
+
+def _has_samples_of(stored: Stored) -> bool:
+    """Whether the samples are those of the summary; they are read only where their digest is not remembered."""
+    path, wanted = stored.folder / SAMPLES, stored.summary.samples_sha256
+    if recall(cache_root(), path) == wanted:
+        return True
+    status = path.stat()
+    found = samples_digest(path, stored.manifest)
+    if file_state(path.stat()) == file_state(status):
+        remember(cache_root(), path, status, found)
+    return found == wanted
+
+
+def read_added(stored: Stored) -> list[AddedMetric]:
+    """What was added to a row. A file that is damaged, or of other samples, costs a warning."""
+    path = stored.folder / SCORES
+    if not path.is_file():
+        return []
+    try:
+        found = _read(path, AddedScores)
+        if found.digest != found.own_digest():
+            raise DataError(f"{path} was changed after it was written")
+    except DataError as error:
+        _log.warning("prlm-bench: warning: %s; `prlm-bench results rescore` makes it again", error.message)
+        return []
+    of = (found.fingerprint, found.samples_sha256)
+    if of != (stored.manifest.fingerprint, stored.summary.samples_sha256):
+        _log.warning("prlm-bench: warning: %s is of other samples; `prlm-bench results rescore` makes it again", path)
+        return []
+    return found.metrics
+
+
+def with_added(stored: Stored, added: Iterable[AddedMetric]) -> Stored:
+    """A row with these metrics added to its own, in place of those that were added before."""
+    own = {name: each for name, each in stored.summary.metrics.items() if name not in stored.added}
+    known = {each.identity.spec: each for each in added if each.identity.spec not in stored.manifest.metric_names}
+    metrics = own | {name: each.summary for name, each in known.items()}
+    return Stored(stored.folder, stored.manifest, stored.summary.model_copy(update={"metrics": metrics}), known)
 
 
 def is_finished(folder: Path, manifest: Manifest) -> bool:

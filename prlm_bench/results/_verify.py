@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .._util.json_text import load_json
 from ..errors import PrlmBenchError
 from ..host import PluginHost
-from ..identity import file_digest
 from ..metrics import Metric
 from ..tasks import Task
+from ._added import rescore
 from ._manifest import manifest_fingerprint
-from ._samples import read_samples
-from ._schema import Manifest, SampleRecord, Summary
-from ._store import JOURNAL, SAMPLES, Stored, load_unchecked
+from ._samples import SAMPLES, read_samples, samples_digest
+from ._schema import AddedMetric, AddedScores, Manifest, SampleRecord, Summary
+from ._store import JOURNAL, SCORES, Stored, load_unchecked
 from ._summarize import summarize, summarized_fields
 
 #: Relative tolerance of recomputed figures, for differences between machines.
@@ -25,8 +27,8 @@ def verify(folder: Path, host: PluginHost, samples: Path | None = None) -> list[
     """List the problems of a result folder; empty if the folder is valid.
 
     Checked: the files against their schemas, the fingerprint and the folder's name against the manifest, the checksum,
-    number and ids of the samples, and every figure of the summary against a recomputation from the samples. Without
-    samples only the first two are checked.
+    number and ids of the samples, and every figure of the summary, and of metrics that were added, against a
+    recomputation from the samples. Without samples only the first two are checked.
 
     Args:
         folder: a finished result folder.
@@ -44,9 +46,12 @@ def verify(folder: Path, host: PluginHost, samples: Path | None = None) -> list[
         metrics = host.metrics(stored.manifest.metric_names)
     except PrlmBenchError as error:
         return [error.message]
-    problems += [*_checksum(where, stored.summary), *_samples(stored.manifest, records)]
+    problems += [*_checksum(where, stored), *_samples(stored.manifest, records)]
     try:
-        return [*problems, *_figures(stored.manifest, stored.summary, records, task, metrics)]
+        problems += _figures(stored.manifest, stored.summary, records, task, metrics)
+        return [*problems, *_added(stored, where, host)]
+    except PrlmBenchError as error:
+        return [*problems, error.message]
     except Exception as error:  # metrics are plugins, and the samples may be anything
         return [*problems, f"{SAMPLES}: no figures can be computed: {' '.join(str(error).split())}"]
 
@@ -65,8 +70,8 @@ def _identity(folder: Path, stored: Stored, expected: str) -> Iterator[str]:
         yield f"{JOURNAL} exists: the run is unfinished"
 
 
-def _checksum(folder: Path, summary: Summary) -> Iterator[str]:
-    if file_digest(folder / SAMPLES) != summary.samples_sha256:
+def _checksum(folder: Path, stored: Stored) -> Iterator[str]:
+    if samples_digest(folder / SAMPLES, stored.manifest) != stored.summary.samples_sha256:
         yield f"{SAMPLES}: the checksum differs from the summary"
 
 
@@ -94,6 +99,36 @@ def _figures(
     for record, single in zip(plain, summarized.samples, strict=True):
         for where, old, new in _differences(f"{SAMPLES}: {record['id']}: metrics", record["metrics"], single):
             yield f"{where} is {old}, recomputed: {new}"
+
+
+def _added(stored: Stored, samples: Path, host: PluginHost) -> Iterator[str]:
+    """Compare the metrics that were added to a row with what they give now."""
+    path = stored.folder / SCORES
+    if not path.is_file():
+        return
+    scores = load_json(path, AddedScores)
+    if scores.digest != scores.own_digest():
+        yield f"{SCORES}: its digest does not match its content"
+    if (scores.fingerprint, scores.samples_sha256) != (stored.manifest.fingerprint, stored.summary.samples_sha256):
+        yield f"{SCORES} is of other samples"
+        return
+    again, faults = rescore(
+        replace(stored, folder=samples), host, [each.identity.spec for each in scores.metrics], store=False
+    )
+    for name, fault in faults.items():
+        yield f"{SCORES}: {name} has no value: {fault}"
+    for old in scores.metrics:
+        new = again.added.get(old.identity.spec)
+        if new is not None and new.identity != old.identity:
+            yield f"{SCORES}: {old.identity.spec} was computed by other code than that which is installed"
+        elif new is not None:
+            for where, was, now in _differences(f"{SCORES}: {old.identity.spec}", _plain(old), _plain(new)):
+                yield f"{where} is {was}, recomputed: {now}"
+
+
+def _plain(metric: AddedMetric) -> dict[str, Any]:
+    values = dict(enumerate(metric.values))
+    return {"summary": metric.summary.model_dump(), "values": {str(place): value for place, value in values.items()}}
 
 
 def _comparable(summary: Summary, stored: Summary) -> dict[str, Any]:

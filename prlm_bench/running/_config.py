@@ -17,7 +17,7 @@ from ..host import ComponentChoice
 
 ComponentSpec: TypeAlias = str | dict[str, Any] | ComponentChoice
 #: The fields that take several values, or one.
-LISTS = ("tasks", "retrievers", "reasoners", "generators", "methods", "rewards", "k", "seeds", "plugins")
+LISTS = ("tasks", "retrievers", "reasoners", "generators", "methods", "rewards", "metrics", "k", "seeds", "plugins")
 #: Other names of fields in a run file.
 _ALSO = {name.removesuffix("s"): name for name in LISTS if name != "k"}
 
@@ -42,6 +42,8 @@ class RunConfig(BaseModel):
     #: What tables call the row, where the run asks for one method besides controls.
     name: str = ""
     rewards: list[ComponentSpec] = []
+    #: Metrics in addition to those of the tasks; they are no part of what a row is.
+    metrics: list[str] = []
     seeds: list[int] = Field(default=[0], min_length=1)
     #: Maximum number of questions, taken from the start of the split.
     limit: int | None = Field(default=None, ge=1)

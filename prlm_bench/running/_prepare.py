@@ -69,6 +69,7 @@ def prepare_tasks(config: RunConfig, host: PluginHost, progress: Progress | None
         PrlmBenchError: the config cannot run.
     """
     check_names(config, host)
+    host.metrics(config.metrics)  # an unknown one is an error before anything is generated
     prepared = [prepare_task(config, host, name, progress) for name in config.tasks]
     check_requested(config, [task.plan for task in prepared], host)
     return prepared

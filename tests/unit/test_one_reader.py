@@ -16,7 +16,7 @@ EXCEPT = {
     "prlm_bench/_util/json_text.py": "the reader of JSON",
     "prlm_bench/_util/yaml_text.py": "the reader of YAML",
     "prlm_bench/_util/reading.py": "the reader of bytes, text and lines",
-    "prlm_bench/human/_files.py": "the reader of CSV",
+    "prlm_bench/_util/csv_rows.py": "the reader of CSV",
     "prlm_bench/human/_page.py": "files that ship with the package",
     "prlm_bench/host/_scaffold.py": "files that ship with the package",
     "prlm_bench/host/_discovery.py": "metadata of installed packages",

@@ -32,6 +32,7 @@ from prlm_bench.results import (
     load_folders,
     read_manifest,
     read_samples,
+    verify,
 )
 from prlm_bench.running import RunConfig, execute
 
@@ -128,7 +129,11 @@ def test_every_figure_of_a_summary_follows_from_the_samples(finished: Path) -> N
         samples = list(read_samples(result.folder))
         users = [sample.user for sample in samples]
         assert (summary.n, summary.n_users) == (len(samples), len(set(users))) == (12, 4)
-        assert summary.samples_sha256 == hashlib.sha256((result.folder / "samples.jsonl").read_bytes()).hexdigest()
+        lines = [orjson.loads(line) for line in (result.folder / "samples.jsonl").read_bytes().splitlines()]
+        rows = {(line.pop("task"), line.pop("split"), line.pop("row")) for line in lines}
+        assert rows == {(result.manifest.task, "dev", result.manifest.fingerprint[:16])}
+        old = b"".join(orjson.dumps(line) + b"\n" for line in lines)
+        assert summary.samples_sha256 == hashlib.sha256(old).hexdigest(), "as of files from before lines had these"
         means = [name for name, metric in summary.metrics.items() if metric.user_macro is not None]
         assert list(samples[0].metrics) == means
         assert set(summary.metrics) - set(means) <= {"bleu@lamp", "rmse@lamp"}
@@ -168,7 +173,8 @@ def test_the_order_is_that_of_the_file_whatever_the_ids(host: PluginHost, tmp_pa
     (other,) = run(host, tmp_path / "other")
     samples = list(read_samples(folder))
     assert [sample.id for sample in samples] == whole.ids[::-1]
-    assert samples == list(read_samples(other))[::-1]
+    again = [sample.model_copy(update={"row": samples[0].row}) for sample in read_samples(other)]
+    assert samples == again[::-1]
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
@@ -197,6 +203,20 @@ def test_a_damaged_file_is_one_line(
     ended = here("leaderboard", "--results", one.parent)
     assert (ended.status, ended.stdout) == (0, "No finished results.\n")
     assert caplog.messages == [f"prlm-bench: warning: {caught.value}"]
+
+
+def test_lines_that_do_not_name_their_row_are_read_as_before(one: Path, host: PluginHost) -> None:
+    new = (one / "samples.jsonl").read_bytes()
+    head = new[: new.index(b'"id"')]
+    assert new.count(head) == new.count(b"\n") == 12
+    (one / "samples.jsonl").write_bytes(new.replace(head, b"{"))
+    (stored,), _ = find_results(one.parent)
+    assert verify(one, host) == []
+    assert next(read_samples(one)).row is None
+    first = next(stored.samples())
+    assert (first.task, first.split, first.row) == (stored.manifest.task, "dev", stored.manifest.fingerprint[:16])
+    (one / "samples.jsonl").write_bytes(new.replace(b'"row":"', b'"row":"0', 1))
+    assert find_results(one.parent)[0] == [], "a line of another row"
 
 
 def test_a_damaged_sample_is_named_by_its_line(one: Path) -> None:
