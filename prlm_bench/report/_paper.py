@@ -17,7 +17,7 @@ from ._compare import Comparison, compare_stored
 from ._leaderboard import Row, Table, build_tables
 from ._paper_caption import caption_of
 from ._pooling import SeedAggregation
-from ._text import estimate, has_speed, speed_cells
+from ._text import estimate, has_speed, marks, speed_cells
 
 #: Of the p-values, corrected over all comparisons of a table.
 LEVEL = 0.05
@@ -117,7 +117,7 @@ class PaperTable:
 
     def _latex_rows(self, row: PaperRow) -> list[str]:
         """A line with the values, and one with their intervals in small type, which take less room below them."""
-        first = [latex_text(row.name) + "".join(f"$^{{{_MARKS[mark]}}}$" for mark in _marks(row.row))]
+        first = [latex_text(row.name) + "".join(f"$^{{{_MARKS[mark]}}}$" for mark in marks(row.row))]
         second = [""]
         for name in self.table.metrics:
             value, interval = _figure(row, name)
@@ -130,7 +130,7 @@ class PaperTable:
         return [latex_row([*first, *speed]), *below]
 
     def _markdown_cells(self, row: PaperRow) -> list[str]:
-        cells = [_markdown(" ".join([row.name, *_marks(row.row)]))]
+        cells = [_markdown(" ".join([row.name, *marks(row.row)]))]
         for name in self.table.metrics:
             value, interval = _figure(row, name)
             value = f"**{_markdown(value)}**" if name in row.best else _markdown(value)
@@ -265,22 +265,11 @@ def _method(row: Row) -> str:
     return " × ".join([row.retriever, f"k={row.k}", row.reasoner, row.generator])
 
 
-def _marks(row: Row) -> list[str]:
-    marks = (
-        ("†", row.control),
-        ("‡", row.schema_version == 1),
-        ("§", not row.verified),
-        ("¶", not row.batch_invariant),
-        ("◇", bool(row.contributed_by)),
-    )
-    return [mark for mark, holds in marks if holds]
-
-
 def _figure(row: PaperRow, metric: str) -> tuple[str, str]:
     """A metric's value, and its interval or why it has none."""
     if metric in row.row.figures.metric_failures:
         return "failed", ""
-    value, _, interval = estimate(row.row.figures.metrics.get(metric), "\n").partition("\n")
+    value, _, interval = estimate(row.row.figures.metrics.get(metric)).partition(" ")
     return value, interval
 
 
