@@ -14,6 +14,7 @@ from prlm_bench.errors import UnknownNameError
 from prlm_bench.report import Table, TableView, build_tables, render
 from prlm_bench.report._names import method_names, short_specs
 from prlm_bench.report._terminal import ORDER
+from prlm_bench.results import select
 from prlm_bench.tasks import TaskRegistry
 
 LAMP, PRLM = ("rouge1@lamp", "rouge2@lamp", "rougeL@lamp", "bleu@lamp"), ("rouge-1@prlm", "rouge-2@prlm")
@@ -193,3 +194,12 @@ def test_described_methods_get_the_same_names() -> None:
     found = method_names([f"bm25 × k=4 × {chat} × tiny, seeds 0, 1", f"none × k=0 × {chat} × tiny × seed 2"])
     assert found.names == ["bm25 · k4 · chat · tiny, seeds 0, 1", "none · chat · tiny, seed 2"]
     assert found.lines == [f"chat = {chat}"]
+
+
+def test_rows_are_selected_as_tables_write_them() -> None:
+    figures = {"rouge1@lamp": metric(0.5)}
+    rows = [stored("bm25:b=0.5,k1=0.9", figures, k=4), stored("bm25:b=0.5,k1=2", figures, k=4)]
+    (table,) = tables(*rows)
+    names = method_names([f"{r.retriever} × k={r.k} × {r.reasoner} × {r.generator}" for r in table.rows]).names
+    assert names == ["bm25:k1=0.9 · k4 · direct · direct", "bm25:k1=2 · k4 · direct · direct"]
+    assert [select(rows, name) for name in names] == rows
