@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -139,7 +141,7 @@ def _unpacked(archive: Path, place: Path) -> Iterator[Path]:
                     with opened.open(entry) as file:
                         write_whole(folder / name, file.read(entry.file_size + 1))
                 yield folder  # what is wrong inside is said of this row alone
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, EOFError, ValueError) as error:
         raise DataError(f"{archive}: cannot be read: {reason(error)}", "make it with submit row") from None
 
 

@@ -26,7 +26,7 @@ def write_samples(result: Stored, folder: Path) -> int:
     listed: list[list[Any]] = []
     page: list[dict[str, Any]] = []
     for sample in read_samples(result.folder):
-        page.append(sample.model_dump())
+        page.append(sample.model_dump(exclude={"task", "split", "row"}))  # the page says them once
         listed.append(_line(sample, names[0] if names else ""))
         if len(page) == PAGE:
             _write_page(folder, run, len(listed), page)

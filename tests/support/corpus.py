@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import yaml
 
 from prlm_bench._util.checksums import seal
 from prlm_bench.data.synth import SynthConfig, write_mini_lamp
+from prlm_bench.host import PluginHost
 from prlm_bench.human import write_export, write_key
-from prlm_bench.results import Stored
+from prlm_bench.results import Stored, load_folders, rescore
 from support.human_data import export, three
 
 TASK = {
@@ -65,6 +67,11 @@ def make_corpus(root: Path) -> Path:
     rows = three(root / "results", n=8, users=4)
     shutil.copytree(rows[0].folder, root / "row")
     write_json(root / "row" / "timing.json", {"answers": 8, "seconds": 1.5, "tokens": 9})
+    _write_added(root, rows[1])
+    table = "".join(f"{gold['id']},x\n" for gold in golds)
+    (root / "predictions.csv").write_text(f"id,answer\n{table}")
+    lines = [{"task": "mini_lamp_4", "row": "0", "id": gold["id"], "user": "a", "answer": "x"} for gold in golds]
+    _write_lines(root / "predictions.jsonl", lines)
     _write_journal(root / "unfinished", rows[0])
     _write_human(root, rows)
     asked = json.loads((root / "data/dev/dev_questions.json").read_text())
@@ -86,6 +93,19 @@ def write_json(path: Path, content: Any) -> None:
     """Write a JSON file and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1))
+
+
+def _write_added(root: Path, row: Stored) -> None:
+    """A row with a metric that was added, and whose it is; and the same packed."""
+    folder = root / f"added-{row.manifest.fingerprint[:8]}"
+    shutil.copytree(row.folder, folder)
+    (stored,) = load_folders([folder])
+    rescore(stored, PluginHost(), ["rouge2@lamp"])
+    write_json(folder / "contribution.json", {"by": "Ann", "url": "http://x/", "note": "", "checked": ["figures"]})
+    folder.rename(root / "added")
+    with zipfile.ZipFile(root / "rows.zip", "w") as archive:
+        for path in sorted((root / "added").iterdir()):
+            archive.write(path, f"row/{path.name}")
 
 
 def _write_journal(folder: Path, row: Stored) -> None:

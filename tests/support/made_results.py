@@ -83,7 +83,10 @@ def write_result(
     folder = root / fingerprint[:16]
     summarized = summarize(samples, definition.labels, host.metrics(metrics))
     rows = [{**record, "metrics": single} for record, single in zip(samples, summarized.samples, strict=True)]
-    lines = b"".join(orjson.dumps(SampleRecord.model_validate(row).model_dump()) + b"\n" for row in rows)
+    lines = b"".join(
+        orjson.dumps(SampleRecord.model_validate(row).model_dump(exclude={"task", "split", "row"})) + b"\n"
+        for row in rows
+    )
     write_whole(folder / MANIFEST, pretty(manifest.model_dump()))
     write_whole(folder / SAMPLES, lines)
     summary = summarized.summary(manifest, hashlib.sha256(lines).hexdigest())

@@ -16,8 +16,10 @@ from prlm_bench.data import ScoreReader, validate
 from prlm_bench.data._download import _read_checksums
 from prlm_bench.data.synth._users import truth
 from prlm_bench.files import load_json, read_yaml
+from prlm_bench.host import PluginHost
 from prlm_bench.human import read_export, read_judgements, read_key
-from prlm_bench.results import finished_ids, load_folders, read_samples
+from prlm_bench.results import finished_ids, load_folders, read_samples, receive_rows
+from prlm_bench.results._predictions import read_predictions
 from prlm_bench.results._store import read_row, read_timing
 from prlm_bench.retrieval_eval._trec import read_run
 from prlm_bench.running import read_run_config
@@ -34,6 +36,14 @@ def _score(root: Path) -> None:
     reader = ScoreReader(TaskRegistry().get("mini_lamp_4"), any_task=True)
     dev = root / "data/dev"
     reader.read(dev / "dev_outputs.json", root / "predictions.json", dev / "dev_questions.json")
+
+
+def _predictions(path: Path) -> None:
+    assert read_predictions(path, TaskRegistry().get("mini_lamp_4")) is not None
+
+
+def _receive(root: Path) -> None:
+    receive_rows(root / "rows.zip", root / "received", PluginHost(), data=root / "data")
 
 
 def _judgements(name: str) -> Read:
@@ -57,6 +67,11 @@ READERS: dict[str, tuple[str, Read]] = {
     "manifest": ("row/manifest.json", lambda root: read_row(root / "row")),
     "summary": ("row/summary.json", lambda root: load_folders([root / "row"])),
     "samples": ("row/samples.jsonl", lambda root: list(read_samples(root / "row"))),
+    "added metrics": ("added/scores.json", lambda root: read_row(root / "added")),
+    "contribution": ("added/contribution.json", lambda root: read_row(root / "added")),
+    "packed rows": ("rows.zip", _receive),
+    "predictions, JSON lines": ("predictions.jsonl", lambda root: _predictions(root / "predictions.jsonl")),
+    "predictions, CSV": ("predictions.csv", lambda root: _predictions(root / "predictions.csv")),
     "timing": ("row/timing.json", lambda root: read_timing(root / "row")),
     "journal": ("unfinished/journal.jsonl", lambda root: finished_ids(root / "unfinished/journal.jsonl")),
     "key": ("key.json", lambda root: read_key(root / "key.json")),
