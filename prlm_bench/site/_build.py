@@ -1,4 +1,4 @@
-"""Writes the site: an index, and for each result a page with its samples in numbered data files."""
+"""Writes the site: an index, a page for each result, and the samples in packed data files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from ._pages import index_page, run_page
 from ._samples import write_samples
 
 _STATIC = Path(__file__).resolve().parent / "static"
-#: Marks the folder as a generated site, so that another folder named `runs/` is never removed.
+#: Marks the folder as a generated site, so that another folder named `runs` or `samples` is never removed.
 _MARKER = ".prlm-bench-site"
+#: The folder of the samples of all results.
+_SAMPLES = "samples"
 
 
 def write_site(
@@ -46,8 +48,8 @@ def write_site(
         The index page.
 
     Raises:
-        DataError: there is another `runs` folder, or a link in its place; or a fingerprint is malformed, or begins as
-            another one does.
+        DataError: there is another folder named `runs` or `samples`, or a link in its place; or a fingerprint is
+            malformed, or begins as another one does.
     """
     progress = progress or Silent()
     by_fingerprint = _by_fingerprint(stored)
@@ -56,16 +58,16 @@ def write_site(
     for file in sorted(_STATIC.iterdir()):
         write_whole(output / "static" / file.name, file.read_bytes())
     progress.start("site", len(by_fingerprint))
-    pages: dict[str, int] = {}
+    samples: dict[str, str] = {}
     for fingerprint, result in by_fingerprint.items():
         if result.has_samples:
-            pages[fingerprint] = write_samples(result, runs / _place(fingerprint))
+            samples[fingerprint] = write_samples(result, output / _SAMPLES)
         progress.advance()
     entries = [make_entries(table) for table in tables]
     for fingerprint, result in by_fingerprint.items():
         mine = [(table, rows) for table, rows in zip(tables, entries, strict=True) if _holds(table, fingerprint)]
         found = [finding for finding in findings if fingerprint in finding.fingerprints]
-        page = run_page(result, mine, pages, found)
+        page = run_page(result, mine, samples, found)
         write_whole(runs / _place(fingerprint) / "index.html", page.encode())
     index = output / "index.html"
     write_whole(index, index_page(list(zip(tables, entries, strict=True))).encode())
@@ -102,13 +104,14 @@ def _checked(result: Stored) -> str:
 
 
 def _clear(output: Path) -> Path:
-    runs = output / "runs"
-    for path in (runs, output / "static", output / _MARKER):
+    runs, samples = output / "runs", output / _SAMPLES
+    for path in (runs, samples, output / "static", output / _MARKER):
         if path.is_symlink():
             raise DataError(f"{path} is a link, and a site writes to no other folder", "choose another --output")
-    if runs.exists() and not (output / _MARKER).is_file():
-        raise DataError(f"{runs} exists and is not part of a site", "choose another --output")
-    shutil.rmtree(runs, ignore_errors=True)
+    for path in (runs, samples):
+        if path.exists() and not (output / _MARKER).is_file():
+            raise DataError(f"{path} exists and is not part of a site", "choose another --output")
+        shutil.rmtree(path, ignore_errors=True)
     write_whole(output / _MARKER, b"")
     return runs
 

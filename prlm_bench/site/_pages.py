@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..report import SeedSpread, Table, estimate, percent
 from ..report._groups import group_name
 from ..report._text import REPORTED, has_speed, notes_on, reported_cells, speed_cells, value
 from ..report.findings import Finding
-from ..results import Estimate, Stored
+from ..results import Estimate, Manifest, Stored
 from ._charts import WIDTH, axis_for, draw
 from ._entries import Entry
 from ._samples import PAGE, SHORT
@@ -64,7 +65,7 @@ def _view(table: Table, entries: Sequence[Entry]) -> dict[str, Any]:
 def run_page(
     result: Stored,
     tables: Sequence[tuple[Table, Sequence[Entry]]],
-    pages: Mapping[str, int],
+    samples: Mapping[str, str],
     findings: Sequence[Finding] = (),
 ) -> str:
     """The page of one result: manifest, figures and samples.
@@ -72,7 +73,7 @@ def run_page(
     Args:
         result: the result.
         tables: the tables that contain it, with their entries.
-        pages: number of data files of samples, by fingerprint; rows without samples have none.
+        samples: the names of the indexes of samples, by fingerprint; rows without samples have none.
         findings: outcomes of its checks.
     """
     manifest = result.manifest
@@ -81,11 +82,10 @@ def run_page(
     seeds = next((entry.runs for entry in known if mine in entry.row.fingerprints), [])
     ranking = result.summary.metrics.get(manifest.metric_names[0]) if manifest.metrics else None
     settings = {
-        "run": mine[:12],
-        "pages": pages.get(mine, 0),
+        "samples": samples.get(mine),
         "size": PAGE,
         "higher": ranking is None or ranking.higher_is_better,
-        "neighbours": _neighbours(mine, [entry for entry in known if pages.keys() >= {*entry.row.fingerprints}]),
+        "neighbours": _neighbours(mine, known, samples),
     }
     return _render(
         "run.html",
@@ -98,11 +98,16 @@ def run_page(
         tables=[(anchor(table), table) for table, _ in tables],
         seeds=[(seed, fingerprint[:12]) for seed, fingerprint in seeds] if len(seeds) > 1 else [],
         findings=findings,
-        manifest_json=orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2).decode(),
+        # Quotes mean nothing in the content of an element, and most of a manifest's bytes would be theirs.
+        manifest_json=escape(_indented(manifest), quote=False),
         short=SHORT,
-        has_samples=mine in pages,
+        has_samples=mine in samples,
         settings=safe_json(settings).decode(),
     )
+
+
+def _indented(manifest: Manifest) -> str:
+    return orjson.dumps(manifest.model_dump(), option=orjson.OPT_INDENT_2).decode()
 
 
 def _name(result: Stored) -> str:
@@ -120,18 +125,21 @@ def compose(retriever: str, k: int, reasoner: str, generator: str) -> str:
     return " × ".join(names)
 
 
-def _neighbours(mine: str, entries: Sequence[Entry]) -> list[dict[str, str]]:
-    """The other results on the same questions, best first, for side-by-side comparison."""
+def _neighbours(mine: str, entries: Sequence[Entry], samples: Mapping[str, str]) -> list[dict[str, str]]:
+    """The other results on the same questions that have samples, best first, for side-by-side comparison."""
     found: dict[str, str] = {}
     for entry in entries:
         row = entry.row
+        if not samples.keys() >= {*row.fingerprints}:
+            continue
         for seed, fingerprint in entry.runs:
             suffix = f", seed {seed}" if len(entry.runs) > 1 else ""
             found[fingerprint] = compose(row.retriever, row.k, row.reasoner, row.generator) + suffix
     names = list(found.values())
     return [
         # Runs with equal names may differ, for example in a version.
-        {"run": fingerprint[:12], "name": name if names.count(name) == 1 else f"{name} ({fingerprint[:8]})"}
+        {"run": fingerprint[:12], "samples": samples[fingerprint]}
+        | {"name": name if names.count(name) == 1 else f"{name} ({fingerprint[:8]})"}
         for fingerprint, name in found.items()
         if fingerprint != mine
     ]

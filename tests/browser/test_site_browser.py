@@ -245,8 +245,8 @@ def test_more_than_100_samples_are_paged(run: Watched) -> None:
     page.keyboard.press("j")
     wait_for(page, "q200")
     assert listed(page)[0] == "q200"
-    scripts = {url for url in run.requests if "/pages/" in url}
-    assert [url.rpartition("/")[2] for url in sorted(scripts)] == ["1.js", "2.js", "3.js"]
+    # An index, and for each of two pages a file of prompts and one of answers.
+    assert len({url for url in run.requests if "/samples/" in url}) == 5
 
 
 def test_an_address_names_a_sample(run: Watched) -> None:
@@ -267,14 +267,29 @@ def test_a_missing_data_file_is_said_and_tried_again(browser: Any, site: Path) -
         page.goto((site / "index.html").as_uri())
         page.get_by_role("link", name="bm25").click()
         page.wait_for_selector("#sample h3")
-        run = Path(page.url.removeprefix("file://").partition("#")[0]).parent
-        hidden = (run / "pages" / "2.js").rename(run / "pages" / "hidden.js")
-        page.goto(page.url.partition("#")[0] + "#sample=q150")
-        page.get_by_text("pages/2.js is missing").wait_for()
-        hidden.rename(run / "pages" / "2.js")
-        page.locator("#list button", has_text="q151").click()
-        wait_for(page, "q151")
+        loaded = {url for url in watched.requests if "/samples/" in url}
+        page.locator("#later").click()
+        page.locator("#later").click()
+        page.locator("#list button", has_text="q210").click()
+        wait_for(page, "q210")
+        later = {url for url in watched.requests if "/samples/" in url} - loaded
+        name = sorted(later)[0].rpartition("/")[2]
+        hidden = (site / "samples" / name).rename(site / "samples" / "hidden.js")
+        page.goto("about:blank")
+        page.go_back()
+        page.get_by_text(f"samples/{name} is missing").wait_for()
+        hidden.rename(site / "samples" / name)
+        page.locator("#list button", has_text="q211").click()
+        wait_for(page, "q211")
         assert watched.errors.pop().endswith("net::ERR_FILE_NOT_FOUND")
+
+
+def test_a_browser_that_cannot_unpack_is_told(browser: Any, site: Path) -> None:
+    with watched_page(browser) as watched:
+        watched.page.add_init_script("delete window.DecompressionStream")
+        watched.page.goto((site / "index.html").as_uri())
+        watched.page.get_by_role("link", name="bm25").click()
+        watched.page.get_by_text("This browser cannot unpack the samples").wait_for()
 
 
 def test_nothing_from_the_data_is_markup(board: Watched) -> None:
@@ -374,7 +389,8 @@ def test_20_000_samples_stay_usable(browser: Any, tmp_path: Path) -> None:
     write_result(tmp_path / "r", many)
     index = write_site(find_results(tmp_path / "r")[0], PluginHost().tasks, tmp_path / "site")
     (run,) = (index.parent / "runs").iterdir()
-    assert len(list((run / "pages").iterdir())) == 200
+    # The index, 100 files of prompts, and the answers, which are alike.
+    assert len(list((index.parent / "samples").iterdir())) == 102
     with watched_page(browser) as watched:
         page = watched.page
         page.goto((run / "index.html").as_uri())
@@ -392,4 +408,4 @@ def test_20_000_samples_stay_usable(browser: Any, tmp_path: Path) -> None:
         assert listed(page) == ["q19999"]
         page.locator("#list button").click()
         wait_for(page, "q19999")
-        assert [url.rpartition("/")[2] for url in watched.requests if "/pages/" in url] == ["1.js", "200.js"]
+        assert len([url for url in watched.requests if "/samples/" in url]) == 4
