@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .host import PluginHost
-from .report import Comparison, SeedAggregation, Table, build_tables, render, render_comparisons
+from .report import Comparison, SeedAggregation, Table, View, build_tables, render, render_comparisons
 from .report.findings import Finding, find
 from .results import SampleRecord, Stored, Unfinished, describe, read_samples, select_group
 from .running import Outcome
@@ -99,9 +99,14 @@ class Results:
         """
         return SampleTable(select_group(self.rows, words))
 
-    def render(self, form: str = "terminal") -> str:
-        """The leaderboard as text: `terminal`, `markdown`, `csv`, `json` or `latex`."""
-        return render(self.tables(), form)
+    def render(self, form: str = "terminal", view: View | None = None) -> str:
+        """The leaderboard as text.
+
+        Args:
+            form: `terminal`, `markdown`, `csv`, `json`, `latex` or `html`.
+            view: which columns a terminal shows.
+        """
+        return render(self.tables(), form, view)
 
     def to_arrow(self) -> pyarrow.Table:
         """One row for each stored row and metric, with its interval."""

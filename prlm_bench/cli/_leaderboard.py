@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from ._output import print_or_write, say
-from .options import IntervalOption, JsonOption, ResultsOptions, checked_interval, takes
+from .options import IntervalOption, JsonOption, ResultsOptions, TableOptions, checked_interval, takes
 
 
+@takes(TableOptions, "table")
 @takes(ResultsOptions)
 def leaderboard(
     options: ResultsOptions,
+    table: TableOptions,
     form: Annotated[
         str, typer.Option("--format", help="Output format: terminal, markdown, csv, json, latex or html.")
     ] = "terminal",
@@ -37,7 +39,7 @@ def leaderboard(
         raise UnknownNameError("format", form, FORMATS)
     found = options.load()
     tables = found.tables(protocol=protocol, interval=checked_interval(interval), by_seed=by_seed)
-    print_or_write(render(tables, form), output)
+    print_or_write(render(tables, form, table.view()), output)
     published = sum(not row.has_samples for row in found)
     if published:
         print(f"{published} of {len(found)} rows are summaries without samples", file=sys.stderr)

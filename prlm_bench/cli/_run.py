@@ -12,7 +12,7 @@ import typer
 
 from ..errors import RunError
 from ._output import print_json, print_table, say
-from .options import DEFAULT_RESULTS, DataOption, JsonOption, PluginOption, ResultsOption, host_for
+from .options import DEFAULT_RESULTS, DataOption, JsonOption, PluginOption, ResultsOption, TableOptions, host_for, takes
 
 if TYPE_CHECKING:
     from ..host import PluginHost
@@ -26,7 +26,9 @@ def _many(*names: str, help: str) -> Any:
     return typer.Option(*names, help=help + " Repeatable.")
 
 
+@takes(TableOptions, "table")
 def run(
+    table: TableOptions,
     config: Annotated[Path | None, typer.Argument(help="A run file (YAML); flags override it.")] = None,
     task: Annotated[list[str] | None, _many("--task", help="Task name or task file.")] = None,
     data: DataOption = None,
@@ -98,7 +100,7 @@ def run(
     if dry_run:
         _show_plan(plan, host, results, json)
     else:
-        _execute(plan, host, results, jobs, engine, log or [], json, _profile_file(profile, results))
+        _execute(plan, host, results, jobs, engine, log or [], json, _profile_file(profile, results), table)
 
 
 def _show_plan(config: RunConfig, host: PluginHost, results: Path, json: bool) -> None:
@@ -151,8 +153,10 @@ def _execute(
     loggers: list[str],
     json: bool,
     profile: Path | None,
+    table: TableOptions,
 ) -> None:
     from .._util.interrupts import interrupts
+    from .._util.tables import paragraph
     from .._util.progress_bars import make_progress
     from ..api import run_config
     from ..report import render, to_json
@@ -171,9 +175,9 @@ def _execute(
     if json:
         print_json({**to_json(tables), "findings": findings_json(findings)})
     else:
-        print(render(tables, "terminal"))
-        if findings:
-            say(*to_lines(findings))
+        print(render(tables, "terminal", table.view()))
+        for line in to_lines(findings):
+            print(paragraph(line), end="")
     assert found.outcome is not None
     _print_outcome(found.outcome, results)
     if found.outcome.profile is not None:

@@ -55,10 +55,14 @@ def score(
         print_json(scores.to_dict())
         _end(scores)
         return
-    rows = [[name, estimate(found), estimate(found.user_macro)] for name, found in scores.metrics.items()]
+    several = scores.n > scores.n_users
+    rows = [
+        [name, estimate(found), *([estimate(found.user_macro)] if several else [])]
+        for name, found in scores.metrics.items()
+    ]
     title = f"{scores.task}: {scores.n} questions, {scores.n_users} users; [ ] 95 % interval over users"
-    rows += [[name, "failed", "failed"] for name in scores.failures]
-    print_table(title, ["metric", "value", "by user"], rows)
+    rows += [[name, *["failed"] * (1 + several)] for name in scores.failures]
+    print_table(title, ["metric", "value", *(["by user"] if several else [])], rows)
     for note in scores.notes:
         say(note)
     _end(scores)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..host import PluginHost
     from ..progress import Progress
     from ..session import Session
+    from ..report import View
     from ..stats import Interval
     from ..views import Results
 
@@ -113,25 +114,56 @@ class ResultsOptions:
         return load_results(self.results, host=host_for(self.plugin)).filter(task=self.task or (), split=self.split)
 
 
-def takes(options: type[Any]) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Give a command the fields of a dataclass as options; it receives an instance as its parameter `options`.
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """Options of commands that print the leaderboard."""
+
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--columns", metavar="A,B", help="Only these columns, such as seed,'parse failures'. Repeatable."),
+    ] = None
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metrics", metavar="A,B", help="Only the columns of these metrics. Repeatable."),
+    ] = None
+    wide: Annotated[
+        bool, typer.Option("--wide", help="All columns, full specs, both ends of intervals, however wide the table.")
+    ] = False
+
+    def view(self) -> View:
+        """What to show of the tables."""
+        from ..report import View
+
+        return View(columns=_words(self.columns), metrics=_words(self.metrics), wide=self.wide)
+
+
+def _words(given: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(word.strip() for each in given or () for word in each.split(",") if word.strip())
+
+
+def takes(options: type[Any], name: str = "options") -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Give a command the fields of a dataclass as options; it receives an instance as one of its parameters.
 
     Args:
         options: a keyword-only dataclass whose fields are annotated like typer parameters.
+        name: the parameter.
     """
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
         @wraps(command)
         def wrapped(**values: Any) -> T:
             own = {field.name: values.pop(field.name) for field in fields(options)}
-            return command(options=options(**own), **values)
+            return command(**{name: options(**own)}, **values)
 
         hints = get_type_hints(options, include_extras=True)
-        merged = [_parameter(field.name, hints[field.name], field.default) for field in fields(options)]
+        own = [_parameter(field.name, hints[field.name], field.default) for field in fields(options)]
         known = get_type_hints(command, include_extras=True)
-        for parameter in inspect.signature(command).parameters.values():
-            if parameter.name != "options":
-                merged.append(_parameter(parameter.name, known[parameter.name], parameter.default))
+        others = [
+            _parameter(parameter.name, known[parameter.name], parameter.default)
+            for parameter in inspect.signature(command).parameters.values()
+            if parameter.name != name
+        ]
+        merged = [*own, *others] if name == "options" else [*others, *own]
         merged.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
         wrapped.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
         wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in merged}

@@ -5,13 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from ..errors import PrlmBenchError
 from ._leaderboard import Table
+from ._terminal import View
 
 #: Each is a module of this package with a function `render_FORMAT`.
 FORMATS = ("terminal", "markdown", "csv", "json", "latex", "html")
 
 
-def render(tables: Sequence[Table], form: str) -> str:
-    """All tables in one of `FORMATS`, with a final line break."""
-    renderer: Callable[[Sequence[Table]], str] = getattr(import_module(f"{__package__}._{form}"), f"render_{form}")
+def render(tables: Sequence[Table], form: str, view: View | None = None) -> str:
+    """All tables in one of `FORMATS`, with a final line break.
+
+    Args:
+        tables: the tables.
+        form: the format.
+        view: what a terminal shows of them.
+
+    Raises:
+        PrlmBenchError: another format has no such view, or no table has what the view names.
+    """
+    renderer: Callable[..., str] = getattr(import_module(f"{__package__}._{form}"), f"render_{form}")
+    if form == "terminal":
+        return renderer(tables, view)
+    if view not in (None, View()):
+        raise PrlmBenchError(f"--columns, --metrics and --wide are of the format terminal, not of {form}")
     return renderer(tables)

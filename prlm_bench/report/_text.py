@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from functools import partial
 
 from .._util.text import printable
 from ..results import Estimate
 from ._groups import group_name
 from ._leaderboard import Row, Table
-from ._pooling import MethodFigures
 
 #: Trainings of a method below which nothing is said of further ones.
 FEW_TRAININGS = 5
@@ -24,51 +25,89 @@ def heading(table: Table) -> str:
     )
 
 
-def columns(table: Table, *, speed: bool = True) -> list[str]:
-    """The column titles of a table.
+@dataclass(frozen=True)
+class Field:
+    """A column of a table."""
+
+    title: str
+    #: What it is of: rank, group, method, seed, metric, by user, spread, retrieval, reward, share or speed.
+    kind: str
+    #: The text of a row's cell.
+    cell: Callable[[Row], str]
+    #: The same without the interval.
+    bare: Callable[[Row], str] | None = None
+
+
+def columns(table: Table) -> list[str]:
+    """The column titles of a table."""
+    return [printable(field.title) for field in fields(table)]
+
+
+def cells(table: Table, row: Row) -> list[str]:
+    """A row's cells, aligned with `columns`."""
+    return [printable(field.cell(row)) for field in fields(table)]
+
+
+def fields(table: Table, show: Callable[[Estimate | None], str] | None = None) -> list[Field]:
+    """The columns of a table that have something to say.
 
     Args:
-        speed: with tokens and seconds, where some row knows them.
+        table: the table.
+        show: the text of a figure with its interval; by default with both of its ends.
     """
-    seeds = ["seed"] if len({row.seeds for row in table.rows}) > 1 or has_spread(table) else []
-    spread = ["seed sd", "user sd"] if has_spread(table) else []
-    retrieval, rewards = names_in(table, "retrieval"), reward_names(table)
-    shares = ["parse failures", "cut prompts", *(["cut answers"] if has_finishes(table) else [])]
-    shares += ["refused"] if has_refused(table) else []
-    groups = ["group"] if table.groups.numbers else []
-    parts = ["#", *groups, "retriever", "k", "reasoner", "generator", *seeds]
-    fast = ["tokens in", "tokens out", "seconds"] if speed and has_speed(table) else []
-    titles = [*parts, *table.metrics, "by user", *spread, *retrieval, *rewards, *shares, *fast]
-    return list(map(printable, titles))
+    show = show or _cell
+    first = table.metrics[0]
+    found = [Field("#", "rank", lambda row: str(row.rank))]
+    if table.groups.numbers:
+        found.append(Field("group", "group", lambda row: group_name(table.groups.numbers[row.rank - 1])))
+    found += [
+        Field("retriever", "method", lambda row: row.retriever),
+        Field("k", "method", lambda row: str(row.k)),
+        Field("reasoner", "method", lambda row: row.reasoner),
+        Field("generator", "method", lambda row: " ".join([row.generator, *marks(row)])),
+    ]
+    if len({row.seeds for row in table.rows}) > 1 or has_spread(table):
+        found.append(Field("seed", "seed", lambda row: ", ".join(map(str, row.seeds))))
+    found += [Field(n, "metric", partial(_metric, n, show), partial(_metric, n, value)) for n in table.metrics]
+    if has_several_questions(table):
+        found.append(Field("by user", "by user", partial(_macro, first, show), partial(_macro, first, value)))
+    if has_spread(table):
+        found += [Field(n, "spread", partial(_spread, first, i)) for i, n in enumerate(("seed sd", "user sd"))]
+    found += [Field(n, "retrieval", partial(_retrieval, n)) for n in names_in(table, "retrieval")]
+    found += [Field(n, "reward", partial(_reward, n, show), partial(_reward, n, value)) for n in reward_names(table)]
+    return [*found, *_shares(table), *_speed(table)]
 
 
-def cells(table: Table, row: Row, *, break_line: bool = False, speed: bool = True) -> list[str]:
-    """A row's cells, aligned with `columns`."""
-    several = len({other.seeds for other in table.rows}) > 1 or has_spread(table)
-    seeds = [", ".join(map(str, row.seeds))] if several else []
-    gap = "\n" if break_line else " "
-    figures = row.figures
-    metrics = [_metric(row, name, gap) for name in table.metrics]
-    first = figures.metrics.get(table.metrics[0])
-    macro = [_cell(first.user_macro if first else None, gap)]
-    spread = _spread_cells(figures, table.metrics[0]) if has_spread(table) else []
-    retrieval = [value(figures.retrieval.get(name)) for name in names_in(table, "retrieval")]
-    rewards = [_reward(row, name, gap) for name in reward_names(table)]
-    shares = [percent(figures.parse_failures), percent(figures.truncated_prompts)]
+def marks(row: Row) -> list[str]:
+    """The marks of a row, which the legend explains."""
+    found = [
+        ("†", row.control),
+        ("‡", row.schema_version == 1),
+        ("§", not row.verified),
+        ("¶", not row.batch_invariant),
+    ]
+    return [mark for mark, holds in found if holds]
+
+
+def _shares(table: Table) -> list[Field]:
+    found = [
+        Field("parse failures", "share", lambda row: percent(row.figures.parse_failures)),
+        Field("cut prompts", "share", lambda row: percent(row.figures.truncated_prompts)),
+    ]
     if has_finishes(table):
-        shares.append(_share(figures.truncated_completions))
+        found.append(Field("cut answers", "share", lambda row: _share(row.figures.truncated_completions)))
     if has_refused(table):
-        shares.append(_share(figures.refused))
-    groups = [group_name(table.groups.numbers[row.rank - 1])] if table.groups.numbers else []
-    marks = [("†", row.control), ("‡", row.schema_version == 1), ("§", not row.verified)]
-    marks += [("¶", not row.batch_invariant)]
-    generator = row.generator + "".join(f" {mark}" for mark, holds in marks if holds)
-    shown = [
-        str(row.rank), *groups, row.retriever, str(row.k), row.reasoner, generator,
-        *seeds, *metrics, *macro, *spread, *retrieval, *rewards, *shares,
-        *(speed_cells(row) if speed and has_speed(table) else []),
-    ]  # fmt: skip
-    return list(map(printable, shown))
+        found.append(Field("refused", "share", lambda row: _share(row.figures.refused)))
+    return found
+
+
+def _speed(table: Table) -> list[Field]:
+    titles = SPEED_COLUMNS if has_speed(table) else ()
+    return [Field(title, "speed", partial(_speed_cell, place)) for place, title in enumerate(titles)]
+
+
+def _speed_cell(place: int, row: Row) -> str:
+    return speed_cells(row)[place]
 
 
 def speed_cells(row: Row) -> list[str]:
@@ -81,12 +120,21 @@ def speed_cells(row: Row) -> list[str]:
     return [*tokens, f"{speed.seconds:.1f}{part}"]
 
 
-def _spread_cells(figures: MethodFigures, name: str) -> list[str]:
-    if figures.deterministic:
-        return [DETERMINISTIC, "-"]
-    between = figures.spread.get(name)
-    found = [between.sd, between.between_users] if between else [None, None]
-    return [value(Estimate(value=each, low=None, high=None)) for each in found]
+def _macro(name: str, show: Callable[[Estimate | None], str], row: Row) -> str:
+    found = row.figures.metrics.get(name)
+    return show(found.user_macro if found else None)
+
+
+def _spread(name: str, place: int, row: Row) -> str:
+    if row.figures.deterministic:
+        return (DETERMINISTIC, "-")[place]
+    between = row.figures.spread.get(name)
+    found = (between.sd, between.between_users)[place] if between else None
+    return value(Estimate(value=found, low=None, high=None))
+
+
+def _retrieval(name: str, row: Row) -> str:
+    return value(row.figures.retrieval.get(name))
 
 
 def reported_cells(table: Table) -> tuple[list[str], list[list[str]]]:
@@ -102,9 +150,15 @@ def reported_cells(table: Table) -> tuple[list[str], list[list[str]]]:
 NOTHING = "No finished results.\n"
 LEGEND = (
     "† control row. [ ] 95 % interval over users; it says nothing about differences between rows, which are paired: "
-    "see compare. by user: the ranking metric as the mean of user means. "
-    "Cut prompts: an item was shortened or left out to fit the token budget."
+    "see compare."
 )
+#: The same where a terminal shows intervals as ±.
+PLUS_MINUS = (
+    "† control row. ± to the farther end of the 95 % interval over users (--wide shows both ends); it says nothing about "
+    "differences between rows, which are paired: see compare."
+)
+BY_USER = "by user: the ranking metric as the mean of user means."
+CUT_PROMPTS = "Cut prompts: an item was shortened or left out to fit the token budget."
 #: Additions to the legend: for columns that only some tables have, intervals of another kind, and several seeds.
 CUT = "Cut answers: the completion stopped at the length limit."
 REFUSED = "Refused: the server did not answer the prompt, which counts as an empty answer."
@@ -116,6 +170,7 @@ DEPENDS_ON_BATCH = (
     "¶ not batch-invariant: an answer may hang on the other prompts of its batch, since in half precision rounding can "
     "decide between two tokens that are nearly as likely."
 )
+SPEED_COLUMNS = ("tokens in", "tokens out", "seconds")
 SPEED = (
     "tokens in, tokens out: of prompts and completions, as the generator counted them. seconds: that it took to "
     "generate them, the loading of the model included; rows of one stream share its time by their tokens. 'of N': only "
@@ -142,25 +197,40 @@ EARLIER = "‡ produced by an earlier version of prlm-bench, with another finger
 REPORTED = "Reported by others; not measured here and not ranked, since split, model or prompt differ."
 
 
-def legend(tables: Sequence[Table], *, speed: bool = True) -> str:
-    """The legend of these tables."""
+def legend(tables: Sequence[Table], shown: Set[str] | None = None) -> str:
+    """The legend of these tables.
+
+    Args:
+        tables: what it is of.
+        shown: the titles of the columns that are shown, where intervals are written as ±; by default all, with both
+            ends of intervals.
+    """
     rows = [row for table in tables for row in table.rows]
+    about = {
+        "by user": [BY_USER] if any(map(has_several_questions, tables)) else [],
+        "cut prompts": [CUT_PROMPTS],
+        "cut answers": [CUT] if any(map(has_finishes, tables)) else [],
+        "refused": [REFUSED] if any(map(has_refused, tables)) else [],
+        "seed sd": [SEEDS, *[SAME] * any(row.figures.deterministic for row in rows)] * any(map(has_spread, tables)),
+    }
+    columns_of = [text for name, texts in about.items() if shown is None or name in shown for text in texts]
+    failed = any(row.figures.reward_failures or row.figures.metric_failures for row in rows)
     kinds = [text for kind, text in BOOTSTRAP.items() if any(table.interval == kind for table in tables)]
-    cut = [CUT] if any(map(has_finishes, tables)) else []
-    cut += [FAILED] if any(row.figures.reward_failures or row.figures.metric_failures for row in rows) else []
-    cut += [REFUSED] if any(map(has_refused, tables)) else []
-    seeds = [SEEDS] if any(map(has_spread, tables)) else []
-    same = [SAME] if any(row.figures.deterministic for row in rows) else []
     earlier = [EARLIER] if any(row.schema_version == 1 for row in rows) else []
-    about_rows = [
-        *seeds,
-        *same,
-        *earlier,
-        *notes_on(tables, speed=speed),
-        *_about_groups(tables),
-        *_about_answers(tables),
-    ]
-    return printable(" ".join([LEGEND, *cut, *kinds, *about_rows]))
+    return printable(
+        " ".join(
+            [
+                LEGEND if shown is None else PLUS_MINUS,
+                *columns_of,
+                *[FAILED] * failed,
+                *kinds,
+                *earlier,
+                *notes_on(tables, speed=shown is None or not shown.isdisjoint(SPEED_COLUMNS)),
+                *_about_groups(tables),
+                *_about_answers(tables),
+            ]
+        )
+    )
 
 
 def notes_on(tables: Sequence[Table], *, speed: bool = True) -> list[str]:
@@ -226,19 +296,27 @@ def value(found: Estimate | None) -> str:
     return f"{found.value:.2f}" if abs(found.value) >= 10 else f"{found.value:.4f}"
 
 
-def estimate(found: Estimate | None, gap: str = " ") -> str:
+def estimate(found: Estimate | None) -> str:
     """A figure with its interval, or the reason why there is none."""
     if found is not None and found.value is not None and found.why:
-        return f"{value(found)}{gap}({found.why})"
+        return f"{value(found)} ({found.why})"
     if found is None or found.value is None or found.low is None or found.high is None:
         return value(found)
     digits = 1 if abs(found.value) >= 10 else 3
-    return f"{value(found)}{gap}[{found.low:.{digits}f}, {found.high:.{digits}f}]"
+    return f"{value(found)} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
 
 
-def _cell(found: Estimate | None, gap: str) -> str:
+def _cell(found: Estimate | None) -> str:
     """As `estimate`, but where too few users hold no interval, the legend says so once."""
-    return value(found) if found is not None and _FEW.fullmatch(found.why) else estimate(found, gap)
+    return value(found) if found is not None and _FEW.fullmatch(found.why) else estimate(found)
+
+
+def plus_minus(found: Estimate | None) -> str:
+    """A figure and how far the farther end of its interval lies; for why it has none, see the legend."""
+    if found is None or found.value is None or found.low is None or found.high is None or found.why:
+        return value(found)
+    digits = 1 if abs(found.value) >= 10 else 3
+    return f"{value(found)} ±{max(found.high - found.value, found.value - found.low):.{digits}f}"
 
 
 def on_trainings(count: int) -> str:
@@ -263,21 +341,26 @@ def reward_names(table: Table) -> list[str]:
     return list(dict.fromkeys([*names_in(table, "rewards"), *failed]))
 
 
-def _metric(row: Row, name: str, gap: str) -> str:
+def _metric(name: str, show: Callable[[Estimate | None], str], row: Row) -> str:
     """A metric; `failed` where it has no value."""
-    return "failed" if name in row.figures.metric_failures else _cell(row.figures.metrics.get(name), gap)
+    return "failed" if name in row.figures.metric_failures else show(row.figures.metrics.get(name))
 
 
-def _reward(row: Row, name: str, gap: str) -> str:
+def _reward(name: str, show: Callable[[Estimate | None], str], row: Row) -> str:
     """A reward's mean, of how many questions where it is not of all; `failed` where it has none."""
     found = row.figures.rewards.get(name)
     if found is None:
         return "failed" if name in row.figures.reward_failures else "-"
-    return _cell(found, gap) + (f"{gap}of {found.n}" if found.n is not None and found.n < row.n else "")
+    return show(found) + (f" of {found.n}" if found.n is not None and found.n < row.n else "")
 
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def has_several_questions(table: Table) -> bool:
+    """Whether users have several questions, so that a mean over users can differ from one over questions."""
+    return table.n > table.n_users
 
 
 def has_refused(table: Table) -> bool:

@@ -45,7 +45,8 @@ def test_a_baseline_is_compared_with_everything_and_corrected(run: Any) -> None:
 
 def test_the_table_says_what_it_compares(run: Any) -> None:
     out = run("compare", "bm25+vote", "random+vote", "--results", "r", "--margin", "0.9").stdout
-    assert "against random × k=4 × direct × vote" in out
+    assert "against random · k4 · direct · vote" in out
+    assert "accuracy@lamp ↑, baseline" in out
     assert "equivalent" in out
     assert "sign-flip test over users" in out
 

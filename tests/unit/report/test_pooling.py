@@ -250,7 +250,7 @@ def test_seeds_are_compared_together(seeds: Any) -> None:
     assert [row["difference"]["basis"] for row in apart] == ["users"] * 3
     text = seeds(*words).stdout
     assert "seed sd" in text
-    assert "bm25 × k=4 × direct × vote, seeds 0, 1, 2" in text
+    assert "bm25 · k4 · direct · vote, seeds 0, 1, 2" in text
 
 
 def test_all_seeds_of_each_side_count(seeds: Any) -> None:
