@@ -24,7 +24,7 @@ def site(
     from ..report import SeedAggregation
     from ..report.findings import find
     from ..results import find_results
-    from ..site import write_site
+    from ..site import find_pictures, write_site
 
     host, kind = host_for(plugin), checked_interval(interval)
     finished, unfinished = find_results(results)
@@ -33,7 +33,10 @@ def site(
             SeedAggregation(host, kind),
             find([row for row in finished if row.has_samples], host.registry),
         )
-        index = write_site(finished, host.tasks, output, progress, pooling=pooling, findings=findings)
+        pictures = find_pictures(results)
+        index = write_site(
+            finished, host.tasks, output, progress, pooling=pooling, findings=findings, pictures=pictures
+        )
         if unfinished:
             progress.note(f"{len(unfinished)} unfinished results are left out")
     print(index)

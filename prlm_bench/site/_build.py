@@ -11,15 +11,17 @@ from .._util.files import write_whole
 from ..errors import DataError
 from ..progress import Progress, Silent
 from ..report import SeedAggregation, Table, build_tables
+from ..report._overview import make_board
 from ..report.findings import Finding
 from ..results import Stored
 from ..tasks import TaskRegistry
 from ._entries import make_entries
 from ._pages import index_page, run_page
+from ._pictures import PICTURES, Picture
 from ._samples import write_samples
 
 _STATIC = Path(__file__).resolve().parent / "static"
-#: Marks the folder as a generated site, so that another folder named `runs` or `samples` is never removed.
+#: Marks the folder as a generated site, so that another folder named `runs`, `samples` or `pictures` is never removed.
 _MARKER = ".prlm-bench-site"
 #: The folder of the samples of all results.
 _SAMPLES = "samples"
@@ -33,6 +35,7 @@ def write_site(
     *,
     pooling: SeedAggregation | None = None,
     findings: Sequence[Finding] = (),
+    pictures: Sequence[Picture] = (),
 ) -> Path:
     """Write the whole site below `output`.
 
@@ -43,20 +46,25 @@ def write_site(
         progress: receives progress updates.
         pooling: how results become rows; by default seeds are averaged.
         findings: outcomes of checks; each page shows those of its result.
+        pictures: of studies, which the index shows.
 
     Returns:
         The index page.
 
     Raises:
-        DataError: there is another folder named `runs` or `samples`, or a link in its place; or a fingerprint is
+        DataError: there is another folder named `runs`, `samples` or
+            `pictures`, or a link in its place; or a fingerprint is
             malformed, or begins as another one does.
     """
     progress = progress or Silent()
     by_fingerprint = _by_fingerprint(stored)
-    tables = build_tables(by_fingerprint.values(), tasks, pooling or SeedAggregation())
+    pooling = pooling or SeedAggregation()
+    tables = build_tables(by_fingerprint.values(), tasks, pooling)
     runs = _clear(output)
     for file in sorted(_STATIC.iterdir()):
         write_whole(output / "static" / file.name, file.read_bytes())
+    for picture in pictures:
+        write_whole(output / PICTURES / picture.file, picture.content)
     progress.start("site", len(by_fingerprint))
     samples: dict[str, str] = {}
     for fingerprint, result in by_fingerprint.items():
@@ -70,7 +78,7 @@ def write_site(
         page = run_page(result, mine, samples, found)
         write_whole(runs / _place(fingerprint) / "index.html", page.encode())
     index = output / "index.html"
-    write_whole(index, index_page(list(zip(tables, entries, strict=True))).encode())
+    write_whole(index, index_page(make_board(tables, pooling.host), pooling.host, pictures).encode())
     return index
 
 
@@ -104,11 +112,11 @@ def _checked(result: Stored) -> str:
 
 
 def _clear(output: Path) -> Path:
-    runs, samples = output / "runs", output / _SAMPLES
-    for path in (runs, samples, output / "static", output / _MARKER):
+    runs, samples, pictures = output / "runs", output / _SAMPLES, output / PICTURES
+    for path in (runs, samples, pictures, output / "static", output / _MARKER):
         if path.is_symlink():
             raise DataError(f"{path} is a link, and a site writes to no other folder", "choose another --output")
-    for path in (runs, samples):
+    for path in (runs, samples, pictures):
         if path.exists() and not (output / _MARKER).is_file():
             raise DataError(f"{path} exists and is not part of a site", "choose another --output")
         shutil.rmtree(path, ignore_errors=True)

@@ -94,6 +94,11 @@ def column(page: Any, number: int) -> list[str]:
     return [rows.nth(row).locator("> *").nth(number).inner_text().split("\n")[0] for row in range(rows.count())]
 
 
+def methods(page: Any) -> list[str]:
+    """The retrievers of the first table's rows, with which their names begin."""
+    return [name.partition(" · ")[0] for name in column(page, 1)]
+
+
 def heading(page: Any) -> str:
     return str(page.locator("#sample h3").first.inner_text())
 
@@ -109,21 +114,61 @@ def listed(page: Any) -> list[str]:
 
 def test_columns_sort_both_ways_by_numbers_and_by_text(board: Watched) -> None:
     page = board.page
-    assert column(page, 1) == ["bm25", "alpha", "Zero"]
-    sorts = page.locator(".board").first.locator("thead")
-    sorts.get_by_role("button", name="retriever").click()
-    assert column(page, 1) == ["alpha", "bm25", "Zero"]
-    sorts.get_by_role("button", name="retriever").click()
-    assert column(page, 1) == ["Zero", "bm25", "alpha"]
-    sorts.get_by_role("button", name="k", exact=True).click()
-    assert column(page, 3) == ["4", "4", "10"]
+    assert methods(page) == ["bm25", "alpha", "Zero"]
+    sorts = page.locator("section .board").first.locator("thead")
+    sorts.get_by_role("button", name="method").click()
+    assert methods(page) == ["alpha", "bm25", "Zero"]
+    sorts.get_by_role("button", name="method").click()
+    assert methods(page) == ["Zero", "bm25", "alpha"]
+    sorts.get_by_role("button", name="parse failures").click()
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
     sorts.get_by_role("button", name="rouge1@lamp").click()
-    best_first = [float(text) for text in column(page, 7)]
+    best_first = [float(text) for text in column(page, 2)]
     assert best_first == sorted(best_first, reverse=True)
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     sorts.get_by_role("button", name="rouge1@lamp").click()
-    assert [float(text) for text in column(page, 7)] == best_first[::-1]
+    assert [float(text) for text in column(page, 2)] == best_first[::-1]
     assert page.locator("th[aria-sort]").count() == 1
+
+
+def test_the_overview_sorts_and_leads_to_the_tables(board: Watched) -> None:
+    page = board.page
+    overview = page.locator(".overview").first
+    overview.get_by_role("button", name="lamp_4").click()
+    assert overview.locator("tbody th bdi").all_inner_texts()[0].startswith("bm25")
+    overview.get_by_role("button", name="lamp_4").click()
+    assert overview.locator("tbody th bdi").all_inner_texts()[0].startswith("Zero")
+    overview.get_by_role("link", name="rouge1").first.click()
+    assert "#lamp_4-dev-lamp" in page.url
+
+
+def test_what_explains_a_page_is_open_and_at_its_place(board: Watched) -> None:
+    page = board.page
+    assert page.locator("#legend").evaluate("e => e.open")
+    assert page.locator(".board thead th:not([title])").count() == 0
+    at = "e => e.getBoundingClientRect().top"
+    tops = [page.locator(name).first.evaluate(at) for name in ("#overview", "#legend", "#tables", "section[data-task]")]
+    assert tops == sorted(tops)
+
+
+def test_failures_are_in_sight(browser: Any, site: Path) -> None:
+    """Without scrolling a table sideways; the overview as a whole, too."""
+    with watched_page(browser, viewport={"width": 1300, "height": 900}) as watched:
+        watched.page.goto((site / "index.html").as_uri())
+        for name in ("parse failures", "cut prompts", "beats its controls"):
+            heads = watched.page.get_by_role("columnheader", name=name).all()
+            assert heads
+            assert max(head.bounding_box()["x"] + head.bounding_box()["width"] for head in heads) <= 1300
+
+
+def test_a_figure_and_its_gain_are_in_sight_on_a_phone(browser: Any, site: Path) -> None:
+    with watched_page(browser, viewport={"width": 390, "height": 844}) as watched:
+        watched.page.goto((site / "index.html").as_uri())
+        row = watched.page.locator("section .board tbody tr").first
+        for cell in (row.locator("svg").first, row.locator("td").nth(1)):
+            box = cell.bounding_box()
+            assert box["width"] > 0 and box["x"] + box["width"] <= 390
+        assert watched.page.locator(".overview tbody td").first.bounding_box()["x"] < 300
 
 
 def test_filters_and_the_controls_toggle(board: Watched) -> None:
@@ -131,20 +176,20 @@ def test_filters_and_the_controls_toggle(board: Watched) -> None:
     count = page.locator("#count")
     assert count.inner_text() == "4 rows in 2 tables"
     page.get_by_label("control rows").uncheck()
-    assert (column(page, 1), count.inner_text()) == (["bm25", "alpha"], "3 rows in 2 tables")
+    assert (methods(page), count.inner_text()) == (["bm25", "alpha"], "3 rows in 2 tables")
     page.get_by_label("control rows").check()
     page.get_by_label("task").select_option("lamp_5")
     assert count.inner_text() == "1 row in 1 table"
     page.get_by_label("task").select_option("")
     page.get_by_label("rows with").fill("ALPHA direct")
-    assert (column(page, 1), count.inner_text()) == (["alpha"], "1 row in 1 table")
+    assert (methods(page), count.inner_text()) == (["alpha"], "1 row in 1 table")
     page.get_by_label("rows with").fill("nothing like it")
     assert count.inner_text() == "0 rows in 0 tables"
 
 
 def test_seeds_are_one_row_that_leads_to_each(board: Watched) -> None:
     page = board.page
-    row = page.locator(".board tbody tr", has_text="alpha").first
+    row = page.locator("section .board tbody tr", has_text="alpha").first
     assert "seeds " in row.inner_text()
     links = row.get_by_role("link", name=re.compile("seed"))
     assert links.all_inner_texts() == ["0", "1", "2"]
@@ -356,7 +401,7 @@ def test_what_has_the_focus_shows_it(board: Watched) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     seen = set()
-    for _ in range(14):
+    for _ in range(30):
         page.keyboard.press("Tab")
         style = page.evaluate(
             "(({outlineStyle, outlineWidth}) => [outlineStyle, outlineWidth])(getComputedStyle(document.activeElement))"
@@ -370,7 +415,7 @@ def test_the_head_and_the_first_columns_stay_in_sight(browser: Any, site: Path) 
     with watched_page(browser, viewport={"width": 390, "height": 500}) as watched:
         page = watched.page
         page.goto((site / "index.html").as_uri())
-        region = page.locator(".scroll").first
+        region = page.locator("section .scroll").first
         link = region.locator("tbody a").first
         before = link.bounding_box()["x"]
         region.evaluate("e => { e.scrollLeft = 300; }")
