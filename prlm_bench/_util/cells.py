@@ -37,10 +37,11 @@ def unguarded(text: str) -> str:
 
 def markdown_row(cells: Iterable[str]) -> str:
     """A row of a Markdown table. Cells are plain text: they end no cell, and are neither HTML nor a link."""
-    return "| " + " | ".join(map(_markdown, cells)) + " |"
+    return "| " + " | ".join(map(markdown_text, cells)) + " |"
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Plain text as the cell of a Markdown table."""
     line = " ".join(printable(text).split("\n"))
     for character in "\\|`":
         line = line.replace(character, "\\" + character)

@@ -137,14 +137,21 @@ def _line(key: _Key, places: Sequence[Mapping[_Key, Place]]) -> MethodLine:
 
 
 def _places(table: Table, of_rows: Sequence[Gains | None]) -> dict[_Key, Place]:
-    """The best row of each method: versions of its packages may give it several."""
+    """The place of each method; one with several rows, such as seeds that could not be averaged, has their mean."""
     name = table.metrics[0]
     figures = [row.figures.metrics.get(name) for row in table.rows]
-    ranks = _ranks(figures)
-    found: dict[_Key, Place] = {}
-    for row, figure, rank, gains in zip(table.rows, figures, ranks, of_rows, strict=True):
-        found.setdefault(_key(row), Place(row, figure, rank, gains))
-    return found
+    places: dict[_Key, list[Place]] = {}
+    for row, figure, rank, gains in zip(table.rows, figures, _ranks(figures), of_rows, strict=True):
+        places.setdefault(_key(row), []).append(Place(row, figure, rank, gains))
+    return {key: members[0] if len(members) == 1 else _mean(members) for key, members in places.items()}
+
+
+def _mean(members: Sequence[Place]) -> Place:
+    values = [None if place.figure is None else place.figure.value for place in members]
+    known = [value for value in values if value is not None]
+    mean = sum(known) / len(known) if len(known) == len(values) else None
+    rank = sum(place.rank for place in members) / len(members)
+    return Place(members[0].row, Estimate(value=mean, low=None, high=None), rank, None)
 
 
 def _ranks(figures: Sequence[Estimate | None]) -> list[float]:

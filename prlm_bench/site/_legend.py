@@ -12,6 +12,7 @@ from ..report._text import (
     BY_USER,
     CUT,
     CUT_PROMPTS,
+    EARLIER,
     FAILED,
     GROUPS,
     REFUSED,
@@ -30,7 +31,7 @@ _MARKS = (
     "▲: shown to be better than all of its controls. △: shown to be better than those that do not see the user's own "
     "items, but not than all; it uses the items, and that it has better ones than a control is not shown. ▼: worse "
     "than one of those. No mark: nothing is shown. All by paired tests over users at 5 %, with Holm's correction over "
-    "the methods of a table."
+    "the methods of a table. -: not compared, because there are no controls or samples, or too few users."
 )
 _BOUND = "Upper bound: the retriever reads which items are relevant. Such a row is no control that others must beat."
 _RANKS = (
@@ -39,8 +40,8 @@ _RANKS = (
 )
 _ARROWS = "↑: more is better. ↓: less is better. The first metric of a table ranks."
 _INTERVALS = (
-    "[ ]: 95 % interval over users. It says nothing about the difference of two rows, which is paired: see the "
-    "groups, or `prlm-bench compare`."
+    "Brackets hold the 95 % interval over users. It says nothing about the difference of two rows, which is paired: "
+    "see the groups, or `prlm-bench compare`."
 )
 _DRAWN = (
     "The drawn line is the interval; all lines of a column share one axis, whose ends are in the head. Dashed: the "
@@ -67,7 +68,7 @@ def legend_lines(tables: Sequence[Table], host: PluginHost | None, *, drawn: boo
     failed = any(row.figures.reward_failures or row.figures.metric_failures for row in rows)
     several = any(len(row.seeds) > 1 for row in rows)
     found = [
-        _CONTROLS,
+        _CONTROLS if drawn else f"†: control row. {_CONTROLS}",
         _MARKS,
         *[_BOUND] * any(reads_labels(row, host) for row in rows),
         *[_RANKS] * (len(tables) > 1),
@@ -83,7 +84,10 @@ def legend_lines(tables: Sequence[Table], host: PluginHost | None, *, drawn: boo
         *[REFUSED] * any(map(has_refused, tables)),
         *[_sentence(FAILED)] * failed,
     ]
-    return [*found, *map(_sentence, notes_on(tables))]
+    if drawn:
+        return [*found, *(_sentence(text.lstrip("§¶ ")) for text in notes_on(tables))]
+    earlier = any(row.schema_version == 1 for row in rows)
+    return [*found, *[EARLIER] * earlier, *map(_sentence, notes_on(tables))]
 
 
 def luck_of(table: Table) -> str:

@@ -110,7 +110,7 @@ def _view(table: Table, gains: Sequence[Gains | None], learnt: bool | None, host
         table=table,
         anchor=anchor(table),
         entries=entries,
-        names=names.names,
+        names=_told_apart(names.names, table.rows),
         shared=names.shared,
         key=names.lines,
         columns=[],
@@ -124,6 +124,13 @@ def _view(table: Table, gains: Sequence[Gains | None], learnt: bool | None, host
     )
     view.columns.extend(_columns(view))
     return view
+
+
+def _told_apart(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """Names of rows; those of seeds that could not be averaged say their seed."""
+    return [
+        name if names.count(name) == 1 else f"{name}, seed {row.seed}" for name, row in zip(names, rows, strict=True)
+    ]
 
 
 def _columns(view: View) -> list[Column]:

@@ -154,3 +154,17 @@ def test_one_table_has_no_overview(tmp_path: Path) -> None:
     rows_of(tmp_path, bm25=20, none=19)
     assert make_board(tables_in(tmp_path), HOST).overviews == ()
     assert make_board([], HOST) == Board((), (), ())
+
+
+def test_seeds_that_cannot_be_averaged_have_their_mean_and_not_the_best(tmp_path: Path) -> None:
+    """Rows without samples; the best of several seeds would be a method that nobody can choose."""
+    for task in ("lamp_4", "lamp_5"):
+        rows_of(tmp_path, task=task, none=10)
+        for seed, right in enumerate((30, 20, 4)):
+            write_result(tmp_path, answers(right), task=task, generator="model", seed=seed)
+    for file in tmp_path.rglob("samples.jsonl"):
+        file.unlink()
+    (overview,) = make_board(tables_in(tmp_path), HOST).overviews
+    (line,) = [line for line in overview.methods if line.row.retriever == "bm25"]
+    assert [place.figure.value for place in line.known if place.figure] == [pytest.approx(18 / 40)] * 2
+    assert line.mean_rank == pytest.approx((1 + 2 + 4) / 3)
