@@ -111,6 +111,8 @@ def _escaped(text: str) -> str:
 
 def command_line() -> str:
     """Every command with its arguments and options, read from the application itself."""
+    from prlm_bench.cli._help import EXAMPLES
+
     lines = [
         "# Command line",
         "`prlm-bench COMMAND --help` prints what this page lists. Results go to standard output, everything else to "
@@ -121,6 +123,8 @@ def command_line() -> str:
         if origin:
             lines.append(f"From the plugin `{origin}`.\n")
         lines.append(plain(inspect.cleandoc(command.help or "")) + "\n")
+        if examples := EXAMPLES.get(" ".join(words)):
+            lines.append("```sh\n" + "\n".join(examples) + "\n```\n")
         if hasattr(command, "commands"):
             continue
         context = command.context_class(command, info_name="prlm-bench " + " ".join(words))
@@ -137,13 +141,15 @@ def commands() -> Iterator[tuple[list[str], Any, str]]:
 
     from prlm_bench import PluginHost
     from prlm_bench.cli import application
+    from prlm_bench.cli._help import with_help
 
-    yield from _below([], typer.main.get_command(application()), "")
+    yield from _below([], with_help(typer.main.get_command(application())), "")
     host = PluginHost()
     for plugin in host.plugins:
         for kind, name in plugin.registered:
             if kind == "command":
-                yield from _below([name], typer.main.get_command(host.command(name)), plugin.origin.plugin)
+                command = with_help(typer.main.get_command(host.command(name)), name)
+                yield from _below([name], command, plugin.origin.plugin)
 
 
 def _below(words: list[str], command: Any, origin: str) -> Iterator[tuple[list[str], Any, str]]:

@@ -17,7 +17,7 @@ from .profiling import Profile, recording, timed
 from .progress import Progress
 from .report import CORRECTIONS, choose_results, compare_stored
 from .results import Scores, find_results, load_folders, score_answers
-from .running import Outcome, RunConfig, execute, prepare_tasks, read_run_config
+from .running import Outcome, RunConfig, execute, prepare_tasks, read_run_config, run_file_plugins
 from .session import component_choice, progress_context
 from .stats import Interval
 from .views import Comparisons, Results
@@ -39,8 +39,8 @@ def run(
     k: int | Sequence[int] = (),
     seeds: int | Sequence[int] = (),
     config: str | Path | None = None,
-    results: str | Path = DEFAULT_RESULTS,
-    jobs: int = 1,
+    results: str | Path | None = None,
+    jobs: int | None = None,
     engine: str | Engine | None = None,
     loggers: str | Logger | Sequence[str | Logger] = (),
     plugins: Sequence[str | Path] = (),
@@ -59,16 +59,16 @@ def run(
         k: items to show; several make a grid. 4 by default.
         seeds: one seed or several; 0 by default.
         config: a run file (YAML); the other arguments override it.
-        results: the folder of the results.
-        jobs: worker processes on this machine.
+        results: the folder of the results; by default that of the run file, or `prlm-results`.
+        jobs: worker processes on this machine; by default those of the run file, or 1.
         engine: computes the batches elsewhere: a registered engine by name, or an object; by default `jobs` decides.
         loggers: receive the rows at the end: registered loggers by name, or objects.
-        plugins: local plugins to load: `path/to/file.py` or `package.module`.
+        plugins: local plugins to load besides those of the run file: `path/to/file.py` or `package.module`.
         host: loaded plugins, in place of `plugins`.
         progress: True draws progress on standard error; an object receives the updates.
         profile: write to this JSON file where the time went; `Results.outcome.profile` shows it too.
         options: further fields of a run file: `data`, `split`, `limit`, `view`, `dates`, `controls`, `skip_invalid`,
-            `any_task`, `synth_users`.
+            `any_task`, `strict`, `synth_users`.
 
     Returns:
         The rows of this grid, control rows included. Methods that failed are in `Results.outcome`.
@@ -76,18 +76,19 @@ def run(
     Raises:
         PrlmBenchError: the run cannot be planned as asked.
     """
-    host = host or PluginHost(map(str, plugins))
+    path = None if config is None else Path(config)
+    host = host or PluginHost([*run_file_plugins(path), *map(str, plugins)])
     given = {"retrievers": retrievers, "reasoners": reasoners, "generators": generators, "rewards": rewards}
     fields: dict[str, Any] = {f"{name}": _choices(host, name.removesuffix("s"), each) for name, each in given.items()}
     fields |= {"tasks": [str(task) for task in _listed(tasks)], "methods": _listed(methods)}
-    fields |= {"k": _listed(k), "seeds": _listed(seeds), **options}
-    plan = read_run_config(None if config is None else Path(config), fields)
+    fields |= {"k": _listed(k), "seeds": _listed(seeds), "jobs": jobs, "results": results, **options}
+    plan = read_run_config(path, fields)
     with progress_context(progress) as shown:
         return run_config(
             plan,
             host,
-            Path(results),
-            jobs=jobs,
+            plan.results or DEFAULT_RESULTS,
+            jobs=plan.jobs,
             engine=engine,
             loggers=_listed(loggers),
             progress=shown,

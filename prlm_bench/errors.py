@@ -54,9 +54,12 @@ class UnknownNameError(PrlmBenchError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
-        close = get_close_matches(name, names, n=3, cutoff=0.6)
+        folded = {known.casefold(): known for known in names}
+        close = [folded[key] for key in get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)]
         if not hint:
-            if close:
+            if "," in name and any(part.strip() in names for part in name.casefold().split(",")):
+                hint = "name one at a time: repeat the option, or write a list in a run file"
+            elif close:
                 hint = "did you mean " + " or ".join(close) + "?"
             elif names:
                 hint = "known: " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

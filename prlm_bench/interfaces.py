@@ -24,6 +24,7 @@ __all__ = [
     "NOT_BATCH_INVARIANT",
     "NOT_VERIFIED",
     "Activity",
+    "AlsoCalled",
     "Build",
     "CachesOnDisk",
     "Context",
@@ -63,6 +64,13 @@ NOT_BATCH_INVARIANT = "not batch-invariant"
 
 #: A component as it is written: `bm25:k1=1.2`, or a mapping with its name and options.
 Spec = str | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class AlsoCalled:
+    """Another name of an option, as other tools call it: `Annotated[str, AlsoCalled("pretrained")]`."""
+
+    name: str
 
 
 class SameResults:

@@ -18,7 +18,7 @@ from .interfaces import ContinuesCompletions, Generator, Reasoner, Samples, Toke
 from .progress import Progress, Silent
 from .records import Completion, Example, Prompt, Ranking, Sample
 from .results import Scores, score_answers
-from .running import Components, prompt_lines, ranking_file
+from .running import Components, missing_requirement, prompt_lines, ranking_file, remedy
 from .running._calls import completions, drawn, rank, read_answer
 from .running._drafts import Drafting
 
@@ -137,7 +137,12 @@ class Session:
         Raises:
             PrlmBenchError: it is unknown, its options are wrong, or the data lack what it needs.
         """
-        return self.components.ready(kind, component_choice(self.host, kind, spec), self.seed)
+        choice = component_choice(self.host, kind, spec)
+        why = missing_requirement(choice.component, self.dataset)
+        if why is not None and (hint := remedy(why, self.host, self.task.name)):
+            where = f"{self.task.name} {self.dataset.split}"
+            raise RunError(f"{kind} {choice} cannot run on {where}: it {why}", hint)
+        return self.components.ready(kind, choice, self.seed)
 
     def rank(self, retriever: Any, k: int | None = None) -> list[Ranking]:
         """Rank each question's profile.

@@ -52,19 +52,19 @@ class Results:
         """The rows that match everything given.
 
         Args:
-            task: task names.
+            task: task names, in upper or lower case.
             split: the split.
             retriever, reasoner, generator: a component's name, or its whole spec.
             seed: the seed.
         """
-        names = [task] if isinstance(task, str) else list(task)
+        names = {name.casefold() for name in ([task] if isinstance(task, str) else task)}
         parts = {"retriever": retriever, "reasoner": reasoner, "generator": generator}
 
         def fits(result: Stored | Unfinished) -> bool:
             manifest = result.manifest
             specs = {kind: getattr(manifest.method, kind).spec for kind in parts}
             return (
-                (not names or manifest.task in names)
+                (not names or manifest.task.casefold() in names)
                 and split in (None, manifest.split)
                 and seed in (None, manifest.seed)
                 and all(word in (None, specs[kind], specs[kind].partition(":")[0]) for kind, word in parts.items())

@@ -4,19 +4,60 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..progress import Silent, shown_on
 from .text import shown
+from .verbosity import verbosity
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Seconds between plain lines.
-_EVERY = 10.0
+#: Seconds between plain lines, and until a bar is worth while.
+_EVERY, _SOON = 10.0, 2.0
 #: Columns of a terminal below which a bar is short, and the rate gives way to what a run is doing.
 _WIDE = 110
+
+
+def pace(rate: float, label: str = "") -> str:
+    """Units a second, or below one a second the seconds that a unit takes: `12/s`, `3.4/s`, `2.5 s/question`.
+
+    Args:
+        rate: units a second; nothing is said of 0.
+        label: of the stage, which ends with the units.
+    """
+    if rate <= 0:
+        return ""
+    if rate >= 1:
+        return f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
+    units = label.rpartition(", ")[2] if ", " in label else "questions"
+    seconds = 1 / rate
+    return f"{seconds:.0f} s/{_one(units)}" if seconds >= 10 else f"{seconds:.1f} s/{_one(units)}"
+
+
+def _one(units: str) -> str:
+    """The singular: `questions`, `kinds of prompts`, `MB`."""
+    first, *rest = units.split(" ")
+    return " ".join([first.removesuffix("s"), *rest])
+
+
+def clock(seconds: float) -> str:
+    """A time as h:mm:ss."""
+    minutes, second = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
+
+
+class QuietProgress(Silent):
+    """Shows nothing."""
+
+    def __enter__(self) -> QuietProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
 
 
 class PlainProgress:
@@ -28,10 +69,12 @@ class PlainProgress:
         self._status: Callable[[], str] = str
 
     def __enter__(self) -> PlainProgress:
+        self._shown = shown_on(self)
+        self._shown.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        return None
+        self._shown.__exit__(None, None, None)
 
     def start(self, label: str, total: int, done: int = 0) -> None:
         """Report the start of a stage."""
@@ -49,9 +92,27 @@ class PlainProgress:
         if self._done >= self._total or now - self._reported >= _EVERY:
             self._reported = now
             rate = (self._done - self._first) / max(now - self._began, 1e-9)
-            left = (self._total - self._done) / rate if rate else 0.0
-            words = [f"{self._done}/{self._total}", f"{rate:.0f}/s", f"{left:.0f} s left", self._status()]
-            self.note(f"{self._label}: {', '.join(filter(None, words))}")
+            self._line(self._label, self._done, self._total, rate, self._status())
+
+    def _line(self, label: str, done: int, total: int, rate: float, status: str = "") -> None:
+        left = f"{clock((total - done) / rate)} left" if rate else ""
+        self.note(f"{label}: {', '.join(filter(None, [f'{done}/{total}', pace(rate, label), left, status]))}")
+
+    @contextmanager
+    def work(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Print a line about the work of a component every ten seconds."""
+        began = reported = time.monotonic()
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done, reported
+            done += count
+            now = time.monotonic()
+            if now - reported >= _EVERY:
+                reported = now
+                self._line(label, done, total, done / (now - began))
+
+        yield advance
 
     def watch(self, status: Callable[[], str]) -> None:
         """Show what a run is doing in the lines of this stage."""
@@ -85,7 +146,7 @@ class BarProgress:
 
         class Rate(ProgressColumn):
             def render(self, task: Task) -> Text:
-                return Text(f"{task.speed:.0f}/s" if task.speed else "")
+                return Text(pace(task.speed or 0.0, task.description))
 
         class Status(ProgressColumn):
             def render(_, task: Task) -> Text:
@@ -107,12 +168,37 @@ class BarProgress:
 
     def __enter__(self) -> BarProgress:
         self._bar.start()
+        self._shown = shown_on(self)
+        self._shown.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._shown.__exit__(None, None, None)
         self._bar.stop()
+
+    @contextmanager
+    def work(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show a bar for the work of a component once it takes seconds, and remove it at the end."""
+        from rich.progress import TaskID
+
+        began, done = time.monotonic(), 0
+        task: TaskID | None = None
+
+        def advance(count: int) -> None:
+            nonlocal done, task
+            done += count
+            if task is None and time.monotonic() - began >= _SOON:
+                task = self._bar.add_task(label, total=total)
+            if task is not None:
+                self._bar.update(task, completed=done)
+
+        try:
+            yield advance
+        finally:
+            if task is not None:
+                self._bar.remove_task(task)
 
     def start(self, label: str, total: int, done: int = 0) -> None:
         """Show a new bar."""
@@ -135,6 +221,8 @@ class BarProgress:
         self._bar.console.print(shown(text), highlight=False, markup=False)
 
 
-def make_progress() -> PlainProgress | BarProgress:
-    """A bar if standard error is a terminal, else plain lines."""
+def make_progress() -> PlainProgress | BarProgress | QuietProgress:
+    """A bar if standard error is a terminal, else plain lines; nothing after `--quiet`."""
+    if verbosity.quiet:
+        return QuietProgress()
     return BarProgress() if sys.stderr.isatty() else PlainProgress()

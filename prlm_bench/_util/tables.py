@@ -127,7 +127,7 @@ def paragraph(text: str, width: int | None = -1) -> str:
 
 
 def wrapped(text: str, width: int | None) -> list[str]:
-    """Text as lines of at most `width` columns, broken between words or, where these are too long, behind punctuation."""
+    """Text as lines of at most `width` columns, broken between words, and behind punctuation where these are long."""
     if width is None or cell_len(text) <= width:
         return [text]
     lines, line = [], ""
@@ -177,8 +177,9 @@ def _without_constant(columns: Sequence[Column]) -> tuple[list[Column], str]:
 def _widths(columns: Sequence[Column], width: int | None) -> list[int] | None:
     """The width of each column; None where they have no room side by side."""
     natural = [column.natural for column in columns]
-    if width is None:
-        return [max(column.natural, cell_len(column.title)) for column in columns]
+    whole_titles = [max(column.natural, cell_len(column.title)) for column in columns]
+    if width is None or _total(whole_titles) <= width:
+        return whole_titles
     if _total(natural) <= width:
         return natural
     for pieces, whole in ((False, True), (False, False), (True, False)):

@@ -23,6 +23,8 @@ from ..errors import PrlmBenchError
 from ..host import PluginFault, WrongResultError, fault_of
 from ..threads import set_thread_defaults
 from . import COMMANDS
+from ._habits import with_habit
+from ._help import CONTEXT, asked_words, with_help
 from ._logging import PrintableFormatter, logged, take_log_options
 from ._output import say
 from ._run import with_profile_value
@@ -35,6 +37,7 @@ app = typer.Typer(
     help="A benchmark for personalized language models: any retriever, reasoner, generator and reward on LaMP.",
     epilog="Plugins may add commands: `prlm-bench list commands`.",
     no_args_is_help=True,
+    context_settings=CONTEXT,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -50,6 +53,13 @@ def _print_version(value: bool) -> None:
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="No progress and no notes, only output and errors. Also after the command."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", help="Also say what is done meanwhile. Also after the command.")
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error. Also after the command.")
@@ -82,8 +92,9 @@ def application() -> typer.Typer:
 
 def _add_plugin_commands(words: list[str]) -> None:
     """Add the commands of plugins, `--plugin` files included, unless the command is built in."""
-    first = next((word for word in _without_plugin_values(words) if not word.startswith("-")), None)
-    if first is None or first in COMMANDS:
+    asked = asked_words()
+    first = next((word for word in _without_plugin_values(asked or words) if not word.startswith("-")), None)
+    if first in COMMANDS or (first is None and asked is None):
         return
     host = host_for(_plugin_values(words))
     for name in [first] if first in host.commands else host.commands:
@@ -129,7 +140,8 @@ def _run_command(words: list[str]) -> int:
         set_thread_defaults()
         _add_commands()
         _add_plugin_commands(words)
-        status = app(args=with_profile_value(_leading_plugins_removed(words)), standalone_mode=False)
+        command = with_help(typer.main.get_command(app))
+        status = command(args=with_profile_value(_leading_plugins_removed(words)), standalone_mode=False)
         sys.stdout.flush()
         # typer makes this status of Ctrl-C, without a word.
         return interrupts.say() if status == interrupts.STATUS else int(status or 0)
@@ -138,7 +150,10 @@ def _run_command(words: list[str]) -> int:
     except PrlmBenchError as error:
         return _print_error(str(error), 2)
     except TyperException as error:
-        return _print_error(error.format_message(), error.exit_code)
+        if (shown_help := _bare(error)) is not None:
+            typer.echo(shown_help)
+            return 0
+        return _print_error(with_habit(error.format_message(), words), error.exit_code)
     except (KeyboardInterrupt, Abort):
         return interrupts.say()
     except BrokenPipeError:
@@ -159,6 +174,14 @@ def _run_command(words: list[str]) -> int:
         if not interrupts.pressed:
             traceback.print_exc()
         return _print_error("this is a bug in prlm-bench or in a plugin; please report it with the traceback above", 1)
+
+
+def _bare(error: TyperException) -> str | None:
+    """The help of a group of commands that was called without one; None for another error."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return error.format_message()
+    context = getattr(error, "ctx", None)
+    return context.get_help() if error.message == "Missing command." and context is not None else None
 
 
 def _print_fault(error: Exception) -> int:

@@ -181,7 +181,7 @@ class _FileProgress:
 
     def __call__(self, name: str, done: int, total: int | None) -> None:
         if total is not None:
-            self._files.setdefault(name, ByteProgress(self._progress, f"{name}, bytes"))(done, total)
+            self._files.setdefault(name, ByteProgress(self._progress, name))(done, total)
 
 
 @app.command("synth")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ._output import print_or_write, say
+from ._output import note, print_or_write
 from .options import IntervalOption, JsonOption, ResultsOptions, TableOptions, checked_interval, takes
 
 
@@ -42,6 +41,6 @@ def leaderboard(
     print_or_write(render(tables, form, table.view()), output)
     published = sum(not row.has_samples for row in found)
     if published:
-        print(f"{published} of {len(found)} rows are summaries without samples", file=sys.stderr)
+        note(f"{published} of {len(found)} rows are summaries without samples")
     for run in found.unfinished:
-        say(f"unfinished, not in the tables: {run.folder}; resume with: {run.manifest.command}", err=True)
+        note(f"unfinished, not in the tables: {run.folder}; resume with: {run.manifest.command}")

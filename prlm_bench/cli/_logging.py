@@ -1,4 +1,4 @@
-"""`--debug` and `--log-file`, which stand before or after any command: where tracebacks and warnings go."""
+"""`--quiet`, `-v`, `--debug` and `--log-file`, which stand before or after any command: what is said, and where."""
 
 from __future__ import annotations
 
@@ -12,19 +12,25 @@ from pathlib import Path
 
 from .. import __version__
 from .._util.text import shown
+from .._util.verbosity import verbosity
 from ..errors import PrlmBenchError
 
 #: Loggers whose messages of all levels are kept; others are asked for warnings alone.
 _OWN = ("prlm_bench", "prlm_bench_plugins")
+_FLAGS = {"--debug": "debug", "--quiet": "quiet", "-q": "quiet", "-v": "verbose"}
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LogOptions:
-    """What the two options say."""
+    """What these options say."""
 
     #: Whether tracebacks are shown on standard error.
     debug: bool = False
+    #: Whether progress and notes are left out.
+    quiet: bool = False
+    #: Whether more is said on standard error.
+    verbose: bool = False
     #: The file that tracebacks and warnings are appended to.
     file: Path | None = None
 
@@ -38,25 +44,26 @@ class PrintableFormatter(logging.Formatter):
 
 
 def take_log_options(words: list[str]) -> tuple[list[str], LogOptions]:
-    """The words of a command line without the two options, and what these say.
+    """The words of a command line without these options, and what they say.
 
     Raises:
         PrlmBenchError: `--log-file` has no value.
     """
     rest: list[str] = []
-    debug, file, left = False, None, iter(words)
+    given: set[str] = set()
+    file, left = None, iter(words)
     for word in left:
         if word == "--":
             rest += [word, *left]
-        elif word == "--debug":
-            debug = True
+        elif word in _FLAGS:
+            given.add(_FLAGS[word])
         elif word == "--log-file" or word.startswith("--log-file="):
             file = word.partition("=")[2] or next(left, "")
             if not file or file.startswith("-"):
                 raise PrlmBenchError("--log-file needs a file", "write --log-file FILE")
         else:
             rest.append(word)
-    return rest, LogOptions(debug, None if file is None else Path(file))
+    return rest, LogOptions(**dict.fromkeys(given, True), file=None if file is None else Path(file))
 
 
 @contextmanager
@@ -74,6 +81,7 @@ def logged(options: LogOptions, words: list[str]) -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in _OWN]
     levels = [logger.level for logger in loggers]
     try:
+        verbosity.quiet = options.quiet
         for handler in handlers:
             logging.root.addHandler(handler)
         for logger in loggers if handlers else ():
@@ -82,6 +90,7 @@ def logged(options: LogOptions, words: list[str]) -> Iterator[None]:
             _log.debug("prlm-bench %s: %s", __version__, shlex.join(["prlm-bench", *words]))
         yield
     finally:
+        verbosity.quiet = False
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
         for handler in handlers:
@@ -90,11 +99,11 @@ def logged(options: LogOptions, words: list[str]) -> Iterator[None]:
 
 
 def _handlers(options: LogOptions) -> Iterator[logging.Handler]:
-    if not (options.debug or options.file):
+    if not (options.debug or options.file or options.verbose):
         return
     screen = logging.StreamHandler(sys.stderr)
     screen.setFormatter(PrintableFormatter())
-    screen.setLevel(logging.DEBUG if options.debug else logging.WARNING)
+    screen.setLevel(logging.DEBUG if options.debug else logging.INFO if options.verbose else logging.WARNING)
     yield screen
     if options.file is not None:
         kept = logging.FileHandler(options.file, encoding="utf-8", errors="backslashreplace")

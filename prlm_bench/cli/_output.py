@@ -10,8 +10,9 @@ from typing import Any
 import typer
 
 from .._util.files import STDOUT, pretty, replacing, write_whole
-from .._util.tables import table_text
+from .._util.tables import paragraph, table_text
 from .._util.text import printable, shown
+from .._util.verbosity import verbosity
 from ..errors import DataError
 
 
@@ -23,6 +24,17 @@ def say(*lines: object, err: bool = False) -> None:
         err: on standard error.
     """
     print("\n".join(shown(str(line)) for line in lines), file=sys.stderr if err else sys.stdout)
+
+
+def note(*lines: object) -> None:
+    """Print lines on standard error that nobody needs, unless `--quiet` is given."""
+    if not verbosity.quiet:
+        say(*lines, err=True)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines of text on standard output, wrapped between words where it is a terminal."""
+    sys.stdout.write("".join(map(paragraph, lines)))
 
 
 def ask_to_replace(output: Path, force: bool) -> None:
@@ -54,7 +66,7 @@ def print_or_write(text: str, output: Path | None) -> None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         return
     write_whole(output, (text if text.endswith("\n") else text + "\n").encode())
-    say(f"wrote {output}", err=True)
+    note(f"wrote {output}")
 
 
 def print_or_write_pieces(pieces: Iterable[bytes], output: Path | None) -> None:
@@ -66,7 +78,7 @@ def print_or_write_pieces(pieces: Iterable[bytes], output: Path | None) -> None:
     with replacing(output) as file:
         for piece in pieces:
             file.write(piece)
-    say(f"wrote {output}", err=True)
+    note(f"wrote {output}")
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]], *, err: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._output import print_json, print_table, say
+from ._output import print_json, print_lines, print_table, say
 from .options import DEFAULT_RESULTS, JsonOption, PluginOption, ResultsOption, ResultsOptions, host_for, takes
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def findings_of_results(
     if json:
         print_json(to_json(found))
         return
-    say(*(to_lines(found, passed=passed) or ["Nothing to check: no finished results."]))
+    print_lines(to_lines(found, passed=passed) or ["Nothing to check: no finished results."])
 
 
 @app.command("schema")

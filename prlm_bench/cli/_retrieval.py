@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from .._util.progress_bars import make_progress
-from ._output import print_json, print_or_write_pieces, print_table
+from ._output import note, print_json, print_or_write_pieces, print_table
 from .options import (
     AnyTaskOption,
     DataOption,
@@ -77,7 +77,7 @@ def evaluate_retrieval(
     if output_dir is not None:
         write_whole(output_dir / "evaluation.json", pretty(found.to_dict()))
         for path in [output_dir / "evaluation.json", *draw_recall(found, output_dir)]:
-            print(f"wrote {path}", file=sys.stderr)
+            note(f"wrote {path}")
         if not found.recall:
             print("skipping the recall plot: no relevance labels", file=sys.stderr)
     if json:

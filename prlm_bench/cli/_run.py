@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import RunError
-from ._output import print_json, print_table, say
-from .options import DEFAULT_RESULTS, DataOption, JsonOption, PluginOption, ResultsOption, TableOptions, host_for, takes
+from ._output import note, print_json, print_lines, print_table, say
+from .options import DEFAULT_RESULTS, DataOption, JsonOption, PluginOption, TableOptions, host_for, takes
 
 if TYPE_CHECKING:
     from ..host import PluginHost
@@ -38,6 +38,7 @@ def run(
     reasoner: Annotated[list[str] | None, _many("--reasoner", help="Reasoner.  [default: direct]")] = None,
     generator: Annotated[list[str] | None, _many("--generator", help="Generator.")] = None,
     method: Annotated[list[str] | None, _many("--method", help="Method by name.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="What tables call the row of this one method.")] = None,
     reward: Annotated[list[str] | None, _many("--reward", help="Reward to report.")] = None,
     seed: Annotated[list[int] | None, _many("--seed", help="Random seed.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first questions, up to this number.")] = None,
@@ -54,9 +55,15 @@ def run(
         int | None,
         typer.Option("--max-answer", min=1, help="Characters of an answer at most.  [default: 200000]"),
     ] = None,
+    strict: Annotated[
+        bool | None, typer.Option("--strict", help="Refuse what cannot run on these tasks instead of leaving it out.")
+    ] = None,
     synth_users: Annotated[int | None, typer.Option(min=2, help="Users per split of generated tasks.")] = None,
-    results: ResultsOption = DEFAULT_RESULTS,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Worker processes.")] = 1,
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", envvar="PRLM_BENCH_RESULTS", help="Results folder.  [default: prlm-results]"),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes.  [default: 1]")] = None,
     engine: Annotated[
         str | None, typer.Option("--engine", help="Registered engine that computes the batches elsewhere.")
     ] = None,
@@ -78,12 +85,17 @@ def run(
 
     Interrupted runs resume when you repeat the command.
     """
-    from ..running import read_run_config
+    from ..running import read_run_config, run_file_plugins
 
     names = ("split", "limit", "view", "dates", "controls", "skip_invalid", "any_task", "synth_users", "data")
     values = (split, limit, view, dates, controls, skip_invalid, any_task, synth_users, data)
     fields = dict(zip(names, values, strict=True)) | {
         "max_answer": max_answer,
+        "name": name,
+        "strict": strict,
+        "results": results,
+        "jobs": jobs,
+        "plugins": plugin,
         "tasks": task,
         "retrievers": retriever,
         "k": k,
@@ -96,11 +108,12 @@ def run(
     composed = any(fields[name] for name in ("retrievers", "generators", "methods"))
     path = config or (None if composed else DEFAULT_CONFIG)
     plan = read_run_config(path, fields)
-    host = host_for(plugin)
+    host = host_for([*run_file_plugins(path), *(plugin or [])])
+    folder = plan.results or DEFAULT_RESULTS
     if dry_run:
-        _show_plan(plan, host, results, json)
+        _show_plan(plan, host, folder, json)
     else:
-        _execute(plan, host, results, jobs, engine, log or [], json, _profile_file(profile, results), table)
+        _execute(plan, host, folder, plan.jobs, engine, log or [], json, _profile_file(profile, folder), table)
 
 
 def _show_plan(config: RunConfig, host: PluginHost, results: Path, json: bool) -> None:
@@ -111,7 +124,7 @@ def _show_plan(config: RunConfig, host: PluginHost, results: Path, json: bool) -
     skipped = [s for task in tasks for s in task.plan.skipped]
     broken = [(broken.cell.name, broken.fault.message) for task in tasks for broken in task.plan.broken]
     if json:
-        left_out = [{"task": s.task, "what": s.what, "why": s.why} for s in skipped]
+        left_out = [{"task": s.task, "what": s.what, "why": s.why, "hint": s.hint} for s in skipped]
         print_json({"cells": rows, "skipped": left_out, "broken": [{"cell": c, "why": why} for c, why in broken]})
         return
     columns = ["task", "split", "retriever", "k", "reasoner", "generator", "seed", "samples", "done"]
@@ -156,7 +169,6 @@ def _execute(
     table: TableOptions,
 ) -> None:
     from .._util.interrupts import interrupts
-    from .._util.tables import paragraph
     from .._util.progress_bars import make_progress
     from ..api import run_config
     from ..report import render, to_json
@@ -176,8 +188,7 @@ def _execute(
         print_json({**to_json(tables), "findings": findings_json(findings)})
     else:
         print(render(tables, "terminal", table.view()))
-        for line in to_lines(findings):
-            print(paragraph(line), end="")
+        print_lines(to_lines(findings))
     assert found.outcome is not None
     _print_outcome(found.outcome, results)
     if found.outcome.profile is not None:
@@ -189,7 +200,7 @@ def _execute(
 def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for s in skipped:
-        reasons.setdefault(f"{s.what} {s.why}", []).append(s.task)
+        reasons.setdefault(f"{s.what} {s.why}", []).append(s.task + (f"; {s.hint}" if s.hint else ""))
     return [f"skipped: {reason} (on {', '.join(tasks)})" for reason, tasks in reasons.items()]
 
 
@@ -202,8 +213,9 @@ def _print_outcome(outcome: Outcome, results: Path) -> None:
             rows = "1 row has" if len(folders) == 1 else f"{len(folders)} rows have"
             lines.append(f"FAILED {told} on {task}: {why}; {rows} no value of it")
     lines += [f"FAILED {logger}: {why}" for logger, why in outcome.failed_loggers]
-    lines.append(
+    if lines:
+        say(*lines, err=True)
+    note(
         f"{len(outcome.finished)} rows run, {len(outcome.already)} were there already, "
         f"{len(outcome.failed)} failed; results in {results}"
     )
-    say(*lines, err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from .._util.progress_bars import make_progress
-from ._output import print_json, print_table, say
+from ._output import note, print_json, print_table, say
 from .options import AnyTaskOption, DataOption, JsonOption, PluginOption, host_for
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def train(
         print_json(manifest)
     else:
         print_table("", ["", ""], [[name, value] for name, value in _lines(manifest) if name != "findings"])
-        say(f"wrote {output}", err=True)
+        note(f"wrote {output}")
         for method in list(manifest.get("methods", {}).values())[:1]:
-            say(f"run it: {_command(given, method)}", err=True)
+            note(f"run it: {_command(given, method)}")
     for finding in manifest.get("findings", ()):
         say(f"finding: {finding}", err=True)
     if manifest.get("learned") is False:

@@ -6,6 +6,7 @@ Plugins import what they may use of them from `prlm_bench.cli.plugin_api`.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import wraps
@@ -19,8 +20,8 @@ from ._output import say
 if TYPE_CHECKING:
     from ..host import PluginHost
     from ..progress import Progress
-    from ..session import Session
     from ..report import View
+    from ..session import Session
     from ..stats import Interval
     from ..views import Results
 
@@ -57,6 +58,7 @@ IntervalOption = Annotated[
     ),
 ]
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -199,6 +201,7 @@ def host_for(extra: Sequence[str] | None, *, quiet: bool = False) -> PluginHost:
     key = tuple(extra or ())
     if key not in _hosts:
         host = _hosts[key] = PluginHost(key, reserved=COMMANDS)
+        _log.info("%d plugins", len(host.plugins))
         for failure in [] if quiet else host.failures:
             what = f"plugin {failure.origin} was not loaded: {failure.error} at {failure.where}"
             say(f"prlm-bench: warning: {what}", err=True)

@@ -3,7 +3,7 @@
 from .._util.cache_folder import cache_root
 from .._util.files import pretty, replacing, write_whole
 from .._util.progress_bars import make_progress
-from ._output import print_json, print_or_write, print_table, say
+from ._output import note, print_json, print_or_write, print_table, say
 from .options import (
     DEFAULT_RESULTS,
     AnyTaskOption,
@@ -45,6 +45,7 @@ __all__ = [
     "cache_root",
     "host_for",
     "make_progress",
+    "note",
     "pretty",
     "print_json",
     "print_or_write",

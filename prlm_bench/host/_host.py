@@ -13,6 +13,7 @@ from typing import Any
 import pluggy
 
 from .. import __version__
+from .._util.names import matched
 from ..errors import PluginError, PrlmBenchError
 from ..identity import package_versions
 from ..tasks import TaskRegistry
@@ -24,6 +25,7 @@ from ._discovery import GROUP, RESTRICT, installed, local
 from ._failures import HOOKS, Failure, describe
 from ._faults import Origin, PluginFault, know_plugin
 from ._registry import KINDS, Registry, check_name, make_component, unknown_name
+from ._tasks import KnownTasks
 
 __all__ = ["GROUP", "RESTRICT", "Failure", "Method", "Plugin", "PluginHost"]
 
@@ -161,7 +163,7 @@ class PluginHost:
         self._reserved = frozenset(reserved)
         self.registry = Registry()
         self.registry.why_missing = self._why_missing
-        self.tasks = TaskRegistry()
+        self.tasks: TaskRegistry = KnownTasks()
         self.plugins: list[Plugin] = []
         self.failures: list[Failure] = []
         self._commands: dict[str, Any] = {}
@@ -180,7 +182,7 @@ class PluginHost:
         Raises:
             PrlmBenchError: the name is unknown, or two plugins register it.
         """
-        found = self._methods.get(name, [])
+        found = self._methods.get(matched(name, self._methods), [])
         if len(found) > 1:
             origins = " and ".join(str(m.origin) for m in found)
             choices = " or ".join(m.qualified for m in found)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .._util.names import matched
 from ..errors import PluginError, PrlmBenchError, UnknownNameError
 from ._component import METHODS, Component, ComponentChoice, check_factory
 from ._faults import Origin
@@ -61,20 +62,21 @@ class Registry:
         return sorted(found.values(), key=lambda c: (c.name, c.origin.dist))
 
     def get(self, kind: str, name: str) -> Component:
-        """A component by name, alias or `dist/name`.
+        """A component by name, alias or `dist/name`, in upper or lower case.
 
         Raises:
             UnknownNameError: unknown name; the hint lists close matches or failed plugins.
             PluginError: two plugins register it.
         """
-        found = self._by_name.get((kind, name), [])
+        names = [known for of, known in self._by_name if of == kind]
+        found = self._by_name.get((kind, matched(name, names)), [])
         if len(found) > 1:
             origins = " and ".join(str(c.origin) for c in found)
             choices = " or ".join(c.qualified for c in found)
             raise PluginError(f"{kind} {name!r} is registered by {origins}", f"write {choices}")
         if not found:
-            names = [n for k, n in self._by_name if k == kind and ("/" in n) == ("/" in name)]
-            raise unknown_name(kind, name, names, self.why_missing())
+            like_it = [known for known in names if ("/" in known) == ("/" in name)]
+            raise unknown_name(kind, name, like_it, self.why_missing())
         return found[0]
 
     def choose(self, kind: str, spec: str | Mapping[str, Any] | Spec | ComponentChoice) -> ComponentChoice:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from ..errors import SpecError
-from ..interfaces import SameResults
+from ..interfaces import AlsoCalled, SameResults
 
 #: One option: an optional `key=`, then a quoted value (its quotes doubled) or one without commas and quotes.
 _OPTION = re.compile(
@@ -73,7 +73,8 @@ def _options(spec: str, text: str) -> dict[str, str]:
             raise SpecError(f"{spec!r}: cannot read {text[position:]!r}", hint)
         key = match["key"] or POSITIONAL
         if key in options or (key == POSITIONAL and options):
-            raise SpecError(f"{spec!r}: {key or match.group().strip()!r} is given twice or lacks a key")
+            hint = "the option of the command is repeated for another component" if key == POSITIONAL else ""
+            raise SpecError(f"{spec!r}: {key or match.group().strip()!r} is given twice or lacks a key", hint)
         options[key] = _value(match)
         position = match.end()
     return options
@@ -105,6 +106,11 @@ class Option:
     def decides(self) -> bool:
         """False if the option is marked as not changing results."""
         return SameResults not in getattr(self.type, "__metadata__", ())
+
+    @property
+    def also_called(self) -> tuple[str, ...]:
+        """Further names of the option."""
+        return tuple(mark.name for mark in getattr(self.type, "__metadata__", ()) if isinstance(mark, AlsoCalled))
 
     @property
     def parameter(self) -> str:
@@ -239,9 +245,11 @@ def bind(kind: str, factory: Callable[..., Any], spec: Spec) -> dict[str, Any]:
         SpecError: an unknown option (with close matches), a missing one, or a value of the wrong type.
     """
     known = options_of(factory)
+    aliases = {alias: option.name for option in known.values() for alias in option.also_called}
     bound: dict[str, Any] = {}
     for key, value in spec.options.items():
         name = next(iter(known), key) if key == POSITIONAL else key
+        name = aliases.get(name, name) if name not in known else name
         if name not in known:
             if not _is_more(name, factory, known):
                 raise SpecError(f"{kind} {spec.name!r} has no option {name or value!r}", _known_options(name, known))

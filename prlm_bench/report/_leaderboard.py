@@ -45,6 +45,8 @@ class Row:
     #: Fingerprints of the first seed's result and of all seeds' results.
     fingerprint: str
     fingerprints: tuple[str, ...]
+    #: What the run called it; may be empty.
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,4 +189,5 @@ def _row(rank: int, group: SeedGroup, pooled: MethodFigures, metrics: Sequence[s
         batch_invariant=NOT_BATCH_INVARIANT not in method.generator.fingerprint,
         fingerprint=manifest.fingerprint,
         fingerprints=_names(group),
+        name=manifest.name,
     )

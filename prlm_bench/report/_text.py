@@ -154,8 +154,8 @@ LEGEND = (
 )
 #: The same where a terminal shows intervals as ±.
 PLUS_MINUS = (
-    "† control row. ± to the farther end of the 95 % interval over users (--wide shows both ends); it says nothing about "
-    "differences between rows, which are paired: see compare."
+    "† control row. ± to the farther end of the 95 % interval over users (--wide shows both ends); it says nothing "
+    "about differences between rows, which are paired: see compare."
 )
 BY_USER = "by user: the ranking metric as the mean of user means."
 CUT_PROMPTS = "Cut prompts: an item was shortened or left out to fit the token budget."

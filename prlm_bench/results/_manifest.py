@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Packages that figures depend on, besides what components and metrics name themselves.
 _PACKAGES = ("numpy", "sacrebleu", "ir_measures")
 #: Fields that the fingerprint does not cover.
-_OUTSIDE = ("schema_version", "fingerprint", "command")
+_OUTSIDE = ("schema_version", "fingerprint", "command", "name")
 #: Fields that the fingerprint of version 1 did not include.
 _NEW_IN_2 = ("core",)
 
@@ -35,6 +35,7 @@ def make_manifest(
     seed: int,
     control: bool,
     command: str,
+    name: str = "",
 ) -> Manifest:
     """The manifest of one row.
 
@@ -46,6 +47,7 @@ def make_manifest(
         seed: the run's seed.
         control: whether it is a control row.
         command: the command that reproduces this row.
+        name: what the row is called in tables; empty where it has no name of its own.
     """
     content: dict[str, Any] = {
         "task": dataset.task.name,
@@ -62,7 +64,9 @@ def make_manifest(
         | package_versions(*_PACKAGES),
     }
     fingerprint = _fingerprint(content, dataset.task)
-    return Manifest.model_validate({**content, "fingerprint": fingerprint, "command": without_logins(command)})
+    return Manifest.model_validate(
+        {**content, "fingerprint": fingerprint, "command": without_logins(command), "name": name}
+    )
 
 
 def _data_identity(dataset: Dataset, limit: int | None) -> DataIdentity:

@@ -10,9 +10,9 @@ The comment `#:` above each field is its description in the documentation.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from ..identity import json_digest
 
@@ -80,7 +80,7 @@ class Manifest(_Stored):
 
     #: Version of the schema: 1 knows metrics by name only and the core by its release, 2 knows both by their code.
     schema_version: Literal[1, 2] = SCHEMA_VERSION
-    #: SHA-256 over all fields but `schema_version` and `command`, and over the task's definition. The folder's
+    #: SHA-256 over all fields but `schema_version`, `command` and `name`, and over the task's definition. The folder's
     #: name ends with its first 8 digits.
     fingerprint: str
     #: Name of the task, as on the command line.
@@ -107,6 +107,15 @@ class Manifest(_Stored):
     versions: dict[str, str]
     #: The command that makes this one row.
     command: str
+    #: What the row is called in tables, where the run gave it a name; not written otherwise, and outside the fingerprint.
+    name: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_no_name(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = write(self)
+        if not content.get("name"):
+            content.pop("name", None)
+        return content
 
     @property
     def metric_names(self) -> list[str]:

@@ -18,7 +18,7 @@ SeedGroup = tuple[Stored, ...]
 
 def seed_group_key(manifest: Manifest) -> str:
     """A key shared by results that differ only in the seed: the manifest without the seed and what depends on it."""
-    return json_digest(_without_seed(manifest.model_dump(exclude={"seed", "fingerprint", "command"})))
+    return json_digest(_without_seed(manifest.model_dump(exclude={"seed", "fingerprint", "command", "name"})))
 
 
 def _without_seed(value: Any) -> Any:

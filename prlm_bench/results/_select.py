@@ -106,4 +106,4 @@ def _names(result: Stored) -> set[str]:
     method = result.manifest.method
     specs = [method.retriever.spec, method.reasoner.spec, method.generator.spec]
     short = {spec.partition(":")[0] for spec in specs}
-    return {*specs, *short, f"k={method.k}", f"seed={result.manifest.seed}"}
+    return {*specs, *short, f"k={method.k}", f"k{method.k}", f"seed={result.manifest.seed}", result.manifest.name}

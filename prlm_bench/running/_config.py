@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from .._util.reading import first_problem
+from .._util.reading import shortened
 from .._util.text import MAX_ANSWER
 from .._util.yaml_text import read_yaml
 from ..errors import RunError
 from ..host import ComponentChoice
 
 ComponentSpec: TypeAlias = str | dict[str, Any] | ComponentChoice
+#: The fields that take several values, or one.
+LISTS = ("tasks", "retrievers", "reasoners", "generators", "methods", "rewards", "k", "seeds", "plugins")
+#: Other names of fields in a run file.
+_ALSO = {name.removesuffix("s"): name for name in LISTS if name != "k"}
 
 
 class RunConfig(BaseModel):
@@ -34,6 +39,8 @@ class RunConfig(BaseModel):
     generators: list[ComponentSpec] = []
     #: Named methods, in addition to the grid.
     methods: list[str | dict[str, Any]] = []
+    #: What tables call the row, where the run asks for one method besides controls.
+    name: str = ""
     rewards: list[ComponentSpec] = []
     seeds: list[int] = Field(default=[0], min_length=1)
     #: Maximum number of questions, taken from the start of the split.
@@ -50,10 +57,16 @@ class RunConfig(BaseModel):
     any_task: bool = False
     #: Characters of an answer or a gold at most; a row with a longer answer fails.
     max_answer: int = Field(default=MAX_ANSWER, ge=1)
-    #: Skip components that can run on none of the tasks instead of raising an error.
-    lenient: bool = False
+    #: Refuse a config in which a component can run on none of the tasks instead of leaving it out.
+    strict: bool = False
     #: Users per split of generated tasks (mini-LaMP).
     synth_users: int | None = Field(default=None, ge=2)
+    #: The results folder; None means `prlm-results`.
+    results: Path | None = None
+    #: Worker processes.
+    jobs: int = Field(default=1, ge=1)
+    #: Local plugins to load: `path/to/file.py` or `package.module`.
+    plugins: list[str] = []
 
     @property
     def holds_objects(self) -> bool:
@@ -68,9 +81,7 @@ class RunConfig(BaseModel):
             raise ValueError("k must be 0 or more")
         return value
 
-    @field_validator(
-        "tasks", "retrievers", "reasoners", "generators", "methods", "rewards", "k", "seeds", mode="before"
-    )
+    @field_validator(*LISTS, mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str | int | Mapping | ComponentChoice) else value
@@ -84,18 +95,58 @@ def read_run_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfi
         overrides: field name to value; None and empty lists count as not given.
 
     Raises:
-        RunError: the file cannot be read, or a field is invalid; the message names file and field.
+        RunError: the file cannot be read, or fields are invalid; the message names the file and every wrong field.
     """
-    content: dict[str, Any] = {}
-    if path is not None:
-        loaded = read_yaml(path, RunError).content
-        if not isinstance(loaded, dict):
-            raise RunError(f"{path}: a run file must be a mapping", "see the guide on run files")
-        content = loaded
-    content |= {key: value for key, value in overrides.items() if value is not None and value != []}
+    content = {} if path is None else _fields(read_yaml(path, RunError).content, path)
+    content |= _fields({key: value for key, value in overrides.items() if value is not None and value != []}, "run")
     try:
         return RunConfig.model_validate(content)
     except ValidationError as error:
-        known = ", ".join(RunConfig.model_fields)
-        hint = f"known fields: {known}" if error.errors()[0]["type"] == "extra_forbidden" else ""
-        raise RunError(f"{path or 'run'}: {first_problem(error)}", hint) from None
+        problems, hint = _problems(error)
+        raise RunError(f"{path or 'run'}: {problems}", hint) from None
+
+
+def run_file_plugins(path: Path | None) -> list[str]:
+    """The local plugins that a run file names, which have to be loaded before its components are known.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    content = {} if path is None else _fields(read_yaml(path, RunError).content, path)
+    named = content.get("plugins") or []
+    return [named] if isinstance(named, str) else [each for each in named if isinstance(each, str)]
+
+
+def _fields(content: Any, where: Path | str) -> dict[str, Any]:
+    """What a run file says by the names of the fields: `retriever` is `retrievers`, `skip-invalid` is `skip_invalid`.
+
+    Raises:
+        RunError: it is no mapping, or gives a field twice.
+    """
+    if not isinstance(content, dict):
+        raise RunError(f"{where}: a run file must be a mapping", "see the guide on run files")
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        name = str(key).strip().replace("-", "_").casefold()
+        if name == "lenient" and isinstance(value, bool):  # as `strict` was called until version 0.1
+            name, value = "strict", not value
+        name = _ALSO.get(name, name)
+        if name in found:
+            raise RunError(f"{where}: {name} is given twice", f"write one list {name}: [...]")
+        found[name if name in RunConfig.model_fields else str(key)] = value
+    return found
+
+
+def _problems(error: ValidationError) -> tuple[str, str]:
+    """Everything that is wrong, in one line, and a hint."""
+    told: dict[str, str] = {}
+    hint = ""
+    for wrong in error.errors(include_url=False):
+        field = ".".join(map(str, wrong["loc"]))
+        if wrong["type"] == "extra_forbidden":
+            close = get_close_matches(str(wrong["loc"][0]), RunConfig.model_fields, n=1)
+            told[field] = "there is no such field" + (f", did you mean {close[0]}?" if close else "")
+            hint = hint or ("" if close else "known fields: " + ", ".join(RunConfig.model_fields))
+        else:
+            told.setdefault(field, wrong["msg"].removeprefix("Value error, "))
+    return "; ".join(f"{shortened(field)}: {shortened(problem)}" for field, problem in told.items()), hint

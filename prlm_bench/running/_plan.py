@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RunError, SpecError
-from ..host import NEEDS, ComponentChoice, PluginFault, PluginHost, parse_spec
+from ..errors import PrlmBenchError, RunError, SpecError
+from ..host import NEEDS, ComponentChoice, Method, PluginFault, PluginHost, parse_spec
 from ._components import missing_requirement
 from ._config import RunConfig
 
@@ -28,6 +29,8 @@ class Cell:
     reasoner: ComponentChoice
     generator: ComponentChoice
     seed: int
+    #: What tables call it; may be empty.
+    label: str = ""
 
     @property
     def is_control(self) -> bool:
@@ -46,11 +49,15 @@ class Cell:
         }
 
     @property
+    def method(self) -> str:
+        """The method in one line."""
+        parts = self.parts
+        return f"{parts['retriever']} × k={parts['k']} × {parts['reasoner']} × {parts['generator']}"
+
+    @property
     def name(self) -> str:
         """Task, method and seed, in one line."""
-        parts = self.parts
-        method = f"{parts['retriever']} × k={parts['k']} × {parts['reasoner']} × {parts['generator']}"
-        return f"{self.task}: {method}, seed {self.seed}"
+        return f"{self.task}: {self.method}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,8 @@ class Skipped:
     task: str
     what: str
     why: str
+    #: What to do about it; may be empty.
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,10 +117,27 @@ def plan_cells(config: RunConfig, host: PluginHost, dataset: Dataset) -> Plan:
         why = _why_not(cell, dataset)
         if why is None:
             names = (component_key(cell.retriever), component_key(cell.reasoner), component_key(cell.generator))
-            cells.setdefault((*names, cell.k, cell.seed), cell)
+            label = cell.label or config.name if is_requested else ""
+            cells.setdefault((*names, cell.k, cell.seed), replace(cell, label=label))
         elif is_requested:
-            skipped.setdefault(why, Skipped(cell.task, *why))
+            skipped.setdefault(why, Skipped(cell.task, *why, hint=remedy(why[1], host, cell.task)))
+    _check_labels(list(cells.values()))
     return Plan(list(cells.values()), list(skipped.values()))
+
+
+def _check_labels(cells: Sequence[Cell]) -> None:
+    """Refuse a name that several methods have.
+
+    Raises:
+        RunError: it says which.
+    """
+    named: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        named.setdefault(cell.label, {})[cell.method] = None
+    for label, methods in named.items():
+        if label and len(methods) > 1:
+            hint = "name one method at a time: --method METHOD:name=..., or a run for each"
+            raise RunError(f"{len(methods)} methods are called {label!r}: {'; '.join(methods)}", hint)
 
 
 def _requested(config: RunConfig, host: PluginHost, task: str) -> Iterator[Cell]:
@@ -134,9 +160,9 @@ def _controls(requested: Sequence[Cell], host: PluginHost) -> Iterator[Cell]:
     max_k = max((cell.k for cell in requested), default=0)
     for cell in requested:
         if not cell.generator.component.control:
-            yield from (replace(cell, retriever=retriever, k=max_k) for retriever in retrievers)
+            yield from (replace(cell, retriever=retriever, k=max_k, label="") for retriever in retrievers)
         for retriever, generator in product([cell.retriever, *retrievers], generators):
-            yield replace(cell, retriever=retriever, k=1, generator=generator)
+            yield replace(cell, retriever=retriever, k=1, generator=generator, label="")
 
 
 def _method_cells(
@@ -145,17 +171,19 @@ def _method_cells(
     parsed = parse_spec(spec)
     method = host.method(parsed.name)
     options = {key: str(value) for key, value in parsed.options.items()}
+    label = options.pop("called", "") if isinstance(spec, dict) else options.pop("name", "")
     parts = {part: options.pop(part, getattr(method, part)) for part in ("retriever", "reasoner", "generator")}
     k = options.pop("k", method.k)
     placeholders = {name for text in parts.values() for _, name, _, _ in string.Formatter().parse(text) if name}
     for name in options.keys() - placeholders:
-        known = ", ".join(sorted({"retriever", "k", "reasoner", "generator"} | placeholders))
+        given = {"retriever", "k", "reasoner", "generator", "called" if isinstance(spec, dict) else "name"}
+        known = ", ".join(sorted(given | placeholders))
         raise SpecError(f"method {parsed.name!r} has no option {name!r}", f"known: {known}")
     for name in placeholders - options.keys():
         raise SpecError(f"method {parsed.name!r} needs the option {name!r}", f"{parsed.name}:{name}=...")
     choices = {kind: host.registry.choose(kind, text.format_map(options)) for kind, text in parts.items()}
     for count in ks if k is None else [_count(parsed.name, k)]:
-        yield Cell(task, choices["retriever"], count, choices["reasoner"], choices["generator"], seed)
+        yield Cell(task, choices["retriever"], count, choices["reasoner"], choices["generator"], seed, label)
 
 
 def _count(method: str, k: str | int) -> int:
@@ -191,21 +219,67 @@ def _why_not(cell: Cell, dataset: Dataset) -> tuple[str, str] | None:
     return None
 
 
-def check_requested(config: RunConfig, plans: Sequence[Plan], host: PluginHost) -> None:
-    """Check that every requested component runs on some task, unless the config is lenient.
+def remedy(why: str, host: PluginHost, task: str) -> str:
+    """The task that has what another one lacks, as far as that is dates; "" where there is none."""
+    timed = f"{task}_time"
+    return f"{timed} has them" if NEEDS["date"] in why and timed in host.tasks.names else ""
+
+
+def check_names(config: RunConfig, host: PluginHost) -> None:
+    """Check every name and option of a config before any data are opened.
 
     Raises:
-        RunError: a component can run on no task; the message says what is missing.
+        PrlmBenchError: one is wrong; where several are, the message has them all.
+    """
+    kinds = {"retriever": config.retrievers, "reasoner": config.reasoners, "generator": config.generators}
+    choices = [(kind, spec) for kind, specs in {**kinds, "reward": config.rewards}.items() for spec in specs]
+    checks: list[Callable[[], object]] = [partial(host.tasks.get, name) for name in config.tasks]
+    checks += [partial(host.registry.choose, kind, spec) for kind, spec in choices]
+    checks += [partial(_method, host, spec) for spec in config.methods]
+    wrong: dict[str, PrlmBenchError] = {}
+    for check in checks:
+        try:
+            check()
+        except PrlmBenchError as error:
+            wrong.setdefault(str(error), error)
+    if len(wrong) > 1:
+        raise RunError("; ".join(wrong))
+    for error in wrong.values():
+        raise error
+
+
+def _method(host: PluginHost, spec: str | dict[str, Any]) -> Method:
+    return host.method(parse_spec(spec).name)
+
+
+def check_requested(config: RunConfig, plans: Sequence[Plan], host: PluginHost) -> None:
+    """Check that something that was asked for runs; of a strict config, that all of it runs on some task.
+
+    Raises:
+        RunError: all components of a kind can run on no task, or of a strict config one; the message says what is
+            missing.
     """
     for kind, specs in (("retriever", config.retrievers), ("generator", config.generators)):
-        for spec in [] if config.lenient else specs:
-            choice = host.registry.choose(kind, spec)
-            used = any(str(getattr(cell, kind)) == str(choice) for plan in plans for cell in plan.planned)
-            reasons = [s for plan in plans for s in plan.skipped if s.what.startswith(f"{kind} {choice}")]
-            if not used and reasons:
-                tasks = ", ".join(dict.fromkeys(s.task for s in reasons))
-                raise RunError(f"{kind} {choice} cannot run on {tasks}: it {reasons[0].why}")
+        choices = [host.registry.choose(kind, spec) for spec in specs]
+        idle = {str(choice): _reasons(kind, choice, plans) for choice in choices if not _runs(kind, choice, plans)}
+        refused = [(f"{kind} {name}", reasons) for name, reasons in idle.items() if reasons]
+        if refused and (config.strict or len(refused) == len({*map(str, choices)})):
+            told = [f"{what} cannot run on {_tasks(reasons)}: it {reasons[0].why}" for what, reasons in refused]
+            raise RunError("; ".join(told), refused[0][1][0].hint)
     if not any(plan.planned for plan in plans):
         for first in (s for plan in plans for s in plan.skipped):
-            raise RunError(f"nothing to run: {first.what} {first.why}")
+            raise RunError(f"nothing to run: {first.what} {first.why}", first.hint)
         raise RunError("nothing to run", "give --retriever and --generator, --method, or a run file")
+
+
+def _runs(kind: str, choice: ComponentChoice, plans: Sequence[Plan]) -> bool:
+    return any(str(getattr(cell, kind)) == str(choice) for plan in plans for cell in plan.planned)
+
+
+def _reasons(kind: str, choice: ComponentChoice, plans: Sequence[Plan]) -> list[Skipped]:
+    whole = f"{kind} {choice}"
+    return [s for plan in plans for s in plan.skipped if s.what == whole or s.what.startswith(f"{whole} with ")]
+
+
+def _tasks(reasons: Sequence[Skipped]) -> str:
+    return ", ".join(dict.fromkeys(reason.task for reason in reasons))

@@ -21,7 +21,7 @@ from ..results._manifest import method_folder
 from ._components import Components
 from ._config import RunConfig
 from ._pipeline import Pipeline
-from ._plan import Broken, Cell, Plan, check_requested, plan_cells
+from ._plan import Broken, Cell, Plan, check_names, check_requested, plan_cells
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -68,6 +68,7 @@ def prepare_tasks(config: RunConfig, host: PluginHost, progress: Progress | None
     Raises:
         PrlmBenchError: the config cannot run.
     """
+    check_names(config, host)
     prepared = [prepare_task(config, host, name, progress) for name in config.tasks]
     check_requested(config, [task.plan for task in prepared], host)
     return prepared
@@ -171,6 +172,7 @@ class _Identify:
             seed=cell.seed,
             control=cell.is_control,
             command=_command(cell, self.config, self.dataset),
+            name=cell.label,
         )
 
 
@@ -180,6 +182,7 @@ def _command(cell: Cell, config: RunConfig, dataset: Dataset) -> str:
         words += ["--data", config.data.name or "."]
     words += ["--split", config.split, "--retriever", str(cell.retriever), "-k", str(cell.k)]
     words += ["--reasoner", str(cell.reasoner), "--generator", str(cell.generator), "--seed", str(cell.seed)]
+    words += ["--name", cell.label] if cell.label else []
     for reward in config.rewards:
         words += ["--reward", str(reward)]
     if config.limit is not None:

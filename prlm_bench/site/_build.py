@@ -65,7 +65,7 @@ def write_site(
         write_whole(output / "static" / file.name, file.read_bytes())
     for picture in pictures:
         write_whole(output / PICTURES / picture.file, picture.content)
-    progress.start("site", len(by_fingerprint))
+    progress.start("site, rows", len(by_fingerprint))
     samples: dict[str, str] = {}
     for fingerprint, result in by_fingerprint.items():
         if result.has_samples:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from prlm_bench import __version__
+from prlm_bench.cli import COMMANDS as COMMANDS_AND_GROUPS, _app
+from prlm_bench.cli._help import EXAMPLES, with_help
+from prlm_bench.cli._run import with_profile_value
 from prlm_bench.data import Dataset, open_split
 from prlm_bench.host import PluginHost
 
@@ -269,3 +275,64 @@ def test_data_is_made_looked_at_and_checked(here: Command, tmp_path: Path) -> No
     run = ("run", *words, "--retriever", "bm25", "--generator", "copy", "--skip-invalid", "--json")
     table = parsed(here(*run))["tables"][0]
     assert (table["n"], table["n_total"], table["rows"][0]["n_invalid"]) == (5, 6, 1)
+
+
+class TestHelp:
+    @pytest.mark.parametrize(
+        "words", [(), *((name,) for name in (*GROUPS, "study", "lm-eval", "paths", "prlm", "human"))]
+    )
+    def test_a_bare_group_prints_its_help(self, words: tuple[str, ...], here: Command) -> None:
+        bare = here(*words)
+        assert (bare.status, bare.stderr) == (0, "")
+        assert bare.stdout.count("\n") > 8
+        assert bare.stdout == here(*words, "--help").stdout == here(*words, "-h").stdout
+
+    def test_it_is_as_wide_as_the_terminal(self, here: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+        lines = {}
+        for width in (60, 80, 120, 180):
+            monkeypatch.setenv("COLUMNS", str(width))
+            shown = here("run", "-h").stdout.partition("Examples:")[0].splitlines()
+            lines[width] = max(map(len, shown))
+            assert width - 25 < lines[width] < width
+        assert len({*lines.values()}) == 4
+
+    @pytest.mark.parametrize("words", EXAMPLES)
+    def test_every_example_is_a_command_line(self, words: str, here: Command) -> None:
+        text = here(*words.split(), "--help").stdout
+        for example in EXAMPLES[words]:
+            assert " ".join(example.split()) in " ".join(text.replace("\\\n", " ").split())
+            program, *rest = shlex.split(example)
+            assert program == "prlm-bench"
+            command = with_help(typer.main.get_command(_app.application()))
+            while hasattr(command, "commands"):
+                command, rest = command.commands[rest[0]], rest[1:]
+            assert command.make_context("prlm-bench", with_profile_value(rest)).params
+
+    def test_every_command_has_an_example(self) -> None:
+        assert {*COMMANDS_AND_GROUPS} - {*EXAMPLES} == set()
+
+    @pytest.mark.parametrize(
+        ("typed", "names"),
+        [
+            ("run --retriever bm", ["bm25"]),
+            ("run --task LAMP_7", ["lamp_7", "lamp_7_time"]),
+            ("run --generator ec", ["echo"]),
+            ("compare --metric ROUGEl", ["rougeL@lamp"]),
+            ("leaderboard --task mini_lamp_7", ["mini_lamp_7"]),
+            ("study k --retriever orac", ["oracle"]),
+            ("stu", ["study"]),
+        ],
+    )
+    def test_the_tab_key_completes_names(self, typed: str, names: list[str], cli: Command) -> None:
+        asked = {"COMP_WORDS": f"prlm-bench {typed}", "COMP_CWORD": str(len(typed.split()))}
+        code = "import sys; sys.argv[0] = 'prlm-bench'; from prlm_bench.__main__ import main; main()"
+        ended = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **asked, "_PRLM_BENCH_COMPLETE": "complete_bash"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        found = ended.stdout.split()
+        assert set(names) <= set(found), ended
+        assert all(name.casefold().startswith(typed.split()[-1].casefold()) for name in found)

@@ -37,7 +37,7 @@ FILES: dict[str, Any] = {
     "text.json": "q: a",
     "none.json": golds(),
     "others.json": [{**QUESTION, "id": "x"}],
-    "field.yaml": "tasks: [mini_lamp_4]\nretriever: bm25\n",
+    "field.yaml": "tasks: [mini_lamp_4]\nzzz: bm25\nk: [four]\n",
     "broken.yaml": "tasks: [mini_lamp_4\n",
     "task.yaml": "extends: lamp_4\nname: mine\noutput: sound\n",
     "file": "not a folder",
@@ -68,6 +68,16 @@ MISTAKES = {
     "list retreivers": "unknown list 'retreivers' (did you mean retrievers",
     "leaderboard --format jsn": "unknown format 'jsn' (did you mean json?)",
     "prompts --task mini_lamp_4 --protocol chatt": "unknown prompt protocol 'chatt' (did you mean chat?)",
+    f"{RUN} --retriever bm25,recency": "unknown retriever 'bm25,recency' (name one at a time: repeat the option, or",
+    f"{RUN} --retriever bm52 --generator cppy": "unknown retriever 'bm52' (did you mean bm25?); unknown gen",
+    "run --task mini_lamp_4,mini_lamp_5": "unknown task 'mini_lamp_4,mini_lamp_5' (name one at a time: ",
+    # what other tools call things
+    f"{RUN} --output_path x": "No such option: --output_path (results go to --results FOLDER, ",
+    f"{RUN} --batch_size 4": "No such option: --batch_size (an option of the generator",
+    f"{RUN} --num_fewshot 2": "No such option: --num_fewshot (an option of the reasoner: --reasoner direct:shots=N)",
+    "run --config grid.yaml": "No such option: --config (the run file needs no option: prlm-bench run FILE)",
+    "eval --task mini_lamp_4": "No such command 'eval' (`prlm-bench run` runs methods and scores them",
+    f"{RUN} -k 1,4": "Invalid value for '-k': 1,4 (give the option once for each value)",
     # specs
     f"{RUN} --retriever bm25:k1=much": "retriever 'bm25': k1='much': Input should be a valid number",
     f"{RUN} --retriever bm25:k3=1": "retriever 'bm25' has no option 'k3' (",
@@ -97,8 +107,8 @@ MISTAKES = {
     "data download --task mini_lamp_4 -o out": "task mini_lamp_4 has no download: its data are made here",
     # studies and plugins
     "run nowhere.yaml": "nowhere.yaml: cannot be read: No such file or directory",
-    "run field.yaml": "field.yaml: retriever: Extra inputs are not permitted (known fields: tasks,",
-    "run broken.yaml": "broken.yaml:2: cannot be read: while parsing a flow sequence",
+    "run field.yaml": "field.yaml: k.0: Input should be a valid integer, unable to parse string as an integer; zzz: ",
+    "run broken.yaml": "broken.yaml:1: cannot be read: while parsing a flow sequence",
     f"{RUN} --plugin nowhere.py": "no such plugin file: nowhere.py",
     "new-plugin 'two words'": "invalid plugin name 'two words'",
     # predictions and results

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prlm_bench import Document
+from prlm_bench.progress import working
 
 from ._cache import Floats, VectorCache
 
@@ -150,14 +151,17 @@ class TextVectors:
         Before each piece, what other processes have cached meanwhile is left out.
         """
         digests = list(missing)
-        while digests:
-            piece, digests = digests[: self._piece], digests[self._piece :]
-            found = dict(self._cache.get(piece))
-            piece = [digest for digest in piece if digest not in found]
-            if piece:
-                vectors = self._encode_piece([missing[digest].decode() for digest in piece])
-                found |= self._cache.put(piece, vectors)
-            yield from found.items()
+        with working("encoding, texts", len(digests)) as advance:
+            while digests:
+                piece, digests = digests[: self._piece], digests[self._piece :]
+                count = len(piece)
+                found = dict(self._cache.get(piece))
+                piece = [digest for digest in piece if digest not in found]
+                if piece:
+                    vectors = self._encode_piece([missing[digest].decode() for digest in piece])
+                    found |= self._cache.put(piece, vectors)
+                advance(count)
+                yield from found.items()
 
     def _encode_piece(self, texts: list[str]) -> Floats:
         if self._encoder is None:

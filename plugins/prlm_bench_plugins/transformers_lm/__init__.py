@@ -13,5 +13,5 @@ _EXTRA = "prlm-bench[lm]"
 def prlm_bench_register_generators(register: Any) -> None:
     """transformers and flan-t5."""
     requires = {"torch": _EXTRA, "transformers": _EXTRA}
-    register("transformers", "._generator:TransformersGenerator", requires=requires, cached=True)
+    register("transformers", "._generator:TransformersGenerator", requires=requires, cached=True, aliases=["hf"])
     register("flan-t5", "._presets:flan_t5", requires=requires, cached=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from prlm_bench import Completion, Prompt
 from prlm_bench.errors import MissingDependencyError, PrlmBenchError
-from prlm_bench.interfaces import Activity, Context, SameResults
+from prlm_bench.interfaces import Activity, AlsoCalled, Context, SameResults
 from prlm_bench.profiling import timed, timed_each
 from prlm_bench.prompting import HubTokenizer
 
@@ -95,7 +95,7 @@ class TransformersGenerator:
     def __init__(
         self,
         context: Context,
-        model: str,
+        model: Annotated[str, AlsoCalled("pretrained")],
         max_new_tokens: int = 128,
         temperature: float = 0.0,
         top_p: float = 1.0,

@@ -16,7 +16,7 @@ NAMES = (
     "hybrid:of=bm25+minilm,weights=0.25+0.75 · k16",
 )
 TEXTS = (
-    "folder/of/results/bm25-k1-direct-protocol-chat-copy-s0-9cb0322d",
+    "folder/bm25-k1-direct-protocol-chat-copy-s0-9cb0322d",
     "a title of some words",
     "yes",
     "",

@@ -14,7 +14,7 @@ from prlm_bench.host import NEEDS, Method, Origin, PluginHost
 from prlm_bench.host._registry import make_component
 from prlm_bench.running import RunConfig
 from prlm_bench.running._components import lacks
-from prlm_bench.running._plan import Plan, check_requested, plan_cells
+from prlm_bench.running._plan import Plan, check_names, check_requested, plan_cells
 
 Row = tuple[str, int, str, str]
 MINE = Origin("mine", "mine", "1", "mine.py")
@@ -170,7 +170,15 @@ def test_what_cannot_run_is_left_out_with_the_reason(host: PluginHost, bare: Dat
     [
         ({"retrievers": ["recency"], "generators": ["copy"]}, "retriever recency cannot run on lamp_4: it needs dates"),
         ({"retrievers": ["oracle"], "generators": ["copy"]}, "retriever oracle cannot run on lamp_4: it needs rec"),
-        ({"retrievers": ["bm25"], "generators": ["copy", "vote"]}, "generator vote cannot run on lamp_4: it needs"),
+        (
+            {"retrievers": ["bm25"], "generators": ["copy", "vote"], "strict": True},
+            "generator vote cannot run on lamp_4: it needs",
+        ),
+        (
+            {"retrievers": ["recency", "oracle"], "generators": ["copy"]},
+            "retriever recency cannot run on lamp_4: it needs dates on every profile item; retriever oracle cannot run "
+            "on lamp_4: it needs recorded relevant items (lamp_4_time has them)",
+        ),
         ({"retrievers": ["none"], "generators": ["copy"]}, "generator copy cannot run on lamp_4: it needs retr"),
         ({"methods": ["stranger-copy"]}, "nothing to run: retriever other-user needs at least two users"),
         ({"retrievers": ["bm25"]}, "nothing to run (give --retriever and --generator, --method, or a run file)"),
@@ -191,7 +199,26 @@ def test_it_is_enough_to_run_on_one_of_the_tasks(host: PluginHost, bare: Dataset
     )
     check_requested(study, [plan_cells(study, host, dataset) for dataset in (bare, headlines)], host)
     with pytest.raises(RunError, match="recency cannot run on lamp_4"):
-        check_requested(study, [plan_cells(study, host, bare)], host)
+        strict = study.model_copy(update={"strict": True})
+        check_requested(strict, [plan_cells(strict, host, bare)], host)
+
+
+def test_what_does_not_fit_is_left_out(host: PluginHost, bare: Dataset) -> None:
+    study = RunConfig(tasks=["lamp_4"], retrievers=["recency", "bm25"], generators=["copy"], controls=False)
+    plan = plan_cells(study, host, bare)
+    check_requested(study, [plan], host)
+    assert [cell.parts["retriever"] for cell in plan.cells] == ["bm25"]
+    assert [(s.what, s.hint) for s in plan.skipped] == [("retriever recency", "lamp_4_time has them")]
+
+
+def test_all_wrong_names_come_at_once(host: PluginHost) -> None:
+    names = {"retrievers": ["bm52", "bm25:k3=1"], "generators": ["cppy"], "methods": ["ecko"], "rewards": ["overlp"]}
+    with pytest.raises(RunError) as caught:
+        check_names(RunConfig(tasks=["lmap_4"], **names), host)
+    said = str(caught.value)
+    for name in ("task 'lmap_4'", "'bm52'", "no option 'k3'", "'cppy'", "'ecko'", "'overlp'"):
+        assert name in said
+    assert "\n" not in said
 
 
 def test_a_method_is_a_preset(host: PluginHost, headlines: Dataset) -> None:
@@ -240,3 +267,16 @@ def test_two_components_of_one_name_are_two_methods(host: PluginHost, headlines:
     assert [cell.retriever.component.qualified for cell in plan.cells] == ["one/twin", "two/twin"]
     with pytest.raises(PluginError, match=r"by one \(one 1\) and two \(two 1\) \(write one/twin or two/twin"):
         planned(host, headlines, retrievers=["twin"], generators=["copy"])
+
+
+def test_a_row_can_have_a_name(host: PluginHost, headlines: Dataset) -> None:
+    plan = planned(host, headlines, retrievers=["bm25"], generators=["copy"], name="Ours", seeds=[0, 1])
+    assert {(cell.label, cell.method) for cell in plan.cells} == {("Ours", "bm25 × k=4 × direct × copy")}
+    methods = ["random-copy:name=Chance", {"name": "random-copy", "k": 2, "called": "Two"}]
+    plan = planned(host, headlines, methods=methods)
+    assert [(cell.label, cell.k) for cell in plan.cells] == [("Chance", 1), ("Two", 2)]
+    controls = RunConfig(tasks=["mini_lamp_4"], retrievers=["bm25"], generators=["copy"], name="Ours")
+    found = plan_cells(controls, host, headlines).cells
+    assert [cell.label for cell in found] == ["Ours"] + [""] * (len(found) - 1)
+    with pytest.raises(RunError, match="2 methods are called 'Ours'"):
+        planned(host, headlines, retrievers=["bm25", "random"], generators=["copy"], name="Ours")

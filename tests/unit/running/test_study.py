@@ -10,7 +10,7 @@ import yaml
 
 from prlm_bench.cli._run import DEFAULT_CONFIG
 from prlm_bench.errors import RunError
-from prlm_bench.running import RunConfig, read_run_config
+from prlm_bench.running import RunConfig, read_run_config, run_file_plugins
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -43,13 +43,45 @@ def test_a_file_holds_every_field(tmp_path: Path) -> None:
         "controls": False,
         "skip_invalid": True,
         "any_task": True,
-        "lenient": True,
+        "strict": True,
         "synth_users": 3,
         "max_answer": 5000,
+        "results": "out",
+        "jobs": 2,
+        "plugins": ["mine.py"],
     }
     assert set(fields) == set(RunConfig.model_fields)
     study = read_run_config(written(tmp_path, yaml.safe_dump(fields)), {})
-    assert study.model_dump() == fields | {"data": Path("some/where")}
+    assert study.model_dump() == fields | {"data": Path("some/where"), "results": Path("out")}
+
+
+def test_a_file_may_say_it_otherwise(tmp_path: Path) -> None:
+    text = (
+        "task: lamp_4\nretriever: {name: bm25, k1: 2}\nGenerator: copy\nreasoner: direct\nmethod: echo\nseed: 5\n"
+        "reward: format\nskip-invalid: true\nplugin: mine.py\nlenient: false\n"
+    )
+    study = read_run_config(written(tmp_path, text), {})
+    assert (study.tasks, study.retrievers, study.generators) == (["lamp_4"], [{"name": "bm25", "k1": 2}], ["copy"])
+    assert (study.reasoners, study.methods, study.seeds, study.rewards) == (["direct"], ["echo"], [5], ["format"])
+    assert (study.skip_invalid, study.plugins, study.strict) == (True, ["mine.py"], True)
+    assert run_file_plugins(tmp_path / "study.yaml") == ["mine.py"]
+    assert not read_run_config(written(tmp_path, "task: lamp_4\nlenient: true\n"), {}).strict
+
+
+def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path, "tsk: lamp_4\nk: [four]\nlimit: 0\nretreivers: bm25\nsomething: 1\n")
+    with pytest.raises(RunError) as caught:
+        read_run_config(path, {})
+    said = str(caught.value)
+    for part in (
+        *("tasks: Field required", "k.0: Input should be a valid integer", "limit: Input should be greater"),
+        *("tsk: there is no such field, did you mean tasks?", "retreivers: there is no such field, did you mean ret"),
+        "something: there is no such field",
+    ):
+        assert part in said
+    assert "\n" not in said
+    with pytest.raises(RunError, match="tasks is given twice"):
+        read_run_config(written(tmp_path, "tasks: lamp_4\ntask: lamp_5\n"), {})
 
 
 def test_one_value_counts_as_a_list(tmp_path: Path) -> None:
@@ -79,7 +111,7 @@ def test_the_embedded_study_runs_all_tasks_with_the_tiny_model() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("tasks: [lamp_4]\nretriever: bm25\n", "retriever: Extra inputs are not permitted (known fields: tasks, data,"),
+        ("tasks: [lamp_4]\nzzz: bm25\n", "zzz: there is no such field (known fields: tasks, data,"),
         ("k: [1]\n", "tasks: Field required"),
         ("tasks: []\n", "tasks: List should have at least 1 item"),
         ("tasks: [lamp_4]\nseeds: []\n", "seeds: List should have at least 1 item"),
@@ -90,7 +122,7 @@ def test_the_embedded_study_runs_all_tasks_with_the_tiny_model() -> None:
         ("tasks: [lamp_4]\nsynth_users: 1\n", "synth_users: Input should be greater than or equal to 2"),
         ("- lamp_4\n", "a run file must be a mapping (see the guide on run files)"),
         ("", "a run file must be a mapping"),
-        ("tasks: [lamp_4\n", "2: cannot be read: while parsing a flow sequence"),
+        ("tasks: [lamp_4\n", "1: cannot be read: while parsing a flow sequence"),
     ],
 )
 def test_a_mistake_names_file_and_field(tmp_path: Path, text: str, said: str) -> None:
