@@ -149,7 +149,9 @@ def _named_server(address: str) -> Check:
 
 
 def _answers(address: str, models: Sequence[str], where: str) -> Check:
-    listed = ", ".join(models[:3]) + (f" and {len(models) - 3} more" if len(models) > 3 else "")
+    # Some name a model by its path on their machine.
+    names = [model.rpartition("/")[2] if model.startswith("/") else model for model in models[:3]]
+    listed = ", ".join(names) + (f" and {len(models) - 3} more" if len(models) > 3 else "")
     hint = f"--generator openai-api:model={models[0] if models else 'NAME'},base_url={address}"
     return Check(f"server {address}", True, f"{where}; it serves {listed or 'no model'}", hint, group=_SERVERS)
 
