@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..host import PluginHost
 from ..report import Table
 from ..report._gains import reads_labels
+from ..report._overview import Board
 from ..report._text import (
     BOOTSTRAP,
     BY_USER,
@@ -56,14 +55,15 @@ _SPREAD = (
 )
 
 
-def legend_lines(tables: Sequence[Table], host: PluginHost | None, *, drawn: bool) -> list[str]:
-    """The legend of these tables, a line for each thing; commands are in backticks.
+def legend_lines(board: Board, host: PluginHost | None, *, drawn: bool) -> list[str]:
+    """The legend of a page, a line for each thing; commands are in backticks.
 
     Args:
-        tables: what it is of.
+        board: what the page shows.
         host: knows the components.
         drawn: whether intervals are drawn, and rows link to pages.
     """
+    tables = board.tables
     rows = [row for table in tables for row in table.rows]
     failed = any(row.figures.reward_failures or row.figures.metric_failures for row in rows)
     several = any(len(row.seeds) > 1 for row in rows)
@@ -71,7 +71,7 @@ def legend_lines(tables: Sequence[Table], host: PluginHost | None, *, drawn: boo
         _CONTROLS if drawn else f"†: control row. {_CONTROLS}",
         _MARKS,
         *[_BOUND] * any(reads_labels(row, host) for row in rows),
-        *[_RANKS] * (len(tables) > 1),
+        *[_RANKS] * bool(board.overviews),
         _ARROWS,
         _INTERVALS,
         *[text for kind, text in BOOTSTRAP.items() if any(table.interval == kind for table in tables)],

@@ -70,7 +70,7 @@ def markdown_page(board: Board, host: PluginHost | None, pictures: Sequence[tupl
         blocks += _overview(shown, folded=at > 0)
     blocks += [
         "## How to read the tables",
-        "\n".join(f"- {text}" for text in legend_lines(board.tables, host, drawn=False)),
+        "\n".join(f"- {text}" for text in legend_lines(board, host, drawn=False)),
     ]
     if pictures:
         blocks += ["## Pictures", *(f"![{markdown_text(title)}]({link})" for link, title in pictures)]

@@ -52,7 +52,7 @@ def index_page(board: Board, host: PluginHost | None = None, pictures: Sequence[
         root=".",
         views=table_views(board, host),
         overviews=overview_views(board, host),
-        legend=[_marked_up(text) for text in legend_lines(board.tables, host, drawn=True)],
+        legend=[_marked_up(text) for text in legend_lines(board, host, drawn=True)],
         pictures=pictures,
         facets=facets,
     )

@@ -247,6 +247,8 @@ def test_search_failures_and_order(run: Watched) -> None:
     page.get_by_label("parse failures only").check()
     assert listed(page)[:3] == ["q3", "q10", "q17"]
     page.get_by_label("parse failures only").uncheck()
+    orders = page.get_by_label("order").locator("option").all_inner_texts()
+    assert orders == ["as in the data", "worst rouge1@lamp first", "best rouge1@lamp first"]
     page.get_by_label("order").select_option("worst")
     assert listed(page)[0] == "q200"
     page.get_by_label("order").select_option("best")
