@@ -62,15 +62,13 @@ nightly: $(VENV)/.test browser
 
 # Makes the samples of the committed rows again, except those of trained models, compares them with the hashes in the
 # committed summaries, puts them beside these (git ignores them there), and writes the leaderboard below the introduction
-# of results/README.md. Seeds of a trained method, whose samples cannot be made again, are rows of their own then.
+# of results/README.md, which a marker ends. Seeds of a trained method, whose samples cannot be made again, are rows of their own then.
 results: $(VENV)/.test
 	mkdir -p build
 	$(BIN)/prlm-bench run --seed 0 --seed 1 --seed 2 --results build/results > build/results.txt
 	$(BIN)/prlm-bench results verify results --samples build/results
 	(cd build/results && find . -name samples.jsonl | tar cf - -T -) | tar xf - -C results
-	sed '/^### /,$$d' results/README.md > build/README.md
-	$(BIN)/prlm-bench leaderboard --results results --format markdown >> build/README.md
-	cp build/README.md results/README.md
+	$(BIN)/prlm-bench site --results results --markdown results/README.md
 
 # The tables of docs/explanation/coverage.md, by simulation; hours. Interrupted runs resume.
 coverage: $(VENV)/.test

@@ -23,6 +23,8 @@ COPIES = {
     "SECURITY.md": "project/security.md",
     "results/README.md": "experiments/leaderboard.md",
 }
+#: Where the pictures of `results/studies` stand on the site.
+PICTURES = "assets/studies/"
 
 
 def pages() -> dict[str, str]:
@@ -53,7 +55,14 @@ def on_files(files: Any, config: Any) -> Any:
 
     for path, text in pages().items():
         files.append(File.generated(config, path, content=text))
+    for file in pictures():
+        files.append(File.generated(config, PICTURES + file.name, abs_src_path=str(file)))
     return files
+
+
+def pictures() -> list[Path]:
+    """The pictures of committed studies, which the leaderboard shows."""
+    return sorted((REPOSITORY / "results" / "studies").glob("*.png"))
 
 
 def _section(nav: Any, title: str) -> Any:
@@ -450,6 +459,8 @@ def _on_site(path: str, page: str) -> str:
     up = "../" * page.count("/")
     if path in COPIES:
         return up + COPIES[path]
+    if REPOSITORY / path in pictures():
+        return up + PICTURES + Path(path).name
     if path.startswith("docs/"):
         return up + path.removeprefix("docs/")
     return f"{URL}/blob/main/{path}"

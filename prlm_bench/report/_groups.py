@@ -13,7 +13,7 @@ from .._util.json_text import load_json_lines
 from ..results import SAMPLES, SeedGroup, as_mean, have_same_samples, mean_value
 from ..stats import Difference, Floats, holm, paired_difference, smallest_p, user_totals
 
-_LEVEL = 0.05
+LEVEL = 0.05
 #: Random splits of a test, and of one with many users; smaller p-values come from the t distribution.
 _FLIPS, _FEWER, _MANY = 2_000, 400, 1_000
 
@@ -84,7 +84,7 @@ def tied_groups(rows: Sequence[Trainings | None]) -> Groups:
     users = len(known[0].totals[0])
     if any(len(totals) != users for row in known for totals in row.totals):
         return Groups(why="no groups: the rows have different users")
-    if smallest_p(users) > _LEVEL / (len(rows) - 1):
+    if smallest_p(users) > LEVEL / (len(rows) - 1):
         few = f"{users} user{'s' * (users != 1)}"
         return Groups(why=f"no groups: {few} cannot separate {len(rows)} rows at 5 %")
     return _grouped(known)
@@ -100,7 +100,7 @@ def _grouped(rows: Sequence[Trainings]) -> Groups:
         best, others = left[0], left[1:]
         found = {other: _difference(rows[best], rows[other]) for other in others}
         p_values = holm([each.p for each in found.values()])
-        tied = [other for other, p in zip(others, p_values, strict=True) if p >= _LEVEL]
+        tied = [other for other, p in zip(others, p_values, strict=True) if p >= LEVEL]
         for row in (best, *tied):
             numbers[row] = number
         if number == 1 and tied:

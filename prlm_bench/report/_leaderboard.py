@@ -75,6 +75,8 @@ class Table:
     #: Which rows are not shown to differ from the best, in the ranking metric.
     groups: Groups
     reported: list[Reported]
+    #: The statistics of each row in the ranking metric, by user; None where its samples are not there.
+    trainings: tuple[Trainings | None, ...] = ()
 
 
 def build_tables(
@@ -146,6 +148,7 @@ def _table(
     known = tasks is not None and task in tasks.names
     synthetic = known and tasks is not None and tasks.named(task).synthetic is not None
     ordered = sorted(members, key=lambda member: _order(member[0], member[1], metrics[0]))
+    of_rows = tuple(trainings[_names(group)].get(metrics[0]) for group, _ in ordered)
     return Table(
         task=task,
         title=tasks.named(task).title if known and tasks is not None else task,
@@ -160,11 +163,12 @@ def _table(
         other_task=first.data.other_task,
         interval=interval,
         rows=[_row(rank, group, pooled, metrics) for rank, (group, pooled) in enumerate(ordered, 1)],
-        groups=tied_groups([trainings[_names(group)].get(metrics[0]) for group, _ in ordered]),
+        groups=tied_groups(of_rows),
         # For an unknown task it is not known whether its data are real.
         reported=reported_for(first.benchmark, protocol)
         if known and not synthetic and first.data.other_task is None
         else [],
+        trainings=of_rows,
     )
 
 

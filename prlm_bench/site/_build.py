@@ -1,4 +1,4 @@
-"""Writes the site: an index, and for each result a page with its samples in numbered data files."""
+"""Writes the site: an index, a page for each result, and the samples in packed data files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from .._util.files import write_whole
 from ..errors import DataError
 from ..progress import Progress, Silent
 from ..report import SeedAggregation, Table, build_tables
+from ..report._overview import make_board
 from ..report.findings import Finding
 from ..results import Stored
 from ..tasks import TaskRegistry
 from ._entries import make_entries
 from ._pages import index_page, run_page
+from ._pictures import PICTURES, Picture
 from ._samples import write_samples
 
 _STATIC = Path(__file__).resolve().parent / "static"
-#: Marks the folder as a generated site, so that another folder named `runs/` is never removed.
+#: Marks the folder as a generated site, so that another folder named `runs`, `samples` or `pictures` is never removed.
 _MARKER = ".prlm-bench-site"
+#: The folder of the samples of all results.
+_SAMPLES = "samples"
 
 
 def write_site(
@@ -31,6 +35,7 @@ def write_site(
     *,
     pooling: SeedAggregation | None = None,
     findings: Sequence[Finding] = (),
+    pictures: Sequence[Picture] = (),
 ) -> Path:
     """Write the whole site below `output`.
 
@@ -41,34 +46,39 @@ def write_site(
         progress: receives progress updates.
         pooling: how results become rows; by default seeds are averaged.
         findings: outcomes of checks; each page shows those of its result.
+        pictures: of studies, which the index shows.
 
     Returns:
         The index page.
 
     Raises:
-        DataError: there is another `runs` folder, or a link in its place; or a fingerprint is malformed, or begins as
-            another one does.
+        DataError: there is another folder named `runs`, `samples` or
+            `pictures`, or a link in its place; or a fingerprint is
+            malformed, or begins as another one does.
     """
     progress = progress or Silent()
     by_fingerprint = _by_fingerprint(stored)
-    tables = build_tables(by_fingerprint.values(), tasks, pooling or SeedAggregation())
+    pooling = pooling or SeedAggregation()
+    tables = build_tables(by_fingerprint.values(), tasks, pooling)
     runs = _clear(output)
     for file in sorted(_STATIC.iterdir()):
         write_whole(output / "static" / file.name, file.read_bytes())
+    for picture in pictures:
+        write_whole(output / PICTURES / picture.file, picture.content)
     progress.start("site, rows", len(by_fingerprint))
-    pages: dict[str, int] = {}
+    samples: dict[str, str] = {}
     for fingerprint, result in by_fingerprint.items():
         if result.has_samples:
-            pages[fingerprint] = write_samples(result, runs / _place(fingerprint))
+            samples[fingerprint] = write_samples(result, output / _SAMPLES)
         progress.advance()
     entries = [make_entries(table) for table in tables]
     for fingerprint, result in by_fingerprint.items():
         mine = [(table, rows) for table, rows in zip(tables, entries, strict=True) if _holds(table, fingerprint)]
         found = [finding for finding in findings if fingerprint in finding.fingerprints]
-        page = run_page(result, mine, pages, found)
+        page = run_page(result, mine, samples, found)
         write_whole(runs / _place(fingerprint) / "index.html", page.encode())
     index = output / "index.html"
-    write_whole(index, index_page(list(zip(tables, entries, strict=True))).encode())
+    write_whole(index, index_page(make_board(tables, pooling.host), pooling.host, pictures).encode())
     return index
 
 
@@ -102,13 +112,14 @@ def _checked(result: Stored) -> str:
 
 
 def _clear(output: Path) -> Path:
-    runs = output / "runs"
-    for path in (runs, output / "static", output / _MARKER):
+    runs, samples, pictures = output / "runs", output / _SAMPLES, output / PICTURES
+    for path in (runs, samples, pictures, output / "static", output / _MARKER):
         if path.is_symlink():
             raise DataError(f"{path} is a link, and a site writes to no other folder", "choose another --output")
-    if runs.exists() and not (output / _MARKER).is_file():
-        raise DataError(f"{runs} exists and is not part of a site", "choose another --output")
-    shutil.rmtree(runs, ignore_errors=True)
+    for path in (runs, samples, pictures):
+        if path.exists() and not (output / _MARKER).is_file():
+            raise DataError(f"{path} exists and is not part of a site", "choose another --output")
+        shutil.rmtree(path, ignore_errors=True)
     write_whole(output / _MARKER, b"")
     return runs
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..report import Row
 from ..report._text import value
 from ..results import Estimate
 from ._entries import Entry
@@ -44,10 +45,22 @@ class Drawing:
     control: float | None
 
 
-def axis_for(entries: Sequence[Entry], metric: str, higher_is_better: bool) -> Axis:
-    """The axis of a metric, wide enough for all entries."""
+def axis_for(
+    entries: Sequence[Entry],
+    metric: str,
+    higher_is_better: bool,
+    is_bar: Callable[[Row], bool] = lambda row: row.control,
+) -> Axis:
+    """The axis of a metric, wide enough for all entries.
+
+    Args:
+        entries: the rows.
+        metric: its name.
+        higher_is_better: which end is best.
+        is_bar: the rows of which the best is marked.
+    """
     rows = [entry.row for entry in entries if metric in entry.row.figures.metrics]
-    found = [(row.control, row.figures.metrics[metric]) for row in rows]
+    found = [(is_bar(row), row.figures.metrics[metric]) for row in rows]
     ends = [end for _, each in found for end in (each.low, each.high, each.value) if end is not None]
     if not ends:
         return Axis(0.0, 1.0, None)

@@ -1,40 +1,57 @@
-"""Writes the samples of a result as numbered data files that a page can load from a folder.
+"""Writes the samples of results as packed data files that a page can load from a folder.
 
 Pages opened from a folder cannot use fetch but can load scripts, so each data file is a script that calls a function
-with JSON, escaped so that nothing ends the script or is read as markup.
+with a name and a text: JSON, compressed, in base64. Files are named by their content, so what results share is there
+once: the same prompts under several generators, the same answers under several seeds.
 """
 
 from __future__ import annotations
 
+import hashlib
+import zlib
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-from .._util.files import replacing
-from .._util.html import safe_json
+import orjson
+
+from .._util.files import write_whole
 from ..results import SampleRecord, Stored, read_samples
 
 #: Samples per data file.
-PAGE = 100
+PAGE = 200
 #: Characters of a text used by the list and its search.
 SHORT = 160
+#: What a sample knows before it is answered: the same for all generators that are given the same items.
+ASKED = frozenset(
+    ("id", "user", "query", "gold", "items", "prompt", "turns", "prompt_tokens", "shown", "cut", "dropped", "retrieval")
+)
 
 
-def write_samples(result: Stored, folder: Path) -> int:
-    """Write `pages/N.js`, 100 samples each, and `list.js` with one line per sample; returns the number of pages."""
-    run = result.manifest.fingerprint[:12]
+def write_samples(result: Stored, folder: Path) -> str:
+    """Write a result's samples.
+
+    Args:
+        result: a result with samples.
+        folder: of the data files of all results.
+
+    Returns:
+        The name of its index: an object with `lines`, one for each sample, and `pages`, for every 200 of them the names
+        of two files, one of questions and prompts, one of answers.
+    """
     names = result.manifest.metric_names
-    listed: list[list[Any]] = []
+    lines: list[list[Any]] = []
+    pages: list[tuple[str, str]] = []
     page: list[dict[str, Any]] = []
     for sample in read_samples(result.folder):
         page.append(sample.model_dump(exclude={"task", "split", "row"}))  # the page says them once
-        listed.append(_line(sample, names[0] if names else ""))
+        lines.append(_line(sample, names[0] if names else ""))
         if len(page) == PAGE:
-            _write_page(folder, run, len(listed), page)
+            pages.append(_write_page(folder, page))
             page = []
     if page:
-        _write_page(folder, run, len(listed), page)
-    _write(folder / "list.js", "prlmList", [listed])
-    return -(-len(listed) // PAGE)
+        pages.append(_write_page(folder, page))
+    return _write(folder, {"lines": lines, "pages": pages})
 
 
 def _line(sample: SampleRecord, ranking: str) -> list[Any]:
@@ -42,16 +59,17 @@ def _line(sample: SampleRecord, ranking: str) -> list[Any]:
     return [sample.id, sample.user, sample.parsed is not None, sample.metrics.get(ranking), *short]
 
 
-def as_script(function: str, arguments: list[Any]) -> bytes:
-    """A script that calls `function` with JSON arguments, safe inside and outside of HTML."""
-    return function.encode() + b"(..." + safe_json(arguments) + b");\n"
+def _write_page(folder: Path, page: list[dict[str, Any]]) -> tuple[str, str]:
+    asked = [{name: value for name, value in sample.items() if name in ASKED} for sample in page]
+    answered = [{name: value for name, value in sample.items() if name not in ASKED} for sample in page]
+    return _write(folder, asked), _write(folder, answered)
 
 
-def _write_page(folder: Path, run: str, seen: int, page: list[dict[str, Any]]) -> None:
-    number = -(-seen // PAGE)
-    _write(folder / "pages" / f"{number}.js", "prlmPage", [run, number, page])
-
-
-def _write(path: Path, function: str, arguments: list[Any]) -> None:
-    with replacing(path) as file:
-        file.write(as_script(function, arguments))
+def _write(folder: Path, content: Any) -> str:
+    """Write a data file, unless it is there; returns its name."""
+    plain = orjson.dumps(content)
+    name = hashlib.sha256(plain).hexdigest()[:24]
+    path = folder / f"{name}.js"
+    if not path.exists():
+        write_whole(path, b'prlmData("%s","%s");\n' % (name.encode(), b64encode(zlib.compress(plain, 9))))
+    return name

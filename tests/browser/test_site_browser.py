@@ -94,6 +94,11 @@ def column(page: Any, number: int) -> list[str]:
     return [rows.nth(row).locator("> *").nth(number).inner_text().split("\n")[0] for row in range(rows.count())]
 
 
+def methods(page: Any) -> list[str]:
+    """The retrievers of the first table's rows, with which their names begin."""
+    return [name.partition(" · ")[0] for name in column(page, 1)]
+
+
 def heading(page: Any) -> str:
     return str(page.locator("#sample h3").first.inner_text())
 
@@ -109,21 +114,61 @@ def listed(page: Any) -> list[str]:
 
 def test_columns_sort_both_ways_by_numbers_and_by_text(board: Watched) -> None:
     page = board.page
-    assert column(page, 1) == ["bm25", "alpha", "Zero"]
-    sorts = page.locator(".board").first.locator("thead")
-    sorts.get_by_role("button", name="retriever").click()
-    assert column(page, 1) == ["alpha", "bm25", "Zero"]
-    sorts.get_by_role("button", name="retriever").click()
-    assert column(page, 1) == ["Zero", "bm25", "alpha"]
-    sorts.get_by_role("button", name="k", exact=True).click()
-    assert column(page, 3) == ["4", "4", "10"]
+    assert methods(page) == ["bm25", "alpha", "Zero"]
+    sorts = page.locator("section .board").first.locator("thead")
+    sorts.get_by_role("button", name="method").click()
+    assert methods(page) == ["alpha", "bm25", "Zero"]
+    sorts.get_by_role("button", name="method").click()
+    assert methods(page) == ["Zero", "bm25", "alpha"]
+    sorts.get_by_role("button", name="parse failures").click()
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
     sorts.get_by_role("button", name="rouge1@lamp").click()
-    best_first = [float(text) for text in column(page, 7)]
+    best_first = [float(text) for text in column(page, 2)]
     assert best_first == sorted(best_first, reverse=True)
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     sorts.get_by_role("button", name="rouge1@lamp").click()
-    assert [float(text) for text in column(page, 7)] == best_first[::-1]
+    assert [float(text) for text in column(page, 2)] == best_first[::-1]
     assert page.locator("th[aria-sort]").count() == 1
+
+
+def test_the_overview_sorts_and_leads_to_the_tables(board: Watched) -> None:
+    page = board.page
+    overview = page.locator(".overview").first
+    overview.get_by_role("button", name="lamp_4").click()
+    assert overview.locator("tbody th bdi").all_inner_texts()[0].startswith("bm25")
+    overview.get_by_role("button", name="lamp_4").click()
+    assert overview.locator("tbody th bdi").all_inner_texts()[0].startswith("Zero")
+    overview.get_by_role("link", name="rouge1").first.click()
+    assert "#lamp_4-dev-lamp" in page.url
+
+
+def test_what_explains_a_page_is_open_and_at_its_place(board: Watched) -> None:
+    page = board.page
+    assert page.locator("#legend").evaluate("e => e.open")
+    assert page.locator(".board thead th:not([title])").count() == 0
+    at = "e => e.getBoundingClientRect().top"
+    tops = [page.locator(name).first.evaluate(at) for name in ("#overview", "#legend", "#tables", "section[data-task]")]
+    assert tops == sorted(tops)
+
+
+def test_failures_are_in_sight(browser: Any, site: Path) -> None:
+    """Without scrolling a table sideways; the overview as a whole, too."""
+    with watched_page(browser, viewport={"width": 1300, "height": 900}) as watched:
+        watched.page.goto((site / "index.html").as_uri())
+        for name in ("parse failures", "cut prompts", "beats its controls"):
+            heads = watched.page.get_by_role("columnheader", name=name).all()
+            assert heads
+            assert max(head.bounding_box()["x"] + head.bounding_box()["width"] for head in heads) <= 1300
+
+
+def test_a_figure_and_its_gain_are_in_sight_on_a_phone(browser: Any, site: Path) -> None:
+    with watched_page(browser, viewport={"width": 390, "height": 844}) as watched:
+        watched.page.goto((site / "index.html").as_uri())
+        row = watched.page.locator("section .board tbody tr").first
+        for cell in (row.locator("svg").first, row.locator("td").nth(1)):
+            box = cell.bounding_box()
+            assert box["width"] > 0 and box["x"] + box["width"] <= 390
+        assert watched.page.locator(".overview tbody td").first.bounding_box()["x"] < 300
 
 
 def test_filters_and_the_controls_toggle(board: Watched) -> None:
@@ -131,20 +176,20 @@ def test_filters_and_the_controls_toggle(board: Watched) -> None:
     count = page.locator("#count")
     assert count.inner_text() == "4 rows in 2 tables"
     page.get_by_label("control rows").uncheck()
-    assert (column(page, 1), count.inner_text()) == (["bm25", "alpha"], "3 rows in 2 tables")
+    assert (methods(page), count.inner_text()) == (["bm25", "alpha"], "3 rows in 2 tables")
     page.get_by_label("control rows").check()
     page.get_by_label("task").select_option("lamp_5")
     assert count.inner_text() == "1 row in 1 table"
     page.get_by_label("task").select_option("")
     page.get_by_label("rows with").fill("ALPHA direct")
-    assert (column(page, 1), count.inner_text()) == (["alpha"], "1 row in 1 table")
+    assert (methods(page), count.inner_text()) == (["alpha"], "1 row in 1 table")
     page.get_by_label("rows with").fill("nothing like it")
     assert count.inner_text() == "0 rows in 0 tables"
 
 
 def test_seeds_are_one_row_that_leads_to_each(board: Watched) -> None:
     page = board.page
-    row = page.locator(".board tbody tr", has_text="alpha").first
+    row = page.locator("section .board tbody tr", has_text="alpha").first
     assert "seeds " in row.inner_text()
     links = row.get_by_role("link", name=re.compile("seed"))
     assert links.all_inner_texts() == ["0", "1", "2"]
@@ -202,6 +247,8 @@ def test_search_failures_and_order(run: Watched) -> None:
     page.get_by_label("parse failures only").check()
     assert listed(page)[:3] == ["q3", "q10", "q17"]
     page.get_by_label("parse failures only").uncheck()
+    orders = page.get_by_label("order").locator("option").all_inner_texts()
+    assert orders == ["as in the data", "worst rouge1@lamp first", "best rouge1@lamp first"]
     page.get_by_label("order").select_option("worst")
     assert listed(page)[0] == "q200"
     page.get_by_label("order").select_option("best")
@@ -245,8 +292,8 @@ def test_more_than_100_samples_are_paged(run: Watched) -> None:
     page.keyboard.press("j")
     wait_for(page, "q200")
     assert listed(page)[0] == "q200"
-    scripts = {url for url in run.requests if "/pages/" in url}
-    assert [url.rpartition("/")[2] for url in sorted(scripts)] == ["1.js", "2.js", "3.js"]
+    # An index, and for each of two pages a file of prompts and one of answers.
+    assert len({url for url in run.requests if "/samples/" in url}) == 5
 
 
 def test_an_address_names_a_sample(run: Watched) -> None:
@@ -267,14 +314,29 @@ def test_a_missing_data_file_is_said_and_tried_again(browser: Any, site: Path) -
         page.goto((site / "index.html").as_uri())
         page.get_by_role("link", name="bm25").click()
         page.wait_for_selector("#sample h3")
-        run = Path(page.url.removeprefix("file://").partition("#")[0]).parent
-        hidden = (run / "pages" / "2.js").rename(run / "pages" / "hidden.js")
-        page.goto(page.url.partition("#")[0] + "#sample=q150")
-        page.get_by_text("pages/2.js is missing").wait_for()
-        hidden.rename(run / "pages" / "2.js")
-        page.locator("#list button", has_text="q151").click()
-        wait_for(page, "q151")
+        loaded = {url for url in watched.requests if "/samples/" in url}
+        page.locator("#later").click()
+        page.locator("#later").click()
+        page.locator("#list button", has_text="q210").click()
+        wait_for(page, "q210")
+        later = {url for url in watched.requests if "/samples/" in url} - loaded
+        name = sorted(later)[0].rpartition("/")[2]
+        hidden = (site / "samples" / name).rename(site / "samples" / "hidden.js")
+        page.goto("about:blank")
+        page.go_back()
+        page.get_by_text(f"samples/{name} is missing").wait_for()
+        hidden.rename(site / "samples" / name)
+        page.locator("#list button", has_text="q211").click()
+        wait_for(page, "q211")
         assert watched.errors.pop().endswith("net::ERR_FILE_NOT_FOUND")
+
+
+def test_a_browser_that_cannot_unpack_is_told(browser: Any, site: Path) -> None:
+    with watched_page(browser) as watched:
+        watched.page.add_init_script("delete window.DecompressionStream")
+        watched.page.goto((site / "index.html").as_uri())
+        watched.page.get_by_role("link", name="bm25").click()
+        watched.page.get_by_text("This browser cannot unpack the samples").wait_for()
 
 
 def test_nothing_from_the_data_is_markup(board: Watched) -> None:
@@ -341,7 +403,7 @@ def test_what_has_the_focus_shows_it(board: Watched) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     seen = set()
-    for _ in range(14):
+    for _ in range(30):
         page.keyboard.press("Tab")
         style = page.evaluate(
             "(({outlineStyle, outlineWidth}) => [outlineStyle, outlineWidth])(getComputedStyle(document.activeElement))"
@@ -355,7 +417,7 @@ def test_the_head_and_the_first_columns_stay_in_sight(browser: Any, site: Path) 
     with watched_page(browser, viewport={"width": 390, "height": 500}) as watched:
         page = watched.page
         page.goto((site / "index.html").as_uri())
-        region = page.locator(".scroll").first
+        region = page.locator("section .scroll").first
         link = region.locator("tbody a").first
         before = link.bounding_box()["x"]
         region.evaluate("e => { e.scrollLeft = 300; }")
@@ -374,7 +436,8 @@ def test_20_000_samples_stay_usable(browser: Any, tmp_path: Path) -> None:
     write_result(tmp_path / "r", many)
     index = write_site(find_results(tmp_path / "r")[0], PluginHost().tasks, tmp_path / "site")
     (run,) = (index.parent / "runs").iterdir()
-    assert len(list((run / "pages").iterdir())) == 200
+    # The index, 100 files of prompts, and the answers, which are alike.
+    assert len(list((index.parent / "samples").iterdir())) == 102
     with watched_page(browser) as watched:
         page = watched.page
         page.goto((run / "index.html").as_uri())
@@ -392,4 +455,4 @@ def test_20_000_samples_stay_usable(browser: Any, tmp_path: Path) -> None:
         assert listed(page) == ["q19999"]
         page.locator("#list button").click()
         wait_for(page, "q19999")
-        assert [url.rpartition("/")[2] for url in watched.requests if "/pages/" in url] == ["1.js", "200.js"]
+        assert len([url for url in watched.requests if "/samples/" in url]) == 4

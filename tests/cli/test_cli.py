@@ -117,7 +117,7 @@ def test_plugins_and_doctor_say_what_is_installed(here: Command) -> None:
     assert plugins["bm25"]["hooks"] == ["prlm_bench_register_retrievers"]
     assert (plugins["bm25"]["dist"], plugins["bm25"]["version"]) == ("prlm-bench", __version__)
     checks = {check["check"]: check for check in parsed(here("doctor", "--json"))}
-    assert checks["prlm-bench"] == {"check": "prlm-bench", "ok": True, "found": __version__, "hint": ""}
+    assert (checks["prlm-bench"]["ok"], checks["prlm-bench"]["found"]) == (True, __version__)
     assert checks["plugin baselines"]["ok"] is True
     assert checks["data root"]["ok"] is None
 

@@ -11,9 +11,12 @@ import pkgutil
 import re
 import runpy
 import shlex
+import socket
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -51,11 +54,22 @@ PUBLIC_MODULES = [
     *(module.name for module in pkgutil.walk_packages(prlm_bench.__path__, "prlm_bench.") if "._" not in module.name),
 ]
 NOTEBOOK = REPOSITORY / "docs/tutorials/first-run.ipynb"
-PROGRAMS = {"prlm-bench": [sys.executable, "-m", "prlm_bench"], "pytest": [sys.executable, "-m", "pytest"]}
+PROGRAMS = {
+    "prlm-bench": [sys.executable, "-m", "prlm_bench"],
+    "pytest": [sys.executable, "-m", "pytest"],
+    "python": [sys.executable],
+}
+#: A transcript with a real model: its commands run as on any page, and print these lines but for the figures.
+HOUR = REPOSITORY / "docs/tutorials/first-hour.md"
 
 
 def squeezed(line: str) -> str:
     return " ".join(line.split())
+
+
+def without_figures(line: str) -> str:
+    """A line of a transcript without what a real model may write differently on another processor."""
+    return re.sub(r"\d+(\.\d+)?", "#", squeezed(line))
 
 
 def is_script(block: manual.Block) -> bool:
@@ -72,17 +86,76 @@ def run_script(text: str, where: str) -> None:
     assert ended.returncode == 0, f"{where}\n{ended.stdout}{ended.stderr}"
 
 
-def run_command(command: str, output: list[str], where: str) -> None:
+def run_command(command: str, output: list[str], where: str, comparable: Callable[[str], str] = squeezed) -> None:
     program, *words = shlex.split(command)
-    ended = subprocess.run([*PROGRAMS[program], *words], capture_output=True, text=True, timeout=300)
+    ended = subprocess.run([*PROGRAMS[program], *words], capture_output=True, text=True, timeout=900)
     assert ended.returncode == 0, f"{where}: {command}\n{ended.stdout}{ended.stderr}"
-    printed = {squeezed(line) for line in (ended.stdout + ended.stderr).splitlines()}
-    missing = [line for line in output if squeezed(line) not in printed]
+    printed = {comparable(line) for line in (ended.stdout + ended.stderr).splitlines()}
+    missing = [line for line in output if comparable(line) not in printed]
     assert not missing, f"{where}: {command}\ndid not print {missing}, but\n{ended.stdout}{ended.stderr}"
 
 
+@contextmanager
+def in_the_background(command: str, output: list[str], where: str) -> Iterator[None]:
+    """A command that ends in `&`, with its errors sent to a file, once it has printed its first line."""
+    words, _, log = command.removesuffix("&").partition(" 2> ")
+    program, *arguments = shlex.split(words)
+    with Path(log.strip()).open("wb") as errors:
+        process = subprocess.Popen([*PROGRAMS[program], *arguments], stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdout is not None
+    try:
+        assert [process.stdout.readline().strip()] == output, f"{where}: {Path(log.strip()).read_text()}"
+        yield
+    finally:
+        process.kill()
+        process.wait(30)
+        process.stdout.close()
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) != 0
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if executed(page)], ids=lambda p: p.stem)
+def test_the_first_hour_with_a_chat_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smollm2: Path) -> None:
+    """Every command of the transcript, the server among them, in a terminal of 80 columns."""
+    pytest.importorskip("xllamacpp", reason="needs xllamacpp: pip install 'prlm-bench[llama-cpp]'")
+    if not is_free(8080):
+        pytest.skip("the transcript's port 8080 is taken")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    commands = 0
+    with ExitStack() as running:
+        for block in manual.blocks(HOUR):
+            if block.file is not None:
+                (tmp_path / block.file).write_text(block.text, encoding="utf-8")
+            elif block.language == "python":
+                run_script(block.text, block.where)
+            for command, output in block.commands() if block.language == "console" else ():
+                commands += 1
+                if command.startswith("export "):
+                    monkeypatch.setenv(*command.removeprefix("export ").split("=", 1))
+                elif command.endswith("&"):
+                    running.enter_context(in_the_background(command, output, block.where))
+                else:
+                    run_command(command, output, block.where, without_figures)
+    assert commands == 9
+
+
+def test_the_readme_quotes_the_first_hour() -> None:
+    """What the README shows of real models is in the transcript, whose commands are executed."""
+    transcript = HOUR.read_text(encoding="utf-8")
+    shown = [b for b in manual.blocks(REPOSITORY / "README.md") if b.language == "text" and "smollm2" in b.text]
+    lines = [line for block in shown for line in block.text.splitlines() if line.strip() not in ("", "...")]
+    assert sum(line.startswith("$ ") for line in lines) >= 2
+    assert [line for line in lines if line not in transcript] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if executed(page) and page != HOUR], ids=lambda p: p.stem)
 def test_every_command_and_script_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order of the page. Scripts between two commands are one script: each sees the names of those before it."""
     monkeypatch.chdir(tmp_path)
@@ -458,7 +531,7 @@ def test_pages_are_plain(page: Path) -> None:
 
 
 def test_the_readme_is_short() -> None:
-    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) < 120
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) < 140
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -14,7 +14,7 @@
       const shown = facets.every((f) => !f.value || section.dataset[f.dataset.facet] === f.value);
       let left = 0;
       for (const row of section.querySelectorAll(".board tbody tr")) {
-        const content = row.textContent.toLowerCase();
+        const content = `${row.textContent} ${row.dataset.text}`.toLowerCase();
         const fits = words.every((word) => content.includes(word)) && (controls.checked || !row.classList.contains("control"));
         row.hidden = !fits;
         left += fits ? 1 : 0;

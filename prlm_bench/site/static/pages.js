@@ -1,39 +1,51 @@
 "use strict";
-// Loads the numbered data files of this and other results; pages opened from a folder cannot use fetch.
+// Loads the packed data files; pages opened from a folder cannot use fetch.
 window.prlm = (() => {
-  const KEPT = 20; // data files kept in memory
-  const pages = new Map();
+  const KEPT = 40; // data files kept in memory
+  const files = new Map(); // promises of contents by name
   const waiting = new Map();
 
-  window.prlmPage = (run, number, samples) => {
-    const name = `${run}/${number}`;
-    pages.set(name, samples);
-    if (pages.size > KEPT) pages.delete(pages.keys().next().value);
-    waiting.get(name)?.resolve(samples);
+  window.prlmData = (name, packed) => {
+    waiting.get(name)?.resolve(unpack(packed));
     waiting.delete(name);
   };
 
-  function load(run, number) {
-    const name = `${run}/${number}`;
-    if (pages.has(name)) return Promise.resolve(pages.get(name));
-    if (waiting.has(name)) return waiting.get(name).promise;
-    const wait = {};
-    wait.promise = new Promise((resolve, reject) => {
-      wait.resolve = resolve;
-      wait.reject = reject;
-    });
-    waiting.set(name, wait);
-    const script = document.createElement("script");
-    script.src = `../${run}/pages/${number}.js`;
-    script.onload = () => script.remove();
-    script.onerror = () => {
-      waiting.delete(name);
-      script.remove();
-      wait.reject(new Error(`The file runs/${name.replace("/", "/pages/")}.js is missing.`));
-    };
-    document.body.append(script);
-    return wait.promise;
+  async function unpack(packed) {
+    const bytes = Uint8Array.from(atob(packed), (char) => char.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return JSON.parse(await new Response(stream).text());
   }
 
-  return { load };
+  function load(name) {
+    if (files.has(name)) return files.get(name);
+    const found = new Promise((resolve, reject) => {
+      if (!window.DecompressionStream) {
+        reject(new Error("This browser cannot unpack the samples; browsers since 2023 can."));
+        return;
+      }
+      waiting.set(name, { resolve });
+      const script = document.createElement("script");
+      script.src = `../../samples/${name}.js`;
+      script.onload = () => script.remove();
+      script.onerror = () => {
+        waiting.delete(name);
+        files.delete(name);
+        script.remove();
+        reject(new Error(`The file samples/${name}.js is missing.`));
+      };
+      document.body.append(script);
+    });
+    files.set(name, found);
+    if (files.size > KEPT) files.delete(files.keys().next().value);
+    return found;
+  }
+
+  // The samples of a page, counted from 0, of the result whose index has this name.
+  async function page(index, number) {
+    const names = (await load(index)).pages[number] ?? [];
+    const [asked, answered] = await Promise.all(names.map(load));
+    return (asked ?? []).map((sample, place) => ({ ...sample, ...answered[place] }));
+  }
+
+  return { load, page };
 })();

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const { load, sample: { draw: drawSample, make } } = window.prlm;
+  const { load, page, sample: { draw: drawSample, make } } = window.prlm;
   const settings = JSON.parse(document.getElementById("settings").textContent);
   const byId = (name) => document.getElementById(name);
   const LISTED = 100; // entries of the list shown at a time
@@ -11,11 +11,15 @@
   let first = 0;
   let current = -1;
 
-  window.prlmList = (list) => {
-    entries = list;
-    update();
-    open();
-  };
+  async function begin() {
+    try {
+      entries = (await load(settings.samples)).lines;
+      update();
+      open();
+    } catch (error) {
+      byId("found").textContent = error.message;
+    }
+  }
 
   // The sample in the address; the first one if the address has none.
   function open(event) {
@@ -88,15 +92,15 @@
   async function show(index, named = true) {
     current = index;
     mark();
-    const number = Math.floor(index / settings.size) + 1;
+    const number = Math.floor(index / settings.size);
     const run = byId("beside").value;
     const article = byId("sample");
     try {
-      const [mine, theirs] = await Promise.all([load(settings.run, number), run ? load(run, number) : null]);
+      const other = settings.neighbours.find((each) => each.run === run);
+      const [mine, theirs] = await Promise.all([page(settings.samples, number), other ? page(other.samples, number) : null]);
       if (current !== index || byId("beside").value !== run) return;
       const sample = mine[index % settings.size];
-      const name = settings.neighbours.find((each) => each.run === run)?.name;
-      article.replaceChildren(...drawSample(sample, run ? { run, name, sample: theirs[index % settings.size] } : null));
+      article.replaceChildren(...drawSample(sample, other ? { ...other, sample: theirs[index % settings.size] } : null));
       if (named) history.replaceState(null, "", HASH + encodeURIComponent(sample.id));
     } catch (error) {
       if (current === index) article.replaceChildren(make("p", error.message));
@@ -145,4 +149,5 @@
       byId("search").focus();
     }
   });
+  begin();
 })();

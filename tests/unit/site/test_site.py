@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import zlib
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,12 +18,12 @@ from prlm_bench.errors import DataError
 from prlm_bench.host import PluginHost
 from prlm_bench.report import SeedAggregation, SeedSpread, build_tables
 from prlm_bench.report.findings import find
-from prlm_bench.results import Estimate, Stored, find_results, load_folders
+from prlm_bench.results import SAMPLES, Estimate, Stored, find_results, load_folders
 from prlm_bench.site import write_site
 from prlm_bench.site._charts import WIDTH, Axis, axis_for, draw
 from prlm_bench.site._entries import make_entries
-from prlm_bench.site._pages import compose, seed_range, split_spec
-from prlm_bench.site._samples import PAGE, as_script, write_samples
+from prlm_bench.site._pages import compose, seed_range
+from prlm_bench.site._samples import PAGE, write_samples
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \"'`${1}{{ 1 }}&amp;\u2028\u2029\u202e\u0000\\"
 
@@ -31,11 +33,11 @@ def answers(right: int, n: int = 12, **fields: Any) -> list[dict[str, Any]]:
     return [sample(f"q{i}", f"u{i % 6}", "same" if i < right else "other", "same", **fields) for i in range(n)]
 
 
-def load(path: Path) -> tuple[str, list[Any]]:
-    """The function that a data file calls, and its arguments."""
-    found = re.fullmatch(r"(\w+)\(\.\.\.(.*)\);\n", path.read_text(encoding="utf-8"), re.DOTALL)
-    assert found
-    return found[1], json.loads(found[2])
+def unpacked(path: Path) -> Any:
+    """What a data file holds; its script is one call with a name and base64."""
+    found = re.fullmatch(r'prlmData\("([0-9a-f]{24})","([A-Za-z0-9+/=]*)"\);\n', path.read_text(encoding="ascii"))
+    assert found and found[1] == path.stem
+    return json.loads(zlib.decompress(base64.b64decode(found[2])))
 
 
 def entries_of(root: Path) -> list[Any]:
@@ -43,26 +45,50 @@ def entries_of(root: Path) -> list[Any]:
     return make_entries(table)
 
 
-def test_every_sample_is_in_a_numbered_file_of_100(tmp_path: Path) -> None:
-    folder = write_result(tmp_path / "results", answers(3, n=250))
+def samples_in(folder: Path, index: str) -> list[dict[str, Any]]:
+    """The samples that a page finds by the name of their index."""
+    pages = [[unpacked(folder / f"{name}.js") for name in names] for names in unpacked(folder / f"{index}.js")["pages"]]
+    return [a | b for asked, answered in pages for a, b in zip(asked, answered, strict=True)]
+
+
+def test_every_sample_is_in_a_file_of_200(tmp_path: Path) -> None:
+    folder = write_result(tmp_path / "results", answers(3, n=450))
     (stored,) = load_folders([folder])
-    assert write_samples(stored, tmp_path / "out") == 3
-    run = stored.manifest.fingerprint[:12]
-    pages = [load(tmp_path / "out" / "pages" / f"{number}.js") for number in (1, 2, 3)]
-    assert [(name, arguments[:2]) for name, arguments in pages] == [("prlmPage", [run, n]) for n in (1, 2, 3)]
-    assert [len(arguments[2]) for _, arguments in pages] == [PAGE, PAGE, 50]
+    name = write_samples(stored, tmp_path / "out")
+    index = unpacked(tmp_path / "out" / f"{name}.js")
+    assert [len(unpacked(tmp_path / "out" / f"{asked}.js")) for asked, _ in index["pages"]] == [PAGE, PAGE, 50]
     lines = (folder / "samples.jsonl").read_text().splitlines()
-    assert [record for _, arguments in pages for record in arguments[2]] == [json.loads(line) for line in lines]
-    name, (listed,) = load(tmp_path / "out" / "list.js")
-    assert (name, len(listed)) == ("prlmList", 250)
-    assert listed[0] == ["q0", "u0", True, 1.0, "query of q0", "same", "same"]
+    assert samples_in(tmp_path / "out", name) == [json.loads(line) for line in lines]
+    assert len(index["lines"]) == 450
+    assert index["lines"][0] == ["q0", "u0", True, 1.0, "query of q0", "same", "same"]
+
+
+def test_what_results_share_is_written_once(tmp_path: Path) -> None:
+    """Three seeds with the same answers are the files of one; another generator's prompts are there already."""
+    root = tmp_path / "results"
+    stored = load_folders([write_result(root, answers(3), seed=seed) for seed in range(3)])
+    assert len({write_samples(result, tmp_path / "out") for result in stored}) == 1
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    (other,) = load_folders([write_result(root, answers(5), generator="other")])
+    write_samples(other, tmp_path / "out")
+    assert len(list((tmp_path / "out").iterdir())) == 5
+
+
+def test_samples_take_a_tenth_of_their_bytes(tmp_path: Path) -> None:
+    """Prompts repeat their items and one another's instruction."""
+    words = " ".join(f"word{number}" for number in range(200))
+    folder = write_result(tmp_path / "results", [a | {"prompt": f"{words} {a['id']}"} for a in answers(3, n=200)])
+    write_samples(load_folders([folder])[0], tmp_path / "out")
+    assert sum(path.stat().st_size for path in (tmp_path / "out").iterdir()) < (folder / SAMPLES).stat().st_size / 10
 
 
 @pytest.mark.parametrize("value", [NASTY, "<!--", "]]>", "\u2028", "\ud7ff\ue000\U0010ffff"])
-def test_a_data_file_cannot_end_its_script(value: str) -> None:
-    script = as_script("f", [value, {value: [value]}])
-    assert not re.search(rb"[<>&\x00]|\xe2\x80[\xa8\xa9]", script)
-    assert json.loads(script.decode().removeprefix("f(...").removesuffix(");\n")) == [value, {value: [value]}]
+def test_a_data_file_holds_any_text(tmp_path: Path, value: str) -> None:
+    (stored,) = load_folders(
+        [write_result(tmp_path / "r", [sample("q", "u", value, value, query=value, prompt=value)])]
+    )
+    (record,) = samples_in(tmp_path / "out", write_samples(stored, tmp_path / "out"))
+    assert [record[name] for name in ("query", "prompt", "answer", "gold")] == [value] * 4
 
 
 def test_names_from_data_are_escaped_in_pages(tmp_path: Path) -> None:
@@ -102,13 +128,14 @@ def test_a_fingerprint_that_is_none_never_names_a_folder(tmp_path: Path) -> None
     assert not (tmp_path / "site").exists()
 
 
-def test_a_folder_that_no_site_wrote_is_left_alone(tmp_path: Path, here: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("name", ["runs", "samples"])
+def test_a_folder_that_no_site_wrote_is_left_alone(tmp_path: Path, here: Callable[..., Any], name: str) -> None:
     write_result(tmp_path / "results", answers(3))
-    mine = tmp_path / "site" / "runs" / "mine.txt"
+    mine = tmp_path / "site" / name / "mine.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     ended = here("site", "--results", "results", "--output", "site")
-    assert "runs exists and is not part of a site" in ended.mistake.replace("site: 1 to do", "")
+    assert f"{name} exists and is not part of a site" in ended.mistake.replace("site: 1 to do", "")
     assert mine.read_text() == "mine"
 
 
@@ -124,7 +151,7 @@ def test_two_fingerprints_that_begin_alike_are_never_one_page(tmp_path: Path) ->
     assert not (tmp_path / "site").exists()
 
 
-@pytest.mark.parametrize("name", ["runs", "static", ".prlm-bench-site"])
+@pytest.mark.parametrize("name", ["runs", "samples", "static", ".prlm-bench-site"])
 def test_a_site_writes_through_no_link(tmp_path: Path, name: str) -> None:
     stored = load_folders([write_result(tmp_path / "results", answers(3))])
     site, outside = tmp_path / "site", tmp_path / "outside"
@@ -202,13 +229,6 @@ def test_intervals_of_a_column_share_an_axis(tmp_path: Path) -> None:
     assert Axis(2.0, 2.0, None).at(2.0) == 4
 
 
-def test_long_options_are_cut_and_can_break() -> None:
-    assert split_spec("bm25") == ("bm25", "")
-    assert split_spec("bm25:k1=0.9,b=0.4") == ("bm25", "k1=0.9, b=0.4")
-    name, options = split_spec("lm:" + ",".join(f"option_{i}=value" for i in range(40)))
-    assert (name, len(options), options[-1]) == ("lm", 100, "…")
-
-
 def test_a_method_with_many_options_is_named_without_them() -> None:
     assert compose("bm25:k1=1", 4, "direct", "copy") == "bm25:k1=1 × k=4 × direct × copy"
     assert compose("bm25", 4, "direct", "lm:" + "x=1," * 40) == "bm25 × k=4 × direct × lm…"
@@ -264,7 +284,7 @@ def test_a_row_without_samples_has_a_page_with_its_figures(tmp_path: Path) -> No
     pages = [page.read_text() for page in sorted((tmp_path / "site" / "runs").rglob("index.html"))]
     assert sorted("samples of this row are not published" in page for page in pages) == [False, True]
     (without,) = [page for page in pages if "not published" in page]
-    assert "list.js" not in without and "0.4167" in without
+    assert "settings" not in without and "0.4167" in without
     (with_samples,) = [page for page in pages if "not published" not in page]
     assert '"neighbours":[]' in with_samples
-    assert "no benefit" in (tmp_path / "site" / "index.html").read_text()
+    assert "not compared: no controls, no samples" in (tmp_path / "site" / "index.html").read_text()
