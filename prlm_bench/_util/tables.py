@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rich.cells import cell_len, chop_cells
 
@@ -36,12 +37,12 @@ class Column:
     #: The least width that is good to read; by default that of the longest word.
     least: int = 0
 
-    @property
+    @cached_property
     def figures(self) -> bool:
         """Whether it holds figures, which are aligned to the right."""
         return all(map(_FIGURE.fullmatch, self.cells)) and any(self.cells)
 
-    @property
+    @cached_property
     def natural(self) -> int:
         """The width at which no cell is wrapped; a title of figures may be."""
         head = _longest(_WORD.findall(self.title)) if self.figures else cell_len(self.title)

@@ -77,7 +77,7 @@ def _names(parts: Sequence[dict[str, str]], ks: Sequence[int], lift: bool = True
         names.append(DOT.join(filter(None, words)))
     shared = [f"{kind} {each[0]}" for kind, each in specs.items() if kind not in shown]
     shared += [f"k {min(counts)}" for _ in counts if len(counts) == 1 and not whole]
-    key = {name: spec for kind in shown for spec, name in short[kind].items() if name != spec}
+    key = {name: spec for kind in _KINDS if kind in shown for spec, name in short[kind].items() if name != spec}
     return RowNames(names, shared, key)
 
 

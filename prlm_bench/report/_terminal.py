@@ -20,6 +20,8 @@ from ._text import NOTHING, REPORTED, Field, estimate, fields, heading, legend, 
 ORDER = ("speed", "spread", "by user", "retrieval", "±", "cut prompts", "metric", "reward", "refused", "cut answers")
 #: Titles by which columns can be asked for, besides their own.
 _ALSO = {"rank": "#", "name": "method", "parse_failures": "parse failures"}
+#: Kinds of columns that go where they have no value; those of the first two are said once if all rows have the same.
+_MAY_GO = ("seed", "share", "speed", "spread", "retrieval")
 #: Columns of a method's name below which it is not wrapped while other columns can give way.
 _NAME = 30
 
@@ -81,6 +83,8 @@ class _Sheet:
         self.lifted: set[str] = set()
         self.key: list[str] = []
         self.left_out: list[str] = []
+        #: The column of each field, by its id, beside the field that keeps the id.
+        self._measured: dict[int, tuple[Field, Column]] = {}
         if not view.wide:
             self._shorten()
 
@@ -131,23 +135,25 @@ class _Sheet:
             wanted = {_folded(name) for name in (*self.view.columns, *self.view.metrics)} | {"#", "method"}
             self.fields = [field for field in self.fields if wanted & set(_names_of(field))]
             return
-        for field in [
-            field for field in self.fields if field.kind in ("seed", "share", "speed", "spread", "retrieval")
-        ]:
+        self._lift()
+        for kind in ORDER:
+            self._make_room(kind)
+
+    def _lift(self) -> None:
+        """Say once what all rows have in common, and leave out columns without a value."""
+        for field in [field for field in self.fields if field.kind in _MAY_GO]:
             said = {field.cell(row) for row in self.table.rows} - {"-"}
-            if not said or (len(said) == 1 and len(self.table.rows) > 1 and field.kind in ("seed", "share")):
+            if not said or (len(said) == 1 and len(self.table.rows) > 1 and field.kind in _MAY_GO[:2]):
                 self.fields.remove(field)
                 self.lifted |= {field.title} if said else set()
                 self.shared += [f"{field.title} {text}" for text in said]
-        for kind in ORDER:
-            self._make_room(kind)
 
     def _make_room(self, kind: str) -> None:
         """Leave out columns of a kind, the last one first, until the others have room."""
         first = next((field for field in self.fields if field.kind == "metric"), None)
         for place in reversed(range(len(self.fields))):
             field = self.fields[place]
-            if self.width is None or fits(self._drawn_columns(), self.width):
+            if self.width is None or fits(self._columns(), self.width):
                 return
             if field is first:
                 continue
@@ -159,10 +165,16 @@ class _Sheet:
                 self.left_out = [told for told in self.left_out if told != f"± of {_bare_name(field.title)}"]
                 self.left_out.append(_bare_name(field.title) if kind == "metric" else field.title)
 
-    def _drawn_columns(self) -> list[Column]:
-        rows, least = self._cells(), self._least()
-        columns = [Column(name, [row[i] for row in rows], least[i]) for i, name in enumerate(self._titles())]
-        return [c if not c.least else Column("", [" " * max(len(c.title), min(c.natural, c.least))]) for c in columns]
+    def _columns(self) -> list[Column]:
+        """The columns as they are drawn; the method may be wrapped down to `_NAME`."""
+        for field in self.fields:
+            if id(field) not in self._measured:
+                cells = [printable(field.cell(row)) for row in self.table.rows]
+                column = Column(printable(self._title(field)), cells)
+                if field.kind == "method":
+                    column = Column("", [" " * max(len(column.title), min(column.natural, _NAME))])
+                self._measured[id(field)] = (field, column)
+        return [self._measured[id(field)][1] for field in self.fields]
 
 
 def direction(table: Table, name: str) -> str:

@@ -113,7 +113,7 @@ def _names(result: Stored) -> set[str]:
 
 
 def _short(spec: str) -> set[str]:
-    """What tables may write for a spec: `chat`, `direct`, `direct:chat` or `direct:protocol=chat` for the last of these."""
+    """What tables may write for a spec: for `direct:protocol=chat`, `chat`, `direct` and `direct:chat`."""
     name, _, options = spec.partition(":")
     values = [option.partition("=")[2].strip("\"'") or option for option in options.split(",") if option]
     last = [value.rstrip("/").rpartition("/")[2].removesuffix(".gguf") for value in values]

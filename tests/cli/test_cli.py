@@ -383,3 +383,37 @@ class TestNamesInAnyCase:
         assert str(choice) == "transformers:model=a/b,max_new_tokens=8"
         with pytest.raises(SpecError, match="given twice"):
             host.registry.choose("generator", "hf:pretrained=a,model=b")
+
+
+def test_a_run_file_may_hold_results_jobs_and_plugins(here: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import prlm_bench\n\n\n@prlm_bench.hookimpl\ndef prlm_bench_register_methods(register):\n"
+        '    register("mine", retriever="bm25", generator="copy")\n'
+    )
+    (tmp_path / "grid.yaml").write_text(
+        "task: mini_lamp_4\nmethod: mine\nsynth_users: 4\ncontrols: false\nresults: out\njobs: 2\nplugin: mine.py\n"
+    )
+    assert here("run", "grid.yaml", "-q").status == 0
+    assert len([*(tmp_path / "out").rglob("summary.json")]) == 1
+    assert here("run", "grid.yaml", "-q", "--results", "other", "--jobs", 1).status == 0
+    assert len([*(tmp_path / "other").rglob("summary.json")]) == 1, "options win"
+    assert not (tmp_path / "prlm-results").exists()
+
+
+def test_what_does_not_fit_the_task_is_listed(here: Command, tmp_path: Path) -> None:
+    item = {"id": "i", "title": "a title", "text": "some words"}
+    question = {"id": "q", "input": "Generate a headline for the following article: words", "profile": [item]}
+    (tmp_path / "LaMP_4" / "dev").mkdir(parents=True)
+    (tmp_path / "LaMP_4" / "dev" / "dev_questions.json").write_text(json.dumps([question]))
+    (tmp_path / "LaMP_4" / "dev" / "dev_outputs.json").write_text(
+        json.dumps({"task": "LaMP_4", "golds": [{"id": "q", "output": "a title"}]})
+    )
+    words = ("run", "--task", "lamp_4", "--data", "LaMP_4", "--generator", "copy", "--retriever", "recency")
+    ended = here(*words, "--retriever", "bm25", "--no-controls")
+    assert ended.status == 0
+    left_out = "skipped: retriever recency needs dates on every profile item (on lamp_4; lamp_4_time has them)"
+    assert left_out in ended.stderr.splitlines()
+    assert left_out in here(*words, "--retriever", "bm25", "--dry-run").stdout.splitlines()
+    why = "retriever recency cannot run on lamp_4: it needs dates on every profile item (lamp_4_time has them)"
+    assert here(*words, "--retriever", "bm25", "--strict").mistake == why
+    assert here(*words).mistake == why

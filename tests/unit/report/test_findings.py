@@ -283,11 +283,11 @@ def test_unreadable_and_cut_answers_are_shown_with_what_to_try(here: Any, tmp_pa
         "    register('rambling', Rambling)\n"
     )
     words = ("run", "--plugin", plugin, *RUN, "--retriever", "none", "--generator", "rambling", "--no-controls")
-    shown = here(*words, "--reasoner", "direct:protocol=chat").stdout
+    shown = " ".join(here(*words, "--reasoner", "direct:protocol=chat").stdout.split())
     quoted = "first: 'Well, \\x1b[31m so so so"
     assert f"{quoted}" in shown and "\x1b[31m" not in shown
     tips = "direct:protocol=plain, constrain=object of a local model, another value of chat="
     assert f"…'; try a larger max_new_tokens, {tips}; `prlm-bench prompts --generator` shows" in shown
     assert "…'; try a larger max_new_tokens, or texts that end an answer" in shown
-    plain = here(*words, "--reasoner", "direct:protocol=plain").stdout
+    plain = " ".join(here(*words, "--reasoner", "direct:protocol=plain").stdout.split())
     assert "…'; try a larger max_new_tokens, another value of chat=; `prlm-bench" in plain

@@ -203,3 +203,11 @@ def test_rows_are_selected_as_tables_write_them() -> None:
     names = method_names([f"{r.retriever} × k={r.k} × {r.reasoner} × {r.generator}" for r in table.rows]).names
     assert names == ["bm25:k1=0.9 · k4 · direct · direct", "bm25:k1=2 · k4 · direct · direct"]
     assert [select(rows, name) for name in names] == rows
+
+
+def test_what_short_names_mean_is_in_the_order_of_their_parts() -> None:
+    given = [f"bm25:k1={k} × k=4 × direct:protocol=chat × transformers:model=/a/{m}" for k, m in ((1, "B"), (2, "A"))]
+    assert method_names(given).lines == [
+        "chat = direct:protocol=chat",
+        *("B = transformers:model=/a/B", "A = transformers:model=/a/A"),
+    ]
