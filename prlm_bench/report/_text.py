@@ -50,7 +50,7 @@ def cells(table: Table, row: Row, *, break_line: bool = False, speed: bool = Tru
     figures = row.figures
     metrics = [_metric(row, name, gap) for name in table.metrics]
     first = figures.metrics.get(table.metrics[0])
-    macro = [_cell(first.user_macro if first else None, gap)]
+    macro = [cell(first.user_macro if first else None, gap)]
     spread = _spread_cells(figures, table.metrics[0]) if has_spread(table) else []
     retrieval = [value(figures.retrieval.get(name)) for name in names_in(table, "retrieval")]
     rewards = [_reward(row, name, gap) for name in reward_names(table)]
@@ -243,7 +243,7 @@ def estimate(found: Estimate | None, gap: str = " ") -> str:
     return f"{value(found)}{gap}[{found.low:.{digits}f}, {found.high:.{digits}f}]"
 
 
-def _cell(found: Estimate | None, gap: str) -> str:
+def cell(found: Estimate | None, gap: str) -> str:
     """As `estimate`, but where too few users hold no interval, the legend says so once."""
     return value(found) if found is not None and _FEW.fullmatch(found.why) else estimate(found, gap)
 
@@ -272,7 +272,7 @@ def reward_names(table: Table) -> list[str]:
 
 def _metric(row: Row, name: str, gap: str) -> str:
     """A metric; `failed` where it has no value."""
-    return "failed" if name in row.figures.metric_failures else _cell(row.figures.metrics.get(name), gap)
+    return "failed" if name in row.figures.metric_failures else cell(row.figures.metrics.get(name), gap)
 
 
 def _reward(row: Row, name: str, gap: str) -> str:
@@ -280,7 +280,7 @@ def _reward(row: Row, name: str, gap: str) -> str:
     found = row.figures.rewards.get(name)
     if found is None:
         return "failed" if name in row.figures.reward_failures else "-"
-    return _cell(found, gap) + (f"{gap}of {found.n}" if found.n is not None and found.n < row.n else "")
+    return cell(found, gap) + (f"{gap}of {found.n}" if found.n is not None and found.n < row.n else "")
 
 
 def _share(value: float | None) -> str:
