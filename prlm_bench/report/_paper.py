@@ -17,7 +17,7 @@ from ._compare import Comparison, compare_stored
 from ._leaderboard import Row, Table, build_tables
 from ._paper_caption import caption_of
 from ._pooling import SeedAggregation
-from ._text import estimate, has_speed, marks, speed_cells
+from ._text import cell, has_speed, marks, speed_cells
 
 #: Of the p-values, corrected over all comparisons of a table.
 LEVEL = 0.05
@@ -70,7 +70,7 @@ class PaperTable:
         lines = [
             "% \\usepackage{booktabs}",
             "\\begin{table}",
-            "\\centering\\small",
+            "\\centering\\small\\setlength{\\tabcolsep}{4pt}",
             f"\\caption{{{latex_text(self.caption)}}}",
             f"\\label{{tab:{''.join(c for c in label if c.isascii() and (c.isalnum() or c in '-.'))}}}",
             f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
@@ -266,10 +266,10 @@ def _method(row: Row) -> str:
 
 
 def _figure(row: PaperRow, metric: str) -> tuple[str, str]:
-    """A metric's value, and its interval or why it has none."""
+    """A metric's value, and its interval or why it has none; of too few users the caption says so once."""
     if metric in row.row.figures.metric_failures:
         return "failed", ""
-    value, _, interval = estimate(row.row.figures.metrics.get(metric)).partition(" ")
+    value, _, interval = cell(row.row.figures.metrics.get(metric)).partition(" ")
     return value, interval
 
 

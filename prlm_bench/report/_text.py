@@ -55,7 +55,7 @@ def fields(table: Table, show: Callable[[Estimate | None], str] | None = None) -
         table: the table.
         show: the text of a figure with its interval; by default with both of its ends.
     """
-    show = show or _cell
+    show = show or cell
     first = table.metrics[0]
     found = [Field("#", "rank", lambda row: str(row.rank))]
     if table.groups.numbers:
@@ -314,7 +314,7 @@ def estimate(found: Estimate | None) -> str:
     return f"{value(found)} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
 
 
-def _cell(found: Estimate | None) -> str:
+def cell(found: Estimate | None) -> str:
     """As `estimate`, but where too few users hold no interval, the legend says so once."""
     return value(found) if found is not None and _FEW.fullmatch(found.why) else estimate(found)
 

@@ -33,7 +33,7 @@ def rescore(
 
     Raises:
         UnknownNameError: there is no such metric.
-        DataError: the row has no samples or no references.
+        DataError: the row has no samples or no references, or references that no such metric can score.
     """
     made = [host.metric(name) for name in metrics]
     missing = [each for each in made if not _has(stored, each[0].name, each[1])]
@@ -59,6 +59,7 @@ def rescore(
         if metric.name in scored.summaries
     }
     if not found:
+        scored.refuse_golds()
         return stored, dict(scored.failures)
     if store:
         _write(stored, found)

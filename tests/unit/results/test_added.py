@@ -202,6 +202,20 @@ def test_a_wrong_figure_with_a_right_digest_is_found_by_verify(rows: Path, mine:
     assert problem.startswith("scores.json: length@mine.summary.value is 0.5, recomputed: ")
 
 
+def test_rows_whose_references_it_cannot_score_are_left_out(rows: Path, mine: Path, here: Any) -> None:
+    assert here(*(word.replace("_7", "_3") for word in GRID)).status == 0
+    ended = here("results", "rescore", "--results", "r", "--metric", "accuracy@lamp")
+    assert (ended.status, ended.stdout) == (0, "accuracy@lamp: 4 rows computed, 0 had it already, 4 left out\n")
+    assert ended.stderr.startswith("left out: 4 rows, first: r/mini_lamp_7/dev/")
+    shown = here("leaderboard", "--results", "r", "--metric", "accuracy@lamp", "--json")
+    assert [table["task"] for table in json.loads(shown.stdout)["tables"]] == ["mini_lamp_3"]
+    assert "4 rows lack a metric, first: " in shown.stderr
+    failed = here(*GRID, "--metric", "accuracy@lamp")
+    assert failed.status == 1
+    (line,) = [line for line in failed.stderr.splitlines() if line.startswith("FAILED")]
+    assert line.startswith("FAILED metric accuracy@lamp from metrics") and line.endswith("4 rows have no value of it")
+
+
 def test_rows_without_samples_are_left_out(rows: Path, mine: Path, here: Any) -> None:
     (first, *_), _ = find_results(rows)
     (first.folder / "samples.jsonl").unlink()
