@@ -68,7 +68,7 @@ def run(
         progress: True draws progress on standard error; an object receives the updates.
         profile: write to this JSON file where the time went; `Results.outcome.profile` shows it too.
         options: further fields of a run file: `data`, `split`, `limit`, `view`, `dates`, `controls`, `skip_invalid`,
-            `any_task`, `strict`, `synth_users`.
+            `any_task`, `strict`, `synth_users`, `name`.
 
     Returns:
         The rows of this grid, control rows included. Methods that failed are in `Results.outcome`.

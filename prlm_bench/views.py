@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .host import PluginHost
-from .report import Comparison, SeedAggregation, Table, View, build_tables, render, render_comparisons
+from .report import Comparison, SeedAggregation, Table, TableView, build_tables, render, render_comparisons
 from .report.findings import Finding, find
 from .results import SampleRecord, Stored, Unfinished, describe, read_samples, select_group
 from .running import Outcome
@@ -99,7 +99,7 @@ class Results:
         """
         return SampleTable(select_group(self.rows, words))
 
-    def render(self, form: str = "terminal", view: View | None = None) -> str:
+    def render(self, form: str = "terminal", view: TableView | None = None) -> str:
         """The leaderboard as text.
 
         Args:

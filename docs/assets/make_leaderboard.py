@@ -1,6 +1,6 @@
 """Makes `leaderboard.svg` from a real run: `python docs/assets/make_leaderboard.py`.
 
-The picture is the table that `prlm-bench leaderboard` prints to a terminal, without the columns in `LEFT_OUT`.
+The picture is the table that `prlm-bench leaderboard` prints to a terminal of 100 columns.
 """
 
 from __future__ import annotations
@@ -17,21 +17,16 @@ from rich.text import Text
 
 RUN = "run --task mini_lamp_7 --retriever bm25 --retriever oracle --reasoner direct:protocol=chat --generator tiny"
 TABLE = "leaderboard --task mini_lamp_7 --protocol lamp"
-FIGURES = ("rouge2@lamp", "rougeL@lamp", "by user", "R@5")
-LEFT_OUT = (*FIGURES, "cut prompts", "cut answers", "tokens in", "tokens out", "seconds")
 
 
 def main() -> None:
     """Run, print the table as a terminal shows it, and write the picture beside this file."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "PRLM_BENCH_RESULTS": folder, "COLUMNS": "300", "FORCE_COLOR": "1"}
+        environment = {**os.environ, "PRLM_BENCH_RESULTS": folder, "COLUMNS": "100", "FORCE_COLOR": "1"}
         command = [sys.executable, "-m", "prlm_bench"]
         subprocess.run([*command, *RUN.split()], check=True, env=environment, stdout=subprocess.DEVNULL)
         shown = subprocess.run([*command, *TABLE.split()], check=True, env=environment, capture_output=True, text=True)
-    lines = [Text.from_ansi(line) for line in shown.stdout.strip("\n").splitlines()]
-    table = without_columns(lines)
-    for line in table:
-        line.rstrip()
+    table = [Text.from_ansi(line) for line in shown.stdout.strip("\n").splitlines()]
     width = max(len(line) for line in table) + 1
     with Path(os.devnull).open("w") as nowhere:
         console = Console(width=width, record=True, file=nowhere, force_terminal=True)
@@ -42,26 +37,6 @@ def main() -> None:
     picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
     picture = "\n".join(line.rstrip() for line in picture.splitlines()) + "\n"
     (Path(__file__).parent / "leaderboard.svg").write_text(picture, encoding="utf-8")
-
-
-def without_columns(lines: list[Text]) -> list[Text]:
-    """The title and the table, without the columns of `LEFT_OUT`, which are all aligned to the right."""
-    head = next(number for number, line in enumerate(lines) if "retriever" in line.plain)
-    end = next(number for number, line in enumerate(lines) if number > head and not line.plain.strip())
-    cuts, before = [], 0
-    for match in re.finditer(r"\S+(?: \S+)*", lines[head].plain):
-        cuts += [(before, match.end())] if match.group() in LEFT_OUT else []
-        before = match.end()
-    return [*lines[:head], *(cut(line, cuts) for line in lines[head:end])]
-
-
-def cut(line: Text, spans: list[tuple[int, int]]) -> Text:
-    """A line without some spans of its characters."""
-    kept, position = Text(), 0
-    for start, stop in spans:
-        kept.append_text(line[position:start])
-        position = stop
-    return kept.append_text(line[position:]) if position < len(line) else kept
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -92,10 +94,15 @@ class PlainProgress:
         if self._done >= self._total or now - self._reported >= _EVERY:
             self._reported = now
             rate = (self._done - self._first) / max(now - self._began, 1e-9)
-            self._line(self._label, self._done, self._total, rate, self._status())
+            # The first answer has waited for the model to load, and tells nothing of the time left.
+            told = rate if self._done - self._first > 1 or self._done >= self._total else 0.0
+            self._line(self._label, self._done, self._total, rate, self._status(), of=told)
 
-    def _line(self, label: str, done: int, total: int, rate: float, status: str = "") -> None:
-        left = f"{clock((total - done) / rate)} left" if rate else ""
+    def _line(
+        self, label: str, done: int, total: int, rate: float, status: str = "", *, of: float | None = None
+    ) -> None:
+        of = rate if of is None else of
+        left = f"{clock((total - done) / of)} left" if of else ""
         self.note(f"{label}: {', '.join(filter(None, [f'{done}/{total}', pace(rate, label), left, status]))}")
 
     @contextmanager
@@ -181,24 +188,16 @@ class BarProgress:
     @contextmanager
     def work(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
         """Show a bar for the work of a component once it takes seconds, and remove it at the end."""
-        from rich.progress import TaskID
-
-        began, done = time.monotonic(), 0
-        task: TaskID | None = None
-
-        def advance(count: int) -> None:
-            nonlocal done, task
-            done += count
-            if task is None and time.monotonic() - began >= _SOON:
-                task = self._bar.add_task(label, total=total)
-            if task is not None:
-                self._bar.update(task, completed=done)
-
+        task = self._bar.add_task(label, total=total, visible=False)
+        soon = threading.Timer(_SOON, partial(self._bar.update, task, visible=True))
+        soon.daemon = True
+        soon.start()
         try:
-            yield advance
+            yield partial(self._bar.advance, task)
         finally:
-            if task is not None:
-                self._bar.remove_task(task)
+            soon.cancel()
+            soon.join()
+            self._bar.remove_task(task)
 
     def start(self, label: str, total: int, done: int = 0) -> None:
         """Show a new bar."""

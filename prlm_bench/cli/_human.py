@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._output import print_json, print_table, say
+from ._output import print_json, print_lines, print_table, say
 from .options import DEFAULT_RESULTS, JsonOption, PluginOption, ResultsOption, host_for
 
 if TYPE_CHECKING:
@@ -165,11 +165,14 @@ def _print(report: Report) -> None:
             ["metric", "judgements", "tied", "accuracy", "Kendall's tau-b"],
             [[m.metric, str(m.n), str(m.tied), _interval(m.accuracy), _interval(m.tau)] for m in report.metrics],
         )
-    for note in report.notes:
-        say(f"{note[0].upper()}{note[1:]}.")
-    print(f"Prior of strengths: {report.prior}.")
-    print("[ ] 95 % interval over users and annotators; that of agreement over users.")
-    print(f"( ) Why there is none: {NEEDED}.")
+    print_lines(f"{note[0].upper()}{note[1:]}." for note in report.notes)
+    print_lines(
+        [
+            f"Prior of strengths: {report.prior}.",
+            "[ ] 95 % interval over users and annotators; that of agreement over users.",
+            f"( ) Why there is none: {NEEDED}.",
+        ]
+    )
 
 
 def _interval(found: Estimate) -> str:

@@ -20,7 +20,7 @@ from ._output import say
 if TYPE_CHECKING:
     from ..host import PluginHost
     from ..progress import Progress
-    from ..report import View
+    from ..report import TableView
     from ..session import Session
     from ..stats import Interval
     from ..views import Results
@@ -122,21 +122,23 @@ class TableOptions:
 
     columns: Annotated[
         list[str] | None,
-        typer.Option("--columns", metavar="A,B", help="Only these columns, such as seed,'parse failures'. Repeatable."),
+        typer.Option(
+            "--columns", metavar="NAMES", help="Only these columns, such as seed,'parse failures'. Repeatable."
+        ),
     ] = None
     metrics: Annotated[
         list[str] | None,
-        typer.Option("--metrics", metavar="A,B", help="Only the columns of these metrics. Repeatable."),
+        typer.Option("--metrics", metavar="NAMES", help="Only the columns of these metrics. Repeatable."),
     ] = None
     wide: Annotated[
         bool, typer.Option("--wide", help="All columns, full specs, both ends of intervals, however wide the table.")
     ] = False
 
-    def view(self) -> View:
+    def view(self) -> TableView:
         """What to show of the tables."""
-        from ..report import View
+        from ..report import TableView
 
-        return View(columns=_words(self.columns), metrics=_words(self.metrics), wide=self.wide)
+        return TableView(columns=_words(self.columns), metrics=_words(self.metrics), wide=self.wide)
 
 
 def _words(given: Sequence[str] | None) -> tuple[str, ...]:

@@ -13,5 +13,5 @@ from ._leaderboard import Row as Row, Table as Table, build_tables as build_tabl
 from ._pooling import MethodFigures as MethodFigures, SeedAggregation as SeedAggregation, SeedSpread as SeedSpread
 from ._render import FORMATS as FORMATS, render as render
 from ._reported import Reported as Reported
-from ._terminal import View as View
+from ._terminal import TableView as TableView
 from ._text import estimate as estimate, on_trainings as on_trainings, percent as percent

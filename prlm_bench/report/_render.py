@@ -7,13 +7,13 @@ from importlib import import_module
 
 from ..errors import PrlmBenchError
 from ._leaderboard import Table
-from ._terminal import View
+from ._terminal import TableView
 
 #: Each is a module of this package with a function `render_FORMAT`.
 FORMATS = ("terminal", "markdown", "csv", "json", "latex", "html")
 
 
-def render(tables: Sequence[Table], form: str, view: View | None = None) -> str:
+def render(tables: Sequence[Table], form: str, view: TableView | None = None) -> str:
     """All tables in one of `FORMATS`, with a final line break.
 
     Args:
@@ -27,6 +27,6 @@ def render(tables: Sequence[Table], form: str, view: View | None = None) -> str:
     renderer: Callable[..., str] = getattr(import_module(f"{__package__}._{form}"), f"render_{form}")
     if form == "terminal":
         return renderer(tables, view)
-    if view not in (None, View()):
+    if view not in (None, TableView()):
         raise PrlmBenchError(f"--columns, --metrics and --wide are of the format terminal, not of {form}")
     return renderer(tables)

@@ -1,4 +1,4 @@
-"""Tables for a terminal, as wide as it is: see `View` for what gives way."""
+"""Tables for a terminal, as wide as it is: see `TableView` for what gives way."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAME = 30
 
 
 @dataclass(frozen=True)
-class View:
+class TableView:
     """What is shown of a table.
 
     Args:
@@ -39,7 +39,7 @@ class View:
     wide: bool = False
 
 
-def render_terminal(tables: Sequence[Table], view: View | None = None) -> str:
+def render_terminal(tables: Sequence[Table], view: TableView | None = None) -> str:
     """All tables as text, as wide as the terminal, or as needed without one.
 
     Args:
@@ -49,7 +49,7 @@ def render_terminal(tables: Sequence[Table], view: View | None = None) -> str:
     Raises:
         UnknownNameError: no table has a column or a metric that the view names.
     """
-    view = view or View()
+    view = view or TableView()
     if not tables:
         return NOTHING
     _check(tables, view)
@@ -71,7 +71,7 @@ def render_terminal(tables: Sequence[Table], view: View | None = None) -> str:
 class _Sheet:
     """A table while its columns are chosen."""
 
-    def __init__(self, table: Table, view: View, width: int | None) -> None:
+    def __init__(self, table: Table, view: TableView, width: int | None) -> None:
         self.table, self.view, self.width = table, view, width
         self.metrics = [name for name in table.metrics if _is_wanted(name, view.metrics)]
         self.fields = fields(table, _both_ends if view.wide else plus_minus)
@@ -175,7 +175,7 @@ def _both_ends(found: Estimate | None) -> str:
     return estimate(found)
 
 
-def _check(tables: Sequence[Table], view: View) -> None:
+def _check(tables: Sequence[Table], view: TableView) -> None:
     sheets = [fields(table) for table in tables]
     names = {name for table in tables for metric in table.metrics for name in (metric, _bare_name(metric))}
     for name in view.metrics:

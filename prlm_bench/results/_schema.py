@@ -107,7 +107,7 @@ class Manifest(_Stored):
     versions: dict[str, str]
     #: The command that makes this one row.
     command: str
-    #: What the row is called in tables, where the run gave it a name; not written otherwise, and outside the fingerprint.
+    #: What the row is called in tables, where the run gave it a name; else it is not written.
     name: str = ""
 
     @model_serializer(mode="wrap")

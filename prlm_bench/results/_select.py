@@ -72,8 +72,8 @@ def select(stored: Sequence[Stored], words: str) -> Stored:
 
     Args:
         stored: the candidates.
-        words: a result folder, the beginning of a fingerprint, or parts of the method joined by `+`, such as
-            `bm25+copy` or `bm25+k=4+tiny`.
+        words: a result folder, the beginning of a fingerprint, the name of a row, or parts of the method joined by `+`,
+            such as `bm25+copy` or `bm25+k=4+tiny`; or as tables write them, such as `bm25 · k4 · tiny`.
 
     Raises:
         UnknownNameError: no result matches.
@@ -87,6 +87,7 @@ def select(stored: Sequence[Stored], words: str) -> Stored:
 
 
 def _named(stored: Sequence[Stored], words: str) -> list[Stored]:
+    words = words.replace(" · ", "+")  # as tables write it
     wanted = words.split("+")
     found = [
         result
@@ -105,5 +106,13 @@ def _named(stored: Sequence[Stored], words: str) -> list[Stored]:
 def _names(result: Stored) -> set[str]:
     method = result.manifest.method
     specs = [method.retriever.spec, method.reasoner.spec, method.generator.spec]
-    short = {spec.partition(":")[0] for spec in specs}
+    short = {form for spec in specs for form in _short(spec)}
     return {*specs, *short, f"k={method.k}", f"k{method.k}", f"seed={result.manifest.seed}", result.manifest.name}
+
+
+def _short(spec: str) -> set[str]:
+    """What tables may write for a spec: for `direct:protocol=chat`, `chat`, `direct` and `direct:chat`."""
+    name, _, options = spec.partition(":")
+    values = [option.partition("=")[2].strip("\"'") or option for option in options.split(",") if option]
+    last = [value.rstrip("/").rpartition("/")[2].removesuffix(".gguf") for value in values]
+    return {name, *last, *(f"{name}:{text}" for text in (*last, *options.split(",")))}

@@ -244,8 +244,8 @@ def check_names(config: RunConfig, host: PluginHost) -> None:
             wrong.setdefault(str(error), error)
     if len(wrong) > 1:
         raise RunError("; ".join(wrong))
-    for error in wrong.values():
-        raise error
+    for only in wrong.values():
+        raise only
 
 
 def _method(host: PluginHost, spec: str | dict[str, Any]) -> Method:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from prlm_bench.cli import COMMANDS as COMMANDS_AND_GROUPS, _app
 from prlm_bench.cli._help import EXAMPLES, with_help
 from prlm_bench.cli._run import with_profile_value
 from prlm_bench.data import Dataset, open_split
+from prlm_bench.errors import SpecError
 from prlm_bench.host import PluginHost
 
 Command = Callable[..., Any]
@@ -336,3 +338,45 @@ class TestHelp:
         found = ended.stdout.split()
         assert set(names) <= set(found), ended
         assert all(name.casefold().startswith(typed.split()[-1].casefold()) for name in found)
+
+
+class TestQuietAndVerbose:
+    RUN = ("run", *MINI, "--retriever", "bm25", "--generator", "copy", "--no-controls")
+
+    @pytest.mark.parametrize("flag", ["--quiet", "-q"])
+    def test_nothing_but_output(self, flag: str, here: Command) -> None:
+        loud = here(*self.RUN)
+        assert "mini_lamp_4 dev: 12 to do" in loud.stderr
+        assert "1 rows run" in loud.stderr
+        for words in ((flag, *self.RUN), (*self.RUN, flag)):
+            quiet = here(*words)
+            assert (quiet.status, quiet.stderr) == (0, "")
+            assert quiet.stdout == loud.stdout
+        assert "mini_lamp_4 dev: 12 to do" in here(*self.RUN, "--results", "again").stderr, "it holds for one command"
+
+    def test_a_mistake_is_said_even_so(self, here: Command) -> None:
+        assert here(*self.RUN, "-q", "--generator", "cppy").mistake.startswith("unknown generator 'cppy'")
+
+    def test_more_is_said(self, here: Command) -> None:
+        plain, more = here("list", "tasks"), here("list", "tasks", "-v")
+        assert plain.stderr == ""
+        assert re.fullmatch(r"\d+ plugins\n", more.stderr)
+        assert plain.stdout == more.stdout
+
+
+class TestNamesInAnyCase:
+    def test_of_tasks_and_components(self, here: Command, tmp_path: Path) -> None:
+        words = ("run", "--synth-users", 4, "--no-controls", "-q", "--task", "Mini_LaMP_4")
+        assert here(*words, "--retriever", "BM25", "--generator", "Copy").status == 0
+        (manifest,) = (tmp_path / "prlm-results").rglob("manifest.json")
+        found = json.loads(manifest.read_text())
+        assert (found["task"], found["method"]["retriever"]["spec"]) == ("mini_lamp_4", "bm25")
+        assert found["method"]["generator"]["spec"] == "copy"
+        assert "mini_lamp_4 dev" in here("leaderboard", "--task", "MINI_LAMP_4").stdout
+
+    def test_other_names_of_other_tools(self, host: PluginHost) -> None:
+        assert host.registry.get("generator", "HF").name == "transformers"
+        choice = host.registry.choose("generator", "hf:pretrained=a/b,max_new_tokens=8")
+        assert str(choice) == "transformers:model=a/b,max_new_tokens=8"
+        with pytest.raises(SpecError, match="given twice"):
+            host.registry.choose("generator", "hf:pretrained=a,model=b")

@@ -118,4 +118,5 @@ def test_recency_needs_dates_that_the_user_split_lacks(
     here: Command, shared_data: Path, task: str, folder: str
 ) -> None:
     line = here("rank", "--task", task, "--data", shared_data / folder, "--retriever", "recency").mistake
-    assert line == f"retriever recency cannot run on {task} dev: it needs dates on every profile item"
+    why = "it needs dates on every profile item"
+    assert line == f"retriever recency cannot run on {task} dev: {why} ({task}_time has them)"

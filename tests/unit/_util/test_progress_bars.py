@@ -79,7 +79,10 @@ def test_what_a_slow_run_says(capsys: pytest.CaptureFixture[str], monkeypatch: p
     progress.start("lamp_7 dev", 160)
     now[0] = 102.3
     progress.advance()
-    assert capsys.readouterr().err.splitlines()[-1] == "lamp_7 dev: 1/160, 102 s/question, 4:31:06 left"
+    assert capsys.readouterr().err.splitlines()[-1] == "lamp_7 dev: 1/160, 102 s/question", "which has loaded the model"
+    now[0] = 204.6
+    progress.advance()
+    assert capsys.readouterr().err.splitlines()[-1] == "lamp_7 dev: 2/160, 102 s/question, 4:29:23 left"
 
 
 def test_long_work_inside_a_component_is_shown(
@@ -100,11 +103,13 @@ def test_long_work_inside_a_component_is_shown(
             advance(1)
             bar._bar.refresh()
             assert "encoding" not in out.getvalue(), "short work is not worth a bar"
-            now[0] += 9
+        monkeypatch.setattr("prlm_bench._util.progress_bars._SOON", 0.0)
+        with working("encoding, texts", 3000) as advance:
+            assert any(bar._bar.tasks[0].visible for _ in range(10**7)), "a timer shows it"
             advance(900)
             bar._bar.refresh()
         assert not bar._bar.tasks
-    assert re.search(r"encoding, texts .* 901/3000", out.getvalue())
+    assert re.search(r"encoding, texts .* 900/3000", out.getvalue())
 
 
 def test_bytes_are_shown_in_megabytes() -> None:

@@ -144,7 +144,7 @@ def test_the_command_prints_tables_or_json(tmp_path: Path, here: Callable[..., A
     assert ended.status == 0
     for words in (
         "6 judgements of 3 of 3 pairs",
-        "Krippendorff's alpha   3       1.0000 (3 users)",
+        "Krippendorff's alpha 3 1.0000 (3 users)",
         "Prior of strengths: one tie of each method with an average one",
         "(2 annotators, 3 users)",
         "Ann",
@@ -152,7 +152,7 @@ def test_the_command_prints_tables_or_json(tmp_path: Path, here: Callable[..., A
         "win rate",
         "an interval needs 3 annotators and 6 users",
     ):
-        assert words in ended.stdout
+        assert words in " ".join(ended.stdout.split())
     assert "Kendall" not in ended.stdout
     plain = json.loads(here("human", "import", "all.csv", "--key", "key.json", "--json").stdout)
     assert (plain["agreement"]["alpha"]["value"], plain["metrics"]) == (1.0, None)

@@ -11,9 +11,10 @@ import pytest
 from unit.report.test_report import metric, stored
 
 from prlm_bench.errors import UnknownNameError
-from prlm_bench.report import Table, View, build_tables, render
+from prlm_bench.report import Table, TableView, build_tables, render
 from prlm_bench.report._names import method_names, short_specs
 from prlm_bench.report._terminal import ORDER
+from prlm_bench.results import select
 from prlm_bench.tasks import TaskRegistry
 
 LAMP, PRLM = ("rouge1@lamp", "rouge2@lamp", "rougeL@lamp", "bleu@lamp"), ("rouge-1@prlm", "rouge-2@prlm")
@@ -74,7 +75,7 @@ def test_no_figure_is_cut_at_any_width(seed: int, monkeypatch: pytest.MonkeyPatc
     rng = random.Random(seed)
     found = tables(*(some(rng) for _ in range(rng.randint(1, 9))))
     monkeypatch.delenv("COLUMNS")
-    whole = {*NUMBER.findall(render(found, "terminal") + render(found, "terminal", View(wide=True)))}
+    whole = {*NUMBER.findall(render(found, "terminal") + render(found, "terminal", TableView(wide=True)))}
     for width in (80, 100, 120, 200):
         monkeypatch.setenv("COLUMNS", str(width))
         text = render(found, "terminal")
@@ -144,24 +145,24 @@ def test_the_interval_is_as_wide_as_its_longer_side() -> None:
     lopsided = metric(0.5) | {"low": 0.45, "high": 0.75}
     found = tables(stored("a", {"rouge1@lamp": lopsided}))
     assert "0.5000 ±0.250" in render(found, "terminal")
-    assert "0.5000 [0.450, 0.750]" in render(found, "terminal", View(wide=True))
+    assert "0.5000 [0.450, 0.750]" in render(found, "terminal", TableView(wide=True))
 
 
 def test_columns_and_metrics_are_chosen_by_name() -> None:
     found = tables(row("bm25"), row("recency", 0.25))
-    assert shown(render(found, "terminal", View(columns=("Parse_Failures", "tokens out")))) == [
+    assert shown(render(found, "terminal", TableView(columns=("Parse_Failures", "tokens out")))) == [
         *("#", "method", "parse failures", "tokens out")
     ]
-    assert shown(render(found, "terminal", View(metrics=("ROUGEL", "bleu@lamp"))))[:4] == [
+    assert shown(render(found, "terminal", TableView(metrics=("ROUGEL", "bleu@lamp"))))[:4] == [
         *("#", "method", "rougeL ↑", "bleu ↑")
     ]
-    assert shown(render(found, "terminal", View(columns=("overlap",), metrics=("bleu",)))) == [
+    assert shown(render(found, "terminal", TableView(columns=("overlap",), metrics=("bleu",)))) == [
         *("#", "method", "bleu ↑", "overlap")
     ]
     with pytest.raises(UnknownNameError, match="unknown column 'sedn'"):
-        render(found, "terminal", View(columns=("sedn",)))
+        render(found, "terminal", TableView(columns=("sedn",)))
     with pytest.raises(UnknownNameError, match="unknown metric of these tables 'rogueL'"):
-        render(found, "terminal", View(metrics=("rogueL",)))
+        render(found, "terminal", TableView(metrics=("rogueL",)))
 
 
 SHORT = [
@@ -193,3 +194,12 @@ def test_described_methods_get_the_same_names() -> None:
     found = method_names([f"bm25 × k=4 × {chat} × tiny, seeds 0, 1", f"none × k=0 × {chat} × tiny × seed 2"])
     assert found.names == ["bm25 · k4 · chat · tiny, seeds 0, 1", "none · chat · tiny, seed 2"]
     assert found.lines == [f"chat = {chat}"]
+
+
+def test_rows_are_selected_as_tables_write_them() -> None:
+    figures = {"rouge1@lamp": metric(0.5)}
+    rows = [stored("bm25:b=0.5,k1=0.9", figures, k=4), stored("bm25:b=0.5,k1=2", figures, k=4)]
+    (table,) = tables(*rows)
+    names = method_names([f"{r.retriever} × k={r.k} × {r.reasoner} × {r.generator}" for r in table.rows]).names
+    assert names == ["bm25:k1=0.9 · k4 · direct · direct", "bm25:k1=2 · k4 · direct · direct"]
+    assert [select(rows, name) for name in names] == rows
