@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,7 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import httpx
+from pydantic import BaseModel
 
+from .._util.json_text import parse_record
+from ..errors import PrlmBenchError
 from ..host import PluginHost
 from ..threads import core_count
 from ._check import Check
@@ -47,6 +49,18 @@ print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda or to
 """
 
 
+class _Model(BaseModel):
+    """An entry of a server's list of models."""
+
+    id: str
+
+
+class _Listing(BaseModel):
+    """What a server answers to GET /models."""
+
+    data: list[_Model]
+
+
 def model_checks(host: PluginHost) -> list[Check]:
     """Everything that is needed to run a model, on this machine or behind a server."""
     return [*_torch(), _generators(host), *_servers(), *_keys()]
@@ -77,10 +91,10 @@ def probe_torch() -> dict[str, Any]:
         ended = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=_IMPORT)
         lines = (ended.stdout if ended.returncode == 0 else ended.stderr).strip().splitlines()
         if ended.returncode == 0:
-            found: dict[str, Any] = json.loads(lines[-1])
+            found: dict[str, Any] = parse_record(lines[-1].encode(), dict[str, Any], "torch's own words")
             return found
         return {"error": lines[-1] if lines else f"exit status {ended.returncode}"}
-    except (subprocess.TimeoutExpired, OSError, ValueError, IndexError) as error:
+    except (subprocess.TimeoutExpired, OSError, IndexError, PrlmBenchError) as error:
         return {"error": str(error)}
 
 
@@ -172,11 +186,10 @@ def _listed(address: str) -> tuple[str, list[str] | None]:
                 body += piece
                 if len(body) > _LONGEST or time.monotonic() > end:
                     return "no list of models", None
-        models = json.loads(body)["data"]
-        return "", [str(model["id"]) for model in models]
+        return "", [model.id for model in parse_record(body, _Listing, "GET /models").data]
     except (httpx.HTTPError, OSError) as error:
         return str(error) or type(error).__name__, None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except PrlmBenchError:
         return "no list of models", None
 
 

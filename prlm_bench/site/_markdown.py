@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from .._util.cells import markdown_row, markdown_text
 from .._util.files import write_whole
+from .._util.reading import read_text
 from ..errors import DataError
 from ..host import PluginHost
 from ..report import Row, Table
@@ -38,11 +39,11 @@ def write_markdown(
         pictures: of studies; the page names their files.
 
     Raises:
-        DataError: the file is there and has no such line.
+        DataError: the file is there and has no such line, or cannot be read.
     """
     head = f"# Leaderboard\n\n{MARKER}\n"
     if file.exists():
-        before, marker, _ = file.read_text(encoding="utf-8").partition(MARKER)
+        before, marker, _ = read_text(file).partition(MARKER)
         if not marker:
             hint = f"put a line {MARKER} where the page is to begin, or choose another file"
             raise DataError(f"{file} exists and has no line {MARKER}", hint)

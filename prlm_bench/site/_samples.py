@@ -26,6 +26,8 @@ SHORT = 160
 ASKED = frozenset(
     ("id", "user", "query", "gold", "items", "prompt", "turns", "prompt_tokens", "shown", "cut", "dropped", "retrieval")
 )
+#: What each line says of its row, where it does: the page says it once, and rows with the same samples share files.
+_OF_THE_ROW = {"task", "split", "row"}
 
 
 def write_samples(result: Stored, folder: Path) -> str:
@@ -44,7 +46,7 @@ def write_samples(result: Stored, folder: Path) -> str:
     pages: list[tuple[str, str]] = []
     page: list[dict[str, Any]] = []
     for sample in read_samples(result.folder):
-        page.append(sample.model_dump(exclude={"task", "split", "row"}))  # the page says them once
+        page.append(sample.model_dump(exclude=_OF_THE_ROW))
         lines.append(_line(sample, names[0] if names else ""))
         if len(page) == PAGE:
             pages.append(_write_page(folder, page))

@@ -142,7 +142,7 @@ def test_the_first_hour_with_a_chat_model(tmp_path: Path, monkeypatch: pytest.Mo
                     running.enter_context(in_the_background(command, output, block.where))
                 else:
                     run_command(command, output, block.where, without_figures)
-    assert commands == 9
+    assert commands == 10
 
 
 def test_the_readme_quotes_the_first_hour() -> None:
