@@ -20,7 +20,7 @@ from .text import shown
 #: Between two columns.
 _GAP = "  "
 #: What stays on one line: an interval, or what stands between blanks, with the marks behind it.
-_WORD = re.compile(r"\[[-+\d.,%\s]*\]\S*|\S+(?: [†‡§¶↑↓])*")
+_WORD = re.compile(r"\[[-+\d.,%\s]*\]\S*|\S+(?: [†‡§¶◇↑↓])*")
 #: A cell of figures, which are aligned to the right: a number with its interval, counts, or that there is none.
 _FIGURE = re.compile(r"[-+<~]?\d[\d.,/]*%?( ?[±\[(].*)?( of [\d.]+)?|\d+(, \d+)+|-|failed|none|")
 _NUMBER = re.compile(r"[-+<~±]?\d[\d.,:/]*%?")
