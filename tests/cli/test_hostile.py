@@ -42,7 +42,12 @@ COMMANDS = (
     *("leaderboard --by-seed", "leaderboard --json", "results list", "results list --json", "results verify r"),
     *("results findings", "results findings --passed", "results findings --json", "compare", "compare --json"),
     *("compare nothing\x1b[2J", "leaderboard --task \x1b[2J", "leaderboard --format \x1b[2J", "\x1b[2J"),
-    *("site --output site", "human export \u202e bm25 --output x.csv", "submit lamp --output x.zip"),
+    *(
+        "site --output site",
+        "site --markdown page.md",
+        "human export \u202e bm25 --output x.csv",
+        "submit lamp --output x.zip",
+    ),
     *("data info --task lamp_7 --data \x1b[2J", "score --task lamp_7 --predictions \x1b[2J --golds \x1b[2J"),
     *(
         "run --task mini_lamp_7 --retriever \x1b[2J --generator copy",
