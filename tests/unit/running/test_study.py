@@ -36,6 +36,8 @@ def test_a_file_holds_every_field(tmp_path: Path) -> None:
         "generators": ["copy"],
         "methods": ["echo"],
         "rewards": ["format"],
+        "metrics": ["rouge1@lamp"],
+        "name": "Ours",
         "seeds": [1, 2],
         "limit": 7,
         "view": "prlm",
@@ -122,7 +124,7 @@ def test_the_embedded_study_runs_all_tasks_with_the_tiny_model() -> None:
         ("tasks: [lamp_4]\nsynth_users: 1\n", "synth_users: Input should be greater than or equal to 2"),
         ("- lamp_4\n", "a run file must be a mapping (see the guide on run files)"),
         ("", "a run file must be a mapping"),
-        ("tasks: [lamp_4\n", "1: cannot be read: while parsing a flow sequence"),
+        ("tasks: [lamp_4\n", "2: cannot be read: while parsing a flow sequence"),
     ],
 )
 def test_a_mistake_names_file_and_field(tmp_path: Path, text: str, said: str) -> None:
