@@ -76,7 +76,8 @@ def _names(parts: Sequence[dict[str, str]], ks: Sequence[int], lift: bool = True
         words.insert(1, f"k{k}" if k and (whole or len(counts) > 1) else "")
         names.append(DOT.join(filter(None, words)))
     shared = [f"{kind} {each[0]}" for kind, each in specs.items() if kind not in shown]
-    shared += [f"k {min(counts)}" for _ in counts if len(counts) == 1 and not whole]
+    some = " where items are shown" if 0 in ks else ""
+    shared += [f"k {min(counts)}{some}" for _ in counts if len(counts) == 1 and not whole]
     key = {name: spec for kind in _KINDS if kind in shown for spec, name in short[kind].items() if name != spec}
     return RowNames(names, shared, key)
 

@@ -15,6 +15,7 @@ from ..results._select import matches
 from ..stats import Interval
 from ._compare import Comparison, compare_stored
 from ._leaderboard import Row, Table, build_tables
+from ._names import DOT, RowNames, row_names
 from ._paper_caption import caption_of
 from ._pooling import SeedAggregation
 from ._text import cell, has_speed, marks, speed_cells
@@ -56,12 +57,14 @@ class PaperTable:
     rows: list[PaperRow]
     #: Name of the row that the others are compared with; None without one.
     baseline: str | None
+    #: What all rows share and names leave out, and what short names stand for; may be empty.
+    methods: str = ""
 
     @property
     def caption(self) -> str:
         """What the figures are of: questions, users, protocol, intervals, tests, and failures."""
         found = [each for row in self.rows for each in row.against.values()]
-        return caption_of(self.table, self.baseline, found, (BETTER, WORSE))
+        return caption_of(self.table, self.methods, self.baseline, found, (BETTER, WORSE))
 
     def latex(self) -> str:
         """The table in LaTeX, for a document with the package booktabs."""
@@ -216,8 +219,10 @@ def _paper_table(
     groups = {row.fingerprints: tuple(of_fingerprint[each] for each in row.fingerprints) for row in table.rows}
     order = [member.manifest.fingerprint for group in chosen for member in group]
     rows = sorted(table.rows, key=lambda row: order.index(row.fingerprint)) if order else table.rows
+    called_here = [called.get(groups[row.fingerprints][0].folder) for row in rows]
+    short = row_names(rows)
     named = {
-        row.fingerprints: called.get(groups[row.fingerprints][0].folder) or row.name or _method(row) for row in rows
+        row.fingerprints: given or name for row, given, name in zip(rows, called_here, short.names, strict=True)
     }
     against: dict[tuple[str, ...], dict[str, Comparison]] = {row.fingerprints: {} for row in rows}
     others = [row.fingerprints for row in rows if groups[row.fingerprints][0] not in base]
@@ -238,7 +243,13 @@ def _paper_table(
         for row in rows
     ]
     mine = [named[row.fingerprints] for row in rows if groups[row.fingerprints][0] in base]
-    return PaperTable(table, made, mine[0] if mine else None)
+    return PaperTable(table, made, mine[0] if mine else None, _methods(short, [row.name for row in made]))
+
+
+def _methods(short: RowNames, names: Sequence[str]) -> str:
+    used = {part for name in names for part in (name, *name.split(DOT))}
+    shared = [f"All rows: {', '.join(short.shared)}."] if short.shared else []
+    return " ".join([*shared, *(f"{name}: {spec}." for name, spec in short.key.items() if name in used)])
 
 
 def _check_metrics(host: PluginHost, names: Sequence[str]) -> None:
@@ -259,10 +270,6 @@ def _best(rows: Sequence[Row], metric: str) -> set[int]:
     ]
     most = max((value for value, _ in known), default=None)
     return {rank for value, rank in known if value == most} if len(known) > 1 else set()
-
-
-def _method(row: Row) -> str:
-    return " × ".join([row.retriever, f"k={row.k}", row.reasoner, row.generator])
 
 
 def _figure(row: PaperRow, metric: str) -> tuple[str, str]:

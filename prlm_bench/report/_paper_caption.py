@@ -16,17 +16,21 @@ _SPEED = (
 )
 
 
-def caption_of(table: Table, baseline: str | None, compared: Sequence[Comparison], marks: tuple[str, str]) -> str:
+def caption_of(
+    table: Table, methods: str, baseline: str | None, compared: Sequence[Comparison], marks: tuple[str, str]
+) -> str:
     """The caption, in plain text.
 
     Args:
         table: the figures.
+        methods: what the names of its rows leave out; may be empty.
         baseline: the name of the row that the others are compared with.
         compared: all comparisons with it.
         marks: of rows that are better, and worse.
     """
     sentences = [
         f"{table.title}, {table.task} {table.split} split: {_questions(table)}, {table.protocol} protocol.",
+        methods,
         *_seeds(table.rows),
         _intervals(table),
         "Bold: the best value of a column.",
