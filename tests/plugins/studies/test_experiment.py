@@ -300,7 +300,7 @@ class TestReport:
         names = {path.name for path in Path("out").iterdir()}
         tables = {f"experiment{part}.csv" for part in ("", "-arms", "-items", "-costs")}
         assert names == {*tables, "experiment.json", "experiment.png", "experiment.svg"}
-        assert max(len(line) for line in done.stdout.splitlines() if line.startswith(" ")) <= 100
+        assert max(len(line) for line in done.stdout.splitlines() if "  " in line) <= 100
 
 
 def test_a_unit_that_was_killed_is_made_again(tmp_path: Path, cli: Any) -> None:
