@@ -201,17 +201,18 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_most_commands_work_on_whole_files(corpus: Path, alone: Path, capsys: Any) -> None:
-    failed = {}
+    failed, tried = {}, 0
     for name in COMMANDS:
         for words in arguments(name, corpus, alone / "out"):
             shutil.rmtree(alone / "out", ignore_errors=True)
             (alone / "out").mkdir()
+            tried += 1
             status = _app._run(words)
             said = capsys.readouterr().err
             assert "Traceback" not in said, f"{words}\n{said}"
             if status:
                 failed[" ".join(words).replace(str(corpus), "").replace(str(alone), "")] = said.splitlines()[-1]
-    assert len(failed) < 20, failed
+    assert len(failed) < tried / 3, (tried, failed)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
