@@ -221,9 +221,7 @@ def _paper_table(
     rows = sorted(table.rows, key=lambda row: order.index(row.fingerprint)) if order else table.rows
     called_here = [called.get(groups[row.fingerprints][0].folder) for row in rows]
     short = row_names(rows)
-    named = {
-        row.fingerprints: given or name for row, given, name in zip(rows, called_here, short.names, strict=True)
-    }
+    named = {row.fingerprints: given or name for row, given, name in zip(rows, called_here, short.names, strict=True)}
     against: dict[tuple[str, ...], dict[str, Comparison]] = {row.fingerprints: {} for row in rows}
     others = [row.fingerprints for row in rows if groups[row.fingerprints][0] not in base]
     if base and others:

@@ -256,9 +256,9 @@ class TestOthers:
 
 
 def test_without_trl(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prlm_bench.host import _registry
+    from prlm_bench.host import _component
 
-    is_there = _registry._is_there
-    monkeypatch.setattr(_registry, "_is_there", lambda module: module != "trl" and is_there(module))
+    is_there = _component._is_there
+    monkeypatch.setattr(_component, "_is_there", lambda module: module != "trl" and is_there(module))
     line = here("train", "prlm", "--task", "mini_lamp_4", "-o", "out").mistake
     assert "needs the package trl" in line and "prlm-bench[prlm]" in line
