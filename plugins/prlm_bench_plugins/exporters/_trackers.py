@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal
 
 #: What a row is; the other members of a mapping are figures.
@@ -77,7 +78,12 @@ class Wandb:
             mode: `offline` writes files for `wandb sync`; by default `WANDB_MODE` decides.
             dir: the folder of these files; by default `WANDB_DIR` or `./wandb`.
         """
-        self._given = {"project": project, "entity": entity or None, "mode": mode or None, "dir": dir or None}
+        self._given: dict[str, Any] = {
+            "project": project,
+            "entity": entity or None,
+            "mode": mode or None,
+            "dir": dir or None,
+        }
 
     def log(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Send the rows."""
@@ -124,8 +130,7 @@ class Trackio:
 
     def log(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the rows."""
-        import trackio
-
+        trackio: Any = import_module("trackio")  # it has no types
         for row in tracked(rows):
             with redirect_stdout(io.StringIO()):  # it has four lines to say for each row
                 trackio.init(
