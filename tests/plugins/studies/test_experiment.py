@@ -324,9 +324,9 @@ def test_a_unit_that_was_killed_is_made_again(tmp_path: Path, cli: Any) -> None:
     assert trained.read_text().splitlines() == ["['top'] []", "['top'] []", "['full'] []"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_arm_of_the_real_plan_goes_through_on_smollm2(smollm2: Path, cli: Any, tmp_path: Path) -> None:
-    """The budget `smoke` with a single step and fewer completions, on real texts where these are there."""
+    """The budget `smoke` with a single step, on real texts where these are there."""
     pytest.importorskip("trl", reason="needs trl: pip install 'prlm-bench[prlm]'")
     task = "lamp_7" if (REAL_DATA / "LaMP_7").is_dir() else "mini_lamp_7"
     words = ["study", "experiment", "--plan", "real", "--budget", "smoke", "--task", task, "--data", "halves"]
@@ -335,10 +335,9 @@ def test_every_arm_of_the_real_plan_goes_through_on_smollm2(smollm2: Path, cli: 
     else:
         assert cli("data", "synth", "--task", "7", "--train-users", "40", "-o", "halves").status == 0
     changes = [f"{name}.{size}=1" for name in ("policy", "sft", "sft_traces") for size in ("steps", "every")]
-    changes += ["start.questions=8", "start.epochs=1", "start.every=2", "policy.batch=2", "policy.group=2"]
     words += [word for change in changes for word in ("--change", change)]
     done = cli(*words, "--results", "r", "-o", "out", "--json", timeout=1800)
-    assert done.status in (0, 1), done.stderr  # 1: in one step of so few completions a policy may have nothing to learn
+    assert done.status == 0, done.stderr
     found = json.loads(done.stdout)
     plan = read_plan("real", "smoke")
     assert {row["arm"]: row["seeds"] for row in found["more"]["experiment-arms"]} == dict.fromkeys(plan.arms, 1)
