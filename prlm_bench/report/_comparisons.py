@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from .._util.tables import paragraph, table_text
 from ._compare import Comparison
 from ._names import method_names
-from ._text import on_trainings
+from ._text import arrow, on_trainings
 
 
 def render_comparisons(found: Sequence[Comparison], correction: str) -> str:
@@ -35,7 +35,7 @@ def _table(found: Sequence[tuple[str, Comparison]], correction: str, sizes: bool
     margin = any(c.equivalent is not None for _, c in found)
     values = {f"{c.difference.second:.4f}" for _, c in found}
     base = ["baseline"] if len(values) > 1 else []
-    title = f"{first.metric} {'↑' if first.higher_is_better else '↓'}" + ("" if base else f", baseline {min(values)}")
+    title = f"{first.metric} {arrow(first.higher_is_better)}" + ("" if base else f", baseline {min(values)}")
     titles = ["method", *(["questions", "users"] if sizes else []), "value", *base, "difference"]
     titles += [*(["seed sd", "of baseline"] if several else []), "p", f"p ({correction})", "detectable"]
     titles += ["users better/=/worse", *(["equivalent"] if margin else [])]

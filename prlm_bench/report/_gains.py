@@ -112,7 +112,7 @@ class _Judge:
             best = None if row.control else self._best_control(row, others)
             mine, theirs = self._table.trainings[at], None if best is None else self._table.trainings[best]
             if best is not None and mine is not None and theirs is not None and _comparable(mine, theirs):
-                found[at] = (self._table.rows[best], *self._difference(row, mine, theirs))
+                found[at] = (self._table.rows[best], *self._difference(mine, theirs))
                 users = len(mine.totals[0])
         if not found or smallest_p(users) > LEVEL / len(found):
             return {}
@@ -135,11 +135,10 @@ class _Judge:
         blind = any("items" in each.ignores for each in (retriever, generator) if each is not None)
         return row.k > 0 and not blind and not (retriever is not None and "users" in retriever.needs)
 
-    def _difference(self, row: Row, mine: Trainings, theirs: Trainings) -> tuple[float, float]:
+    def _difference(self, mine: Trainings, theirs: Trainings) -> tuple[float, float]:
         sizes = mine.totals[0][:, 1]
         found = paired_difference(mine.totals, theirs.totals, mean_value, sizes, flips=_FLIPS)
-        metric = row.figures.metrics.get(self._table.metrics[0])
-        sign = 1 if metric is None or metric.higher_is_better else -1
+        sign = -1 if self._table.higher_is_better(self._table.metrics[0]) is False else 1
         return sign * found.difference, found.p
 
 

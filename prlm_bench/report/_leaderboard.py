@@ -50,6 +50,11 @@ class Row:
     #: Who made the row, and where more is said of it, if it was somebody else; empty if it was made here.
     contributed_by: str = ""
 
+    @property
+    def method(self) -> str:
+        """The method in one line, with all of its options."""
+        return f"{self.retriever} × k={self.k} × {self.reasoner} × {self.generator}"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -77,6 +82,11 @@ class Table:
     reported: list[Reported]
     #: The statistics of each row in the ranking metric, by user; None where its samples are not there.
     trainings: tuple[Trainings | None, ...] = ()
+
+    def higher_is_better(self, metric: str) -> bool | None:
+        """Whether higher values of a metric are better; None where no row has it."""
+        found = (row.figures.metrics.get(metric) for row in self.rows)
+        return next((estimate.higher_is_better for estimate in found if estimate is not None), None)
 
 
 def build_tables(

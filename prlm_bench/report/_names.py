@@ -42,7 +42,7 @@ def row_names(rows: Sequence[Row]) -> RowNames:
     """Names that tell the rows of a table apart."""
     parts = [{"retriever": row.retriever, "reasoner": row.reasoner, "generator": row.generator} for row in rows]
     found = _names(parts, [row.k for row in rows])
-    given = {row.name: TIMES.join((row.retriever, f"k={row.k}", row.reasoner, row.generator)) for row in rows}
+    given = {row.name: row.method for row in rows}
     names = [row.name or name for row, name in zip(rows, found.names, strict=True)]
     used = {part for name in names for part in name.split(DOT)}
     key = {short: spec for short, spec in found.key.items() if short in used}

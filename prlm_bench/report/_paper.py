@@ -14,14 +14,13 @@ from ..results import SeedGroup, Stored, by_questions, select_group
 from ..results._select import matches
 from ..stats import Interval
 from ._compare import Comparison, compare_stored
+from ._groups import LEVEL
 from ._leaderboard import Row, Table, build_tables
 from ._names import DOT, RowNames, row_names
 from ._paper_caption import caption_of
 from ._pooling import SeedAggregation
-from ._text import cell, has_speed, marks, speed_cells
+from ._text import arrow, cell, has_speed, marks, speed_cells
 
-#: Of the p-values, corrected over all comparisons of a table.
-LEVEL = 0.05
 BETTER, WORSE = "*", "°"
 PAPER_FORMATS = ("latex", "markdown")
 #: How papers write the measures of both protocols.
@@ -68,7 +67,11 @@ class PaperTable:
 
     def latex(self) -> str:
         """The table in LaTeX, for a document with the package booktabs."""
-        head = ["Method", *(_latex_title(self, name) for name in self.table.metrics), *map(latex_text, self._speed)]
+        head = [
+            "Method",
+            *(latex_text(self._title(name)) for name in self.table.metrics),
+            *map(latex_text, self._speed),
+        ]
         label = "-".join((self.table.task, self.table.split, self.table.protocol))
         lines = [
             "% \\usepackage{booktabs}",
@@ -89,7 +92,7 @@ class PaperTable:
 
     def markdown(self) -> str:
         """The table in Markdown, with its caption above."""
-        head = ["Method", *(f"{_title(name)} {self._arrow(name)}".strip() for name in self.table.metrics), *self._speed]
+        head = ["Method", *map(self._title, self.table.metrics), *self._speed]
         aligned = ["---", *["---:"] * (len(head) - 1)]
         body = [map(_markdown, head), aligned, *(self._markdown_cells(row) for row in self.rows)]
         return "\n".join([_markdown(self.caption), "", *("| " + " | ".join(line) + " |" for line in body)]) + "\n"
@@ -114,9 +117,8 @@ class PaperTable:
     def _speed(self) -> list[str]:
         return ["Tokens in", "Tokens out", "Seconds"] if has_speed(self.table) else []
 
-    def _arrow(self, metric: str) -> str:
-        found = [row.row.figures.metrics[metric] for row in self.rows if metric in row.row.figures.metrics]
-        return ("↑" if found[0].higher_is_better else "↓") if found else ""
+    def _title(self, metric: str) -> str:
+        return f"{_title(metric)} {arrow(self.table.higher_is_better(metric))}".strip()
 
     def _latex_rows(self, row: PaperRow) -> list[str]:
         """A line with the values, and one with their intervals in small type, which take less room below them."""
@@ -283,10 +285,6 @@ def _title(metric: str) -> str:
     measure = metric.partition("@")[0]
     options = metric.partition(":")[2]
     return _TITLES.get(measure, measure) + (f" ({options})" if options else "")
-
-
-def _latex_title(table: PaperTable, metric: str) -> str:
-    return latex_text(f"{_title(metric)} {table._arrow(metric)}".strip())
 
 
 def _markdown(text: str) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ._compare import Comparison
+from ._groups import LEVEL
 from ._leaderboard import Row, Table
 from ._text import BOOTSTRAP, REFUSED, few_users, has_refused, has_speed, notes_on, on_trainings
 
-_LEVEL = "p < 0.05"
 _SPEED = (
     "Tokens in, tokens out: of all prompts and completions, as the generator counted them. Seconds: that it took to "
     "generate them."
@@ -75,7 +75,7 @@ def _test(baseline: str | None, compared: Sequence[Comparison], marks: tuple[str
     where = " or, where seeds differ, ".join(tests)
     several = f" over the {len(compared)} comparisons with it" if len(compared) > 1 else ""
     found = [
-        f"{marks[0]} ({marks[1]}): better (worse) than {baseline}, {_LEVEL} after Holm's correction{several}; ",
+        f"{marks[0]} ({marks[1]}): better (worse) than {baseline}, p < {LEVEL} after Holm's correction{several}; ",
         f"paired {where}",
     ]
     if trained:

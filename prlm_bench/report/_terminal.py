@@ -13,7 +13,7 @@ from ..results import Estimate
 from ..tasks import protocol_of
 from ._leaderboard import Table
 from ._names import row_names
-from ._text import NOTHING, REPORTED, Field, estimate, fields, heading, legend, marks, plus_minus, reported_cells
+from ._text import NOTHING, REPORTED, Field, arrow, estimate, fields, heading, legend, marks, plus_minus, reported_cells
 
 #: What gives way in a narrow terminal, in this order: columns by their kind or title, `±` the intervals of the metrics
 #: that do not rank. The rank, the method and the metric that ranks stay.
@@ -114,7 +114,7 @@ class _Sheet:
     def _title(self, field: Field) -> str:
         if field.kind != "metric" or self.view.wide:
             return field.title
-        return f"{_bare_name(field.title)} {direction(self.table, field.title)}".rstrip()
+        return f"{_bare_name(field.title)} {arrow(self.table.higher_is_better(field.title))}".rstrip()
 
     def _cells(self) -> list[list[str]]:
         return [[printable(field.cell(row)) for field in self.fields] for row in self.table.rows]
@@ -175,12 +175,6 @@ class _Sheet:
                     column = Column("", [" " * max(len(column.title), min(column.natural, _NAME))])
                 self._measured[id(field)] = (field, column)
         return [self._measured[id(field)][1] for field in self.fields]
-
-
-def direction(table: Table, name: str) -> str:
-    """An arrow that says which values of a metric are better; empty where no row says it."""
-    known = [row.figures.metrics[name].higher_is_better for row in table.rows if name in row.figures.metrics]
-    return ("↑" if known[0] else "↓") if known else ""
 
 
 def _both_ends(found: Estimate | None) -> str:

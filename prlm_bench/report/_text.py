@@ -78,6 +78,11 @@ def fields(table: Table, show: Callable[[Estimate | None], str] | None = None) -
     return [*found, *_shares(table), *_speed(table)]
 
 
+def arrow(higher_is_better: bool | None) -> str:
+    """An arrow that says which values are better; empty where that is not known."""
+    return {True: "↑", False: "↓", None: ""}[higher_is_better]
+
+
 def marks(row: Row) -> list[str]:
     """The marks of a row, which the legend explains."""
     found = [
@@ -240,9 +245,7 @@ def notes_on(tables: Sequence[Table], *, speed: bool = True) -> list[str]:
     rows = [row for table in tables for row in table.rows]
     found = [] if all(row.verified for row in rows) else [UNVERIFIED]
     found += [] if all(row.batch_invariant for row in rows) else [DEPENDS_ON_BATCH]
-    theirs = {
-        f"{row.retriever} × k={row.k} × {row.reasoner} × {row.generator}": row for row in rows if row.contributed_by
-    }
+    theirs = {row.method: row for row in rows if row.contributed_by}
     if theirs:
         named = "; ".join(f"{name} by {row.contributed_by}" for name, row in theirs.items())
         found.append(f"{CONTRIBUTED} {named}.")
@@ -258,8 +261,9 @@ def _about_answers(tables: Sequence[Table]) -> list[str]:
         wrong = [f"{100 * unread:.1f} % could not be read"] if unread >= MANY else []
         wrong += [f"{100 * cut:.1f} % stopped at the length limit"] if cut >= MANY else []
         if wrong:
-            name = f"{row.retriever} × k={row.k} × {row.reasoner} × {row.generator}"
-            found.append(f"Answers of {name} on {where}: {', '.join(wrong)}; `prlm-bench results findings` says more.")
+            found.append(
+                f"Answers of {row.method} on {where}: {', '.join(wrong)}; `prlm-bench results findings` says more."
+            )
     return found
 
 

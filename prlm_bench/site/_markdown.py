@@ -15,7 +15,7 @@ from ..errors import DataError
 from ..host import PluginHost
 from ..report import Row, Table
 from ..report._overview import Board, make_board
-from ..report._text import Field, fields, marks
+from ..report._text import Field, arrow, fields, marks
 from ._legend import legend_lines, luck_of
 from ._pictures import Picture
 from ._views import OverviewView, View, gain_cell, overview_views, table_views
@@ -185,7 +185,7 @@ def _unbroken(cell: str) -> str:
 
 
 def _arrow(view: View, metric: str) -> str:
-    return "↑" if view.better.get(metric, True) else "↓"
+    return arrow(view.table.higher_is_better(metric) is not False)
 
 
 def _name(row: Row, name: str) -> str:

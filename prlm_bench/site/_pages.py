@@ -26,7 +26,7 @@ from ._entries import Entry
 from ._legend import legend_lines, luck_of
 from ._pictures import Picture
 from ._samples import PAGE, SHORT
-from ._views import anchor, full_name, gain_cell, overview_views, table_views
+from ._views import anchor, gain_cell, overview_views, table_views
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 #: Maximum characters of a method shown with all options.
@@ -175,7 +175,6 @@ def _environment() -> Environment:
         drawn=draw,
         letters=group_name,
         gained=gain_cell,
-        whole=full_name,
         seeds=seed_range,
         speed_cells=speed_cells,
     )

@@ -17,6 +17,7 @@ from ..report._text import (
     CUT_PROMPTS,
     REFUSED,
     SPEED_COLUMNS,
+    arrow,
     has_finishes,
     has_refused,
     has_several_questions,
@@ -70,7 +71,6 @@ class View:
     columns: list[Column]
     gains: Sequence[Gains | None]
     learnt: bool | None
-    better: dict[str, bool]
     #: Which rows read the relevance labels.
     bounds: list[bool]
     retrieval: list[str] = field(default_factory=list)
@@ -105,7 +105,6 @@ def table_views(board: Board, host: PluginHost | None) -> list[View]:
 
 def _view(table: Table, gains: Sequence[Gains | None], learnt: bool | None, host: PluginHost | None) -> View:
     entries, names = make_entries(table), row_names(table.rows)
-    better = {name: m.higher_is_better for row in table.rows for name, m in row.figures.metrics.items()}
     view = View(
         table=table,
         anchor=anchor(table),
@@ -116,7 +115,6 @@ def _view(table: Table, gains: Sequence[Gains | None], learnt: bool | None, host
         columns=[],
         gains=gains,
         learnt=learnt,
-        better=better,
         bounds=[reads_labels(row, host) for row in table.rows],
         retrieval=names_in(table, "retrieval"),
         rewards=names_in(table, "rewards"),
@@ -176,7 +174,7 @@ def _columns(view: View) -> list[Column]:
 
 
 def _metric(view: View, name: str, kind: str) -> Column:
-    higher = view.better.get(name, True)
+    higher = view.table.higher_is_better(name) is not False
     tip = f"{name}: {'more' if higher else 'less'} is better. The line is the 95 % interval over users"
     tip += ", dashed the best control row." if kind == "ranking" else "."
     bounds = {row.fingerprint for row, bound in zip(view.table.rows, view.bounds, strict=True) if bound}
@@ -185,7 +183,7 @@ def _metric(view: View, name: str, kind: str) -> Column:
 
 
 def _end(view: View, name: str) -> str:
-    return "high" if view.better.get(name, True) else "low"
+    return "low" if view.table.higher_is_better(name) is False else "high"
 
 
 @dataclass(frozen=True)
@@ -218,13 +216,11 @@ def _overview(overview: Overview, host: PluginHost | None) -> OverviewView:
 
 def _head(table: Table) -> dict[str, str]:
     first = table.metrics[0]
-    higher = next(
-        (m.higher_is_better for row in table.rows for n, m in row.figures.metrics.items() if n == first), True
-    )
+    higher = table.higher_is_better(first) is not False
     tip = (
         f"{table.title}; {table.n} questions, {table.n_users} users; {first}, {'more' if higher else 'less'} is better"
     )
-    return {"task": table.task, "metric": first.partition("@")[0] + (" ↑" if higher else " ↓"), "tip": tip} | {
+    return {"task": table.task, "metric": first.partition("@")[0] + " " + arrow(higher), "tip": tip} | {
         "anchor": anchor(table),
         "better": "high" if higher else "low",
     }
@@ -248,17 +244,12 @@ def gain_cell(gains: Gains | None) -> dict[str, str]:
         return {"text": "-", "value": "", "mark": "", "tip": "not compared: no controls, no samples, or too few users"}
     mark, words = MARKS[gains.verdict]
     best = gains.over_all
-    tip = f"{words}; {best.difference:+.4f} to {full_name(best.control)} (p {best.p:.3f})"
+    tip = f"{words}; {best.difference:+.4f} to {best.control.method} (p {best.p:.3f})"
     if gains.over_others is not None and gains.over_others.control is not best.control:
         others = gains.over_others
-        tip += f", {others.difference:+.4f} to {full_name(others.control)} (p {others.p:.3f})"
+        tip += f", {others.difference:+.4f} to {others.control.method} (p {others.p:.3f})"
     digits = 3 if abs(best.difference) < 10 else 1
     return {"text": f"{best.difference:+.{digits}f}", "value": repr(best.difference), "mark": mark, "tip": tip}
-
-
-def full_name(row: Row) -> str:
-    """A row's method with all of its options."""
-    return f"{row.retriever} × k={row.k} × {row.reasoner} × {row.generator}"
 
 
 def anchor(table: Table) -> str:
