@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..interfaces import NOT_BATCH_INVARIANT, NOT_VERIFIED
 from ..results import SeedGroup, Stored, data_key, seeds_of
+from ..results._select import method_line
 from ..stats import Interval
 from ..tasks import TaskRegistry, protocol_of
 from ._groups import Groups, Trainings, read_trainings, tied_groups
@@ -53,7 +54,7 @@ class Row:
     @property
     def method(self) -> str:
         """The method in one line, with all of its options."""
-        return f"{self.retriever} × k={self.k} × {self.reasoner} × {self.generator}"
+        return method_line(self.retriever, self.k, self.reasoner, self.generator)
 
 
 @dataclass(frozen=True)

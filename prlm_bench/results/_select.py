@@ -34,11 +34,16 @@ def data_key(manifest: Manifest) -> str:
     return json_digest([manifest.data.sha256, manifest.data.n_invalid])[:8]
 
 
+def method_line(retriever: str, k: int, reasoner: str, generator: str) -> str:
+    """A method in one line."""
+    return f"{retriever} × k={k} × {reasoner} × {generator}"
+
+
 def describe(stored: Stored) -> str:
     """A method in one line, with its seed if it is not 0."""
     method, seed = stored.manifest.method, stored.manifest.seed
-    parts = [method.retriever.spec, f"k={method.k}", method.reasoner.spec, method.generator.spec]
-    return printable(" × ".join([*parts, f"seed {seed}"] if seed else parts))
+    line = method_line(method.retriever.spec, method.k, method.reasoner.spec, method.generator.spec)
+    return printable(f"{line} × seed {seed}" if seed else line)
 
 
 def describe_group(group: SeedGroup) -> str:

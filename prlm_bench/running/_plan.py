@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PrlmBenchError, RunError, SpecError
 from ..host import NEEDS, ComponentChoice, Method, PluginFault, PluginHost, parse_spec
+from ..results._select import method_line
 from ._components import missing_requirement
 from ._config import RunConfig
 
@@ -51,8 +52,7 @@ class Cell:
     @property
     def method(self) -> str:
         """The method in one line."""
-        parts = self.parts
-        return f"{parts['retriever']} × k={parts['k']} × {parts['reasoner']} × {parts['generator']}"
+        return method_line(str(self.retriever), self.k, str(self.reasoner), str(self.generator))
 
     @property
     def name(self) -> str:

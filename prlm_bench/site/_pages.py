@@ -21,6 +21,7 @@ from ..report._overview import Board
 from ..report._text import REPORTED, speed_cells, value
 from ..report.findings import Finding
 from ..results import Estimate, Manifest, Stored
+from ..results._select import method_line
 from ._charts import WIDTH, draw
 from ._entries import Entry
 from ._legend import legend_lines, luck_of
@@ -118,12 +119,11 @@ def _name(result: Stored) -> str:
 
 def compose(retriever: str, k: int, reasoner: str, generator: str) -> str:
     """A method in one line; if it is too long, options are replaced by an ellipsis."""
-    parts = [retriever, f"k={k}", reasoner, generator]
-    line = " × ".join(parts)
+    line = method_line(retriever, k, reasoner, generator)
     if len(line) <= _LINE:
         return line
-    names = [spec.partition(":")[0] + ("…" if ":" in spec else "") for spec in parts]
-    return " × ".join(names)
+    short = [spec.partition(":")[0] + ("…" if ":" in spec else "") for spec in (retriever, reasoner, generator)]
+    return method_line(short[0], k, *short[1:])
 
 
 def _neighbours(mine: str, entries: Sequence[Entry], samples: Mapping[str, str]) -> list[dict[str, str]]:
